@@ -1,0 +1,228 @@
+"""The hook that speaks HTTP with CouchDB; it knows nothing of Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import requests
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.log import mask_secret
+
+from cht_sync import transport
+from cht_sync.connections import couchdb_connection
+from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.page import Change, DatabaseInfo, Page, Revision, ServerInfo, decode_page
+from cht_sync.settings import COUCHDB_CONN_ID
+
+MEGABYTE = 1024 * 1024
+
+
+class CouchDBHook(BaseHook):
+    """Reads from one CouchDB server through a pooled HTTP session.
+
+    The connection is of type ``http``; its ``schema`` is ``http`` or ``https``. Its extra may hold ``auth``
+    (``basic``, the default, or ``session`` for a cookie), ``verify`` (``true``, ``false`` or the path of a CA
+    bundle), ``cert`` and ``key`` (paths of a client certificate), ``connect_timeout`` and ``read_timeout``
+    (seconds, default 10 and 120), ``databases`` (those to copy) and ``instance`` (the name to store as the
+    first part of ``source``, by default the host).
+
+    :param conn_id: id of the Airflow connection, default ``cht_couchdb``; where Airflow has none of that id
+        the ``COUCHDB_*`` variables stand for it.
+    :param tolerance: seconds without any good answer after which a request is given up, default 60.
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = COUCHDB_CONN_ID
+    conn_type = "http"
+    hook_name = "CouchDB"
+
+    def __init__(self, conn_id: str = default_conn_name, tolerance: float = 60.0) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.tolerance = tolerance
+
+    # --- what the connection says --------------------------------------------------------------
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The Airflow connection, or the one made of ``COUCHDB_*``.
+
+        :raises SettingsError: if it is missing or a variable cannot be used.
+        """
+        return couchdb_connection(self.conn_id)
+
+    @cached_property
+    def url(self) -> str:
+        """The address of the server, without credentials and without a slash at the end.
+
+        :raises SettingsError: if the connection has no host or a scheme other than http and https.
+        """
+        connection = self.connection
+        host = (connection.host or "").strip()
+        parts = urlsplit(host if "//" in host else f"//{host}")
+        scheme = parts.scheme or (connection.schema or "http").lower()
+        if scheme not in {"http", "https"}:
+            raise SettingsError(f"Connection {self.conn_id!r} has schema {scheme!r}: use http or https.")
+        try:
+            name, port = parts.hostname, connection.port or parts.port
+        except ValueError:
+            name, port = None, None
+        if not name:
+            raise SettingsError(f"Connection {self.conn_id!r} has host {host!r}: set it to CouchDB's host name.")
+        name = f"[{name}]" if ":" in name else name
+        return f"{scheme}://{name}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+    @cached_property
+    def instance(self) -> str:
+        """The first part of ``source``: the host without port, or ``instance`` of the connection's extra."""
+        return self.connection.extra_dejson.get("instance") or urlsplit(self.url).hostname or ""
+
+    @cached_property
+    def timeouts(self) -> tuple[float, float]:
+        """Seconds to wait for a connection, and for each piece of an answer."""
+        extra = self.connection.extra_dejson
+        return float(extra.get("connect_timeout", 10)), float(extra.get("read_timeout", 120))
+
+    def get_conn(self) -> requests.Session:
+        """The one session of this hook, made at first use."""
+        return self._session
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        connection = self.connection
+        if connection.password:
+            mask_secret(connection.password)
+        auth = connection.extra_dejson.get("auth", "basic")
+        if auth not in {"basic", "session"}:
+            raise SettingsError(f"Connection {self.conn_id!r} has auth {auth!r} in its extra: use basic or session.")
+        return transport.new_session(self.url, connection, cookie=auth == "session")
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def _request(self, method: str, path: str, subject: str, most_bytes: int | None = None, **options: Any) -> bytes:
+        request = transport.Request(
+            session=self._session,
+            method=method,
+            url=self.url + path,
+            subject=subject,
+            conn_id=self.conn_id,
+            timeouts=self.timeouts,
+            most_bytes=most_bytes,
+            options=options,
+        )
+        return transport.patiently(request.send, self.tolerance, self.log)
+
+    def _decoded(self, struct: type, path: str, subject: str, method: str = "GET", **options: Any) -> Any:
+        body = self._request(method, path, subject, **options)
+        try:
+            return msgspec.json.decode(body, type=struct)
+        except msgspec.DecodeError as error:
+            raise CouchDBError(f"{self.url}{path} did not answer as CouchDB does: {error}.") from error
+
+    def server(self) -> ServerInfo:
+        """Version and vendor of the server.
+
+        :raises CouchDBError: if it cannot be reached or is no CouchDB.
+        """
+        return self._decoded(ServerInfo, "/", "the server")
+
+    def database(self, name: str) -> DatabaseInfo:
+        """Counts of one database and when it was created.
+
+        :param name: name of the database.
+        :raises SettingsError: if it does not exist or may not be read.
+        """
+        return self._decoded(DatabaseInfo, f"/{quote(name, safe='')}", f"database {name!r}")
+
+    def all_databases(self) -> list[str]:
+        """Names of all databases of the server.
+
+        :raises SettingsError: if the user may not list them.
+        """
+        return self._decoded(list[str], "/_all_dbs", "the list of databases")
+
+    def changes(self, database: str, since: str | None, limit: int, most_bytes: int = 32 * MEGABYTE) -> Page:
+        """One page of the changes feed with documents.
+
+        :param database: name of the database.
+        :param since: the opaque checkpoint to go on from; None for the beginning.
+        :param limit: changes at most, at least 1 (``limit=0`` means one row on some servers).
+        :param most_bytes: bytes to read into memory at most, default 32 MB.
+        :return: the page, complete.
+        :raises PageTooLargeError: if the page exceeds ``most_bytes`` and ``limit`` is not 1.
+        :raises SettingsError: if the database does not exist or may not be read.
+        :raises CouchDBError: if no complete page came within the tolerance.
+            Source: https://docs.couchdb.org/en/stable/api/database/changes.html
+        """
+        request = transport.Request(
+            session=self._session,
+            method="GET",
+            url=f"{self.url}/{quote(database, safe='')}/_changes",
+            subject=f"database {database!r}",
+            conn_id=self.conn_id,
+            timeouts=self.timeouts,
+            most_bytes=None if limit <= 1 else most_bytes,
+            # One seq a page is all we keep; computing one for each row costs a cluster a quarter of the walk.
+            options={
+                "params": {
+                    "include_docs": "true",
+                    "limit": limit,
+                    "seq_interval": limit,
+                    "since": since or "0",
+                }
+            },
+        )
+        return transport.patiently(lambda: decode_page(request.send()), self.tolerance, self.log)
+
+    def documents(self, database: str, ids: list[str]) -> Iterator[Change]:
+        """Documents by id, tombstones included.
+
+        :param database: name of the database.
+        :param ids: the ids wanted.
+        :return: a change for each, in the order of ``ids``; without a body where the server has none.
+            Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html
+        """
+        answer = self._decoded(
+            _BulkGet,
+            f"/{quote(database, safe='')}/_bulk_get",
+            f"database {database!r}",
+            method="POST",
+            json={"docs": [{"id": each} for each in ids]},
+        )
+        for result in answer.results:
+            body = next((each.ok for each in result.docs if len(each.ok)), msgspec.Raw(b""))
+            head = msgspec.json.decode(body, type=_DocumentHead) if len(body) else _DocumentHead()
+            revisions = [Revision(head.rev)] if head.rev else []
+            yield Change(id=result.id, changes=revisions, deleted=head.deleted, doc=body)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether server and credentials work, and a sentence for the person who asks."""
+        try:
+            self.server()
+            # Anyone may read GET /; the session tells whether the credentials are good.
+            self._request("GET", "/_session", "the session")
+        except (SettingsError, CouchDBError) as error:
+            return False, str(error)
+        return True, f"CouchDB answers at {self.url}."
+
+
+class _BulkGetDoc(msgspec.Struct):
+    ok: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _BulkGetResult(msgspec.Struct):
+    id: str
+    docs: list[_BulkGetDoc]
+
+
+class _BulkGet(msgspec.Struct):
+    results: list[_BulkGetResult]
+
+
+class _DocumentHead(msgspec.Struct):
+    rev: str = msgspec.field(name="_rev", default="")
+    deleted: bool = msgspec.field(name="_deleted", default=False)

@@ -1,0 +1,94 @@
+"""Remembers in Postgres what the last good run of the models has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.postgres import connect, explained
+from cht_sync.settings import RawTable
+
+_NEWEST = "select max(saved_timestamp) from {schema}.{table}"
+_LAST = """
+select modelled_to, deployment from {schema}.couchdb_model_run where models_schema = %s and models = %s
+"""
+_RECORD = """
+insert into {schema}.couchdb_model_run (models_schema, models, modelled_to, deployment, succeeded_at)
+values (%s, %s, %s, %s, now())
+on conflict (models_schema, models) do update
+set modelled_to = excluded.modelled_to, deployment = excluded.deployment, succeeded_at = excluded.succeeded_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsState:
+    """What is stored and what of it is modelled.
+
+    :param newest: stamp of the newest document, None where there is none.
+    :param modelled_to: the newest stamp when the last good run of the models began; None before the first.
+    :param deployment: the dbt deployment of that run.
+    """
+
+    newest: datetime | None
+    modelled_to: datetime | None
+    deployment: str | None
+
+    def reason_to_run(self, deployment: str) -> str | None:
+        """Why the models should run; None where they would find nothing new.
+
+        :param deployment: the dbt deployment in use.
+        """
+        if self.newest is None:
+            return None
+        if self.modelled_to is None:
+            return "the models have not run to a good end yet"
+        if self.deployment != deployment:
+            return "another version of the dbt project is installed"
+        return "documents arrived or the last run of the models failed" if self.newest != self.modelled_to else None
+
+
+class ModelRuns:
+    """The table ``couchdb_model_run``.
+
+    :param connection: Airflow connection of the role that writes the raw tables.
+    :param raw: names of schema and table of the documents.
+    :param models_schema: schema of the models.
+    :param models: which models, as a dbt selection; empty for all.
+    """
+
+    def __init__(self, connection: Connection, raw: RawTable, models_schema: str, models: str = "") -> None:
+        self._connection = connection
+        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._key = (models_schema, models)
+
+    def state(self) -> ModelsState:
+        """What is stored and what of it is modelled.
+
+        :raises StoreError: if Postgres fails.
+        """
+        (newest,) = self._query(_NEWEST, ()) or (None,)
+        modelled_to, deployment = self._query(_LAST, self._key) or (None, None)
+        return ModelsState(newest, modelled_to, deployment)
+
+    def record(self, modelled_to: datetime, deployment: str) -> None:
+        """Notes a good run of the models.
+
+        :param modelled_to: the newest stamp when it began.
+        :param deployment: the dbt deployment that ran.
+        :raises StoreError: if Postgres fails.
+        """
+        self._query(_RECORD, (*self._key, modelled_to, deployment))
+
+    def _query(self, text: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        with explained(self._connection, "read or write couchdb_model_run"):
+            conn = connect(self._connection, "cht_sync models")
+            try:
+                with conn, conn.cursor() as cursor:
+                    cursor.execute(sql.SQL(text).format(**self._names), values)
+                    return cursor.fetchone() if cursor.description else None
+            finally:
+                conn.close()

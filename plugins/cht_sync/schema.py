@@ -1,0 +1,137 @@
+"""Creates and upgrades the relations that the sync writes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+from psycopg2.extensions import quote_ident
+
+from cht_sync.errors import SettingsError
+from cht_sync.postgres import explained
+from cht_sync.settings import REPOSITORY, RawTable
+
+MIGRATIONS = REPOSITORY / "include" / "sql"
+TEXT = {"character varying", "text"}
+RAW_COLUMNS = {
+    "saved_timestamp": {"timestamp without time zone"},
+    "_id": TEXT,
+    "_deleted": {"boolean"},
+    "source": TEXT,
+    "doc": {"jsonb"},
+}
+PROGRESS_COLUMNS = {
+    "seq": TEXT,
+    "pending": {"integer", "bigint"},
+    "updated_at": {"timestamp with time zone"},
+    "source": TEXT,
+}
+
+
+class Schema:
+    """The raw schema: applies ``include/sql`` in order, each file once.
+
+    :param conn: an open psycopg2 connection.
+    :param connection: the Airflow connection it was made of, for error texts.
+    :param raw: names of schema and table.
+    :param folder: where the numbered files are.
+    """
+
+    def __init__(self, conn: Any, connection: Connection, raw: RawTable, folder: Path = MIGRATIONS) -> None:
+        self._conn, self._connection, self._raw, self._folder = conn, connection, raw, folder
+        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+
+    def prepare(self) -> list[str]:
+        """Brings the schema up to date, on an empty database as on one of CHT Sync 2.x.
+
+        :return: names of the files that were applied.
+        :raises SettingsError: if a table of that name has other columns, or the role may not create what is
+            missing; nothing has been written then.
+        """
+        with explained(self._connection, f"create the tables of schema {self._raw.schema!r}"):
+            files = self._pending_files()
+            if not files:
+                return []
+            with self._conn, self._conn.cursor() as cursor:
+                # Two tasks that start at once would both see the tables missing.
+                cursor.execute("select pg_advisory_xact_lock(hashtextextended('cht_sync schema', 0))")
+                self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
+                self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
+                self._create_bookkeeping(cursor)
+                return [file.name for file in files if self._apply(cursor, file)]
+
+    def _pending_files(self) -> list[Path]:
+        files = sorted(each for each in self._folder.glob("*.sql") if re.match(r"\d{4}_", each.name))
+        with self._conn, self._conn.cursor() as cursor:
+            if not self._exists(cursor, "couchdb_migration") or not self._exists(cursor, self._raw.table):
+                return files
+            cursor.execute(sql.SQL("select name from {schema}.couchdb_migration").format(**self._names))
+            applied = {name for (name,) in cursor}
+        return [file for file in files if self._key(file) not in applied]
+
+    def _exists(self, cursor: Any, table: str) -> bool:
+        cursor.execute(
+            "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            " where n.nspname = %s and c.relname = %s)",
+            (self._raw.schema, table),
+        )
+        return cursor.fetchone()[0]
+
+    def _create_bookkeeping(self, cursor: Any) -> None:
+        cursor.execute("select exists (select from pg_namespace where nspname = %s)", (self._raw.schema,))
+        if not cursor.fetchone()[0]:  # "if not exists" would ask for the right to create it all the same
+            cursor.execute(sql.SQL("create schema {schema}").format(**self._names))
+        if not self._exists(cursor, "couchdb_migration"):
+            cursor.execute(
+                sql.SQL(
+                    "create table {schema}.couchdb_migration"
+                    " (name varchar primary key, applied_at timestamptz not null default now())"
+                ).format(**self._names)
+            )
+
+    def _apply(self, cursor: Any, file: Path) -> bool:
+        cursor.execute(
+            sql.SQL("insert into {schema}.couchdb_migration (name) values (%s) on conflict do nothing").format(
+                **self._names
+            ),
+            (self._key(file),),
+        )
+        if not cursor.rowcount:
+            return False
+        qualified = f"{quote_ident(self._raw.schema, cursor)}.{quote_ident(self._raw.table, cursor)}"
+        cursor.execute("select set_config('cht_sync.table', %s, true)", (qualified,))
+        cursor.execute(sql.SQL(file.read_text("utf-8")).format(**self._names))
+        return True
+
+    def _key(self, file: Path) -> str:
+        """Each table of documents in a schema has its own history, since files may name the table."""
+        return f"{self._raw.table}/{file.stem}"
+
+    def _check_columns(self, cursor: Any, table: str, wanted: dict[str, set[str]], key: str) -> None:
+        cursor.execute(
+            "select a.attname, format_type(a.atttypid, null), exists ("
+            "  select from pg_index i where i.indrelid = c.oid and i.indisunique and i.indisvalid"
+            "  and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum)"
+            " from pg_attribute a join pg_class c on c.oid = a.attrelid"
+            " join pg_namespace n on n.oid = c.relnamespace"
+            " where n.nspname = %s and c.relname = %s and a.attnum > 0 and not a.attisdropped",
+            (self._raw.schema, table),
+        )
+        found = {name: (kind, unique) for name, kind, unique in cursor}
+        if not found:
+            return
+        wrong = [
+            f"{name} {' or '.join(sorted(kinds))}"
+            for name, kinds in wanted.items()
+            if found.get(name, ("", False))[0] not in kinds
+        ]
+        if not found.get(key, ("", False))[1]:
+            wrong.append(f"a unique {key}")
+        if wrong:
+            raise SettingsError(
+                f"Table {self._raw.schema}.{table} is there already and lacks {', '.join(wrong)}: set"
+                " POSTGRES_SCHEMA or POSTGRES_TABLE to another name, or to a table of CHT Sync."
+            )

@@ -1,0 +1,233 @@
+"""Every environment variable of the project, read and checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cht_sync.environment import Environment
+from cht_sync.errors import SettingsError
+
+COUCHDB_CONN_ID = "cht_couchdb"
+POSTGRES_CONN_ID = "cht_postgres"
+DBT_POSTGRES_CONN_ID = "cht_postgres_dbt"
+DEFAULT_SCHEDULE = "* * * * *"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class CouchDBSettings:
+    """The ``COUCHDB_*`` variables: one CouchDB server, used where no Airflow connection names it."""
+
+    host: str
+    port: int
+    secure: bool
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """One Postgres role and database, from ``POSTGRES_*`` or ``DBT_POSTGRES_*``."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawTable:
+    """Where the documents are: ``POSTGRES_SCHEMA`` and ``POSTGRES_TABLE``."""
+
+    schema: str
+    table: str
+
+
+class Settings(Environment):
+    """The project's settings; each is read and checked when it is asked for.
+
+    :param environ: the variables; ``os.environ`` by default.
+    :raises SettingsError: from each property whose variable has a value that cannot be used.
+    """
+
+    def check(self) -> None:
+        """Reads every property but the databases, which an Airflow connection may name instead.
+
+        :raises SettingsError: for the first that cannot be used.
+        """
+        for name, member in vars(type(self)).items():
+            if isinstance(member, property) and name != "couchdb_databases":
+                getattr(self, name)
+
+    def usable(self) -> Settings:
+        """These settings, with the defaults in place of variables that cannot be used.
+
+        A DAG file must be importable whatever the environment holds; :meth:`check` complains at run time.
+        """
+        environ = dict(self._environ)
+        while True:
+            settings = Settings(environ)
+            try:
+                settings.check()
+            except SettingsError as error:
+                if environ.pop(error.setting, None) is None:
+                    raise
+            else:
+                return settings
+
+    # --- servers -------------------------------------------------------------------------------
+
+    @property
+    def couchdb(self) -> CouchDBSettings:
+        """The CouchDB server of ``COUCHDB_HOST``, ``_PORT``, ``_SECURE``, ``_USER``, ``_PASSWORD``."""
+        return CouchDBSettings(
+            host=self.text("COUCHDB_HOST", "couchdb"),
+            port=self.port("COUCHDB_PORT", 5984),
+            secure=self.flag("COUCHDB_SECURE", False),
+            user=self.text("COUCHDB_USER", "medic"),
+            password=self.text("COUCHDB_PASSWORD", "password"),
+        )
+
+    @property
+    def postgres(self) -> PostgresSettings:
+        """The role that writes the raw tables."""
+        return PostgresSettings(
+            host=self.text("POSTGRES_HOST", "postgres"),
+            port=self.port("POSTGRES_PORT", 5432),
+            user=self.text("POSTGRES_USER", "postgres"),
+            password=self.text("POSTGRES_PASSWORD", "postgres"),
+            database=self.text("POSTGRES_DB", "cht_sync"),
+        )
+
+    @property
+    def dbt_postgres_overrides(self) -> dict[str, str]:
+        """``DBT_POSTGRES_USER``, ``_PASSWORD`` and ``_HOST`` where set, by field of :class:`PostgresSettings`."""
+        names = {"user": "DBT_POSTGRES_USER", "password": "DBT_POSTGRES_PASSWORD", "host": "DBT_POSTGRES_HOST"}
+        return {key: value for key, name in names.items() if (value := self.text(name))}
+
+    @property
+    def raw_table(self) -> RawTable:
+        """The table of documents; both names are used as they are, quoted."""
+        return RawTable(
+            self.identifier("POSTGRES_SCHEMA", "v1"),
+            # Its companions (couchdb_progress...) have fixed names in the same schema.
+            self.identifier("POSTGRES_TABLE", "couchdb"),
+        )
+
+    @property
+    def couchdb_databases(self) -> list[str]:
+        """``COUCHDB_DBS``, separated by commas or white space, each once, in order."""
+        databases = self.words("COUCHDB_DBS")
+        if not databases:
+            raise SettingsError(
+                "COUCHDB_DBS is empty: set it to the CouchDB databases to copy, for example"
+                " COUCHDB_DBS='medic, medic-sentinel'.",
+                "COUCHDB_DBS",
+            )
+        return databases
+
+    @property
+    def couchdb_conn_ids(self) -> list[str]:
+        """``CHT_COUCHDB_CONN_IDS``: Airflow connections, one for each CouchDB server; ``cht_couchdb`` alone."""
+        return self.words("CHT_COUCHDB_CONN_IDS") or [COUCHDB_CONN_ID]
+
+    # --- the sync ------------------------------------------------------------------------------
+
+    @property
+    def batch_size(self) -> int:
+        """``BATCH_SIZE``: at most so many changes in one page, default 1000."""
+        return self.number("BATCH_SIZE", 1000, low=1, high=100_000)
+
+    @property
+    def schedule(self) -> str | None:
+        """``CHT_SYNC_SCHEDULE``: a cron expression or preset, default every minute; ``none`` for by hand only."""
+        from croniter import croniter
+
+        value = self.text("CHT_SYNC_SCHEDULE", DEFAULT_SCHEDULE)
+        if value.lower() in {"none", "@none"}:
+            return None
+        if value not in {"@continuous", "@once"} and not croniter.is_valid(value):
+            raise SettingsError(
+                f"CHT_SYNC_SCHEDULE={value!r} is no cron expression: use one such as '*/5 * * * *',"
+                " a preset such as '@hourly' or '@continuous', or 'none'.",
+                "CHT_SYNC_SCHEDULE",
+            )
+        return value
+
+    @property
+    def time_budget(self) -> int:
+        """``CHT_SYNC_TIME_BUDGET``: seconds after which a source's task hands over to the models, default 300."""
+        return self.number("CHT_SYNC_TIME_BUDGET", 300, low=1, high=86_400)
+
+    @property
+    def run_timeout(self) -> int:
+        """``CHT_SYNC_TIMEOUT``: minutes after which Airflow ends a whole run, default 120."""
+        return self.number("CHT_SYNC_TIMEOUT", 120, low=1, high=10_080)
+
+    # --- the dbt side --------------------------------------------------------------------------
+
+    @property
+    def dbt_schema(self) -> str:
+        """``DBT_POSTGRES_SCHEMA``: the schema of the models, default the raw schema."""
+        return self.identifier("DBT_POSTGRES_SCHEMA", self.raw_table.schema)
+
+    @property
+    def dbt_threads(self) -> int:
+        """``DBT_THREAD_COUNT``: models built at once, default 1."""
+        return self.number("DBT_THREAD_COUNT", 1, low=1, high=64)
+
+    @property
+    def dbt_batch_size(self) -> int:
+        """``DBT_BATCH_SIZE``: documents a run models at most, 0 (default) for all."""
+        return self.number("DBT_BATCH_SIZE", 0, low=0, high=2**31 - 1)
+
+    @property
+    def dbt_selector(self) -> str:
+        """``DBT_SELECTOR``: a dbt ``--select`` expression, default everything."""
+        return self.text("DBT_SELECTOR")
+
+    @property
+    def models_mode(self) -> str:
+        """``CHT_MODELS_EXECUTION``: ``watcher`` (one dbt process), ``local`` (one each) or ``auto`` (default)."""
+        value = self.text("CHT_MODELS_EXECUTION", "auto").lower()
+        if value not in {"auto", "watcher", "local"}:
+            raise SettingsError(
+                f"CHT_MODELS_EXECUTION={value!r} is unknown: use auto, watcher or local.", "CHT_MODELS_EXECUTION"
+            )
+        return value
+
+    @property
+    def dbt_local_path(self) -> str:
+        """``DBT_LOCAL_PATH``: a folder that holds a dbt project; the first choice where set."""
+        return self.text("DBT_LOCAL_PATH")
+
+    @property
+    def dbt_tarball_url(self) -> str:
+        """``DBT_PACKAGE_TARBALL_URL``: where a dbt package is to be downloaded; the second choice."""
+        return self.text("DBT_PACKAGE_TARBALL_URL")
+
+    @property
+    def pipeline_branch_url(self) -> str:
+        """``CHT_PIPELINE_BRANCH_URL``: a git URL with ``#branch``, ``#tag`` or ``#commit``; the third choice."""
+        return self.text("CHT_PIPELINE_BRANCH_URL")
+
+    @property
+    def dbt_environment(self) -> dict[str, str]:
+        """The variables that dbt packages for the CHT read with ``env_var()``, each with its default."""
+        raw = self.raw_table
+        return {
+            "POSTGRES_DB": self.postgres.database,
+            "POSTGRES_SCHEMA": raw.schema,
+            "POSTGRES_TABLE": raw.table,
+            "ROOT_POSTGRES_SCHEMA": self.text("ROOT_POSTGRES_SCHEMA", raw.schema),
+            "DO_NOT_TRACK": "1",
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+
+    @property
+    def pipeline_dir(self) -> Path:
+        """``CHT_PIPELINE_DIR``: the folder of the installed dbt project, default ``$AIRFLOW_HOME/cht_pipeline``."""
+        home = self.text("AIRFLOW_HOME", str(Path.home() / "airflow"))
+        return Path(self.text("CHT_PIPELINE_DIR", str(Path(home) / "cht_pipeline"))).expanduser()

@@ -1,0 +1,59 @@
+"""Which databases of which CouchDB servers are copied."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, TypedDict
+
+from cht_sync.couchdb import CouchDBHook
+from cht_sync.errors import SettingsError
+from cht_sync.settings import Settings
+
+
+class Source(TypedDict):
+    """One database to copy: arguments of :class:`~cht_sync.operators.couchdb_to_postgres.CouchDBToPostgresOperator`."""
+
+    couchdb_conn_id: str
+    database: str
+    source: str
+
+
+def configured_sources(settings: Settings | None = None) -> list[Source]:
+    """Every database of every configured CouchDB server.
+
+    A connection names its databases as ``databases`` in its extra, a list or a text separated by commas or
+    white space; where it does not, ``COUCHDB_DBS`` says them.
+
+    :param settings: the environment; ``os.environ`` by default.
+    :return: one entry for each database, in order; ``source`` is ``<host>/<database>``.
+    :raises SettingsError: if a connection is missing, no database is named, or two would share a source name.
+    """
+    settings = settings or Settings()
+    sources: list[Source] = []
+    for conn_id in settings.couchdb_conn_ids:
+        hook = CouchDBHook(conn_id)
+        named = _names(hook.connection.extra_dejson.get("databases"))
+        for database in named or settings.couchdb_databases:
+            name = source_name(hook, database)
+            if any(each["source"] == name for each in sources):
+                raise SettingsError(
+                    f"Source {name!r} is named twice, the second time by connection {conn_id!r}: take it out of one,"
+                    " or give one connection another 'instance' in its extra."
+                )
+            sources.append({"couchdb_conn_id": conn_id, "database": database, "source": name})
+    return sources
+
+
+def source_name(hook: CouchDBHook, database: str) -> str:
+    """``<host>/<database>``, as CHT Sync names a source.
+
+    :param hook: of the server.
+    :param database: name of the database.
+    """
+    return f"{hook.instance}/{database}"
+
+
+def _names(value: Any) -> list[str]:
+    parts: Iterable[str] = re.split(r"[,\s]+", value) if isinstance(value, str) else value or []
+    return list(dict.fromkeys(part for part in parts if part))

@@ -1,0 +1,264 @@
+"""One HTTP request to CouchDB: which failures are final, which are worth another try, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import requests
+import tenacity
+from airflow.sdk import Connection
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+
+from cht_sync.errors import CouchDBError, SettingsError
+
+T = TypeVar("T")
+CHUNK = 256 * 1024
+LONGEST_PAUSE = 30.0  # seconds
+_UNUSABLE = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidHeader,
+)
+TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+
+
+class Logger(Protocol):
+    """Whatever takes warnings; Airflow's hooks have a logger of their own kind."""
+
+    def warning(self, message: str, /, *args: object) -> object: ...
+
+
+class PageTooLargeError(Exception):
+    """An answer is larger than may be read into memory.
+
+    :param size: bytes read until then.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"more than {size} bytes")
+        self.size = size
+
+
+class _TransientError(CouchDBError):
+    """Worth another try, not before ``after`` seconds where the server said so."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class _CookieAuth(requests.auth.AuthBase):
+    """Signs in through ``_session`` and sends the cookie, again when it has expired.
+
+    Source: https://docs.couchdb.org/en/stable/api/server/authn.html#cookie-authentication
+    """
+
+    def __init__(self, session: requests.Session, url: str, user: str, password: str) -> None:
+        self._session, self._url = session, f"{url}/_session"
+        self._form = {"name": user, "password": password}
+
+    def sign_in(self, timeouts: tuple[float, float]) -> requests.Response:
+        return self._session.post(self._url, data=self._form, timeout=timeouts, auth=_no_auth, allow_redirects=False)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def new_session(url: str, connection: Connection, cookie: bool) -> requests.Session:
+    """A session with the connection's credentials, certificates and pool.
+
+    :param url: address of the server.
+    :param connection: its ``login``, ``password`` and extra ``verify``, ``cert`` and ``key`` are used.
+    :param cookie: sign in by cookie instead of sending the password with each request.
+    """
+    session = requests.Session()
+    session.headers["Accept"] = "application/json"
+    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    extra = connection.extra_dejson
+    session.verify = _verify(extra.get("verify", True))
+    if extra.get("cert"):
+        session.cert = (extra["cert"], extra["key"]) if extra.get("key") else extra["cert"]
+    if connection.login:
+        user, password = connection.login, connection.password or ""
+        # Bytes, because requests would encode text as latin-1 and CouchDB reads UTF-8.
+        basic = HTTPBasicAuth(user.encode(), password.encode())
+        session.auth = _CookieAuth(session, url, user, password) if cookie else basic
+    return session
+
+
+def _verify(value: Any) -> bool | str:
+    """A path, or a boolean however the Airflow form wrote it."""
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    return value
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, which can be sent more than once.
+
+    :param session: from :func:`new_session`.
+    :param method: HTTP method.
+    :param url: whole address.
+    :param subject: what is asked for, as error texts name it.
+    :param conn_id: id of the connection, for error texts.
+    :param timeouts: seconds to connect, and between two pieces of the answer.
+    :param most_bytes: size of the body from which on it is not read any further; None for no limit.
+    :param options: further arguments of ``requests.Session.request``.
+    """
+
+    session: requests.Session
+    method: str
+    url: str
+    subject: str
+    conn_id: str
+    timeouts: tuple[float, float]
+    most_bytes: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def send(self) -> bytes:
+        """Sends it once and reads the answer.
+
+        :return: the body of an answer 200.
+        :raises SettingsError: if no further try can help.
+        :raises CouchDBError: if another try may help.
+        :raises PageTooLargeError: if the body is larger than ``most_bytes``.
+        """
+        try:
+            with self._respond() as response:
+                if response.status_code in {401, 403} and isinstance(self.session.auth, _CookieAuth):
+                    return self._send_signed_in(self.session.auth)
+                return self._read(response)
+        except requests.exceptions.SSLError as error:
+            raise self._tls_failure(error) from None
+        except _UNUSABLE as error:
+            raise SettingsError(
+                f"{self._server} cannot be asked ({_cause(error)}): check connection {self.conn_id!r}."
+            ) from None
+        except requests.exceptions.RequestException as error:
+            raise _TransientError(
+                f"{self._server} could not be reached or broke off ({_cause(error)}): check COUCHDB_HOST and"
+                f" COUCHDB_PORT, or connection {self.conn_id!r}, and that the server is up."
+            ) from None
+        except OSError as error:  # from requests itself, where a certificate's path does not exist
+            raise SettingsError(f"{error}: correct the extra of connection {self.conn_id!r}.") from None
+
+    def _tls_failure(self, error: requests.exceptions.SSLError) -> Exception:
+        cause = _cause(error)
+        if "CERTIFICATE_VERIFY_FAILED" in cause:
+            return SettingsError(
+                f"The certificate of {self._server} is not trusted ({cause}): name its CA bundle as 'verify' in"
+                f" the extra of connection {self.conn_id!r}."
+            )
+        if "WRONG_VERSION_NUMBER" in cause or "RECORD_LAYER_FAILURE" in cause:
+            return SettingsError(
+                f"{self._server} does not speak TLS ({cause}): set COUCHDB_SECURE=false, or schema http in"
+                f" connection {self.conn_id!r}."
+            )
+        return _TransientError(f"TLS with {self._server} failed ({cause}).")
+
+    @property
+    def _server(self) -> str:
+        return f"CouchDB at {'/'.join(self.url.split('/')[:3])}"
+
+    def _respond(self) -> requests.Response:
+        return self.session.request(
+            self.method,
+            self.url,
+            timeout=self.timeouts,
+            stream=True,
+            allow_redirects=False,
+            # Said again, because REQUESTS_CA_BUNDLE would win over what a session says.
+            verify=self.session.verify,
+            **self.options,
+        )
+
+    def _send_signed_in(self, auth: _CookieAuth) -> bytes:
+        signed_in = auth.sign_in(self.timeouts)
+        if signed_in.status_code != 200:
+            return self._read(signed_in)
+        with self._respond() as response:
+            return self._read(response)
+
+    def _read(self, response: requests.Response) -> bytes:
+        if response.status_code not in {200, 201, 202}:
+            raise self._refused(response)
+        body = bytearray()
+        for chunk in response.iter_content(CHUNK):
+            body += chunk
+            if self.most_bytes is not None and len(body) > self.most_bytes:
+                raise PageTooLargeError(len(body))
+        return bytes(body)
+
+    def _refused(self, response: requests.Response) -> Exception:
+        status, said = response.status_code, _reason(response)
+        if status in TRANSIENT:
+            return _TransientError(f"{self._server} answered {status} ({said}).", after=_retry_after(response))
+        advice = {
+            401: f"check COUCHDB_USER and COUCHDB_PASSWORD, or login and password of connection {self.conn_id!r}",
+            403: f"give the user of connection {self.conn_id!r} the right to read it",
+            404: f"correct COUCHDB_DBS, or 'databases' in the extra of connection {self.conn_id!r}",
+        }.get(status, "check COUCHDB_HOST, COUCHDB_PORT and COUCHDB_SECURE")
+        return SettingsError(f"{self._server} refused {self.subject} with {status} ({said}): {advice}.")
+
+
+def patiently(send: Callable[[], T], tolerance: float, log: Logger) -> T:
+    """Calls again and again, with full-jitter backoff, while failures are transient.
+
+    :param send: what to call; raises :class:`CouchDBError` for a failure that is worth another try.
+    :param tolerance: seconds after which the last failure is final.
+    :param log: where each failure is told.
+    :raises CouchDBError: the last failure, as one sentence.
+        Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    jitter = tenacity.wait_random_exponential(multiplier=0.25, max=LONGEST_PAUSE)
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return max(getattr(error, "after", 0.0), jitter(state))
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0
+        log.warning("%s Trying again in %.1f s.", error, wait)
+
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(CouchDBError),
+        stop=tenacity.stop_before_delay(tolerance),
+        wait=pause,
+        before_sleep=tell,
+        reraise=True,
+    )(send)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, which is what a person can act on; never the request with its headers."""
+    while (inner := error.__cause__ or error.__context__ or getattr(error, "reason", None)) and isinstance(
+        inner, BaseException
+    ):
+        error = inner
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def _reason(response: requests.Response) -> str:
+    try:
+        said = response.json()
+        return f"{said['error']}: {said['reason']}"[:300]
+    except (ValueError, KeyError, TypeError):
+        return (response.reason or "no reason given")[:300]
+
+
+def _retry_after(response: requests.Response) -> float:
+    """Seconds of ``Retry-After``; a date there is not worth parsing, the backoff does."""
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), 600.0) if value.isdigit() else 0.0

@@ -1,0 +1,35 @@
+"""Servers that the tests share: real ones, started at first use and ended with the run."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.demo.postgres import PostgresServer
+from include.demo.pouchdb import PouchDBServer
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """Yield a folder for servers; pytest's own are closed to the account PostgreSQL drops to when run by root."""
+    folder = Path(tempfile.mkdtemp(prefix="cht-sync-tests-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
+    """Yield a running PostgreSQL server; take a database of your own by `create_database`."""
+    quick = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    with PostgresServer(server_folder / "postgres", settings=quick) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def couchdb_server(server_folder: Path) -> Iterator[PouchDBServer]:
+    """Yield a running CouchDB-protocol server; take databases of your own names."""
+    with PouchDBServer(server_folder / "couchdb") as server:
+        yield server

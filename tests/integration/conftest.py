@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+
+import psycopg2
+import pytest
+
+from cht_sync.connections import postgres_connection
+from cht_sync.page import decode_page
+from cht_sync.settings import RawTable
+from cht_sync.store import DocumentStore
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Database:
+    """A fresh, empty database and what ``POSTGRES_*`` say of it."""
+
+    dsn: str
+    name: str
+
+    def rows(self, query, *values):
+        with psycopg2.connect(self.dsn) as conn, conn.cursor() as cursor:
+            cursor.execute(query, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, query, *values):
+        return self.rows(query, *values)[0][0]
+
+    def tables(self):
+        return {
+            f"{schema}.{table}"
+            for schema, table in self.rows(
+                "select schemaname, tablename from pg_tables"
+                " where schemaname not in ('pg_catalog', 'information_schema') and schemaname !~ '^pg_temp'"
+            )
+        }
+
+
+@pytest.fixture
+def database(postgres_server, monkeypatch):
+    name = f"cht_{next(_numbers)}"
+    postgres_server.create_database(name)
+    for variable, value in {
+        "POSTGRES_HOST": postgres_server.host,
+        "POSTGRES_PORT": str(postgres_server.port),
+        "POSTGRES_USER": postgres_server.user,
+        "POSTGRES_PASSWORD": postgres_server.password,
+        "POSTGRES_DB": name,
+    }.items():
+        monkeypatch.setenv(variable, value)
+    return Database(postgres_server.dsn(name), name)
+
+
+@pytest.fixture
+def store(database):
+    with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
+        store.prepare()
+        yield store
+
+
+def page_of(*documents, last_seq="1-a", pending=0):
+    """A page as CouchDB sends it; a document with ``_deleted`` is a tombstone."""
+    rows = [
+        {
+            "id": document["_id"],
+            "changes": [{"rev": document.get("_rev", "1-x")}],
+            **({"deleted": True} if document.get("_deleted") else {}),
+            "doc": document,
+        }
+        for document in documents
+    ]
+    return decode_page(json.dumps({"results": rows, "last_seq": last_seq, "pending": pending}).encode())

@@ -1,0 +1,158 @@
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from cht_sync.connections import postgres_connection
+from cht_sync.errors import SettingsError, StoreError
+from cht_sync.settings import RawTable
+from cht_sync.store import DocumentStore
+from tests.integration.conftest import page_of
+
+pytestmark = pytest.mark.integration
+
+CHT_SYNC_2 = """
+create schema v1;
+create table v1.couchdb (saved_timestamp timestamp, _id varchar primary key, _deleted boolean, source varchar, doc jsonb);
+create index _deleted on v1.couchdb (_deleted);
+create index saved_timestamp on v1.couchdb (saved_timestamp);
+create index source on v1.couchdb (source);
+create table v1.couchdb_progress (seq varchar, pending integer, updated_at timestamptz, source varchar primary key);
+insert into v1.couchdb values ('2024-03-01 10:00:00.123', 'old', false, 'couch/medic', '{"_id": "old", "_rev": "1-a"}');
+insert into v1.couchdb_progress values ('77-g1AAAA', 12, now(), 'couch/medic'), ('0', null, now(), 'couch/new');
+"""
+
+
+def prepare(raw=RawTable("v1", "couchdb")):
+    with DocumentStore(postgres_connection(), raw) as store:
+        return store.prepare()
+
+
+def indexes(database, schema="v1", table="couchdb"):
+    return dict(
+        database.rows(
+            "select indexname, indexdef from pg_indexes where schemaname = %s and tablename = %s", schema, table
+        )
+    )
+
+
+def test_an_empty_database(database):
+    assert prepare() == ["0001_raw_documents.sql", "0002_model_runs.sql"]
+    assert {"v1.couchdb", "v1.couchdb_progress", "v1.couchdb_model_run", "v1.couchdb_migration"} == database.tables()
+    assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
+    assert prepare() == []
+
+
+def test_a_database_of_cht_sync_2(database):
+    database.rows(CHT_SYNC_2)
+    before = indexes(database)
+    prepare()
+    assert indexes(database) == before
+    with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
+        store.prepare()
+        store.claim("couch/medic")
+        assert store.checkpoint("couch/medic") == "77-g1AAAA"
+        assert store.checkpoint("couch/new") == "0"
+        store.save("couch/medic", page_of({"_id": "new"}, last_seq="78-g1AAAA"), "77-g1AAAA")
+    assert database.rows("select _id from v1.couchdb order by saved_timestamp") == [("old",), ("new",)]
+    assert database.rows(
+        "select column_name, data_type from information_schema.columns"
+        " where table_schema = 'v1' and table_name = 'couchdb_progress' order by ordinal_position"
+    )[:4] == [
+        ("seq", "character varying"),
+        ("pending", "integer"),
+        ("updated_at", "timestamp with time zone"),
+        ("source", "character varying"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        RawTable("Weird Schema", 'a "quoted" table'),
+        RawTable("v1; drop schema public; --", "x'); select 1; --"),
+        RawTable("a$$b", "{table}"),
+        RawTable("数据", "$1"),
+    ],
+)
+def test_names_are_quoted_never_run(database, raw):
+    prepare(raw)
+    assert f"{raw.schema}.{raw.table}" in database.tables()
+    with DocumentStore(postgres_connection(), raw) as store:
+        store.claim("h/d")
+        store.save("h/d", page_of({"_id": "a"}), None)
+    count = sql.SQL("select count(*) from {}").format(sql.Identifier(raw.schema, raw.table))
+    assert database.value(count) == 1
+    assert database.value("select count(*) from pg_namespace where nspname = 'public'") == 1
+    assert len(indexes(database, raw.schema, raw.table)) == 4
+
+
+def test_a_second_table_in_a_schema_has_indexes_too(database):
+    prepare()
+    prepare(RawTable("v1", "other"))
+    assert {"_deleted", "saved_timestamp", "source"} <= set(indexes(database))
+    columns = " ".join(indexes(database, table="other").values())
+    assert all(f"({column})" in columns for column in ("_deleted", "saved_timestamp", "source"))
+
+
+@pytest.mark.parametrize(
+    ("definition", "lacks"),
+    [
+        ("id integer", "saved_timestamp timestamp without time zone, _id character varying or text"),
+        (
+            "saved_timestamp timestamptz, _id varchar primary key, _deleted boolean, source varchar, doc jsonb",
+            "saved_timestamp",
+        ),
+        ("saved_timestamp timestamp, _id varchar, _deleted boolean, source varchar, doc jsonb", "a unique _id"),
+        ("saved_timestamp timestamp, _id varchar primary key, _deleted boolean, source varchar, doc json", "doc jsonb"),
+    ],
+)
+def test_a_table_of_another_kind_is_refused_and_nothing_is_written(database, definition, lacks):
+    database.rows(f"create schema v1; create table v1.couchdb ({definition})")
+    with pytest.raises(SettingsError, match="v1.couchdb is there already and lacks") as caught:
+        prepare()
+    assert lacks in str(caught.value)
+    assert "POSTGRES_TABLE" in str(caught.value)
+    assert database.tables() == {"v1.couchdb"}
+
+
+def test_a_role_without_rights_is_refused_and_nothing_is_written(database, monkeypatch):
+    database.rows("drop role if exists weak; create role weak login password 'weak'")
+    monkeypatch.setenv("POSTGRES_USER", "weak")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "weak")
+    with pytest.raises(SettingsError, match="Role 'weak' may not create the tables of schema 'v1'.*grant"):
+        prepare()
+    assert database.tables() == set()
+
+
+def test_a_role_that_may_only_write_rows_is_enough_once_the_tables_are_there(database, monkeypatch):
+    prepare()
+    database.rows(
+        "drop role if exists writer; create role writer login password 'w'; grant usage on schema v1 to writer;"
+        " grant select, insert, update on all tables in schema v1 to writer"
+    )
+    monkeypatch.setenv("POSTGRES_USER", "writer")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "w")
+    with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
+        assert store.prepare() == []
+        store.claim("h/d")
+        store.save("h/d", page_of({"_id": "a"}), None)
+    database.rows("drop owned by writer; drop role writer")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "kind", "said"),
+    [
+        ("POSTGRES_PASSWORD", "wr0ng", SettingsError, "password authentication failed"),
+        ("POSTGRES_DB", "nowhere", SettingsError, 'database "nowhere" does not exist'),
+        ("POSTGRES_PORT", "9", StoreError, "refused"),
+        ("POSTGRES_HOST", "no-such-host.invalid", StoreError, "POSTGRES_HOST"),
+    ],
+)
+def test_a_postgres_that_cannot_be_used_gets_one_sentence(database, monkeypatch, variable, value, kind, said):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(kind) as caught:
+        prepare()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "wr0ng" not in str(caught.value)
+    assert psycopg2.connect(database.dsn)

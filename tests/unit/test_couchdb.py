@@ -1,0 +1,221 @@
+import base64
+import json
+import time
+
+import pytest
+from airflow.sdk import Connection
+
+from cht_sync import couchdb, transport
+from cht_sync.couchdb import CouchDBHook
+from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.transport import PageTooLargeError
+from tests.unit.scripted_server import Answer
+from tests.unit.test_page import recorded
+
+PAGE = b'{"results":[],"last_seq":"2-b","pending":0}'
+BAD_GATEWAY = Answer(502, b"<html>", {"Content-Type": "text/html"})
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(transport, "LONGEST_PAUSE", 0.05)
+
+
+def hook_with(monkeypatch, **fields):
+    connection = Connection(conn_id="cht_couchdb", conn_type="http", **fields)
+    monkeypatch.setattr(couchdb, "couchdb_connection", lambda conn_id: connection)
+    return CouchDBHook(tolerance=3)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Answer(429, b'{"error":"too_many_requests","reason":"slow down"}'),
+        Answer(500, b'{"error":"internal_server_error","reason":"boom"}'),
+        BAD_GATEWAY,
+        Answer(503),
+        Answer(504),
+        Answer(cut=-1),
+        Answer(body=PAGE, cut=10),
+        Answer(body=b'{"error":"internal_server_error","reason":"boom"}'),
+        Answer(body=PAGE[:-1]),
+    ],
+    ids=["429", "500", "502", "503", "504", "reset", "cut", "error in 200", "complete but truncated"],
+)
+def test_a_passing_failure_is_tried_again(couch, failure):
+    couch.script = [failure, failure, Answer(body=PAGE)]
+    assert CouchDBHook(tolerance=10).changes("medic", "1-a", 10).checkpoint == "2-b"
+    assert len(couch.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "check COUCHDB_HOST"),
+        (401, "COUCHDB_PASSWORD"),
+        (403, "right to read"),
+        (404, "COUCHDB_DBS"),
+        (301, "COUCHDB_SECURE"),
+    ],
+)
+def test_a_final_refusal_is_not_tried_again(couch, status, said):
+    couch.script = [Answer(status, b'{"error":"no","reason":"because"}', {"Location": "https://elsewhere/"})]
+    with pytest.raises(SettingsError, match=said) as caught:
+        CouchDBHook().changes("medic", None, 10)
+    assert len(couch.requests) == 1
+    assert "database 'medic'" in str(caught.value)
+    assert "no: because" in str(caught.value)
+    assert "pässword" not in str(caught.value)
+
+
+def test_patience_ends(couch):
+    couch.script = [BAD_GATEWAY]
+    begun = time.monotonic()
+    with pytest.raises(CouchDBError, match="answered 502"):
+        CouchDBHook(tolerance=0.4).changes("medic", None, 10)
+    assert time.monotonic() - begun < 3
+    assert len(couch.requests) > 1
+
+
+def test_retry_after_is_honoured(couch):
+    couch.script = [Answer(429, headers={"Retry-After": "1"}), Answer(body=PAGE)]
+    begun = time.monotonic()
+    CouchDBHook(tolerance=10).changes("medic", None, 10)
+    assert time.monotonic() - begun >= 1
+
+
+def test_an_unreachable_host_is_named(monkeypatch):
+    hook = hook_with(monkeypatch, host="127.0.0.1", port=9, login="a", password="s3cret")
+    hook.tolerance = 0.3
+    with pytest.raises(CouchDBError, match=r"http://127.0.0.1:9 could not be reached.*COUCHDB_HOST"):
+        hook.server()
+
+
+def test_a_server_that_speaks_no_tls_is_told(monkeypatch, couch):
+    hook = hook_with(monkeypatch, host="127.0.0.1", port=couch.port, schema="https")
+    with pytest.raises(SettingsError, match="COUCHDB_SECURE=false"):
+        hook.server()
+
+
+def test_a_ca_bundle_that_is_not_there_is_told(monkeypatch):
+    extra = json.dumps({"verify": "/nowhere/ca.pem"})
+    hook = hook_with(monkeypatch, host="127.0.0.1", port=9, schema="https", extra=extra)
+    with pytest.raises(SettingsError, match=r"/nowhere/ca.pem.*extra of connection 'cht_couchdb'"):
+        hook.server()
+
+
+def test_something_that_is_no_couchdb(couch):
+    couch.script = [Answer(body=b"<html>hello</html>")]
+    with pytest.raises(CouchDBError, match="did not answer as CouchDB does"):
+        CouchDBHook().server()
+
+
+def test_credentials_are_sent_as_utf8(couch):
+    CouchDBHook().changes("medic", None, 10)
+    header = couch.requests[0][2]["Authorization"]
+    assert base64.b64decode(header.removeprefix("Basic ")).decode() == "médic:pässword"
+
+
+def test_a_cookie_is_fetched_again_when_it_has_expired(monkeypatch, couch):
+    fields = {"host": "127.0.0.1", "port": couch.port, "login": "ann", "password": "pw"}
+    hook = hook_with(monkeypatch, extra=json.dumps({"auth": "session"}), **fields)
+    cookie = {"Set-Cookie": "AuthSession=c2Vzc2lvbg; Path=/; HttpOnly"}
+    refused = Answer(401, recorded("changes_wrong_password"))
+    couch.script = [refused, Answer(body=recorded("session"), headers=cookie), Answer(), Answer(), refused]
+    couch.script += [Answer(body=recorded("session"), headers=cookie), Answer(body=PAGE)]
+    for _ in range(3):
+        page = hook.changes("medic", None, 10)
+    assert page.checkpoint == "2-b"
+    methods = [(method, path.partition("?")[0]) for method, path, _ in couch.requests]
+    assert methods.count(("POST", "/_session")) == 2
+    assert couch.requests[-1][2]["Cookie"] == "AuthSession=c2Vzc2lvbg"
+    assert not any("Authorization" in headers for _, _, headers in couch.requests)
+
+
+def test_a_wrong_password_with_cookies_is_final(monkeypatch, couch):
+    extra = json.dumps({"auth": "session"})
+    hook = hook_with(monkeypatch, host="127.0.0.1", port=couch.port, login="ann", password="pw", extra=extra)
+    couch.script = [Answer(401, recorded("changes_wrong_password"))]
+    with pytest.raises(SettingsError, match="Name or password is incorrect"):
+        hook.changes("medic", None, 10)
+    assert len(couch.requests) == 2
+
+
+def test_a_page_that_is_too_large_is_not_read_to_its_end(couch):
+    couch.script = [Answer(body=b" " * 3_000_000)]
+    with pytest.raises(PageTooLargeError):
+        CouchDBHook().changes("medic", None, 10, most_bytes=1_000_000)
+
+
+def test_a_page_of_one_document_has_no_such_limit(couch):
+    couch.script = [Answer(body=PAGE + b" " * 3_000_000)]
+    assert CouchDBHook().changes("medic", None, 1, most_bytes=1_000_000).checkpoint == "2-b"
+
+
+def test_the_way_the_feed_is_asked_for(couch):
+    CouchDBHook().changes("a/b+c", '[1,"x&y"]', 250)
+    method, path, _ = couch.requests[0]
+    assert method == "GET"
+    assert path == ("/a%2Fb%2Bc/_changes?include_docs=true&limit=250&seq_interval=250&since=%5B1%2C%22x%26y%22%5D")
+
+
+def test_documents_by_id(couch):
+    couch.script = [Answer(body=recorded("bulk_get"))]
+    kept, deleted, missing = CouchDBHook().documents("medic", ["a", "d", "missing"])
+    assert (kept.id, kept.deleted, kept.has_document) == ("a", False, True)
+    assert (deleted.id, deleted.deleted, deleted.changes[0].rev[:2]) == ("d", True, "2-")
+    assert (missing.id, missing.has_document) == ("missing", False)
+
+
+def test_what_a_server_and_a_database_say_of_themselves(couch):
+    couch.script = [
+        Answer(body=recorded("server")),
+        Answer(body=recorded("database")),
+        Answer(body=recorded("all_dbs")),
+    ]
+    hook = CouchDBHook()
+    assert hook.server().version == "3.5.2"
+    info = hook.database("record")
+    assert (info.doc_count, info.doc_del_count, info.instance_start_time) == (7, 2, "1795319960")
+    assert hook.all_databases() == ["_replicator", "_users", "medic", "poison", "record"]
+
+
+def test_the_connection_test_tells_good_from_bad(couch):
+    couch.script = [Answer(body=recorded("server")), Answer(body=recorded("session"))]
+    assert CouchDBHook().test_connection() == (True, f"CouchDB answers at http://127.0.0.1:{couch.port}.")
+    couch.script = [Answer(body=recorded("server")), Answer(401, recorded("changes_wrong_password"))]
+    good, said = CouchDBHook().test_connection()
+    assert not good
+    assert "COUCHDB_PASSWORD" in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "url", "instance"),
+    [
+        ({"host": "couch.example.org"}, "http://couch.example.org", "couch.example.org"),
+        (
+            {"host": "couch.example.org", "schema": "https", "port": 6984},
+            "https://couch.example.org:6984",
+            "couch.example.org",
+        ),
+        ({"host": "https://couch.example.org/couch/"}, "https://couch.example.org/couch", "couch.example.org"),
+        ({"host": "::1", "port": 5984}, None, None),
+        ({"host": "[::1]", "port": 5984}, "http://[::1]:5984", "::1"),
+        ({"host": "couch", "extra": '{"instance": "north"}'}, "http://couch", "north"),
+        ({"host": ""}, None, None),
+        ({"host": "couch", "schema": "ftp"}, None, None),
+    ],
+)
+def test_the_address_comes_from_the_connection(monkeypatch, fields, url, instance):
+    hook = hook_with(monkeypatch, **fields)
+    if url is None:
+        with pytest.raises(SettingsError, match="Connection 'cht_couchdb' has"):
+            _ = hook.url
+    else:
+        assert (hook.url, hook.instance) == (url, instance)
+
+
+def test_another_kind_of_authentication_is_refused(monkeypatch):
+    hook = hook_with(monkeypatch, host="couch", login="a", extra='{"auth": "jwt"}')
+    with pytest.raises(SettingsError, match="basic or session"):
+        hook.get_conn()

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cht_sync.json_text import without_nul, without_password
+
+texts = st.text(st.one_of(st.sampled_from("\0\\u0/\"'n\t"), st.characters(codec="utf-8")), max_size=30)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+def stripped(value):
+    """The slow and obvious way: parse, take U+0000 out of each string."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [stripped(each) for each in value]
+    if isinstance(value, dict):
+        return {stripped(key): stripped(each) for key, each in value.items()}
+    return value
+
+
+@given(values, st.booleans())
+def test_only_the_character_goes(value, ascii_only):
+    text = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert json.loads(without_nul(text)) == stripped(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (rb'"C:\\u0000dir"', rb'"C:\\u0000dir"'),
+        (rb'"x\u0000y"', rb'"xy"'),
+        (rb'"\\\u0000"', rb'"\\"'),
+        (rb'"\\\\u0000"', rb'"\\\\u0000"'),
+        (rb'"\u0000\u0000"', rb'""'),
+        (rb'{"a\u0000b":"\n\u0000"}', rb'{"ab":"\n"}'),
+    ],
+)
+def test_escapes_are_read_one_by_one(text, expected):
+    assert without_nul(text) == expected
+
+
+def test_password_material_goes_and_the_rest_keeps_its_text():
+    body = (
+        b'{"_id":"org.couchdb.user:ann","type":"user","password_scheme":"pbkdf2","password_sha":"x","derived_key":"k",'
+        b'"salt":"s","iterations":10,"pbkdf2_prf":"sha256","passwordless":1,"big":12345678901234567890123,"roles":[ "chw" ]}'
+    )
+    left = without_password(body)
+    assert left == (b'{"_id":"org.couchdb.user:ann","type":"user","big":12345678901234567890123,"roles":[ "chw" ]}')
+
+
+def test_a_tombstone_without_a_type_loses_it_too():
+    assert b"salt" not in without_password(b'{"_id":"org.couchdb.user:a","_deleted":true,"salt":"s"}')
+
+
+def test_user_settings_stay_as_they_are():
+    body = b'{"_id":"org.couchdb.user:ann","type":"user-settings","salt":"of the earth"}'
+    assert without_password(body) == body

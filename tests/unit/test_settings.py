@@ -1,0 +1,72 @@
+import pytest
+
+from cht_sync.errors import SettingsError
+from cht_sync.settings import Settings
+
+
+def test_the_defaults_are_those_of_cht_sync():
+    settings = Settings({})
+    assert (settings.raw_table.schema, settings.raw_table.table) == ("v1", "couchdb")
+    assert (settings.couchdb.host, settings.couchdb.port, settings.couchdb.secure) == ("couchdb", 5984, False)
+    assert (settings.postgres.host, settings.postgres.database) == ("postgres", "cht_sync")
+    assert (settings.batch_size, settings.schedule, settings.dbt_schema) == (1000, "* * * * *", "v1")
+    settings.check()
+
+
+@pytest.mark.parametrize("value", ["medic, medic-sentinel", "medic medic-sentinel", " medic,,medic-sentinel,medic "])
+def test_databases_are_separated_by_commas_or_spaces(value):
+    assert Settings({"COUCHDB_DBS": value}).couchdb_databases == ["medic", "medic-sentinel"]
+
+
+@pytest.mark.parametrize("environ", [{}, {"COUCHDB_DBS": ""}, {"COUCHDB_DBS": " , "}])
+def test_no_database_is_refused(environ):
+    with pytest.raises(SettingsError, match="COUCHDB_DBS is empty: set it to"):
+        _ = Settings(environ).couchdb_databases
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attribute", "remedy"),
+    [
+        ("COUCHDB_PORT", "abc", "couchdb", "a whole number from 1 to 65535"),
+        ("COUCHDB_PORT", "70000", "couchdb", "a whole number from 1 to 65535"),
+        ("COUCHDB_SECURE", "yes", "couchdb", "true or false"),
+        ("POSTGRES_PORT", "-1", "postgres", "a whole number"),
+        ("BATCH_SIZE", "0", "batch_size", "a whole number from 1"),
+        ("BATCH_SIZE", "1e3", "batch_size", "a whole number from 1"),
+        ("CHT_SYNC_SCHEDULE", "every minute", "schedule", "cron expression"),
+        ("CHT_MODELS_EXECUTION", "fast", "models_mode", "auto, watcher or local"),
+        ("POSTGRES_TABLE", "100%", "raw_table", "without %"),
+        ("POSTGRES_SCHEMA", "x" * 64, "raw_table", "at most 63 bytes"),
+        ("POSTGRES_SCHEMA", "a\nb", "raw_table", "control characters"),
+    ],
+)
+def test_a_bad_value_gets_one_sentence(name, value, attribute, remedy):
+    settings = Settings({name: value})
+    with pytest.raises(SettingsError) as caught:
+        getattr(settings, attribute)
+    assert caught.value.setting == name
+    assert name in str(caught.value)
+    assert repr(value) in str(caught.value)
+    assert remedy in str(caught.value)
+    with pytest.raises(SettingsError):
+        settings.check()
+    assert getattr(settings.usable(), attribute) == getattr(Settings({}), attribute)
+
+
+@pytest.mark.parametrize("value", ["TRUE", "true", "True "])
+def test_a_flag_is_read_in_any_case(value):
+    assert Settings({"COUCHDB_SECURE": value}).couchdb.secure
+
+
+@pytest.mark.parametrize("value", ["none", "@none", "None"])
+def test_the_schedule_can_be_switched_off(value):
+    assert Settings({"CHT_SYNC_SCHEDULE": value}).schedule is None
+
+
+def test_empty_counts_as_not_set():
+    assert Settings({"POSTGRES_SCHEMA": "", "DBT_POSTGRES_SCHEMA": " "}).dbt_schema == "v1"
+
+
+def test_no_password_in_a_representation():
+    settings = Settings({"COUCHDB_PASSWORD": "s3cret", "POSTGRES_PASSWORD": "s3cret"})
+    assert "s3cret" not in f"{settings.couchdb!r} {settings.postgres!r} {settings!r}"
