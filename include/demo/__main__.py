@@ -1,0 +1,203 @@
+"""``make demo``: everything from nothing to models, on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from include.demo.airflow import REPOSITORY, USER, AirflowServices
+from include.demo.census import Census, census
+from include.demo.client import AirflowClient
+from include.demo.counts import Destination, Line, model_lines, source_lines
+from include.demo.errors import DemoError
+from include.demo.fill import fill
+from include.demo.follow import Follower, failures
+from include.demo.servers import Servers, settings_of
+
+DAG_ID = "cht_sync"
+RUN_SECONDS = 3600.0
+OTHER_PROJECT = ("CHT_PIPELINE_BRANCH_URL", "DBT_LOCAL_PATH", "DBT_PACKAGE_TARBALL_URL")
+
+
+class Demo:
+    """One demo, from its servers to its table.
+
+    :param folder: everything the demo keeps is in it.
+    :param settings: environment and ``.env``.
+    :param console: where to tell of it.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, str], console: Console) -> None:
+        self._folder, self._settings, self._console = folder, settings, console
+        self._oneshot = settings.get("ONESHOT", "") not in {"", "0"}
+
+    def run(self) -> int:
+        """Runs it.
+
+        :return: exit code; 0 if the run succeeded and the counts agree with CouchDB.
+        :raises DemoError: if something cannot be started.
+        """
+        began = time.monotonic()
+        with ExitStack() as stack:
+            servers = self._start_servers(stack)
+            airflow = self._start_airflow(servers, stack)
+            client = AirflowClient(airflow)
+            with self._console.status("Waiting for Airflow to read the DAG …"):
+                client.wait_for_dag(DAG_ID)
+            good = self._sync(client, servers, began)
+            self._console.print(
+                f"\nAirflow: [link]{airflow.url}/dags/{DAG_ID}[/link]   login: {USER}   password: {airflow.password}",
+                highlight=False,
+            )
+            if not self._oneshot:
+                self._serve(airflow)
+        return 0 if good else 1
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def _start_servers(self, stack: ExitStack) -> Servers:
+        with self._console.status("Starting the servers (the first time also installs them) …"):
+            servers = Servers.start(self._folder, self._settings, stack)
+        if servers.couchdb is None:
+            return servers
+        documents = int(self._settings.get("DOCUMENTS", "20000"))
+        with self._console.status(f"Filling CouchDB with a deployment of {documents:,} documents …"):
+            report = fill(
+                servers.couchdb.url,
+                servers.couchdb.auth,
+                documents,
+                int(self._settings.get("SEED", "1")),
+                # Other projects than the starter may stop at a malformed date.
+                malformed=0.0 if any(name in self._settings for name in OTHER_PROJECT) else 0.002,
+            )
+        if not report.already_filled:
+            self._console.print(
+                f"CouchDB holds {report.documents:,} generated documents, {report.edits:,} of them edited and"
+                f" {report.deletes:,} deleted ({report.seconds:.0f} s)."
+            )
+        return servers
+
+    def _start_airflow(self, servers: Servers, stack: ExitStack) -> AirflowServices:
+        environment = dict(servers.settings)
+        environment.setdefault("CHT_PIPELINE_DIR", str(self._folder / "pipeline"))
+        if self._oneshot:
+            environment["CHT_SYNC_SCHEDULE"] = "none"
+        port = self._settings.get("UI_PORT")
+        airflow = AirflowServices(self._folder / "airflow", servers.metadata, environment, int(port) if port else None)
+        with self._console.status("Installing the dbt project …"):
+            self._install_project(airflow)
+        stack.callback(airflow.stop)
+        with self._console.status("Starting Airflow …"):
+            airflow.start()
+        return airflow
+
+    def _install_project(self, airflow: AirflowServices) -> None:
+        result = subprocess.run(
+            [sys.executable, "-m", "cht_sync", "pipeline"],
+            env={**os.environ, **airflow.environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            raise DemoError(result.stderr.strip() or "The dbt project could not be installed.")
+        self._console.print(result.stdout.strip(), highlight=False)
+
+    def _sync(self, client: AirflowClient, servers: Servers, began: float) -> bool:
+        destination = Destination(servers.settings)
+        run_began = time.monotonic()
+        totals = self._totals(servers)
+        copied = lambda: {name.rpartition("/")[2]: sum(each) for name, each in destination.sources().items()}  # noqa: E731
+        run_id = client.trigger(DAG_ID)
+        state = Follower(client, self._console, totals, copied).follow(DAG_ID, run_id, RUN_SECONDS)
+        seconds = time.monotonic() - run_began
+        for failure in failures(client, DAG_ID, run_id):
+            self._console.print(failure, style="red", highlight=False, markup=False)
+        lines = self._lines(servers, destination)
+        self._console.print(_table(lines))
+        agree = all(line.agrees for line in lines)
+        self._console.print(
+            f"Run {'[green]succeeded[/]' if state == 'success' else '[red]failed[/]'} in {seconds:.1f} s"
+            f" ({time.monotonic() - began:.0f} s with all servers); the counts"
+            f" {'[green]agree[/]' if agree else '[red]do not agree[/]'} with CouchDB."
+        )
+        return state == "success" and agree
+
+    def _totals(self, servers: Servers) -> dict[str, int]:
+        from include.demo.couch import Couch
+
+        couch = Couch(*self._couchdb(servers))
+        totals = {}
+        for database in self._databases(servers):
+            info = couch.call("GET", database.replace("/", "%2F"))
+            totals[database] = info["doc_count"] + info.get("doc_del_count", 0)
+        return totals
+
+    def _lines(self, servers: Servers, destination: Destination) -> list[Line]:
+        with self._console.status("Counting in CouchDB …"):
+            counted: Census = census(*self._couchdb(servers), self._databases(servers))
+        rows = destination.rows([*counted.models, "document_rejects"])
+        if rows["document_rejects"] is None:  # a model of the starter alone
+            del rows["document_rejects"]
+        return source_lines(counted, destination.sources()) + model_lines(counted, rows)
+
+    def _couchdb(self, servers: Servers) -> tuple[str, tuple[str, str]]:
+        settings = servers.settings
+        scheme = "https" if settings.get("COUCHDB_SECURE", "false").lower() == "true" else "http"
+        url = f"{scheme}://{settings['COUCHDB_HOST']}:{settings.get('COUCHDB_PORT', '5984')}"
+        return url, (settings.get("COUCHDB_USER", "medic"), settings.get("COUCHDB_PASSWORD", "password"))
+
+    def _databases(self, servers: Servers) -> list[str]:
+        return servers.settings["COUCHDB_DBS"].replace(",", " ").split()
+
+    def _serve(self, airflow: AirflowServices) -> None:
+        self._console.print("The sync runs on its schedule. Ctrl-C ends the demo; its data stay in .demo/.")
+        while True:
+            airflow.check()
+            time.sleep(1)
+
+
+def _table(lines: list[Line]) -> Table:
+    table = Table("", "CouchDB", "Postgres", "", title="CouchDB against Postgres", title_justify="left")
+    for column in (1, 2):
+        table.columns[column].justify = "right"
+    for line in lines:
+        counts = ("" if each is None else f"{each:,}" for each in (line.expected, line.found))
+        table.add_row(
+            line.name,
+            *counts,
+            "[green]✓ equal[/]"
+            if line.expected is not None and line.agrees
+            else ""
+            if line.agrees
+            else "[red]✗ differs[/]",
+        )
+    return table
+
+
+def main() -> int:
+    """Runs the demo of this checkout; SIGTERM and a closed terminal end it as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    console = Console()
+    folder = Path(os.environ.get("DEMO_DIR") or REPOSITORY / ".demo").absolute()
+    try:
+        return Demo(folder, settings_of(REPOSITORY / ".env"), console).run()
+    except DemoError as error:
+        console.print(str(error), style="red", highlight=False, markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nThe demo has ended.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Airflow's four components as processes of the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from include.demo.errors import DemoError
+from include.demo.process import GuardedProcess
+from include.demo.remembered import HOST, choose_port
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMPONENTS = {
+    "api-server": ["--host", HOST],
+    "scheduler": ["--skip-serve-logs"],  # the log server would listen on every interface
+    "dag-processor": [],
+    "triggerer": ["--skip-serve-logs"],
+}
+USER = "admin"
+
+
+class AirflowServices:
+    """The API server with the UI, scheduler, DAG processor and triggerer, on 127.0.0.1.
+
+    :param folder: for Airflow's home, secrets, logs and ports; made when missing.
+    :param database: SQLAlchemy address of the metadata database.
+    :param environment: further variables for every component and task.
+    :param port: TCP port of the UI; by default the one of the last start, at first any free one.
+    """
+
+    def __init__(self, folder: Path, database: str, environment: dict[str, str], port: int | None = None) -> None:
+        self.folder = folder.absolute()
+        self._database = database
+        self._given = environment
+        self._wanted_port = port
+        self._processes: list[GuardedProcess] = []
+        self.port = 0
+        self.password = ""
+
+    @property
+    def url(self) -> str:
+        """Address of the UI and the REST API."""
+        return f"http://{HOST}:{self.port}"
+
+    def start(self) -> None:
+        """Brings the metadata database up to date and starts the components.
+
+        :raises DemoError: if the database cannot be prepared or the folder is in use.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = choose_port(self.folder, self._wanted_port)
+        environment = self.environment()
+        self._migrate(environment)
+        for name, options in COMPONENTS.items():
+            place = self.folder / name
+            place.mkdir(exist_ok=True)
+            process = GuardedProcess(f"Airflow {name}", place)
+            process.claim()
+            self._processes.append(process)
+            process.start([sys.executable, "-m", "airflow", name, *options], environment=environment)
+
+    def check(self) -> None:
+        """Looks whether every component is alive.
+
+        :raises DemoError: if one has ended; with the end of its log.
+        """
+        for process in self._processes:
+            if not process.running:
+                raise DemoError(f"{process.name} ended; the end of {process.log} says: {process.log_tail()}")
+
+    def stop(self) -> None:
+        """Ends the components; the one that was started last ends first."""
+        while self._processes:
+            self._processes.pop().stop()
+
+    def environment(self) -> dict[str, str]:
+        """Variables that make a process, the command line included, one of this Airflow."""
+        kept = self._remembered_secrets()
+        self.password = kept["password"]
+        return {
+            **self._given,
+            "AIRFLOW_HOME": str(self.folder),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__FERNET_KEY": kept["fernet"],
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__SECRET_KEY": kept["api"],
+            "AIRFLOW__API_AUTH__JWT_SECRET": kept["jwt"],
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database,
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.folder / "logs"),
+            # A run is a chain of short tasks: the scheduler's naps between them would be most of its time.
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "AIRFLOW__COSMOS__ENABLE_WATCHER_RELIABLE_RETRY": "false",
+            "AIRFLOW__COSMOS__UPLOAD_SQL_TO_XCOM": "false",
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "include" / "airflow"), str(REPOSITORY / "plugins")]),
+            "DO_NOT_TRACK": "1",
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+
+    def _migrate(self, environment: dict[str, str]) -> None:
+        from airflow import __version__
+
+        done = self.folder / "migrated"
+        mark = f"{__version__} {self._database.rpartition('@')[2]}"
+        if done.exists() and done.read_text() == mark:
+            return
+        result = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            raise DemoError(f"Airflow's database could not be prepared: {result.stderr.strip()[-1500:]}")
+        done.write_text(mark)
+
+    def _remembered_secrets(self) -> dict[str, str]:
+        """Secrets of this Airflow, made once; others may not read them."""
+        file = self.folder / "secrets.json"
+        if not file.exists():
+            from cryptography.fernet import Fernet
+
+            self.folder.mkdir(parents=True, exist_ok=True)
+            names = {name: secrets.token_urlsafe(32) for name in ("api", "jwt")}
+            made = {**names, "password": secrets.token_urlsafe(12), "fernet": Fernet.generate_key().decode()}
+            for path, content in ((file, made), (self.folder / "passwords.json", {USER: made["password"]})):
+                path.touch(mode=0o600)
+                path.write_text(json.dumps(content))
+        kept: dict[str, str] = json.loads(file.read_text())
+        return kept
+
+    def remove(self) -> None:
+        """Ends the components and deletes the folder."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)

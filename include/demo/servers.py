@@ -1,0 +1,75 @@
+"""Which CouchDB and Postgres the demo uses: those that the settings name, else embedded ones."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from dotenv import dotenv_values
+
+from include.demo.fill import DATABASES
+from include.demo.postgres import PostgresServer
+from include.demo.pouchdb import PouchDBServer
+
+RAW_DATABASE = "cht_sync"
+METADATA_DATABASE = "airflow"
+
+
+def settings_of(env_file: Path) -> dict[str, str]:
+    """The variables of the environment, and those of a ``.env`` file that the environment does not set.
+
+    :param env_file: the file; it may be missing.
+    """
+    from_file = {name: value for name, value in dotenv_values(env_file).items() if value}
+    return {**from_file, **{name: value for name, value in os.environ.items() if value}}
+
+
+@dataclass
+class Servers:
+    """The servers of a demo; the embedded ones run until the stack that started them is closed.
+
+    :param settings: environment of the sync, complete.
+    :param couchdb: the embedded server; None where the settings name another.
+    :param metadata: SQLAlchemy address of Airflow's own database, always embedded.
+    """
+
+    settings: dict[str, str]
+    couchdb: PouchDBServer | None
+    metadata: str
+
+    @classmethod
+    def start(cls, folder: Path, settings: dict[str, str], stack: ExitStack) -> Servers:
+        """Starts what is not named by the settings.
+
+        :param folder: for the data of embedded servers.
+        :param settings: from :func:`settings_of`.
+        :param stack: ends the servers when it is closed.
+        :raises DemoError: if a server cannot be started.
+        """
+        postgres = stack.enter_context(PostgresServer(folder / "postgres"))
+        postgres.create_database(METADATA_DATABASE)
+        account = f"{postgres.user}:{quote(postgres.password, safe='')}@{postgres.host}:{postgres.port}"
+        complete = {"COUCHDB_DBS": ", ".join(DATABASES), **settings}
+        if "POSTGRES_HOST" not in settings:
+            database = complete.setdefault("POSTGRES_DB", RAW_DATABASE)
+            postgres.create_database(database)
+            complete |= {
+                "POSTGRES_HOST": postgres.host,
+                "POSTGRES_PORT": str(postgres.port),
+                "POSTGRES_USER": postgres.user,
+                "POSTGRES_PASSWORD": postgres.password,
+            }
+        couchdb = None
+        if "COUCHDB_HOST" not in settings:
+            couchdb = stack.enter_context(PouchDBServer(folder / "couchdb"))
+            complete |= {
+                "COUCHDB_HOST": couchdb.host,
+                "COUCHDB_PORT": str(couchdb.port),
+                "COUCHDB_SECURE": "false",
+                "COUCHDB_USER": couchdb.user,
+                "COUCHDB_PASSWORD": couchdb.password,
+            }
+        return cls(complete, couchdb, f"postgresql+psycopg2://{account}/{METADATA_DATABASE}")
