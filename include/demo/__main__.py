@@ -187,7 +187,8 @@ def main() -> int:
     """Runs the demo of this checkout; SIGTERM and a closed terminal end it as Ctrl-C does."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    console = Console()
+    # Where nobody watches, lines need not break at 80 characters.
+    console = Console() if sys.stdout.isatty() else Console(width=140)
     folder = Path(os.environ.get("DEMO_DIR") or REPOSITORY / ".demo").absolute()
     try:
         return Demo(folder, settings_of(REPOSITORY / ".env"), console).run()

@@ -1,0 +1,53 @@
+# The README says what each target is for.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DOCUMENTS ?= 20000
+SEED ?= 1
+ONESHOT ?=
+TESTS ?= tests
+export PYTHONPATH := plugins
+export DO_NOT_TRACK := 1
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+
+.PHONY: help install demo pipeline test bench lint lock screenshot clean
+
+help:
+	@echo "make install | demo | pipeline | test | bench | lint | lock | screenshot | clean"
+
+install: $(VENV)/installed
+
+# The mark is the lock itself: an environment is rebuilt when, and only when, the lock has changed.
+$(VENV)/installed: requirements-dev.txt requirements-uv.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements-dev.txt
+	cp requirements-dev.txt $@
+
+demo: install
+	@ONESHOT=$(ONESHOT) DOCUMENTS=$(DOCUMENTS) SEED=$(SEED) $(BIN)/python -m include.demo
+
+pipeline: install
+	@$(BIN)/python -m cht_sync pipeline
+
+test: install
+	$(BIN)/python -m pytest $(TESTS)
+
+bench: install
+	$(BIN)/python -m tests.benchmarks
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+lock: install
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.txt requirements-uv.in -o requirements-uv.txt
+
+screenshot: install
+	$(BIN)/python -m include.demo.screenshot
+
+clean:
+	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,53 @@
+"""### CHT Sync: CouchDB to PostgreSQL to dbt models
+
+Copies what changed in each CouchDB database to PostgreSQL, then runs the dbt models on it.
+
+* `sources` checks the settings and names the databases. Where it fails, the message names setting and remedy.
+* `sync` copies one database from its checkpoint until the feed is drained. One that fails does not stop the others;
+  the next run goes on from its checkpoint.
+* `new_documents` skips the models where nothing arrived since their last good run.
+* `models` holds a task for each dbt model; one dbt process runs them all. The log of a model holds dbt's message.
+* `result` fails the run where any task failed, and names them.
+
+**To recover** there is nothing to clean up: a page and its checkpoint are committed together. Mend what the log
+names and wait for the next run, or trigger one.
+
+**To copy a database again from the beginning**, delete its row from `couchdb_progress`; documents that did not
+change are not touched.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
+from cht_sync.pipeline.task_group import models_group
+from cht_sync.settings import Settings
+from cht_sync.tasks import list_sources, models_have_work, report_result
+
+settings = Settings().usable()
+
+with DAG(
+    dag_id="cht_sync",
+    dag_display_name="CHT Sync",
+    description="Copies Community Health Toolkit documents from CouchDB to PostgreSQL and models them with dbt.",
+    doc_md=__doc__,
+    schedule=settings.schedule,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=settings.run_timeout),
+    default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10)},
+    tags=["cht", "sync"],
+):
+    sources = list_sources()
+    sync = CouchDBToPostgresOperator.partial(
+        task_id="sync",
+        map_index_template="{{ task.source }}",
+        doc_md=CouchDBToPostgresOperator.__doc__,
+    ).expand_kwargs(sources)
+    gate = models_have_work()
+    models = models_group(settings)
+    result = report_result(models.group_id)
+
+    sync >> gate >> models >> result
+    [sources, sync, gate] >> result

@@ -1,0 +1,91 @@
+"""The small tasks of the DAG ``cht_sync``, between the copy and the models."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowFailException
+
+from cht_sync.connections import postgres_connection
+from cht_sync.model_runs import ModelRuns
+from cht_sync.pipeline.deployment import expected_version
+from cht_sync.settings import Settings
+from cht_sync.sources import configured_sources
+from cht_sync.store import DocumentStore
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+    from cht_sync.sources import Source
+
+log = logging.getLogger(__name__)
+BAD_STATES = {"failed", "upstream_failed"}
+
+
+@task(task_id="sources", multiple_outputs=False)
+def list_sources() -> list[Source]:
+    """Names every database to copy, and refuses settings that cannot be used before anything is written."""
+    settings = Settings()
+    settings.check()
+    sources = configured_sources(settings)
+    for source in sources:
+        log.info("Source %s (connection %s).", source["source"], source["couchdb_conn_id"])
+    return sources
+
+
+@task.short_circuit(task_id="new_documents", trigger_rule="all_done", ignore_downstream_trigger_rules=False)
+def models_have_work() -> dict[str, str] | None:
+    """Skips the models where nothing arrived since their last good run.
+
+    :return: the stamp of the newest document and the dbt deployment, noted once the models have run to a good end.
+    """
+    settings = Settings()
+    settings.check()
+    connection = postgres_connection(settings)
+    with DocumentStore(connection, settings.raw_table) as store:
+        store.prepare()
+    state = _model_runs(settings).state()
+    deployment = expected_version(settings)
+    reason = state.reason_to_run(deployment)
+    if reason is None or state.newest is None:
+        log.info("No document arrived since the last good run of the models; they are skipped.")
+        return None
+    log.info("The models run: %s.", reason)
+    return {"newest": state.newest.isoformat(), "deployment": deployment}
+
+
+@task(task_id="result", trigger_rule="all_done", retries=0)
+def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> None:
+    """Notes what the models have seen, and makes the run fail where any part of it failed.
+
+    Without this last task a run whose models succeed would look well although a source failed.
+
+    :param models_group: task group of the models.
+    :param ti: Airflow's task instance.
+    :raises AirflowFailException: if a task of the run failed; names them.
+    """
+    states = _states(ti)
+    failed = sorted(name for name, state in states.items() if state in BAD_STATES)
+    models_failed = [name for name in failed if name.startswith(f"{models_group}.")]
+    work = ti.xcom_pull(task_ids="new_documents")
+    if work and not models_failed:
+        _model_runs(Settings()).record(datetime.fromisoformat(work["newest"]), work["deployment"])
+        log.info("All models have seen the documents up to %s UTC.", work["newest"])
+    if failed:
+        raise AirflowFailException(
+            f"This run is incomplete: {', '.join(failed)} failed; what the other tasks did is stored. The log of each"
+            " says why; the next run goes on from the checkpoints."
+        )
+
+
+def _states(ti: Any) -> dict[str, str]:
+    """State by task of this run, mapped ones as ``sync_0``."""
+    run = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])
+    return run.get(ti.run_id, {})
+
+
+def _model_runs(settings: Settings) -> ModelRuns:
+    return ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema, settings.dbt_selector)

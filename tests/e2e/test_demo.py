@@ -1,0 +1,191 @@
+"""The demo as a person runs it: from nothing to models, changes while it runs, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.demo.census import census
+from include.demo.counts import Destination
+from include.demo.touch import touch
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
+REPOSITORY = Path(__file__).parents[2]
+TICK = 60  # seconds, of the default schedule
+
+
+class RunningDemo:
+    """``python -m include.demo`` in a folder of its own."""
+
+    def __init__(self, folder, **variables):
+        self.folder = folder
+        self.output = folder / "output"
+        folder.mkdir(exist_ok=True)
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "include.demo"],
+                cwd=REPOSITORY,
+                env={**os.environ, "DEMO_DIR": str(folder / "demo"), "DOCUMENTS": "800", **variables},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def text(self):
+        return self.output.read_text()
+
+    def wait_for(self, text, seconds=400):
+        deadline = time.monotonic() + seconds
+        while text not in self.text():
+            assert self.process.poll() is None, self.text()
+            assert time.monotonic() < deadline, self.text()
+            time.sleep(0.5)
+
+    def children(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, number=signal.SIGINT):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=90)
+
+    def secret(self, path):
+        return (self.folder / "demo" / path).read_text().strip()
+
+    def couchdb(self):
+        return f"http://127.0.0.1:{self.secret('couchdb/port')}", ("medic", self.secret("couchdb/password"))
+
+    def destination(self):
+        return Destination(
+            {
+                "POSTGRES_HOST": "127.0.0.1",
+                "POSTGRES_PORT": self.secret("postgres/port"),
+                "POSTGRES_PASSWORD": self.secret("postgres/password"),
+            }
+        )
+
+    def airflow(self):
+        """A session of the REST API."""
+        import requests
+
+        url = f"http://127.0.0.1:{self.secret('airflow/port')}"
+        password = json.loads(self.secret("airflow/passwords.json"))["admin"]
+        session = requests.Session()
+        token = session.post(f"{url}/auth/token", json={"username": "admin", "password": password}).json()
+        session.headers["Authorization"] = f"Bearer {token['access_token']}"
+        return session, f"{url}/api/v2"
+
+
+@pytest.fixture(scope="module")
+def folder(server_folder):
+    return server_folder / "e2e"
+
+
+@pytest.fixture(scope="module")
+def demo(folder):
+    demo = RunningDemo(folder)
+    yield demo
+    demo.end()
+
+
+def missing(demo):
+    """Models whose rows are not those that CouchDB's documents ask for."""
+    counted = census(*demo.couchdb())
+    rows = demo.destination().rows(list(counted.models))
+    return {model: (counted.models[model], rows[model]) for model in rows if rows[model] != counted.models[model]}
+
+
+def test_everything_arrives(demo):
+    demo.wait_for("Ctrl-C ends the demo")
+    assert "the counts agree with CouchDB" in demo.text()
+    assert missing(demo) == {}
+
+
+def test_changes_arrive_within_two_ticks(demo):
+    touched = touch(*demo.couchdb(), edits=12, deletes=6, creates=12, seed=4)
+    deadline = time.monotonic() + 2 * TICK
+    while time.monotonic() < deadline:
+        if not missing(demo) and not unseen(demo, touched):
+            return
+        time.sleep(2)
+    pytest.fail(f"after two ticks: rows {missing(demo)}, ids {unseen(demo, touched)}")
+
+
+def unseen(demo, touched):
+    """Ids whose newest state is not that of ``document_metadata``."""
+    import psycopg2
+
+    where = demo.destination()._where
+    with psycopg2.connect(**where) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select c._id, m.uuid is not null, m.saved_timestamp = c.saved_timestamp, c.doc->>'_rev'"
+            " from v1.couchdb c left join v1.document_metadata m on m.uuid = c._id where c._id = any(%s)",
+            ([*touched.edits, *touched.deletes, *touched.creates],),
+        )
+        state = {key: (there, fresh, rev) for key, there, fresh, rev in cursor}
+    late = [key for key in touched.deletes if state.get(key, (True,))[0]]
+    late += [key for key in (*touched.edits, *touched.creates) if not all(state.get(key, (False,))[:2])]
+    return late + [key for key in touched.edits if key in state and state[key][2].startswith("1-")]
+
+
+def test_a_run_with_nothing_new_starts_no_dbt(demo):
+    session, api = demo.airflow()
+    run = session.post(f"{api}/dags/cht_sync/dagRuns", json={"logical_date": None}).json()
+    path = f"{api}/dags/cht_sync/dagRuns/{run['dag_run_id']}"
+    deadline = time.monotonic() + 120
+    while session.get(path).json()["state"] not in {"success", "failed"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    tasks = session.get(f"{path}/taskInstances", params={"limit": 100}).json()["task_instances"]
+    states = {task["task_id"]: task["state"] for task in tasks}
+    assert session.get(path).json()["state"] == "success"
+    assert states.pop("models.dbt_run") == "skipped"
+    assert {state for name, state in states.items() if name.startswith("models.")} == {"skipped"}
+    assert {task["rendered_map_index"] for task in tasks if task["task_id"] == "sync"} == {
+        "127.0.0.1/medic",
+        "127.0.0.1/medic-sentinel",
+    }
+
+
+def test_no_secret_is_in_the_logs(demo):
+    secrets = [demo.secret(f"{server}/password") for server in ("couchdb", "postgres")]
+    logs = [path for path in (demo.folder / "demo" / "airflow").rglob("*.log") if path.is_file()]
+    assert logs
+    for path in logs:
+        text = path.read_text(errors="replace")
+        assert not [name for name in secrets if name in text], path
+
+
+def test_everything_listens_on_loopback_only(demo):
+    listening = [
+        connection.laddr.ip
+        for process in demo.children()
+        for connection in process.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert set(listening) <= {"127.0.0.1", "::1"}
+
+
+def test_ctrl_c_leaves_no_process(demo):
+    children = demo.children()
+    assert len(children) > 6
+    assert demo.end() == 130
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+
+
+def test_the_second_time_it_only_copies_what_changed(demo, folder):
+    demo.end()
+    began = time.monotonic()
+    second = RunningDemo(folder, ONESHOT="1")
+    assert second.process.wait(timeout=300) == 0, second.text()
+    assert "the counts agree with CouchDB" in second.text()
+    assert time.monotonic() - began < 240
