@@ -184,8 +184,8 @@ def _table(lines: list[Line]) -> Table:
 
 
 def main() -> int:
-    """Runs the demo of this checkout; SIGTERM and a closed terminal end it as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    """Runs the demo of this checkout; Ctrl-C, SIGTERM and a closed terminal end it, also in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     # Where nobody watches, lines need not break at 80 characters.
     console = Console() if sys.stdout.isatty() else Console(width=140)

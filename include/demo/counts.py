@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 from psycopg2 import errors, sql
@@ -32,7 +33,7 @@ class Destination:
     """
 
     def __init__(self, settings: dict[str, str]) -> None:
-        self._where = {
+        self._where: dict[str, Any] = {
             "host": settings["POSTGRES_HOST"],
             "port": settings.get("POSTGRES_PORT", "5432"),
             "user": settings.get("POSTGRES_USER", "postgres"),
@@ -43,13 +44,17 @@ class Destination:
         self._raw = sql.Identifier(schema, settings.get("POSTGRES_TABLE", "couchdb"))
         self._models_schema = settings.get("DBT_POSTGRES_SCHEMA", schema)
 
+    def connect(self) -> Any:
+        """A new psycopg2 connection, for the caller to close."""
+        return psycopg2.connect(**self._where)
+
     def sources(self) -> dict[str, tuple[int, int]]:
         """Documents and tombstones by source; nothing before the first run."""
         query = sql.SQL(
             "select source, count(*) filter (where not _deleted), count(*) filter (where _deleted) from {} group by 1"
         )
         try:
-            with closing(psycopg2.connect(**self._where)) as connection, connection.cursor() as cursor:
+            with closing(self.connect()) as connection, connection.cursor() as cursor:
                 cursor.execute(query.format(self._raw))
                 return {source: (documents, tombstones) for source, documents, tombstones in cursor}
         except errors.UndefinedTable:
@@ -61,7 +66,7 @@ class Destination:
         :param models: names of tables or views in the schema of the models.
         """
         found: dict[str, int | None] = {}
-        with closing(psycopg2.connect(**self._where)) as connection:
+        with closing(self.connect()) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 for model in models:

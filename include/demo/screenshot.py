@@ -56,21 +56,34 @@ def graph(page: Page, url: str, dag_id: str, target: Path) -> None:
     :param dag_id: the DAG.
     :param target: the PNG file to write.
     """
-    runs = page.request.get(f"{url}/api/v2/dags/{dag_id}/dagRuns?limit=50&order_by=-start_date").json()["dag_runs"]
-    worked = [run for run in runs if run["run_type"] == "manual"] or runs
-    page.add_init_script(
-        f"localStorage.setItem('{dag_id}/dag_view', 'graph'); localStorage.setItem('dag_view-{dag_id}', '\"graph\"')"
-    )
-    page.goto(f"{url}/dags/{dag_id}/runs/{worked[0]['dag_run_id']}")
+    page.goto(f"{url}/dags/{dag_id}/runs/{_run_with_models(page, f'{url}/api/v2/dags/{dag_id}/dagRuns')}")
     page.wait_for_load_state("networkidle")
-    show = page.get_by_label("Show Graph", exact=False)
-    if show.count():
-        show.first.click()
-    expand = page.get_by_label("Expand all task groups", exact=False)
-    if expand.count():
-        expand.first.click()
+    page.locator("button[value=graph]").click()
+    # The panels' widths and the unfolded groups are remembered by the browser.
+    page.evaluate(
+        """dag => {
+            const layout = {"details-panel,main-panel": {expandToSizes: {}, layout: [97, 3]}};
+            for (const side of ["ltr", "rtl"])
+                localStorage.setItem(`react-resizable-panels:graph-${side}`, JSON.stringify(layout));
+            const groups = localStorage.getItem(`${dag}/all-groups`) ?? "[]";
+            localStorage.setItem(`${dag}/open-groups`, groups);
+        }""",
+        dag_id,
+    )
+    page.reload()
+    page.wait_for_load_state("networkidle")
     page.wait_for_timeout(4000)
     page.screenshot(path=target)
+
+
+def _run_with_models(page: Page, api: str) -> str:
+    """The newest run in which dbt had something to do."""
+    runs = page.request.get(f"{api}?limit=100&order_by=-start_date").json()["dag_runs"]
+    for run in runs:
+        tasks = page.request.get(f"{api}/{run['dag_run_id']}/taskInstances?limit=100").json()["task_instances"]
+        if any(task["task_id"] == "models.dbt_run" and task["state"] == "success" for task in tasks):
+            return str(run["dag_run_id"])
+    raise DemoError("No run of the models has succeeded yet.")
 
 
 def main() -> int:

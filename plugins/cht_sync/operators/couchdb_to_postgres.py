@@ -114,6 +114,7 @@ class CouchDBToPostgresOperator(BaseOperator):
         :return: counts of documents, tombstones, changed rows, pages, bytes and seconds; what is pending.
         """
         settings = Settings()
+        settings.check()
         hook = CouchDBHook(self.couchdb_conn_id)
         source = self.source or source_name(hook, self.database)
         budget = self.time_budget or settings.time_budget
