@@ -74,7 +74,9 @@ class AirflowServices:
                 raise DemoError(f"{process.name} ended; the end of {process.log} says: {process.log_tail()}")
 
     def stop(self) -> None:
-        """Ends the components; the one that was started last ends first."""
+        """Ends the components, all at once, and waits for them."""
+        for process in self._processes:
+            process.ask_to_stop()
         while self._processes:
             self._processes.pop().stop()
 

@@ -113,11 +113,15 @@ class GuardedProcess:
         text = self.log.read_bytes()[-LOG_TAIL_BYTES:] if self.log.exists() else b""
         return text.decode(errors="replace").strip() or "(nothing)"
 
+    def ask_to_stop(self) -> None:
+        """Tell the server to end and do not wait for it, so that several can end at once."""
+        if self._guard is not None and self._guard.poll() is None:
+            self._guard.terminate()
+
     def stop(self) -> None:
         """End the server in an orderly way and wait for it; does nothing when it does not run."""
+        self.ask_to_stop()
         if self._guard is not None:
-            if self._guard.poll() is None:
-                self._guard.terminate()
             self._guard.wait()
             self._guard = None
         self.release()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -120,10 +121,7 @@ def test_changes_arrive_within_two_ticks(demo):
 
 def unseen(demo, touched):
     """Ids whose newest state is not that of ``document_metadata``."""
-    import psycopg2
-
-    where = demo.destination()._where
-    with psycopg2.connect(**where) as connection, connection.cursor() as cursor:
+    with closing(demo.destination().connect()) as connection, connection.cursor() as cursor:
         cursor.execute(
             "select c._id, m.uuid is not null, m.saved_timestamp = c.saved_timestamp, c.doc->>'_rev'"
             " from v1.couchdb c left join v1.document_metadata m on m.uuid = c._id where c._id = any(%s)",
@@ -178,7 +176,7 @@ def test_ctrl_c_leaves_no_process(demo):
     children = demo.children()
     assert len(children) > 6
     assert demo.end() == 130
-    gone, alive = psutil.wait_procs(children, timeout=20)
+    _gone, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
 
 

@@ -52,7 +52,7 @@ def copy(couch, context=None, **arguments):
 
 
 def stored(database):
-    return {key: doc for key, doc in database.rows("select _id, doc from v1.couchdb where not _deleted")}
+    return dict(database.rows("select _id, doc from v1.couchdb where not _deleted"))
 
 
 def test_a_database_is_copied_exactly(couch, database):
