@@ -1,0 +1,112 @@
+"""Whole runs through a real scheduler, against plain ``dbt run`` of the same project."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from include.demo.airflow import AirflowServices
+from include.demo.client import DONE, AirflowClient
+from include.demo.fill import fill
+from include.demo.servers import Servers
+from include.demo.touch import touch
+from tests.benchmarks.figures import Figure
+
+ROUNDS = 3
+DAG_ID = "cht_sync"
+DBT = [sys.executable, "-c", "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"]
+
+
+def figures(folder: Path) -> list[Figure]:
+    """Times runs with something to do, runs with nothing to do, and dbt alone, in turn.
+
+    :param folder: for the servers.
+    """
+    with ExitStack() as stack:
+        named = ("COUCHDB_", "POSTGRES_", "DBT_", "CHT_")
+        settings = {name: value for name, value in os.environ.items() if not name.startswith(named)}
+        servers = Servers.start(folder / "demo", settings, stack)
+        assert servers.couchdb is not None
+        couchdb = servers.couchdb
+        fill(couchdb.url, couchdb.auth)
+        environment = {
+            **servers.settings,
+            "CHT_SYNC_SCHEDULE": "none",
+            "CHT_PIPELINE_DIR": str(folder / "demo" / "pipeline"),
+        }
+        airflow = AirflowServices(folder / "demo" / "airflow", servers.metadata, environment)
+        stack.callback(airflow.stop)
+        airflow.start()
+        client = AirflowClient(airflow)
+        client.wait_for_dag(DAG_ID)
+        first = run(client)
+        rounds = []
+        for number in range(ROUNDS):
+            touch(couchdb.url, couchdb.auth, edits=100, deletes=0, creates=0, seed=number)
+            full = run(client)
+            empty = run(client)
+            rounds.append((full, empty, dbt_alone(airflow, Path(environment["CHT_PIPELINE_DIR"]))))
+    alone = statistics.median(dbt for _, _, dbt in rounds)
+    models = statistics.median(full["models"] for full, _, _ in rounds)
+    return [
+        Figure("first run, 20,000 documents", first["run"], "s"),
+        Figure("run with 100 edited documents", statistics.median(full["run"] for full, _, _ in rounds), "s"),
+        Figure("its model part", models, "s"),
+        Figure("plain dbt run of the same project", alone, "s"),
+        Figure("model part against plain dbt run", models / alone, most=1.5),
+        Figure("run with nothing to do", statistics.median(empty["run"] for _, empty, _ in rounds), "s", most=5),
+        Figure("dbt started in it", max(empty["dbt"] for _, empty, _ in rounds), "times", most=0),
+    ]
+
+
+def run(client: AirflowClient) -> dict[str, float]:
+    """One run of the DAG, to its end.
+
+    :param client: of the Airflow.
+    :return: seconds of the run and of its models, and how often dbt was started.
+    """
+    run_id = client.trigger(DAG_ID)
+    while (state := client.run(DAG_ID, run_id))["state"] not in DONE:
+        time.sleep(0.3)
+    if state["state"] != "success":
+        raise RuntimeError(f"the run {run_id} failed")
+    tasks = {task["task_id"]: task for task in client.tasks(DAG_ID, run_id)}
+    models = [task for name, task in tasks.items() if name.startswith("models.") and task["state"] == "success"]
+    part = 0.0
+    if models:
+        part = (
+            max(_time(each, "end_date") for each in models) - _time(tasks["new_documents"], "end_date")
+        ).total_seconds()
+    return {
+        "run": (_time(state, "end_date") - _time(state, "start_date")).total_seconds(),
+        "models": part,
+        "dbt": float(tasks["models.dbt_run"]["state"] == "success"),
+    }
+
+
+def dbt_alone(airflow: AirflowServices, pipeline: Path) -> float:
+    """Seconds of ``dbt run`` from the command line, parsing included.
+
+    :param airflow: whose environment it gets.
+    :param pipeline: where the project is installed.
+    """
+    project = pipeline / "current"
+    began = time.monotonic()
+    subprocess.run(
+        [*DBT, "run", "--project-dir", str(project), "--profiles-dir", "include/dbt"],
+        env={**os.environ, **airflow.environment()},
+        capture_output=True,
+        check=True,
+    )
+    return time.monotonic() - began
+
+
+def _time(record: dict[str, Any], name: str) -> Any:
+    return datetime.fromisoformat(record[name].replace("Z", "+00:00"))

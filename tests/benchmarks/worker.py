@@ -1,0 +1,79 @@
+"""One round: reads, writes or copies a database, and prints seconds, CPU seconds and peak memory as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+
+import psutil
+
+from cht_sync.connections import postgres_connection
+from cht_sync.couchdb import CouchDBHook
+from cht_sync.feed import ChangesFeed
+from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
+from cht_sync.page import Page
+from cht_sync.settings import Settings
+from cht_sync.store import DocumentStore
+
+
+def read(database: str) -> list[Page]:
+    """Reads the whole feed.
+
+    :param database: name of the database.
+    """
+    return list(ChangesFeed(CouchDBHook(), database, None, Settings().batch_size))
+
+
+def throw_away(database: str) -> None:
+    """Reads the whole feed and keeps nothing.
+
+    :param database: name of the database.
+    """
+    for _ in ChangesFeed(CouchDBHook(), database, None, Settings().batch_size):
+        pass
+
+
+def write(pages: list[Page]) -> None:
+    """Stores pages that are in memory.
+
+    :param pages: of one database, in order.
+    """
+    with DocumentStore(postgres_connection(), Settings().raw_table) as store:
+        store.prepare()
+        store.claim("bench")
+        since = None
+        for page in pages:
+            store.save("bench", page, since)
+            since = page.checkpoint
+
+
+def main() -> None:
+    """Does what the first argument says with the database that the second one names."""
+    what, database = sys.argv[1:]
+    pages = read(database) if what == "write" else []
+    operator = CouchDBToPostgresOperator(task_id="copy", database=database, time_budget=3600)
+    process = psutil.Process(os.getpid())
+    before, began, cpu = process.memory_info().rss, time.monotonic(), time.process_time()
+    if what == "read":
+        throw_away(database)
+    elif what == "write":
+        write(pages)
+    else:
+        operator.execute({})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    print(
+        json.dumps(
+            {
+                "seconds": time.monotonic() - began,
+                "cpu": time.process_time() - cpu,
+                "peak_mb": max(peak, 0) / 1024**2,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
