@@ -38,7 +38,7 @@ with DAG(
     dagrun_timeout=timedelta(minutes=settings.run_timeout),
     default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10)},
     tags=["cht", "sync"],
-):
+) as dag:
     sources = list_sources()
     sync = CouchDBToPostgresOperator.partial(
         task_id="sync",
