@@ -104,9 +104,10 @@ class AirflowServices:
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.folder / "logs"),
             # A run is a chain of short tasks: the scheduler's naps between them would be most of its time.
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-            "AIRFLOW__COSMOS__ENABLE_WATCHER_RELIABLE_RETRY": "false",
-            "AIRFLOW__COSMOS__UPLOAD_SQL_TO_XCOM": "false",
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "include" / "airflow"), str(REPOSITORY / "plugins")]),
+            "AIRFLOW__OPENLINEAGE__NAMESPACE": "cht_sync",  # silences a warning in every process
+            "PYTHONPATH": os.pathsep.join(
+                [str(REPOSITORY / "include" / "airflow_config"), str(REPOSITORY / "plugins")]
+            ),
             "DO_NOT_TRACK": "1",
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }

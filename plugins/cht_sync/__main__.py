@@ -1,0 +1,60 @@
+"""The command line: ``python -m cht_sync pipeline``, with ``plugins`` on PYTHONPATH."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    :param arguments: of the command line; ``sys.argv`` by default.
+    :returns: 0, or 1 after an error that was told on stderr.
+    """
+    parsed = _parser().parse_args(arguments)
+    # Both are read once, when Airflow is imported: nobody at a terminal needs what it tells of itself.
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("AIRFLOW__OPENLINEAGE__NAMESPACE", "cht_sync")
+    from cht_sync.errors import SettingsError
+
+    command: Callable[[argparse.Namespace], None] = parsed.command
+    try:
+        command(parsed)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cht_sync", description="CHT Sync for Airflow")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    pipeline = commands.add_parser("pipeline", help="install the dbt project that the settings name")
+    pipeline.add_argument("--force", action="store_true", help="build it again even if nothing changed")
+    pipeline.set_defaults(command=_pipeline)
+    starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json anew")
+    starter.set_defaults(command=_starter_manifest)
+    return parser
+
+
+def _pipeline(parsed: argparse.Namespace) -> None:
+    from cht_sync.pipeline.install import install
+    from cht_sync.settings import Settings
+
+    made = install(Settings(), force=parsed.force)
+    print(f"{made.source} ({made.revision[:12]}), {made.models} models, dbt {made.dbt_version}, in {made.path}")
+
+
+def _starter_manifest(_: argparse.Namespace) -> None:
+    from cht_sync.pipeline.deployment import STARTER_GRAPH
+    from cht_sync.pipeline.starter import fresh_graph
+
+    STARTER_GRAPH.write_text(fresh_graph())
+    print(STARTER_GRAPH)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Turns a fetched dbt project into one that dbt can run: wrapper, packages, manifest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cht_sync.errors import SettingsError
+from cht_sync.pipeline.deployment import GRAPH_FILE, WRAPPER
+from cht_sync.pipeline.graph import drawable
+from cht_sync.pipeline.hub import HUB_URL, StandInHub, hub_answers
+from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, profile_text
+from cht_sync.pipeline.proof import first_use
+from cht_sync.pipeline.scrub import scrub
+from cht_sync.pipeline.source import Source
+from cht_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DBT_TIMEOUT_S = 900
+DBT_MAIN = "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"
+PACKAGE_FILES = ("packages.yml", "dependencies.yml")
+UNKNOWN_PACKAGE = re.compile(r"Package (\S+/\S+) was not found in the package index")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build gave.
+
+    :param graph: file with the models to draw.
+    :param models: how many.
+    :param stand_ins: hub packages that were replaced by empty ones.
+    """
+
+    graph: Path
+    models: int
+    stand_ins: list[str]
+
+
+def wrapper_files() -> Iterator[tuple[Path, bytes]]:
+    """Each file of the wrapper project, with its path within it."""
+    for path in sorted(WRAPPER.rglob("*")):
+        relative = path.relative_to(WRAPPER)
+        if path.is_file() and relative.parts[0] not in {"target", "logs", "dbt_packages", ".user.yml"}:
+            yield relative, path.read_bytes()
+
+
+def build(source: Source, folder: Path, settings: Settings) -> Built:
+    """Completes a folder that holds a package in ``project/``.
+
+    :param source: where the package came from.
+    :param folder: the new version.
+    :param settings: the environment.
+    :raises SettingsError: if dbt cannot resolve or parse it, or a model needs a package that is missing.
+    """
+    for path, content in wrapper_files():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    (folder / "packages.yml").write_text("packages:\n  - local: project\n")
+    _lift_selectors(folder)
+    dbt = _Dbt(source, folder, settings)
+    stand_ins = _resolve_packages(dbt, folder)
+    dbt.run("parse")
+    manifest = json.loads((folder / "target" / "manifest.json").read_text())
+    _prove(source, manifest, stand_ins)
+    graph = drawable(manifest)
+    (folder / GRAPH_FILE).write_text(json.dumps(graph, indent=1, sort_keys=True) + "\n")
+    return Built(folder / GRAPH_FILE, len(graph["nodes"]), stand_ins)
+
+
+def _lift_selectors(folder: Path) -> None:
+    """dbt reads selectors of the root project only, and ours is the wrapper: the package's go before its own.
+
+    Source: https://docs.getdbt.com/reference/node-selection/yaml-selectors
+    """
+    target = folder / "selectors.yml"
+    merged = {one["name"]: one for path in (target, folder / "project" / "selectors.yml") for one in _selectors(path)}
+    if merged:
+        target.write_text(yaml.safe_dump({"selectors": list(merged.values())}, sort_keys=False))
+
+
+def _selectors(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list((yaml.safe_load(path.read_text()) or {})["selectors"]) if path.is_file() else []
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise SettingsError(f"{path.name} of the dbt project cannot be read: {type(error).__name__}.") from None
+
+
+def _resolve_packages(dbt: _Dbt, folder: Path) -> list[str]:
+    """Runs ``dbt deps``; where the hub is out of reach, against a stand-in that gives empty packages."""
+    listed = [folder / "project" / name for name in PACKAGE_FILES if (folder / "project" / name).is_file()]
+    hub = os.environ.get("DBT_PACKAGE_HUB_URL") or HUB_URL
+    if not listed or hub_answers(hub):
+        dbt.run("deps")
+        return []
+    with StandInHub({name for path in listed for name in _hub_names(path)}) as stand_in:
+        # Packages of packages come to light one after the other.
+        while True:
+            failure = dbt.try_to("deps", DBT_PACKAGE_HUB_URL=stand_in.url, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
+            unknown = set(UNKNOWN_PACKAGE.findall(failure or "")) - stand_in.names
+            if not unknown:
+                break
+            stand_in.names |= unknown
+        if failure:
+            dbt.refuse("deps", failure)
+        names = sorted(stand_in.names)
+    if names:
+        log.warning(
+            "The dbt hub %s cannot be reached: %s replaced by empty stand-ins, which is fine as long as no model"
+            " uses them; that is checked now.",
+            hub,
+            " and ".join(names) + (" is" if len(names) == 1 else " are"),
+        )
+    return names
+
+
+def _hub_names(path: Path) -> Iterator[str]:
+    try:
+        packages = (yaml.safe_load(path.read_text()) or {}).get("packages") or []
+    except (yaml.YAMLError, AttributeError):
+        # dbt has a better message for a broken file, and reads it next.
+        return
+    for entry in packages:
+        if isinstance(entry, dict) and "package" in entry:
+            yield str(entry["package"])
+
+
+def _prove(source: Source, manifest: dict[str, Any], stand_ins: list[str]) -> None:
+    use = first_use(manifest, [name.rpartition("/")[2] for name in stand_ins])
+    if use:
+        node, package = use
+        raise SettingsError(
+            f"{source.text} cannot be installed: {node} needs the package {package} from the dbt hub, which cannot"
+            " be reached; let this machine reach it, or set DBT_PACKAGE_HUB_URL to a mirror."
+        )
+
+
+class _Dbt:
+    """dbt as a program of its own, in one folder, with no way to a database."""
+
+    def __init__(self, source: Source, folder: Path, settings: Settings) -> None:
+        self._source = source
+        self._folder = folder
+        self._profile = profile_text(settings)
+        # The profile asks for a password, but nothing that is run here connects.
+        self._variables = {**settings.dbt_environment, ModelsProfile.get_env_var_name("password"): ""}
+
+    def run(self, command: str) -> None:
+        """Runs a command.
+
+        :param command: ``deps`` or ``parse``.
+        :raises SettingsError: with dbt's own words, if it fails.
+        """
+        if failure := self.try_to(command):
+            self.refuse(command, failure)
+
+    def refuse(self, command: str, failure: str) -> None:
+        """Raises what a command said.
+
+        :param command: ``deps`` or ``parse``.
+        :param failure: its output.
+        :raises SettingsError: always.
+        """
+        lines = [line.strip() for line in failure.splitlines() if line.strip()]
+        words = scrub(" ".join(lines[-12:]), self._source.secrets)[-1500:]
+        raise SettingsError(f"{self._source.text} cannot be installed: dbt {command} says: {words}")
+
+    def try_to(self, command: str, **variables: str) -> str | None:
+        """Runs a command.
+
+        :param command: ``deps`` or ``parse``.
+        :param variables: more environment.
+        :returns: None, or what it said when it failed.
+        """
+        with tempfile.TemporaryDirectory() as profiles:
+            Path(profiles, "profiles.yml").write_text(self._profile)
+            # dbt parses all files anew where the names of profile and target differ: the tasks use these too.
+            where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
+            where += ["--profile", PROFILE]
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-c", DBT_MAIN, "--no-use-colors", "--quiet", command, *where],
+                    cwd=self._folder,
+                    env={**os.environ, **self._variables, **variables},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    timeout=DBT_TIMEOUT_S,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                return f"nothing within {DBT_TIMEOUT_S} s"
+        return (done.stdout or f"exit code {done.returncode}") if done.returncode else None

@@ -1,0 +1,1 @@
+"""The tasks that run dbt or watch it."""

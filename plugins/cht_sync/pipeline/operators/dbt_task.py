@@ -1,0 +1,84 @@
+"""What every task that may start dbt has in common."""
+
+from __future__ import annotations
+
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Asset
+from cosmos.dataset import compute_model_outlet_uris, get_dataset_namespace
+from cosmos.operators.local import AbstractDbtLocalBase
+
+from cht_sync.connections import dbt_connection
+from cht_sync.pipeline.deployment import require_current
+from cht_sync.pipeline.install import install
+from cht_sync.pipeline.lock import schema_lock
+from cht_sync.pipeline.profile import models_environment
+from cht_sync.pipeline.source import configured_source
+from cht_sync.settings import Settings
+
+
+class DbtTaskMixin(AbstractDbtLocalBase):
+    """Runs dbt in the installed project, with the variables that models read, and never beside another dbt.
+
+    ``run_command`` is the one place through which each of Cosmos's local operators starts dbt: a whole run, a
+    model of its own, and the run of one model after a failure in watcher mode.
+    Source: ``AbstractDbtLocalBase.build_and_run_cmd`` in ``cosmos/operators/local.py``.
+    """
+
+    _assets: tuple[Asset, ...] = ()
+
+    def run_command(self, cmd: list[str], env: Any, context: Any, **kwargs: Any) -> Any:
+        """Runs one dbt command.
+
+        :param cmd: program and arguments.
+        :param env: environment for dbt.
+        :param context: of the task.
+        :raises SettingsError: if the project that the settings name is not installed.
+        """
+        settings = Settings()
+        self.project_dir = str(project_folder(settings))
+        env = {**env, **models_environment(settings)}
+        holder = f"{context['ti'].dag_id}.{context['ti'].task_id}@{socket.gethostname()}"
+        with schema_lock(dbt_connection(settings), settings.dbt_schema, holder):
+            return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
+
+    def calculate_openlineage_events_completes(
+        self, env: Any, project_dir: Path, dbt_command_line: list[str] | None = None
+    ) -> bool:
+        """Finds the assets of the task's own model in the manifest that dbt has just written.
+
+        Cosmos would make lineage events for it, which takes a second, even where nobody listens.
+
+        :param env: environment of dbt.
+        :param project_dir: where dbt ran.
+        :param dbt_command_line: what was run.
+        """
+        if find_spec("airflow.providers.openlineage"):
+            super().calculate_openlineage_events_completes(env, project_dir, dbt_command_line)
+        model = self.extra_context.get("dbt_node_config", {}).get("unique_id")
+        namespace = get_dataset_namespace(self.profile_config) if self.emit_datasets and model else None
+        if namespace:
+            uris = compute_model_outlet_uris(Path(project_dir) / "target" / "manifest.json", namespace)
+            self._assets = tuple(Asset(uri) for uri in uris.get(model, ()))
+        return False
+
+    def get_datasets(self, source: Any) -> list[Asset]:
+        """The assets that the task wrote: the table of its model.
+
+        :param source: ``inputs`` or ``outputs``.
+        """
+        return list(self._assets) if source == "outputs" else []
+
+
+def project_folder(settings: Settings) -> Path:
+    """The folder to run dbt in; the starter is installed, or brought up to date, if need be.
+
+    :param settings: the environment.
+    :raises SettingsError: if another project is to be installed first.
+    """
+    if configured_source(settings).kind == "starter":
+        return install(settings).path
+    return require_current(settings).path

@@ -1,0 +1,28 @@
+"""The task that stands for models which cannot be drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from cht_sync.errors import SettingsError
+
+
+class RefuseOperator(BaseOperator):
+    """Fails with a sentence that says what to do.
+
+    :param reason: the sentence.
+    """
+
+    def __init__(self, *, reason: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reason = reason
+
+    def execute(self, context: Any) -> None:  # noqa: ARG002
+        """Fails.
+
+        :param context: of the task.
+        :raises SettingsError: always.
+        """
+        raise SettingsError(self.reason)

@@ -1,0 +1,52 @@
+"""The task of one model while a single dbt process runs them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException
+from cosmos.operators._watcher.base import get_status_xcom_key, get_xcom_val
+from cosmos.operators._watcher.state import is_dbt_node_status_success, is_producer_task_terminated
+from cosmos.operators.watcher import DbtRunWatcherOperator
+
+from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
+
+LOOK_AT_PRODUCER_EVERY = 3
+
+
+class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
+    """Waits until dbt has run its model; a second try runs the model by itself.
+
+    Cosmos's own waits for ever where a finished dbt did not run the model, starts a dbt of its own where dbt could
+    not start at all, and asks Airflow's server four times a second for each model.
+    """
+
+    _pokes = 0
+
+    def poke(self, context: Any) -> bool:
+        """Looks for the end of the model.
+
+        :param context: of the task.
+        :returns: whether it has ended well.
+        :raises AirflowException: if the model failed, or dbt ended without it.
+        """
+        ended = self._pokes % LOOK_AT_PRODUCER_EVERY == 0 and self._producer_ended(context)
+        self._pokes += 1
+        if ended and context["ti"].try_number > 1:
+            return self._fallback_to_non_watcher_run(context["ti"].try_number, context)
+        # Read after the state of dbt_run: what that has not told by its end it never will.
+        told = get_xcom_val(context["ti"], self.producer_task_id, get_status_xcom_key(self.model_unique_id))
+        if told is None:
+            if ended:
+                raise AirflowException(
+                    f"{self.model_unique_id} was not run: look at the log of {self.producer_task_id}."
+                )
+            return False
+        self._outlet_uris = told["outlet_uris"]
+        if not is_dbt_node_status_success(told["status"]):
+            raise AirflowException(f"{self.model_unique_id} {told['status']}: {told['message'].strip()}")
+        self.log.info("%s: %s", self.model_unique_id, told["message"])
+        return True
+
+    def _producer_ended(self, context: Any) -> bool:
+        return is_producer_task_terminated(self._get_producer_task_status(context))

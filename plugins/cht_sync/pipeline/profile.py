@@ -1,0 +1,80 @@
+"""The dbt profile, made from an Airflow connection when a task runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cosmos.config import ProfileConfig
+from cosmos.profiles import PostgresUserPasswordProfileMapping
+
+from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.settings import DBT_POSTGRES_CONN_ID, Settings
+
+PROFILE = "cht_sync"
+TARGET = "airflow"
+# Source: https://docs.getdbt.com/docs/core/connect-data-platform/postgres-setup
+EXTRAS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "keepalives_idle", "connect_timeout")
+
+
+class ModelsProfile(PostgresUserPasswordProfileMapping):
+    """Maps the connection of the models' role; it is looked up when dbt starts, never while a DAG is parsed.
+
+    :param profile_args: ``schema`` and ``threads`` of the profile.
+    """
+
+    airflow_param_mapping = {
+        **PostgresUserPasswordProfileMapping.airflow_param_mapping,
+        **{name: f"extra.{name}" for name in EXTRAS},
+    }
+
+    _conn: Any = None
+
+    def __init__(self, profile_args: dict[str, Any]) -> None:
+        super().__init__(conn_id=DBT_POSTGRES_CONN_ID, profile_args=profile_args)
+
+    @property
+    def conn(self) -> Any:
+        """The connection, or what ``DBT_POSTGRES_*`` and ``POSTGRES_*`` say where Airflow has none."""
+        if self._conn is None:
+            self._conn = dbt_connection()
+        return self._conn
+
+    @property
+    def env_vars(self) -> dict[str, str]:
+        """The password, by name of its variable; empty where the server asks for none."""
+        return {self.get_env_var_name("password"): self.conn.password or ""}
+
+
+def profile_config(settings: Settings) -> ProfileConfig:
+    """What Cosmos needs to know of the profile; reads the environment only.
+
+    :param settings: the environment.
+    """
+    mapping = ModelsProfile(_profile_args(settings))
+    return ProfileConfig(profile_name=PROFILE, target_name=TARGET, profile_mapping=mapping)
+
+
+def _profile_args(settings: Settings) -> dict[str, Any]:
+    return {"schema": settings.dbt_schema, "threads": settings.dbt_threads}
+
+
+def profile_text(settings: Settings) -> str:
+    """The ``profiles.yml`` that tasks will use, without its password, to parse a project with.
+
+    :param settings: the environment.
+    :raises SettingsError: if a variable cannot be used.
+    """
+    mapping = ModelsProfile(_profile_args(settings))
+    mapping._conn = dbt_connection(settings)
+    return mapping.get_profile_file_contents(PROFILE, TARGET)
+
+
+def models_environment(settings: Settings) -> dict[str, str]:
+    """The variables that models read, with the database of the raw connection.
+
+    :param settings: the environment.
+    :raises SettingsError: if a variable cannot be used.
+    """
+    variables = settings.dbt_environment
+    database = postgres_connection(settings).schema
+    return {**variables, "POSTGRES_DB": database} if database else variables

@@ -1,0 +1,134 @@
+"""Which dbt project the settings name, and how that is told without its credentials."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from cht_sync.errors import SettingsError
+from cht_sync.settings import REPOSITORY, Settings
+
+log = logging.getLogger(__name__)
+
+STARTER = REPOSITORY / "include" / "dbt" / "starter"
+GIT_SCHEMES = {"https", "http", "ssh", "git", "file"}
+Kind = Literal["folder", "tarball", "git", "starter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A dbt project somewhere: a folder, a tarball, a git repository, or the starter of this repository.
+
+    :param kind: what it is.
+    :param location: path or URL, without credentials.
+    :param ref: branch, tag or commit of a git repository; empty for its default branch.
+    :param user: user name for http(s), where the URL had one.
+    :param password: password or token for http(s), where the URL had one.
+    """
+
+    kind: Kind
+    location: str
+    ref: str = ""
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be shown, in each form it may take; a lone user name is a token."""
+        parts = [part for part in (self.user if not self.password else "", self.password) if part]
+        return [form for part in parts for form in {part, quote(part, safe="")}]
+
+    @property
+    def text(self) -> str:
+        """What a person may read: no credentials, no query string."""
+        if self.kind == "starter":
+            return "the built-in starter models"
+        shown = re.sub(r"\?.*", "?...", self.location)
+        return f"{shown}#{self.ref}" if self.ref else shown
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash that tells two sources apart; other credentials for the same place do not change it."""
+        location = "" if self.kind == "starter" else self.location
+        return hashlib.sha256("\0".join((self.kind, location, self.ref)).encode()).hexdigest()[:16]
+
+
+def configured_source(settings: Settings) -> Source:
+    """The dbt project that the settings name.
+
+    The first of ``DBT_LOCAL_PATH``, ``DBT_PACKAGE_TARBALL_URL`` and ``CHT_PIPELINE_BRANCH_URL`` that is set,
+    else the starter; nothing is read from disk or network.
+
+    :param settings: the environment.
+    :raises SettingsError: if the value cannot be a folder or URL.
+    """
+    choices = {
+        "DBT_LOCAL_PATH": (settings.dbt_local_path, _folder),
+        "DBT_PACKAGE_TARBALL_URL": (settings.dbt_tarball_url, _tarball),
+        "CHT_PIPELINE_BRANCH_URL": (settings.pipeline_branch_url, _git),
+    }
+    named = {name: choice for name, choice in choices.items() if choice[0]}
+    if not named:
+        return Source("starter", str(STARTER))
+    first, *others = named
+    if others:
+        log.warning("%s is used; %s is set too and not looked at.", first, " and ".join(others))
+    value, make = named[first]
+    return make(value)
+
+
+def _folder(value: str) -> Source:
+    return Source("folder", str(Path(value).expanduser().absolute()))
+
+
+def _tarball(value: str) -> Source:
+    if urlsplit(value).scheme not in {"http", "https"}:
+        raise SettingsError("DBT_PACKAGE_TARBALL_URL cannot be used: set it to an http or https URL of a .tar.gz file.")
+    location, user, password = _without_credentials(value)
+    return Source("tarball", location, user=user, password=password)
+
+
+def _git(value: str) -> Source:
+    url, _, ref = value.partition("#")
+    # git takes what starts with a dash for an option, and `helper::address` for a command to run.
+    # Source: https://git-scm.com/docs/gitremote-helpers
+    if not url or url.startswith("-") or "::" in url or re.search(r"[\x00-\x20]", url):
+        raise SettingsError(
+            "CHT_PIPELINE_BRANCH_URL cannot be used: set it to a git URL such as"
+            " https://github.com/medic/cht-pipeline.git#main."
+        )
+    if not _ref_is_plain(ref):
+        raise SettingsError(
+            f"CHT_PIPELINE_BRANCH_URL names {ref!r} after '#', which is no name of a branch, tag or commit."
+        )
+    scheme = urlsplit(url).scheme if "://" in url else ""
+    if scheme and scheme not in GIT_SCHEMES:
+        raise SettingsError(
+            f"CHT_PIPELINE_BRANCH_URL starts with {scheme}://: use https, http, ssh, git or file instead."
+        )
+    if scheme in {"http", "https", "ssh"}:
+        location, user, password = _without_credentials(url)
+        if scheme == "ssh" and user:
+            # A login name belongs to the address; a password in it would be of no use to ssh.
+            location, user, password = location.replace("ssh://", f"ssh://{quote(user)}@", 1), "", ""
+        return Source("git", location, ref, user, password)
+    if scheme or re.match(r"[\w.-]+@[\w.-]+:", url):
+        return Source("git", url, ref)
+    return Source("git", str(Path(url).expanduser().absolute()), ref)
+
+
+def _without_credentials(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    bare = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+    return bare, unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def _ref_is_plain(ref: str) -> bool:
+    """The rules of names in git that matter here: https://git-scm.com/docs/git-check-ref-format."""
+    return not (ref.startswith("-") or ".." in ref or re.search(r"[\x00-\x20~^:?*\[\\\x7f]|@\{", ref))

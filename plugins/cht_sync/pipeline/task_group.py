@@ -1,0 +1,185 @@
+"""Draws the models of the installed dbt project as tasks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import TaskGroup
+from cosmos.airflow.task_group import DbtTaskGroup
+from cosmos.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos.constants import DbtResourceType, ExecutionMode, InvocationMode, LoadMode, TestBehavior
+from cosmos.dbt.graph import DbtNode
+
+from cht_sync.errors import SettingsError
+from cht_sync.pipeline import cosmos_defaults
+from cht_sync.pipeline.deployment import Deployment, require_current
+from cht_sync.pipeline.graph import Graph
+from cht_sync.pipeline.mode import models_mode
+from cht_sync.pipeline.operators.refuse import RefuseOperator
+from cht_sync.pipeline.operators.run_all import RunAllModels
+from cht_sync.pipeline.operators.run_model import RunModel
+from cht_sync.pipeline.operators.watch_model import WatchModel
+from cht_sync.pipeline.profile import profile_config
+from cht_sync.pipeline.selection import selected
+from cht_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RUN_ALL_TASK_ID = "dbt_run"
+REFUSE_TASK_ID = "not_ready"
+POKE_INTERVAL_S = 1
+RETRY_DELAY = timedelta(seconds=10)
+
+
+def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
+    """One task for each model of the installed dbt project, in a task group; used inside a DAG.
+
+    In watcher mode a task more, ``dbt_run``, runs dbt once for all of them. Where there is nothing to draw, the
+    group holds one task that fails and says why. Reads local files only.
+
+    :param settings: the environment.
+    :param group_id: id of the task group.
+    """
+    cosmos_defaults.apply()
+    try:
+        deployment = require_current(settings)
+        graph = _read(deployment)
+        draw = _Draw(graph, settings, group_id)
+        profile = profile_config(settings)
+    except SettingsError as error:
+        return _refusal(group_id, str(error))
+    return DbtTaskGroup(
+        group_id=group_id,
+        project_config=ProjectConfig(
+            manifest_path=deployment.graph,
+            project_name=graph["metadata"]["project_name"],
+            install_dbt_deps=False,
+        ),
+        profile_config=profile,
+        # _Draw makes the tasks of either mode; LOCAL keeps Cosmos from adding a producer of its own.
+        execution_config=ExecutionConfig(
+            execution_mode=ExecutionMode.LOCAL,
+            invocation_mode=InvocationMode.DBT_RUNNER,
+            dbt_project_path=deployment.path,
+        ),
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_MANIFEST,
+            test_behavior=TestBehavior.NONE,
+            node_converters={DbtResourceType.MODEL: draw.model},
+            normalize_task_id=draw.task_id,
+        ),
+        operator_args=draw.operator_args,
+    )
+
+
+def _read(deployment: Deployment) -> Graph:
+    try:
+        graph: Graph = json.loads(deployment.graph.read_text())
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{deployment.graph} cannot be read ({type(error).__name__}): run `make pipeline`."
+        ) from None
+    return graph
+
+
+def _refusal(group_id: str, reason: str) -> TaskGroup:
+    log.warning("%s", reason)
+    with TaskGroup(group_id) as group:
+        RefuseOperator(task_id=REFUSE_TASK_ID, reason=reason, doc_md=reason, retries=0)
+    return group
+
+
+class _Draw:
+    """Makes the task of each model, and before the first one the task that runs dbt for all."""
+
+    def __init__(self, graph: Graph, settings: Settings, group_id: str) -> None:
+        self._models = graph["nodes"]
+        self._chosen = selected(graph, settings.dbt_selector)
+        self._all = len(self._chosen) == len(self._models)
+        self._watched = models_mode(settings) == "watcher"
+        self._producer_task_id = f"{group_id}.{RUN_ALL_TASK_ID}"
+        self._names = Counter(model["name"] for model in self._models.values())
+        self._limit = timedelta(minutes=settings.run_timeout)
+        self._producer: RunAllModels | None = None
+        batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
+        self.operator_args: dict[str, Any] = {
+            "vars": batch,
+            "retry_delay": RETRY_DELAY,
+            "dbt_cmd_global_flags": ["--no-use-colors"],
+        }
+
+    def task_id(self, node: DbtNode) -> str:
+        """The name of the model, with its package where two packages have a model of that name.
+
+        :param node: the model.
+        """
+        return node.name if self._names[node.name] < 2 else f"{node.package_name}__{node.name}"
+
+    def model(self, node: DbtNode, task_id: str, task_args: dict[str, Any], dag: Any, task_group: Any, **_: Any) -> Any:
+        """The task of a model; None for one that is not selected.
+
+        Source: ``generate_or_convert_task`` in ``cosmos/airflow/graph.py``.
+
+        :param node: the model.
+        :param task_id: its task id.
+        :param task_args: what Cosmos would give its own operator.
+        :param dag: the DAG.
+        :param task_group: the group.
+        """
+        place = {"dag": dag, "task_group": task_group}
+        if node.unique_id not in self._chosen:
+            return None
+        if self._watched and self._producer is None:
+            self._producer = self._run_all(task_args, place)
+        text = self._models[node.unique_id]["description"] or f"The dbt model `{node.name}`."
+        if node.has_ephemeral_materialization:
+            # dbt writes it into the models that use it.
+            return EmptyOperator(task_id=task_id, doc_md=text, **place)
+        arguments = {
+            **task_args,
+            "manifest_filepath": "",
+            "select": _select(self._models[node.unique_id]),
+            "extra_context": {"dbt_node_config": node.context_dict, "package_name": node.package_name},
+            "task_id": task_id,
+            "doc_md": text,
+            "retries": 1,
+            **node.operator_kwargs_to_override,
+            **place,
+        }
+        if not self._watched:
+            return RunModel(execution_timeout=self._limit, **arguments)
+        return WatchModel(
+            producer_task_id=self._producer_task_id,
+            # Deferred sensors end up failed now and then: https://github.com/apache/airflow/issues/72716.
+            deferrable=False,
+            poke_interval=POKE_INTERVAL_S,
+            timeout=self._limit.total_seconds(),
+            **arguments,
+        )
+
+    def _run_all(self, task_args: dict[str, Any], place: dict[str, Any]) -> RunAllModels:
+        arguments = {
+            **task_args,
+            "manifest_filepath": "",
+            # Assets are told by the tasks of the models, with names that this one finds.
+            "emit_datasets": False,
+            "_should_generate_model_uris": True,
+            "select": None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen)),
+        }
+        return RunAllModels(
+            task_id=RUN_ALL_TASK_ID,
+            doc_md="Runs dbt once for all models; the task of each model tells how that model ended.",
+            retries=0,
+            execution_timeout=self._limit,
+            **arguments,
+            **place,
+        )
+
+
+def _select(model: dict[str, Any]) -> str:
+    return f"fqn:{'.'.join(model['fqn'])}"

@@ -1,0 +1,52 @@
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from cht_sync.connections import dbt_connection
+from cht_sync.pipeline.lock import schema_lock
+
+pytestmark = pytest.mark.integration
+
+
+def test_one_at_a_time_on_one_schema(database, caplog):
+    caplog.set_level("INFO")
+    order = []
+
+    def second():
+        with schema_lock(dbt_connection(), "v1", "second"):
+            order.append("second")
+
+    with schema_lock(dbt_connection(), "v1", "cht_sync.models.dbt_run@one"):
+        with schema_lock(dbt_connection(), "other", "elsewhere"):
+            order.append("other schema")
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        time.sleep(1.2)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["other schema", "first", "second"]
+    assert "waiting for cht_sync.models.dbt_run@one 20" in caplog.text
+
+
+def test_postgres_frees_the_lock_of_who_died(database):
+    with schema_lock(dbt_connection(), "v1", "first"):
+        with psycopg2.connect(database.dsn) as admin, admin.cursor() as cursor:
+            cursor.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'first%%'"
+            )
+        with schema_lock(dbt_connection(), "v1", "second"):
+            pass
+
+
+def test_a_time_limit_ends_the_wait(database, monkeypatch):
+    def limit(_):
+        raise TimeoutError
+
+    with schema_lock(dbt_connection(), "v1", "first"):
+        monkeypatch.setattr("cht_sync.pipeline.lock.time.sleep", limit)
+        with pytest.raises(TimeoutError), schema_lock(dbt_connection(), "v1", "second"):
+            pass
+    with schema_lock(dbt_connection(), "v1", "third"):
+        pass

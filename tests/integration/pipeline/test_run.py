@@ -1,0 +1,69 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.pipeline.conftest import write_project
+
+pytestmark = pytest.mark.integration
+
+DAG = """
+from datetime import datetime
+
+from airflow.sdk import dag
+
+from cht_sync.pipeline.task_group import models_group
+from cht_sync.settings import Settings
+
+
+@dag(schedule=None, start_date=datetime(2024, 1, 1))
+def little():
+    models_group(Settings())
+
+
+little()
+"""
+
+
+@pytest.fixture
+def airflow(database, tmp_path, monkeypatch):
+    """Runs the command line of Airflow, with a metadata database of its own."""
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "little.py").write_text(DAG)
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__COSMOS__CACHE_DIR": str(tmp_path / "cosmos"),
+        "PYTHONPATH": str(Path("plugins").absolute()),
+        "CHT_PIPELINE_DIR": str(tmp_path / "pipeline"),
+        "DBT_PACKAGE_HUB_URL": "http://127.0.0.1:9/",
+        "DO_NOT_TRACK": "1",
+    }
+
+    def run(*arguments, **more):
+        return subprocess.run(
+            [sys.executable, "-m", *arguments], env={**env, **more}, capture_output=True, text=True, check=False
+        )
+
+    assert run("airflow", "db", "migrate").returncode == 0
+    return run
+
+
+def test_a_project_is_installed_and_run(airflow, database, tmp_path):
+    project = write_project(tmp_path / "little")
+    named = {"DBT_LOCAL_PATH": str(project), "DBT_POSTGRES_SCHEMA": "models"}
+
+    done = airflow("cht_sync", "pipeline", **named)
+    assert (done.returncode, done.stdout.count("2 models")) == (0, 1), done.stderr
+
+    done = airflow("airflow", "dags", "test", "little", **named)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-3000:]
+    assert database.rows("select a from models.two") == [("couchdb",)]
+    assert "Unable to do partial parsing" not in said
+    assert f"/{database.name}/models/two" in said
+    assert os.environ["POSTGRES_PASSWORD"] not in said

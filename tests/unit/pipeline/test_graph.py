@@ -1,0 +1,40 @@
+import json
+
+from cht_sync.pipeline.deployment import STARTER_GRAPH
+from cht_sync.pipeline.graph import drawable
+
+NODE = {
+    "name": "contact",
+    "alias": "contact",
+    "description": "People.",
+    "resource_type": "model",
+    "package_name": "p",
+    "original_file_path": "models/contact.sql",
+    "root_path": "/home/me/p",
+    "database": "cht",
+    "schema": "v1",
+    "fqn": ["p", "contact"],
+    "tags": ["base"],
+    "config": {"materialized": "table", "meta": {"owner": "me"}, "enabled": True},
+    "depends_on": {"nodes": ["source.p.raw"], "macros": ["macro.p.x"]},
+}
+MANIFEST = {
+    "metadata": {"project_name": "w", "generated_at": "now", "user_id": "me"},
+    "nodes": {"test.p.x": {**NODE, "resource_type": "test"}, "model.p.contact": NODE},
+    "selectors": {"s": {"name": "s", "definition": {"method": "tag", "value": "base"}}},
+}
+
+
+def test_only_models_stay_and_nothing_of_this_machine():
+    graph = drawable(MANIFEST)
+    assert list(graph["nodes"]) == ["model.p.contact"]
+    text = json.dumps(graph)
+    assert not any(word in text for word in ("/home", "now", "v1", "user_id", "macro"))
+    assert graph["selectors"] == {"s": {"definition": {"method": "tag", "value": "base"}}}
+    assert graph == drawable(graph | {"metadata": MANIFEST["metadata"]})
+
+
+def test_the_kept_drawing_holds_no_path():
+    text = STARTER_GRAPH.read_text()
+    assert "model.cht_starter.contact" in text
+    assert '"/' not in text

@@ -1,0 +1,112 @@
+import pytest
+
+from cht_sync.errors import SettingsError
+from cht_sync.pipeline.source import configured_source
+from cht_sync.settings import Settings
+
+
+def source(**environ):
+    return configured_source(Settings(environ))
+
+
+def git(url):
+    return source(CHT_PIPELINE_BRANCH_URL=url)
+
+
+def test_nothing_set_means_the_starter():
+    assert source().kind == "starter"
+    assert source(CHT_PIPELINE_BRANCH_URL="  ").kind == "starter"
+
+
+def test_the_first_choice_wins_and_says_so(caplog):
+    chosen = source(
+        DBT_LOCAL_PATH="/p", DBT_PACKAGE_TARBALL_URL="https://h/p.tgz", CHT_PIPELINE_BRANCH_URL="https://h/p"
+    )
+    assert (chosen.kind, chosen.location) == ("folder", "/p")
+    assert "DBT_PACKAGE_TARBALL_URL and CHT_PIPELINE_BRANCH_URL is set too" in caplog.text
+    assert source(DBT_PACKAGE_TARBALL_URL="https://h/p.tgz", CHT_PIPELINE_BRANCH_URL="https://h/p").kind == "tarball"
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "ref"),
+    [
+        ("https://github.com/medic/cht-pipeline.git#main", "https://github.com/medic/cht-pipeline.git", "main"),
+        ("https://github.com/medic/cht-pipeline", "https://github.com/medic/cht-pipeline", ""),
+        ("https://h/p.git#feature/a-b", "https://h/p.git", "feature/a-b"),
+        ("git@github.com:medic/p.git#v2.0.0", "git@github.com:medic/p.git", "v2.0.0"),
+        ("ssh://git@h:2222/p.git#x", "ssh://git@h:2222/p.git", "x"),
+        ("ssh://git:pw@h/p.git", "ssh://git@h/p.git", ""),
+        ("file:///srv/p#main", "file:///srv/p", "main"),
+        ("/srv/p#abc123", "/srv/p", "abc123"),
+    ],
+)
+def test_git_urls(url, location, ref):
+    found = git(url)
+    assert (found.kind, found.location, found.ref) == ("git", location, ref)
+    assert found.secrets == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ext::sh -c 'touch /tmp/owned'",
+        "fd::17",
+        "--upload-pack=touch /tmp/owned",
+        "-oProxyCommand=x",
+        "#main",
+        "https://h/p\nx",
+        "https://h/a b",
+        "ftp://h/p",
+        "javascript://h/p",
+        "https://h/p#-x",
+        "https://h/p#a..b",
+        "https://h/p#a b",
+        "https://h/p#a:b",
+        "https://h/p#a^{x}",
+    ],
+)
+def test_hostile_and_broken_git_urls_are_refused(url):
+    with pytest.raises(SettingsError, match="CHT_PIPELINE_BRANCH_URL"):
+        git(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password"),
+    [
+        ("https://ghp_t0ken@github.com/o/p.git#main", "ghp_t0ken", ""),
+        ("https://me:s%2Fcret@github.com/o/p.git#main", "me", "s/cret"),
+    ],
+)
+def test_credentials_are_split_off_and_never_shown(url, user, password):
+    found = git(url)
+    assert (found.user, found.password) == (user, password)
+    shown = f"{found.text} {found!r} {found.fingerprint} {found}"
+    assert not any(secret in shown for secret in found.secrets)
+    assert found.text == "https://github.com/o/p.git#main"
+    assert found.secrets
+
+
+def test_a_refused_url_with_credentials_is_not_shown():
+    with pytest.raises(SettingsError) as refused:
+        git("gopher://ghp_t0ken@h/p#main")
+    assert "ghp_t0ken" not in str(refused.value)
+
+
+def test_other_credentials_are_the_same_source():
+    assert (
+        git("https://a@h/p#m").fingerprint == git("https://b:c@h/p#m").fingerprint == git("https://h/p#m").fingerprint
+    )
+
+
+def test_fingerprints_tell_sources_apart():
+    urls = ["https://h/p", "https://h/p#m", "https://h/p#n", "https://h/q#m", "/srv/p"]
+    marks = [git(url).fingerprint for url in urls] + [source(DBT_LOCAL_PATH="/srv/p").fingerprint, source().fingerprint]
+    assert len(set(marks)) == len(marks)
+
+
+def test_the_query_of_a_tarball_is_used_but_not_shown():
+    found = source(DBT_PACKAGE_TARBALL_URL="https://me:pw@h/p.tgz?signature=abc")
+    assert found.location == "https://h/p.tgz?signature=abc"
+    assert found.text == "https://h/p.tgz?..."
+    with pytest.raises(SettingsError, match="http or https"):
+        source(DBT_PACKAGE_TARBALL_URL="file:///etc/passwd")

@@ -1,0 +1,78 @@
+from datetime import datetime
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowException
+
+from cht_sync.pipeline.operators import watch_model as module
+from cht_sync.pipeline.operators.run_all import RunAllModels
+from cht_sync.pipeline.task_group import models_group
+from cht_sync.settings import Settings
+
+OK = {"status": "success", "outlet_uris": ["postgres://h:1/d/s/t"], "message": "INSERT 0 1"}
+
+
+@pytest.fixture
+def dag(tmp_path):
+    with DAG("d", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+        models_group(Settings({"CHT_PIPELINE_DIR": str(tmp_path), "CHT_MODELS_EXECUTION": "watcher"}))
+    return dag
+
+
+@pytest.fixture
+def poke(dag, monkeypatch):
+    task = dag.get_task("models.contact")
+    runs = []
+    monkeypatch.setattr(task, "build_and_run_cmd", lambda context, cmd_flags: runs.append(cmd_flags))
+
+    def once(state, told, try_number=1):
+        task._pokes = 0
+        monkeypatch.setattr(task, "_get_producer_task_status", lambda _: state)
+        monkeypatch.setattr(module, "get_xcom_val", lambda *_: told)
+        monkeypatch.setattr("cosmos.operators._watcher.base.get_xcom_val", lambda *_, **__: [])
+        return task.poke({"ti": SimpleNamespace(try_number=try_number)})
+
+    once.task, once.runs = task, runs
+    return once
+
+
+def test_it_waits_and_then_is_done(poke):
+    assert poke("running", None) is False
+    assert poke("running", OK) is True
+    assert poke.task._outlet_uris == OK["outlet_uris"]
+    assert poke("success", OK) is True
+
+
+def test_a_failed_model_tells_dbts_message(poke):
+    with pytest.raises(AirflowException, match=r"model\.cht_starter\.contact error: Database Error"):
+        poke("running", {**OK, "status": "error", "message": "Database Error\n"})
+
+
+@pytest.mark.parametrize("state", ["success", "failed", "upstream_failed", "skipped"])
+def test_it_does_not_wait_for_a_dbt_that_has_ended(poke, state):
+    with pytest.raises(AirflowException, match=r"was not run: look at the log of models\.dbt_run"):
+        poke(state, None)
+    assert poke.runs == []
+
+
+def test_a_second_try_runs_its_own_model(poke):
+    assert poke("success", {**OK, "status": "error"}, try_number=2) is True
+    assert poke.runs == [["--select", "contact"]]
+    assert poke("running", None, try_number=2) is False
+
+
+def result(*statuses, exception=None):
+    nodes = [
+        SimpleNamespace(status=status, node=SimpleNamespace(name=f"n{n}", resource_type=kind))
+        for n, (kind, status) in enumerate(statuses)
+    ]
+    return SimpleNamespace(success=False, exception=exception, result=SimpleNamespace(results=nodes))
+
+
+def test_failed_models_do_not_fail_the_run_but_all_else_does(dag):
+    run: RunAllModels = dag.get_task("models.dbt_run")
+    run.handle_exception_dbt_runner(result(("model", "error"), ("model", "skipped"), ("model", "success")))
+    for failure in (result(("operation", "error")), result(exception=ValueError("x")), result()):
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            run.handle_exception_dbt_runner(failure)
