@@ -11,6 +11,8 @@ import sys
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 if {"scheduler", "standalone"} & set(sys.argv):
+    import airflow.io.path
+    import airflow.providers.postgres.hooks.postgres
     import cosmos.airflow.task_group
     import cosmos.operators.local
     import cosmos.operators.watcher
@@ -21,6 +23,3 @@ if {"scheduler", "standalone"} & set(sys.argv):
     import dbt.task.run
     import google.protobuf.json_format
     import psycopg2
-
-    import airflow.io.path
-    import airflow.providers.postgres.hooks.postgres
