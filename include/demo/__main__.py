@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -160,9 +160,11 @@ class Demo:
 
     def _serve(self, airflow: AirflowServices) -> None:
         self._console.print("The sync runs on its schedule. Ctrl-C ends the demo; its data stay in .demo/.")
-        while True:
-            airflow.check()
-            time.sleep(1)
+        with suppress(KeyboardInterrupt):
+            while True:
+                airflow.check()
+                time.sleep(1)
+        self._console.print("\nEnding the servers …")
 
 
 def _table(lines: list[Line]) -> Table:
