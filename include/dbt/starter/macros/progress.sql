@@ -1,0 +1,196 @@
+{#-
+  The watermark. A model does not look at its own newest row to know how far it came: that row may be deleted, and a
+  model without rows would start over for ever. dbt_progress holds one row per model:
+
+    modelled_until  documents up to this saved_timestamp are in the model
+    modelled_from   where the last run started; null: it compared everything
+    rebuilt         changes whenever rows older than modelled_until may have changed
+    basis           `rebuilt` of the models it reads: once that differs, everything is compared again
+
+  A model moves its row in the transaction that writes its rows. A document stamped exactly at the watermark is read
+  again, as another with the same stamp may have come; rows that are the same are not written.
+
+  What a model reads stands in `meta.follows`: first the model with its `saved_timestamp` and its `uuid`, then others
+  it joins. 'raw' is the table of raw documents.
+-#}
+
+{% macro progress_relation() %}
+  {{- return(api.Relation.create(database=target.database, schema=target.schema, identifier='dbt_progress')) -}}
+{% endmacro %}
+
+{#- Whether it existed when dbt started, by dbt's cache: without it no model has a row in it either. -#}
+{% macro progress_exists() %}
+  {{- return(adapter.get_relation(target.database, target.schema, 'dbt_progress') is not none) -}}
+{% endmacro %}
+
+{#- on-run-start: a table of the project's own, made once. -#}
+{% macro create_progress() %}
+  {%- if execute and not cht_starter.progress_exists() and adapter.check_schema_exists(target.database, target.schema) %}
+    begin;
+    select pg_advisory_xact_lock(hashtext('dbt_progress'));
+    create table if not exists {{ cht_starter.progress_relation() }} (
+      model text primary key,
+      modelled_from timestamp,
+      modelled_until timestamp,
+      basis text,
+      rebuilt text,
+      updated_at timestamptz
+    );
+    comment on table {{ cht_starter.progress_relation() }} is 'How far each dbt model has come in the raw documents.';
+    commit;
+  {%- endif %}
+{% endmacro %}
+
+{% macro literal(value) %}
+  {{- return('null' if value is none else "'" ~ (value | string | replace("'", "''")) ~ "'") -}}
+{% endmacro %}
+
+{% macro follows() %}
+  {{- return((model.config.meta or {}).get('follows', [])) -}}
+{% endmacro %}
+
+{#- Whether the model selects all its rows in every run, as a small one may. -#}
+{% macro always_complete() %}
+  {{- return((model.config.meta or {}).get('always_complete', false)) -}}
+{% endmacro %}
+
+{#- The part of `follows` that has a row in dbt_progress, as a list of SQL literals. -#}
+{% macro followed_models() %}
+  {%- set names = [] -%}
+  {%- for name in cht_starter.follows() if name != 'raw' -%}
+    {%- do names.append(cht_starter.literal(name)) -%}
+  {%- endfor -%}
+  {{- return(names | join(', ') or 'null') -}}
+{% endmacro %}
+
+{#- The fingerprint of what the models it follows rest on. -#}
+{% macro current_basis() -%}
+(
+  select coalesce(string_agg(followed.model || ':' || followed.rebuilt, ' ' order by followed.model), '')
+  from {{ cht_starter.progress_relation() }} as followed
+  where followed.model in ({{ cht_starter.followed_models() }})
+)
+{%- endmacro %}
+
+{#- The stamp from which on an incremental run reads, as a literal for the planner; none: everything. -#}
+{% macro modelled_until() %}
+  {%- if flags.FULL_REFRESH or cht_starter.always_complete() or not cht_starter.progress_exists() -%}
+    {{- return(none) -}}
+  {%- endif -%}
+  {%- set found = run_query(
+    'select modelled_until::text from ' ~ cht_starter.progress_relation() ~ ' as own'
+    ~ ' where own.model = ' ~ cht_starter.literal(this.identifier) ~ ' and own.basis = ' ~ cht_starter.current_basis()
+  ) -%}
+  {{- return(found.rows[0][0] if found.rows | length else none) -}}
+{% endmacro %}
+
+{#- The condition of an incremental run, for the where clause of a model: empty where everything is to be read. -#}
+{% macro and_new(relation) %}
+  {%- if is_incremental() -%}
+    {%- set since = cht_starter.modelled_until() -%}
+    {%- if since is not none %}
+  and {{ relation }}.saved_timestamp >= {{ cht_starter.literal(since) }}::timestamp
+    {%- endif -%}
+  {%- endif -%}
+{% endmacro %}
+
+{#- The same for raw documents, which come in batches: `batch_size` documents past the watermark and all that share the
+    stamp of the last one. A comparison of everything with a table that is there takes no batches. -#}
+{% macro and_new_batch(relation) %}
+  {%- set size = var('batch_size', 0) | int -%}
+  {%- set since = cht_starter.modelled_until() if is_incremental() else none -%}
+  {%- if since is not none %}
+  and {{ relation }}.saved_timestamp >= {{ cht_starter.literal(since) }}::timestamp
+  {%- endif -%}
+  {%- if execute and size > 0 and (since is not none or not is_incremental()) -%}
+    {%- set last -%}
+      select max(batch.saved_timestamp)::text
+      from (
+        select saved_timestamp from {{ cht_starter.raw() }}
+        {% if since is not none %}where saved_timestamp > {{ cht_starter.literal(since) }}::timestamp{% endif %}
+        order by saved_timestamp
+        limit {{ size }}
+      ) as batch
+    {%- endset -%}
+    {%- set until = run_query(last).rows[0][0] -%}
+    {%- if until is not none %}
+  and {{ relation }}.saved_timestamp <= {{ cht_starter.literal(until) }}::timestamp
+    {%- endif -%}
+  {%- endif -%}
+{% endmacro %}
+
+{#- Pre-hook, in the transaction of the model. The models it follows are asked how far they are before their rows are
+    read: at worst a row is read twice, never not at all. -#}
+{% macro open_window() %}
+  {%- if execute and cht_starter.follows() -%}
+    {%- set root = cht_starter.follows()[0] == 'raw' -%}
+    {%- if is_incremental() and not flags.FULL_REFRESH and not cht_starter.always_complete() -%}
+      {%- set since = 'case when own.basis = excluded.basis then own.modelled_until end' -%}
+      {%- set rebuilt = 'case when own.basis = excluded.basis and own.modelled_until is not null'
+        ~ ' then own.rebuilt else excluded.rebuilt end' -%}
+    {%- else -%}
+      {%- set since = 'null::timestamp' -%}
+      {%- set rebuilt = 'own.rebuilt' if cht_starter.always_complete() else 'excluded.rebuilt' -%}
+    {%- endif -%}
+    {%- set until = since if root else 'excluded.modelled_until' %}
+    insert into {{ cht_starter.progress_relation() }} as own (model, modelled_until, basis, rebuilt, updated_at)
+    values (
+      {{ cht_starter.literal(this.identifier) }},
+      {%- if root %}
+      null,
+      {%- else %}
+      (
+        select case when count(followed.modelled_until) = {{ cht_starter.follows() | length }} then min(followed.modelled_until) end
+        from {{ cht_starter.progress_relation() }} as followed
+        where followed.model in ({{ cht_starter.followed_models() }})
+      ),
+      {%- endif %}
+      {{ cht_starter.current_basis() }},
+      {{ cht_starter.literal(invocation_id) }},
+      now()
+    )
+    on conflict (model) do update set
+      modelled_from = {{ since }},
+      modelled_until = {{ until }},
+      basis = excluded.basis,
+      rebuilt = {{ rebuilt }},
+      updated_at = excluded.updated_at
+    where (own.modelled_from, own.modelled_until, own.basis, own.rebuilt)
+      is distinct from ({{ since }}, {{ until }}, excluded.basis, {{ rebuilt }})
+  {%- endif -%}
+{% endmacro %}
+
+{#- From and until of the run that goes on, as open_window set them; without from it compares everything. -#}
+{% macro window() %}
+  {%- set found = run_query(
+    'select modelled_from::text, modelled_until::text from ' ~ cht_starter.progress_relation()
+    ~ ' where model = ' ~ cht_starter.literal(this.identifier)
+  ) -%}
+  {{- return({'from': found.rows[0][0], 'until': found.rows[0][1]}) -}}
+{% endmacro %}
+
+{#- Post-hook, in the same transaction. -#}
+{% macro close_window() %}
+  {%- if execute and cht_starter.follows() -%}
+    {%- set own = 'model = ' ~ cht_starter.literal(this.identifier) -%}
+    {%- set incremental = is_incremental() -%}
+    {%- set tombstone = (model.config.meta or {}).get('tombstone') -%}
+    {%- if not incremental and cht_starter.follows()[0] == 'raw' %}
+    update {{ cht_starter.progress_relation() }}
+    set modelled_until = (select max(saved_timestamp) from {{ this }})
+    where {{ own }};
+    {%- endif %}
+    {%- if not incremental and tombstone %}
+    delete from {{ this }} where {{ adapter.quote(tombstone) }};
+    {%- endif %}
+    {%- if cht_starter.always_complete() %}
+    update {{ cht_starter.progress_relation() }}
+    set rebuilt = content.fingerprint
+    from (select coalesce(md5(string_agg(t::text, ' ' order by t::text)), '') as fingerprint from {{ this }} as t) as content
+    where {{ own }} and rebuilt is distinct from content.fingerprint;
+    {%- elif not incremental or cht_starter.window()['from'] is none %}
+    {{ cht_starter.ensure_foreign_keys() }}
+    analyze {{ this }};
+    {%- endif %}
+  {%- endif -%}
+{% endmacro %}

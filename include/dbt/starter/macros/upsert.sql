@@ -1,0 +1,76 @@
+{#-
+  The incremental strategy `upsert`: rows that no longer belong to the model go, changed rows are written over, all in
+  one statement's transaction. No row that stays is ever deleted, so no reader misses it and no cascade follows it.
+
+  Which rows no longer belong: those whose document is in the window of this run, but which the model did not select.
+  When everything was compared, that is every row which the model did not select.
+-#}
+{% macro get_incremental_upsert_sql(arguments) %}
+  {%- set target_table = arguments['target_relation'] -%}
+  {%- set selected = arguments['temp_relation'] -%}
+  {%- set key = cht_starter.unique_key_columns() -%}
+  {%- set columns = arguments['dest_columns'] -%}
+  {%- set follows = cht_starter.follows() -%}
+  {%- set tombstone = (model.config.meta or {}).get('tombstone') -%}
+  {%- set progress = cht_starter.progress_relation() -%}
+  {%- set window = cht_starter.window() if follows else {} -%}
+
+  {%- if not follows or window['from'] is none %}
+    {{ cht_starter.ensure_unique_key() }}
+  {%- endif %}
+
+  {%- if tombstone %}
+    delete from {{ target_table }} as old
+    using {{ selected }} as new
+    where {{ cht_starter.same_key(key) }} and new.{{ adapter.quote(tombstone) }};
+  {%- endif %}
+
+  {%- if follows and window['from'] is none %}
+    delete from {{ target_table }} as old
+    where not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }});
+  {%- elif follows and follows[0] != 'raw' %}
+    delete from {{ target_table }} as old
+    using {{ ref(follows[0]) }} as followed
+    where followed.uuid = old.{{ adapter.quote(key[0]) }}
+      and followed.saved_timestamp
+        between {{ cht_starter.literal(window['from']) }}::timestamp and {{ cht_starter.literal(window['until']) }}::timestamp
+      and not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }});
+  {%- endif %}
+
+  {%- if follows and follows[0] == 'raw' %}
+    update {{ progress }} as own
+    set modelled_until = newest.saved_timestamp
+    from (select max(saved_timestamp) as saved_timestamp from {{ selected }}) as newest
+    where own.model = {{ cht_starter.literal(target_table.identifier) }} and (own.modelled_until is null or newest.saved_timestamp > own.modelled_until);
+  {%- endif %}
+
+    {#- Without the first condition the upsert would lock, and so write, every row it finds unchanged. #}
+    insert into {{ target_table }} ({{ columns | map(attribute='quoted') | join(', ') }})
+    select {{ columns | map(attribute='quoted') | join(', ') }}
+    from {{ selected }} as new
+    where not exists (
+      select from {{ target_table }} as old
+      where {{ cht_starter.same_key(key) }}
+        and ({{ cht_starter.comparable('old', columns) }}) is not distinct from ({{ cht_starter.comparable('new', columns) }})
+    )
+    {%- if tombstone %}
+      and new.{{ adapter.quote(tombstone) }} is not true
+    {%- endif %}
+    on conflict ({% for column in key %}{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %}) do update set
+    {%- for column in columns %}
+      {{ column.quoted }} = excluded.{{ column.quoted }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{% endmacro %}
+
+{% macro same_key(key) -%}
+  {%- for column in key -%}
+    new.{{ adapter.quote(column) }} = old.{{ adapter.quote(column) }}{{ ' and ' if not loop.last }}
+  {%- endfor -%}
+{%- endmacro %}
+
+{#- json, xml and point know no equality. -#}
+{% macro comparable(alias, columns) -%}
+  {%- for column in columns -%}
+    {{ alias }}.{{ column.quoted }}{{ '::text' if column.dtype in ('json', 'xml', 'point') }}{{ ', ' if not loop.last }}
+  {%- endfor -%}
+{%- endmacro %}

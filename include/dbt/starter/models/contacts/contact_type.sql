@@ -1,0 +1,51 @@
+{{
+  config(
+    unique_key='id',
+    meta={'follows': ['contact'], 'always_complete': true},
+    full_refresh=var('drop_and_rebuild', false)
+  )
+}}
+
+with recursive settings as (
+  select doc from {{ raw() }} as raw where raw._id = 'settings' and raw._deleted is not true
+),
+
+configured as (
+  {{ configured_contact_types('settings') }}
+),
+
+-- Of types configured twice the first counts, as in the CHT.
+first_configured as (
+  select distinct on (id) id, person
+  from configured
+  where id is not null
+  order by id, position
+),
+
+-- The distinct types of all contacts by a walk along the index, a step per type instead of a row per contact.
+existing as (
+  (
+    select contact.contact_type as id
+    from {{ ref('contact') }} as contact
+    where contact.contact_type is not null
+    order by contact.contact_type
+    limit 1
+  )
+  union all
+  select (
+    select contact.contact_type
+    from {{ ref('contact') }} as contact
+    where contact.contact_type > existing.id
+    order by contact.contact_type
+    limit 1
+  )
+  from existing
+  where existing.id is not null
+)
+
+select
+  id,
+  id = 'person' or coalesce(first_configured.person, false) as person,
+  first_configured.id is not null as configured
+from first_configured
+full outer join (select id from existing where id is not null) as existing using (id)

@@ -1,0 +1,29 @@
+{{
+  config(
+    unique_key='uuid',
+    meta={'follows': ['contact', 'contact_type']},
+    full_refresh=var('drop_and_rebuild', false),
+    indexes=[
+      {'columns': ['uuid'], 'type': 'hash'},
+      {'columns': ['saved_timestamp']},
+    ]
+  )
+}}
+
+select
+  contact.uuid,
+  contact.saved_timestamp,
+  raw.doc ->> 'sex' as sex,
+  raw.doc ->> 'phone' as phone,
+  raw.doc ->> 'alternative_phone' as phone2,
+  raw.doc ->> 'patient_id' as patient_id
+from {{ ref('contact') }} as contact
+inner join {{ ref('contact_type') }} as contact_type
+  on contact_type.id = contact.contact_type
+  and contact_type.person
+inner join {{ raw() }} as raw
+  on raw._id = contact.uuid
+  and raw._deleted is not true
+where
+  true
+  {{ and_new('contact') }}
