@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -47,11 +48,14 @@ class Demo:
         """
         began = time.monotonic()
         with ExitStack() as stack:
+            project = self._begin_project(stack)
             servers = self._start_servers(stack)
             airflow = self._start_airflow(servers, stack)
+            self._finish_project(project)
             client = AirflowClient(airflow)
-            with self._console.status("Waiting for Airflow to read the DAG …"):
+            with self._step("Waiting for Airflow to read the DAG"):
                 client.wait_for_dag(DAG_ID)
+            airflow.start_rest()
             good = self._sync(client, servers, began)
             self._console.print(
                 f"\nAirflow: [link]{airflow.url}/dags/{DAG_ID}[/link]   login: {USER}   password: {airflow.password}",
@@ -61,15 +65,23 @@ class Demo:
                 self._serve(airflow)
         return 0 if good else 1
 
+    @contextmanager
+    def _step(self, text: str) -> Iterator[None]:
+        """Says what goes on, and afterwards how long it took."""
+        began = time.monotonic()
+        with self._console.status(f"{text} …"):
+            yield
+        self._console.print(f"{text}: {time.monotonic() - began:.1f} s", style="dim", highlight=False)
+
     # --- steps ---------------------------------------------------------------------------------
 
     def _start_servers(self, stack: ExitStack) -> Servers:
-        with self._console.status("Starting the servers (the first time also installs them) …"):
+        with self._step("Starting the servers (the first time also installs them)"):
             servers = Servers.start(self._folder, self._settings, stack)
         if servers.couchdb is None:
             return servers
         documents = int(self._settings.get("DOCUMENTS", "20000"))
-        with self._console.status(f"Filling CouchDB with a deployment of {documents:,} documents …"):
+        with self._step(f"Filling CouchDB with a deployment of {documents:,} documents"):
             report = fill(
                 servers.couchdb.url,
                 servers.couchdb.auth,
@@ -86,30 +98,44 @@ class Demo:
         return servers
 
     def _start_airflow(self, servers: Servers, stack: ExitStack) -> AirflowServices:
-        environment = dict(servers.settings)
-        environment.setdefault("CHT_PIPELINE_DIR", str(self._folder / "pipeline"))
+        environment = {**servers.settings, "CHT_PIPELINE_DIR": self._pipeline}
         if self._oneshot:
             environment["CHT_SYNC_SCHEDULE"] = "none"
         port = self._settings.get("UI_PORT")
         airflow = AirflowServices(self._folder / "airflow", servers.metadata, environment, int(port) if port else None)
-        with self._console.status("Installing the dbt project …"):
-            self._install_project(airflow)
         stack.callback(airflow.stop)
-        with self._console.status("Starting Airflow …"):
+        with self._step("Starting Airflow"):
             airflow.start()
         return airflow
 
-    def _install_project(self, airflow: AirflowServices) -> None:
-        result = subprocess.run(
+    @property
+    def _pipeline(self) -> str:
+        return self._settings.get("CHT_PIPELINE_DIR") or str(self._folder / "pipeline")
+
+    def _begin_project(self, stack: ExitStack) -> subprocess.Popen[str]:
+        """Starts to install the dbt project, which needs no server, while the servers start."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "cht_sync", "pipeline"],
-            env={**os.environ, **airflow.environment()},
-            capture_output=True,
+            env={
+                **os.environ,
+                **self._settings,
+                "CHT_PIPELINE_DIR": self._pipeline,
+                "PYTHONPATH": str(REPOSITORY / "plugins"),
+                "AIRFLOW_HOME": str(self._folder / "airflow"),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
-        if result.returncode:
-            raise DemoError(result.stderr.strip() or "The dbt project could not be installed.")
-        self._console.print(result.stdout.strip(), highlight=False)
+        stack.callback(process.terminate)
+        return process
+
+    def _finish_project(self, process: subprocess.Popen[str]) -> None:
+        with self._step("Installing the dbt project"):
+            said, complaint = process.communicate()
+        if process.returncode:
+            raise DemoError(complaint.strip() or "The dbt project could not be installed.")
+        self._console.print((complaint + said).strip(), highlight=False)
 
     def _sync(self, client: AirflowClient, servers: Servers, began: float) -> bool:
         destination = Destination(servers.settings)
@@ -142,7 +168,7 @@ class Demo:
         return totals
 
     def _lines(self, servers: Servers, destination: Destination) -> list[Line]:
-        with self._console.status("Counting in CouchDB …"):
+        with self._step("Counting in CouchDB"):
             counted: Census = census(*self._couchdb(servers), self._databases(servers))
         rows = destination.rows([*counted.models, "document_rejects"])
         if rows["document_rejects"] is None:  # a model of the starter alone

@@ -15,12 +15,13 @@ from include.demo.process import GuardedProcess
 from include.demo.remembered import HOST, choose_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMPONENTS = {
+NEEDED_FIRST = {
     "api-server": ["--host", HOST],
     "scheduler": ["--skip-serve-logs"],  # the log server would listen on every interface
     "dag-processor": [],
-    "triggerer": ["--skip-serve-logs"],
 }
+# The DAG runs without it; it would only slow the others' start.
+REST = {"triggerer": ["--skip-serve-logs"]}
 USER = "admin"
 
 
@@ -48,15 +49,25 @@ class AirflowServices:
         return f"http://{HOST}:{self.port}"
 
     def start(self) -> None:
-        """Brings the metadata database up to date and starts the components.
+        """Brings the metadata database up to date and starts what a run needs.
 
         :raises DemoError: if the database cannot be prepared or the folder is in use.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = choose_port(self.folder, self._wanted_port)
+        self._migrate(self.environment())
+        self._start(NEEDED_FIRST)
+
+    def start_rest(self) -> None:
+        """Starts the components that can wait.
+
+        :raises DemoError: if the folder is in use.
+        """
+        self._start(REST)
+
+    def _start(self, components: dict[str, list[str]]) -> None:
         environment = self.environment()
-        self._migrate(environment)
-        for name, options in COMPONENTS.items():
+        for name, options in components.items():
             place = self.folder / name
             place.mkdir(exist_ok=True)
             process = GuardedProcess(f"Airflow {name}", place)

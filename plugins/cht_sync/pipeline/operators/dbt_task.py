@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +40,11 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         :raises SettingsError: if the project that the settings name is not installed.
         """
         settings = Settings()
-        self.project_dir = str(project_folder(settings))
+        folder = project_folder(settings)
+        self.project_dir = str(folder)
+        if os.access(folder / "target", os.W_OK):
+            # What dbt has parsed stays with its version; Cosmos would keep it in /tmp, by the name of the DAG alone.
+            self.cache_dir = folder
         env = {**env, **models_environment(settings)}
         holder = f"{context['ti'].dag_id}.{context['ti'].task_id}@{socket.gethostname()}"
         with schema_lock(dbt_connection(settings), settings.dbt_schema, holder):
