@@ -22,6 +22,12 @@ values (%s, %s, %s, %s, now())
 on conflict (models_schema, models) do update
 set modelled_to = excluded.modelled_to, deployment = excluded.deployment, succeeded_at = excluded.succeeded_at
 """
+# How far models came that take documents in batches: the starter keeps it in a table of its own, others show it by
+# their newest row.
+_REACHED = (
+    ("dbt_progress", "select modelled_until from {relation} where model = 'document_metadata'"),
+    ("document_metadata", "select max(saved_timestamp) from {relation}"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,29 @@ class ModelRuns:
         :raises StoreError: if Postgres fails.
         """
         self._query(_RECORD, (*self._key, modelled_to, deployment))
+
+    def reached(self, connection: Connection) -> datetime | None:
+        """The stamp up to which the models have come, where a run takes a batch of documents only.
+
+        :param connection: of the role that owns the models.
+        :return: None where they do not show it.
+        :raises StoreError: if Postgres fails.
+        """
+        models_schema = self._key[0]
+        with explained(connection, "read the progress of the models"):
+            conn = connect(connection, "cht_sync models")
+            try:
+                with conn, conn.cursor() as cursor:
+                    for name, query in _REACHED:
+                        cursor.execute(
+                            "select to_regclass(format('%%I.%%I', %s::text, %s::text))", (models_schema, name)
+                        )
+                        if cursor.fetchone()[0] is not None:
+                            cursor.execute(sql.SQL(query).format(relation=sql.Identifier(models_schema, name)))
+                            return cursor.fetchone()[0]
+            finally:
+                conn.close()
+        return None
 
     def _query(self, text: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
         with explained(self._connection, "read or write couchdb_model_run"):

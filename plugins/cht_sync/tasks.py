@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowFailException
 
-from cht_sync.connections import postgres_connection
+from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.deployment import expected_version
 from cht_sync.settings import Settings
@@ -72,13 +72,21 @@ def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> None:
     models_failed = [name for name in failed if name.startswith(f"{models_group}.")]
     work = ti.xcom_pull(task_ids="new_documents")
     if work and not models_failed:
-        _model_runs(Settings()).record(datetime.fromisoformat(work["newest"]), work["deployment"])
-        log.info("All models have seen the documents up to %s UTC.", work["newest"])
+        _note_good_run(Settings(), datetime.fromisoformat(work["newest"]), work["deployment"])
     if failed:
         raise AirflowFailException(
             f"This run is incomplete: {', '.join(failed)} failed; what the other tasks did is stored. The log of each"
             " says why; the next run goes on from the checkpoints."
         )
+
+
+def _note_good_run(settings: Settings, newest: datetime, deployment: str) -> None:
+    runs = _model_runs(settings)
+    if settings.dbt_batch_size:
+        # A batch may end before the newest document; noting where it ended makes the next run go on.
+        newest = min(newest, runs.reached(dbt_connection(settings)) or newest)
+    runs.record(newest, deployment)
+    log.info("The models have seen the documents up to %s UTC.", newest.isoformat(" "))
 
 
 def _states(ti: Any) -> dict[str, str]:

@@ -54,15 +54,18 @@ class Progress:
         self.drained = page.is_last
         self.pending = 0 if page.is_last else page.pending
 
-    def line(self, page: Page, saved: Saved) -> str:
+    def line(self, page: Page, saved: Saved, total: int | None) -> str:
         """The log line of the page just added.
 
         :param page: the page.
         :param saved: what the store said of it.
+        :param total: documents to copy in all, where the copy began at the beginning; for servers that do not
+            count what is pending.
         """
         rate = self.documents / self.seconds if self.seconds else 0.0
-        pending = "an unknown number" if self.pending is None else f"{self.pending:,}"
-        left = f", about {_duration(self.pending / rate)} left" if self.pending and rate else ""
+        rest = self.pending if self.pending is not None or total is None else max(total - self.documents, 0)
+        pending = "an unknown number" if rest is None else f"{rest:,}"
+        left = f", about {_duration(rest / rate)} left" if rest and rate else ""
         return (
             f"{self.source}: page {self.pages}: {saved.documents:,} documents ({saved.tombstones:,} tombstones),"
             f" {page.size / MEGABYTE:.1f} MB, {rate:,.0f} documents/s, {pending} pending{left}"
@@ -118,25 +121,35 @@ class CouchDBToPostgresOperator(BaseOperator):
         hook = CouchDBHook(self.couchdb_conn_id)
         source = self.source or source_name(hook, self.database)
         budget = self.time_budget or settings.time_budget
-        hook.database(self.database)  # refuses a wrong password or database before anything is written
+        database = hook.database(self.database)  # refuses a wrong password or name before anything is written
         with DocumentStore(postgres_connection(settings), settings.raw_table, f"cht_sync {source}") as store:
             for migration in store.prepare():
                 self.log.info("Applied migration %s.", migration)
             store.claim(source)
-            progress = self._drain(hook, store, source, self.batch_size or settings.batch_size, budget)
+            since = store.checkpoint(source)
+            feed = ChangesFeed(hook, self.database, since, self.batch_size or settings.batch_size)
+            total = None if since else database.doc_count + database.doc_del_count
+            progress = self._drain(feed, store, Progress(source), since, total, budget)
         self._report(context, settings, progress)
         return asdict(progress)
 
-    def _drain(self, hook: CouchDBHook, store: DocumentStore, source: str, batch_size: int, budget: float) -> Progress:
-        since = store.checkpoint(source)
+    def _drain(
+        self,
+        feed: ChangesFeed,
+        store: DocumentStore,
+        progress: Progress,
+        since: str | None,
+        total: int | None,
+        budget: float,
+    ) -> Progress:
+        source, begun = progress.source, time.monotonic()
         self.log.info("%s: reading changes %s.", source, "from the checkpoint" if since else "from the beginning")
-        progress, begun = Progress(source), time.monotonic()
-        for page in ChangesFeed(hook, self.database, since, batch_size):
+        for page in feed:
             saved = store.save(source, page, since)
             since = page.checkpoint
             progress.add(page, saved, time.monotonic() - begun)
             if saved.documents:
-                self.log.info(progress.line(page, saved))
+                self.log.info(progress.line(page, saved, total))
             if progress.seconds > budget and not page.is_last:
                 self.log.info("%s: %s s are over; the next run goes on from here.", source, budget)
                 break

@@ -1,0 +1,56 @@
+from datetime import datetime, timedelta
+
+import pytest
+from tests.integration.conftest import page_of
+
+from cht_sync.connections import postgres_connection
+from cht_sync.model_runs import ModelRuns
+from cht_sync.settings import RawTable
+
+pytestmark = pytest.mark.integration
+RAW = RawTable("v1", "couchdb")
+
+
+@pytest.fixture
+def runs(store):
+    store.claim("h/d")
+    return ModelRuns(postgres_connection(), RAW, "v1")
+
+
+def test_models_have_no_work_before_the_first_document(runs):
+    assert runs.state().reason_to_run("a") is None
+
+
+def test_models_run_once_for_what_arrived(runs, store):
+    store.save("h/d", page_of({"_id": "a"}, last_seq="1"), None)
+    state = runs.state()
+    assert "not run to a good end yet" in state.reason_to_run("a")
+    runs.record(state.newest, "a")
+    assert runs.state().reason_to_run("a") is None
+    store.save("h/d", page_of({"_id": "b"}, last_seq="2"), "1")
+    assert "documents arrived" in runs.state().reason_to_run("a")
+
+
+def test_another_project_runs_all_again(runs, store):
+    store.save("h/d", page_of({"_id": "a"}), None)
+    runs.record(runs.state().newest, "a")
+    assert "another version" in runs.state().reason_to_run("b")
+
+
+def test_selections_and_schemas_are_told_apart(runs, store):
+    store.save("h/d", page_of({"_id": "a"}), None)
+    runs.record(runs.state().newest, "a")
+    for other in (ModelRuns(postgres_connection(), RAW, "v1", "tag:base"), ModelRuns(postgres_connection(), RAW, "v2")):
+        assert "not run to a good end yet" in other.state().reason_to_run("a")
+
+
+def test_a_batch_shows_how_far_it_came(runs, database):
+    stamp = datetime(2024, 3, 1, 10)
+    assert runs.reached(postgres_connection()) is None
+    database.rows("create table v1.document_metadata (saved_timestamp timestamp)")
+    database.rows("insert into v1.document_metadata values (%s)", stamp)
+    assert runs.reached(postgres_connection()) == stamp
+    # The starter's own table tells more: tombstones leave no row in document_metadata.
+    database.rows("create table v1.dbt_progress (model text, modelled_until timestamp)")
+    database.rows("insert into v1.dbt_progress values ('document_metadata', %s)", stamp + timedelta(hours=1))
+    assert runs.reached(postgres_connection()) == stamp + timedelta(hours=1)

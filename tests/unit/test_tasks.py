@@ -1,0 +1,80 @@
+"""The last task of a run: what it notes, and when it makes the run fail."""
+
+from datetime import datetime
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from cht_sync import tasks
+
+WORK = {"newest": "2024-03-01T10:00:00", "deployment": "d1"}
+
+
+class Run:
+    """A task instance that knows the states of its run."""
+
+    dag_id, run_id = "cht_sync", "manual"
+
+    def __init__(self, work=None, **states):
+        self.states, self.work = {name.replace("__", "."): state for name, state in states.items()}, work
+
+    def get_task_states(self, dag_id, run_ids):
+        return {run_ids[0]: self.states}
+
+    def xcom_pull(self, task_ids):
+        assert task_ids == "new_documents"
+        return self.work
+
+
+class Runs:
+    """Stands for ``couchdb_model_run``."""
+
+    def __init__(self, reached=None):
+        self.noted, self._reached = [], reached
+
+    def record(self, newest, deployment):
+        self.noted.append((newest, deployment))
+
+    def reached(self, connection):
+        return self._reached
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    runs = Runs()
+    monkeypatch.setattr(tasks, "_model_runs", lambda settings: runs)
+    return runs
+
+
+def report(run):
+    tasks.report_result.function(models_group="models", ti=run)
+
+
+def test_a_good_run_is_noted(runs):
+    report(Run(WORK, sync_0="success", models__contact="success"))
+    assert runs.noted == [(datetime(2024, 3, 1, 10), "d1")]
+
+
+def test_a_run_without_work_notes_nothing(runs):
+    report(Run(None, sync_0="success", models__contact="skipped"))
+    assert runs.noted == []
+
+
+@pytest.mark.parametrize("state", ["failed", "upstream_failed"])
+def test_a_model_that_failed_is_tried_again_next_time(runs, state):
+    with pytest.raises(AirflowFailException, match=r"models\.contact failed"):
+        report(Run(WORK, sync_0="success", models__contact=state))
+    assert runs.noted == []
+
+
+def test_a_source_that_failed_fails_the_run_though_the_models_are_good(runs):
+    with pytest.raises(AirflowFailException, match="sync_1 failed"):
+        report(Run(WORK, sync_0="success", sync_1="failed", models__contact="success"))
+    assert runs.noted == [(datetime(2024, 3, 1, 10), "d1")]
+
+
+def test_a_batch_is_noted_as_far_as_it_came(runs, monkeypatch):
+    monkeypatch.setenv("DBT_BATCH_SIZE", "100")
+    runs._reached = datetime(2024, 2, 1)
+    report(Run(WORK, models__contact="success"))
+    assert runs.noted == [(datetime(2024, 2, 1), "d1")]
