@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook, Connection
@@ -15,6 +16,7 @@ from cht_sync.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger(__name__)
 # Idle links through firewalls are found dead within a minute or two instead of hanging for ever.
 POSTGRES_EXTRA = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
@@ -73,7 +75,9 @@ def _lookup(conn_id: str, default_id: str, otherwise: Callable[[], Connection]) 
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         if conn_id == default_id:
-            return otherwise()
+            connection = otherwise()
+            log.info("Airflow has no connection %s: %s comes from the environment.", conn_id, connection.host)
+            return connection
     raise SettingsError(f"Airflow has no connection {conn_id!r}: add it, or take it out of CHT_COUCHDB_CONN_IDS.")
 
 

@@ -15,7 +15,7 @@ from airflow.sdk.log import mask_secret
 from cht_sync import transport
 from cht_sync.connections import couchdb_connection
 from cht_sync.errors import CouchDBError, SettingsError
-from cht_sync.page import Change, DatabaseInfo, Page, Revision, ServerInfo, decode_page
+from cht_sync.page import NOTHING, Change, DatabaseInfo, Page, Revision, ServerInfo, decode_page
 from cht_sync.settings import COUCHDB_CONN_ID
 
 MEGABYTE = 1024 * 1024
@@ -71,6 +71,11 @@ class CouchDBHook(BaseHook):
             name, port = parts.hostname, connection.port or parts.port
         except ValueError:
             name, port = None, None
+        if name and parts.port and connection.port not in {None, parts.port}:
+            raise SettingsError(
+                f"Connection {self.conn_id!r} has host {host!r} and port {connection.port}: give the port in one place,"
+                " such as COUCHDB_PORT."
+            )
         if not name:
             raise SettingsError(f"Connection {self.conn_id!r} has host {host!r}: set it to CouchDB's host name.")
         name = f"[{name}]" if ":" in name else name
@@ -84,8 +89,17 @@ class CouchDBHook(BaseHook):
     @cached_property
     def timeouts(self) -> tuple[float, float]:
         """Seconds to wait for a connection, and for each piece of an answer."""
-        extra = self.connection.extra_dejson
-        return float(extra.get("connect_timeout", 10)), float(extra.get("read_timeout", 120))
+        return self._seconds("connect_timeout", 10), self._seconds("read_timeout", 120)
+
+    def _seconds(self, name: str, default: float) -> float:
+        value = self.connection.extra_dejson.get(name, default)
+        try:
+            seconds = float(value)
+        except (TypeError, ValueError):
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            raise SettingsError(f"Connection {self.conn_id!r} has {name} {value!r} in its extra: give seconds above 0.")
+        return seconds
 
     def get_conn(self) -> requests.Session:
         """The one session of this hook, made at first use."""
@@ -179,50 +193,49 @@ class CouchDBHook(BaseHook):
         return transport.patiently(lambda: decode_page(request.send()), self.tolerance, self.log)
 
     def documents(self, database: str, ids: list[str]) -> Iterator[Change]:
-        """Documents by id, tombstones included.
+        """The winning revision of documents by id.
 
         :param database: name of the database.
         :param ids: the ids wanted.
-        :return: a change for each, in the order of ``ids``; without a body where the server has none.
-            Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html
+        :return: a change for each that the server knows, in the order of ``ids``; without a body where it has none.
+            Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_all_docs
         """
+        # Not _bulk_get: without a revision it answers with every leaf, losing and deleted ones too.
         answer = self._decoded(
-            _BulkGet,
-            f"/{quote(database, safe='')}/_bulk_get",
+            _AllDocs,
+            f"/{quote(database, safe='')}/_all_docs",
             f"database {database!r}",
             method="POST",
-            json={"docs": [{"id": each} for each in ids]},
+            params={"include_docs": "true"},
+            json={"keys": ids},
         )
-        for result in answer.results:
-            body = next((each.ok for each in result.docs if len(each.ok)), msgspec.Raw(b""))
-            head = msgspec.json.decode(body, type=_DocumentHead) if len(body) else _DocumentHead()
-            revisions = [Revision(head.rev)] if head.rev else []
-            yield Change(id=result.id, changes=revisions, deleted=head.deleted, doc=body)
+        for row in answer.rows:
+            if row.value is not None:
+                revision = [Revision(row.value.rev)]
+                yield Change(id=row.key, changes=revision, deleted=row.value.deleted, doc=row.doc)
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether server and credentials work, and a sentence for the person who asks."""
         try:
             self.server()
-            # Anyone may read GET /; the session tells whether the credentials are good.
-            self._request("GET", "/_session", "the session")
+            # Anyone may read GET /; signing in tells whether the credentials are good, however they are sent later.
+            form = {"name": self.connection.login, "password": self.connection.password}
+            self._request("POST", "/_session", "the session", data=form)
         except (SettingsError, CouchDBError) as error:
             return False, str(error)
         return True, f"CouchDB answers at {self.url}."
 
 
-class _BulkGetDoc(msgspec.Struct):
-    ok: msgspec.Raw = msgspec.Raw(b"")
+class _RowValue(msgspec.Struct):
+    rev: str
+    deleted: bool = False
 
 
-class _BulkGetResult(msgspec.Struct):
-    id: str
-    docs: list[_BulkGetDoc]
+class _Row(msgspec.Struct):
+    key: str
+    value: _RowValue | None = None
+    doc: msgspec.Raw = NOTHING
 
 
-class _BulkGet(msgspec.Struct):
-    results: list[_BulkGetResult]
-
-
-class _DocumentHead(msgspec.Struct):
-    rev: str = msgspec.field(name="_rev", default="")
-    deleted: bool = msgspec.field(name="_deleted", default=False)
+class _AllDocs(msgspec.Struct):
+    rows: list[_Row]

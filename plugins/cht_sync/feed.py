@@ -75,12 +75,12 @@ class ChangesFeed:
         found = {each.id: each for each in self._hook.documents(self._database, [each.id for each in missing])}
         for change in missing:
             again = found.get(change.id)
-            if again is None or not again.has_document:
+            if again is None or not (again.has_document or again.deleted):
                 raise CouchDBError(
                     f"CouchDB lists document {change.id!r} of database {self._database!r} but does not hand it out:"
                     " repair or delete it in CouchDB; the feed stops before it."
                 )
-            change.doc, change.deleted = again.doc, again.deleted
+            change.doc, change.deleted, change.changes = again.doc, again.deleted, again.changes
 
     def _adapt(self, page: Page) -> None:
         """Aims the next page at the target; grows at most four-fold, since sizes come in runs."""

@@ -39,8 +39,8 @@ def without_password(body: bytes) -> bytes:
         Source: https://docs.couchdb.org/en/stable/intro/security.html#users-documents
     """
     fields = _FIELDS.decode(body)
-    kind = fields.get("type")
-    if kind is not None and msgspec.json.decode(kind) != "user":
+    kind = msgspec.json.decode(fields.get("type", b"null"))
+    if isinstance(kind, str) and kind != "user":
         return body
     return msgspec.json.encode(
         {

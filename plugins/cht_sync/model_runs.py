@@ -13,6 +13,7 @@ from cht_sync.postgres import connect, explained
 from cht_sync.settings import RawTable
 
 _NEWEST = "select max(saved_timestamp) from {schema}.{table}"
+_READY = "select to_regclass({table_text}) is not null and to_regclass({runs_text}) is not null"
 _LAST = """
 select modelled_to, deployment from {schema}.couchdb_model_run where models_schema = %s and models = %s
 """
@@ -68,7 +69,12 @@ class ModelRuns:
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str, models: str = "") -> None:
         self._connection = connection
-        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._names = {
+            "schema": sql.Identifier(raw.schema),
+            "table": sql.Identifier(raw.table),
+            "table_text": _quoted(raw.schema, raw.table),
+            "runs_text": _quoted(raw.schema, "couchdb_model_run"),
+        }
         self._key = (models_schema, models)
 
     def state(self) -> ModelsState:
@@ -76,6 +82,9 @@ class ModelRuns:
 
         :raises StoreError: if Postgres fails.
         """
+        (ready,) = self._query(_READY, ()) or (False,)
+        if not ready:  # nothing was ever copied; only the copy creates tables
+            return ModelsState(None, None, None)
         (newest,) = self._query(_NEWEST, ()) or (None,)
         modelled_to, deployment = self._query(_LAST, self._key) or (None, None)
         return ModelsState(newest, modelled_to, deployment)
@@ -121,3 +130,8 @@ class ModelRuns:
                     return cursor.fetchone() if cursor.description else None
             finally:
                 conn.close()
+
+
+def _quoted(schema: str, table: str) -> sql.Literal:
+    """A qualified name as the text that ``to_regclass`` reads."""
+    return sql.Literal(".".join('"{}"'.format(name.replace('"', '""')) for name in (schema, table)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from cht_sync.errors import CouchDBError
+from cht_sync.errors import CouchDBError, SettingsError
 
 NOTHING = msgspec.Raw(b"")
 
@@ -82,14 +82,19 @@ def decode_page(body: bytes) -> Page:
 
     :param body: the whole body of the answer.
     :return: the page, with document bodies that are views on ``body``.
+    :raises SettingsError: if a document is nested deeper than can be read; another try would not help.
     :raises CouchDBError: if the JSON is cut off, is no page or holds an error object; CouchDB answers 200
         before it knows whether all goes well.
     """
     try:
         page = _PAGE.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CouchDBError(
-            f"CouchDB's answer is no complete page of changes ({error}; {len(body)} bytes, ending in {body[-40:]!r})."
-        ) from error
+    except RecursionError:
+        raise SettingsError(
+            f"A document in a page of {len(body)} bytes is nested too deeply to be read: look for it in CouchDB and"
+            " repair or delete it; the feed stops before it."
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Never the body itself: it holds documents, and this text goes to the logs.
+        raise CouchDBError(f"CouchDB's answer is no complete page of changes ({error}; {len(body)} bytes).") from None
     page.size = len(body)
     return page

@@ -54,13 +54,14 @@ def connect(connection: Connection, application_name: str) -> Any:
     """
     try:
         conn: Any = Psycopg2Hook(connection).get_conn()
-    except psycopg2.OperationalError as error:
+    except psycopg2.Error as error:
         text = " ".join(str(error).split())
         message = (
             f"Postgres refused or did not answer {describe(connection)} ({text}): check POSTGRES_HOST, _PORT,"
             f" _USER, _PASSWORD and _DB, or connection {connection.conn_id!r}."
         )
-        raise (SettingsError if any(each in text for each in _FINAL_AT_CONNECT) else StoreError)(message) from None
+        final = any(each in text for each in _FINAL_AT_CONNECT) or not isinstance(error, psycopg2.OperationalError)
+        raise (SettingsError if final else StoreError)(message) from None
     with conn, conn.cursor() as cursor:
         cursor.execute(
             "select set_config('application_name', %s, false), set_config('statement_timeout', %s, false),"
@@ -92,7 +93,7 @@ def explained(connection: Connection, doing: str) -> Iterator[None]:
         raise StoreError(
             f"Postgres at {describe(connection)} could not {doing}"
             f" ({error.pgcode or type(error).__name__}: {_first_line(error)}); nothing of it was stored."
-        ) from error
+        ) from None  # the cause would print DETAIL and CONTEXT, which quote documents
 
 
 def _first_line(error: psycopg2.Error) -> str:

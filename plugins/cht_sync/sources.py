@@ -55,5 +55,7 @@ def source_name(hook: CouchDBHook, database: str) -> str:
 
 
 def _names(value: Any) -> list[str]:
-    parts: Iterable[str] = re.split(r"[,\s]+", value) if isinstance(value, str) else value or []
-    return list(dict.fromkeys(part for part in parts if part))
+    if not isinstance(value, (str, list, type(None))):
+        raise SettingsError(f"databases {value!r} in the extra of a CouchDB connection: give a list or a text.")
+    parts: Iterable[Any] = re.split(r"[,\s]+", value) if isinstance(value, str) else value or []
+    return list(dict.fromkeys(str(part) for part in parts if part))

@@ -14,7 +14,6 @@ from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.deployment import expected_version
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
-from cht_sync.store import DocumentStore
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -44,9 +43,6 @@ def models_have_work() -> dict[str, str] | None:
     """
     settings = Settings()
     settings.check()
-    connection = postgres_connection(settings)
-    with DocumentStore(connection, settings.raw_table) as store:
-        store.prepare()
     state = _model_runs(settings).state()
     deployment = expected_version(settings)
     reason = state.reason_to_run(deployment)
@@ -75,9 +71,16 @@ def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> None:
         _note_good_run(Settings(), datetime.fromisoformat(work["newest"]), work["deployment"])
     if failed:
         raise AirflowFailException(
-            f"This run is incomplete: {', '.join(failed)} failed; what the other tasks did is stored. The log of each"
+            f"This run is incomplete: {', '.join(_readable(failed, ti))} failed; what the other tasks did is stored. The log of each"
             " says why; the next run goes on from the checkpoints."
         )
+
+
+def _readable(tasks: list[str], ti: Any) -> list[str]:
+    """Names of tasks, with the source in place of a mapped instance's number."""
+    sources = ti.xcom_pull(task_ids="sources") or []
+    numbered = {f"sync_{number}": f"sync ({source['source']})" for number, source in enumerate(sources)}
+    return [numbered.get(task, task) for task in tasks]
 
 
 def _note_good_run(settings: Settings, newest: datetime, deployment: str) -> None:

@@ -17,6 +17,8 @@ from cht_sync.errors import CouchDBError, SettingsError
 T = TypeVar("T")
 CHUNK = 256 * 1024
 LONGEST_PAUSE = 30.0  # seconds
+LONGEST_RETRY_AFTER = 120.0  # seconds
+FEWEST_TRIES = 3
 _UNUSABLE = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -62,7 +64,14 @@ class _CookieAuth(requests.auth.AuthBase):
         self._form = {"name": user, "password": password}
 
     def sign_in(self, timeouts: tuple[float, float]) -> requests.Response:
-        return self._session.post(self._url, data=self._form, timeout=timeouts, auth=_no_auth, allow_redirects=False)
+        return self._session.post(
+            self._url,
+            data=self._form,
+            timeout=timeouts,
+            auth=_no_auth,
+            allow_redirects=False,
+            verify=self._session.verify,
+        )
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
@@ -216,7 +225,7 @@ def patiently(send: Callable[[], T], tolerance: float, log: Logger) -> T:
     """Calls again and again, with full-jitter backoff, while failures are transient.
 
     :param send: what to call; raises :class:`CouchDBError` for a failure that is worth another try.
-    :param tolerance: seconds after which the last failure is final.
+    :param tolerance: seconds after which the last failure is final, though never before the third.
     :param log: where each failure is told.
     :raises CouchDBError: the last failure, as one sentence.
         Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
@@ -234,7 +243,8 @@ def patiently(send: Callable[[], T], tolerance: float, log: Logger) -> T:
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(CouchDBError),
-        stop=tenacity.stop_before_delay(tolerance),
+        # One long time-out alone must not use up the patience.
+        stop=tenacity.stop_all(tenacity.stop_before_delay(tolerance), tenacity.stop_after_attempt(FEWEST_TRIES)),
         wait=pause,
         before_sleep=tell,
         reraise=True,
@@ -261,4 +271,4 @@ def _reason(response: requests.Response) -> str:
 def _retry_after(response: requests.Response) -> float:
     """Seconds of ``Retry-After``; a date there is not worth parsing, the backoff does."""
     value = response.headers.get("Retry-After", "")
-    return min(float(value), 600.0) if value.isdigit() else 0.0
+    return min(float(value), LONGEST_RETRY_AFTER) if value.isdigit() else 0.0

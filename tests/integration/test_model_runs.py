@@ -1,11 +1,11 @@
 from datetime import datetime, timedelta
 
 import pytest
-from tests.integration.conftest import page_of
 
 from cht_sync.connections import postgres_connection
 from cht_sync.model_runs import ModelRuns
 from cht_sync.settings import RawTable
+from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration
 RAW = RawTable("v1", "couchdb")
@@ -19,6 +19,11 @@ def runs(store):
 
 def test_models_have_no_work_before_the_first_document(runs):
     assert runs.state().reason_to_run("a") is None
+
+
+def test_looking_creates_nothing(database):
+    assert ModelRuns(postgres_connection(), RAW, "v1").state().reason_to_run("a") is None
+    assert database.tables() == set()
 
 
 def test_models_run_once_for_what_arrived(runs, store):

@@ -3,6 +3,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from airflow.sdk import Asset
 
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import CheckpointConflictError, CouchDBError, SettingsError
@@ -167,8 +168,14 @@ def test_assets_have_an_event_when_something_changed(couch, database):
         (f"couchdb://{couch.source}", {"source": couch.source, "rows": 1}),
         (table, {"source": couch.source, "rows": 1}),
     ]
-    assert source_asset(couch.source).name == couch.source
-    assert table_asset(Settings()).name == "v1.couchdb"
+    # A DAG names an asset by its URI alone; any other name would make it another asset.
+    assert source_asset(couch.source) == Asset(f"couchdb://{couch.source}")
+    assert table_asset(Settings()) == Asset(table)
+
+
+def test_odd_names_make_an_asset_too(database, monkeypatch):
+    monkeypatch.setenv("POSTGRES_TABLE", "a/b #1")
+    assert table_asset(Settings()).uri.endswith("/v1/a%2Fb%20%231")
 
 
 def test_the_log_tells_how_it_goes(couch, capsys):

@@ -1,4 +1,3 @@
-import psycopg2
 import pytest
 from psycopg2 import sql
 
@@ -155,4 +154,3 @@ def test_a_postgres_that_cannot_be_used_gets_one_sentence(database, monkeypatch,
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "wr0ng" not in str(caught.value)
-    assert psycopg2.connect(database.dsn)

@@ -160,11 +160,12 @@ def test_the_way_the_feed_is_asked_for(couch):
 
 
 def test_documents_by_id(couch):
-    couch.script = [Answer(body=recorded("bulk_get"))]
-    kept, deleted, missing = CouchDBHook().documents("medic", ["a", "d", "missing"])
+    couch.script = [Answer(body=recorded("all_docs_keys"))]
+    kept, deleted = CouchDBHook().documents("medic", ["a", "d", "missing"])
     assert (kept.id, kept.deleted, kept.has_document) == ("a", False, True)
-    assert (deleted.id, deleted.deleted, deleted.changes[0].rev[:2]) == ("d", True, "2-")
-    assert (missing.id, missing.has_document) == ("missing", False)
+    assert (deleted.id, deleted.deleted, deleted.has_document) == ("d", True, False)
+    assert deleted.changes[0].rev.startswith("2-")
+    assert couch.requests[0][:2] == ("POST", "/medic/_all_docs?include_docs=true")
 
 
 def test_what_a_server_and_a_database_say_of_themselves(couch):
@@ -192,6 +193,7 @@ def test_the_connection_test_tells_good_from_bad(couch):
 @pytest.mark.parametrize(
     ("fields", "url", "instance"),
     [
+        ({"host": "couch:6984", "port": 5984}, None, None),
         ({"host": "couch.example.org"}, "http://couch.example.org", "couch.example.org"),
         (
             {"host": "couch.example.org", "schema": "https", "port": 6984},
@@ -219,3 +221,35 @@ def test_another_kind_of_authentication_is_refused(monkeypatch):
     hook = hook_with(monkeypatch, host="couch", login="a", extra='{"auth": "jwt"}')
     with pytest.raises(SettingsError, match="basic or session"):
         hook.get_conn()
+
+
+@pytest.mark.parametrize("value", ["soon", -1, 0, None])
+def test_a_timeout_that_is_none_is_refused(monkeypatch, value):
+    hook = hook_with(monkeypatch, host="couch", extra=json.dumps({"read_timeout": value}))
+    with pytest.raises(SettingsError, match="read_timeout"):
+        _ = hook.timeouts
+
+
+def test_a_long_time_out_does_not_use_up_the_patience(couch, monkeypatch):
+    couch.script = [Answer(delay=0.6), Answer(delay=0.6), Answer(body=PAGE)]
+    fields = {"host": "127.0.0.1", "port": couch.port}
+    hook = hook_with(monkeypatch, extra=json.dumps({"read_timeout": 0.2}), **fields)
+    hook.tolerance = 0.1
+    assert hook.changes("medic", None, 10).checkpoint == "2-b"
+
+
+def test_no_part_of_a_document_is_in_the_error(couch):
+    couch.script = [Answer(body=b'{"results":[{"id":"a","doc":{"name":"Amina Hassan","phone":"+254700000001"')]
+    with pytest.raises(CouchDBError) as caught:
+        CouchDBHook(tolerance=0.1).changes("medic", None, 10)
+    assert "Amina" not in str(caught.value)
+    assert "254" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_document_nested_too_deeply_is_final(couch):
+    deep = b'{"results":[{"id":"a","doc":' + b"[" * 5000 + b"]" * 5000 + b'}],"last_seq":"1","pending":0}'
+    couch.script = [Answer(body=deep)]
+    with pytest.raises(SettingsError, match="nested too deeply"):
+        CouchDBHook().changes("medic", None, 10)
+    assert len(couch.requests) == 1

@@ -62,3 +62,8 @@ def test_a_tombstone_without_a_type_loses_it_too():
 def test_user_settings_stay_as_they_are():
     body = b'{"_id":"org.couchdb.user:ann","type":"user-settings","salt":"of the earth"}'
     assert without_password(body) == body
+
+
+@pytest.mark.parametrize("kind", [b"null", b'["user"]', b"7"])
+def test_a_type_that_says_nothing_keeps_no_password(kind):
+    assert b"salt" not in without_password(b'{"_id":"org.couchdb.user:a","type":' + kind + b',"salt":"s"}')

@@ -1,4 +1,5 @@
 import pytest
+from airflow.utils.dates import cron_presets
 
 from cht_sync.errors import SettingsError
 from cht_sync.settings import Settings
@@ -34,6 +35,9 @@ def test_no_database_is_refused(environ):
         ("BATCH_SIZE", "0", "batch_size", "a whole number from 1"),
         ("BATCH_SIZE", "1e3", "batch_size", "a whole number from 1"),
         ("CHT_SYNC_SCHEDULE", "every minute", "schedule", "cron expression"),
+        ("CHT_SYNC_SCHEDULE", "@fortnightly", "schedule", "cron expression"),
+        ("CHT_PIPELINE_DIR", "~nouser/x", "pipeline_dir", "a folder"),
+        ("AIRFLOW_HOME", "~nouser/x", "pipeline_dir", "a folder"),
         ("CHT_MODELS_EXECUTION", "fast", "models_mode", "auto, watcher or local"),
         ("POSTGRES_TABLE", "100%", "raw_table", "without %"),
         ("POSTGRES_SCHEMA", "x" * 64, "raw_table", "at most 63 bytes"),
@@ -61,6 +65,20 @@ def test_a_flag_is_read_in_any_case(value):
 @pytest.mark.parametrize("value", ["none", "@none", "None"])
 def test_the_schedule_can_be_switched_off(value):
     assert Settings({"CHT_SYNC_SCHEDULE": value}).schedule is None
+
+
+@pytest.mark.parametrize("value", [*cron_presets, "@once", "@continuous"])
+def test_the_schedule_may_be_any_preset_of_airflow(value):
+    assert Settings({"CHT_SYNC_SCHEDULE": value}).schedule == value
+
+
+def test_a_pipeline_folder_needs_no_home(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    assert str(Settings({"CHT_PIPELINE_DIR": "/srv/p"}).pipeline_dir) == "/srv/p"
+    assert str(Settings({"AIRFLOW_HOME": "/srv/a"}).pipeline_dir) == "/srv/a/cht_pipeline"
 
 
 def test_empty_counts_as_not_set():

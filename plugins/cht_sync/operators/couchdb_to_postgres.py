@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 
@@ -121,6 +122,7 @@ class CouchDBToPostgresOperator(BaseOperator):
         hook = CouchDBHook(self.couchdb_conn_id)
         source = self.source or source_name(hook, self.database)
         budget = self.time_budget or settings.time_budget
+        assets = [source_asset(source), table_asset(settings)]
         database = hook.database(self.database)  # refuses a wrong password or name before anything is written
         with DocumentStore(postgres_connection(settings), settings.raw_table, f"cht_sync {source}") as store:
             for migration in store.prepare():
@@ -129,8 +131,8 @@ class CouchDBToPostgresOperator(BaseOperator):
             since = store.checkpoint(source)
             feed = ChangesFeed(hook, self.database, since, self.batch_size or settings.batch_size)
             total = None if since else database.doc_count + database.doc_del_count
-            progress = self._drain(feed, store, Progress(source), since, total, budget)
-        self._report(context, settings, progress)
+            progress = self._drain(feed, store, Progress(source), since=since, total=total, budget=budget)
+        self._report(context, progress, assets)
         return asdict(progress)
 
     def _drain(
@@ -138,6 +140,7 @@ class CouchDBToPostgresOperator(BaseOperator):
         feed: ChangesFeed,
         store: DocumentStore,
         progress: Progress,
+        *,
         since: str | None,
         total: int | None,
         budget: float,
@@ -155,7 +158,7 @@ class CouchDBToPostgresOperator(BaseOperator):
                 break
         return progress
 
-    def _report(self, context: Context, settings: Settings, progress: Progress) -> None:
+    def _report(self, context: Context, progress: Progress, assets: list[Asset]) -> None:
         state = "drained" if progress.drained else "not drained yet"
         self.log.info(
             "%s: %s; %s documents (%s rows changed) in %s pages, %.1f s.",
@@ -169,7 +172,7 @@ class CouchDBToPostgresOperator(BaseOperator):
         if not progress.rows or "outlet_events" not in context:
             return
         events = context["outlet_events"][DOCUMENTS]
-        for asset in (source_asset(progress.source), table_asset(settings)):
+        for asset in assets:
             events.add(asset, extra={"source": progress.source, "rows": progress.rows})
 
 
@@ -178,7 +181,7 @@ def source_asset(source: str) -> Asset:
 
     :param source: ``<host>/<database>``.
     """
-    return Asset(name=source, uri=f"couchdb://{source}")
+    return Asset(f"couchdb://{quote(source)}")
 
 
 def table_asset(settings: Settings) -> Asset:
@@ -187,8 +190,8 @@ def table_asset(settings: Settings) -> Asset:
     :param settings: the environment.
     """
     connection, raw = postgres_connection(settings), settings.raw_table
-    address = f"{connection.host}:{connection.port or 5432}/{connection.schema}/{raw.schema}/{raw.table}"
-    return Asset(name=f"{raw.schema}.{raw.table}", uri=f"postgres://{address}")
+    path = "/".join(quote(str(part), safe="") for part in (connection.schema, raw.schema, raw.table))
+    return Asset(f"postgres://{connection.host or 'localhost'}:{connection.port or 5432}/{path}")
 
 
 def _duration(seconds: float) -> str:
