@@ -21,7 +21,7 @@ from include.demo.counts import Destination, Line, model_lines, source_lines
 from include.demo.errors import DemoError
 from include.demo.fill import fill
 from include.demo.follow import Follower, failures
-from include.demo.servers import Servers, settings_of
+from include.demo.servers import Servers, foreign, settings_of
 
 DAG_ID = "cht_sync"
 RUN_SECONDS = 3600.0
@@ -218,8 +218,13 @@ def main() -> int:
     # Where nobody watches, lines need not break at 80 characters.
     console = Console() if sys.stdout.isatty() else Console(width=140)
     folder = Path(os.environ.get("DEMO_DIR") or REPOSITORY / ".demo").absolute()
+    settings = settings_of(Path(os.environ.get("DEMO_ENV_FILE") or REPOSITORY / ".env"))
+    # From here on settings go to the processes by name, not by inheritance.
+    os.environ.update(kept := foreign(os.environ))
+    for name in set(os.environ) - set(kept):
+        del os.environ[name]
     try:
-        return Demo(folder, settings_of(REPOSITORY / ".env"), console).run()
+        return Demo(folder, settings, console).run()
     except DemoError as error:
         console.print(str(error), style="red", highlight=False, markup=False)
         return 1

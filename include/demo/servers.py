@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,22 @@ from include.demo.pouchdb import PouchDBServer
 
 RAW_DATABASE = "cht_sync"
 METADATA_DATABASE = "airflow"
+
+
+# Variables of the project, of the demo and of Airflow's connections to the servers.
+OURS = (
+    "COUCHDB_", "POSTGRES_", "ROOT_POSTGRES_", "DBT_", "CHT_", "BATCH_SIZE", "AIRFLOW_CONN_CHT_",
+    "DOCUMENTS", "SEED", "ONESHOT", "UI_PORT", "DEMO_",
+)  # fmt: skip
+
+
+def foreign(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment without any setting of this project, for what must not reach a person's real servers.
+
+    :param environ: the environment.
+    """
+    kept = {"CHT_DEMO_CACHE"}
+    return {name: value for name, value in environ.items() if name in kept or not name.startswith(OURS)}
 
 
 def settings_of(env_file: Path) -> dict[str, str]:
@@ -53,6 +70,8 @@ class Servers:
         postgres.create_database(METADATA_DATABASE)
         account = f"{postgres.user}:{quote(postgres.password, safe='')}@{postgres.host}:{postgres.port}"
         complete = {"COUCHDB_DBS": ", ".join(DATABASES), **settings}
+        # Connections of Airflow would win over the servers started here.
+        complete = {name: value for name, value in complete.items() if not name.startswith("AIRFLOW_CONN_CHT_")}
         if "POSTGRES_HOST" not in settings:
             database = complete.setdefault("POSTGRES_DB", RAW_DATABASE)
             postgres.create_database(database)
@@ -64,6 +83,7 @@ class Servers:
             }
         couchdb = None
         if "COUCHDB_HOST" not in settings:
+            complete.pop("CHT_COUCHDB_CONN_IDS", None)
             couchdb = stack.enter_context(PouchDBServer(folder / "couchdb"))
             complete |= {
                 "COUCHDB_HOST": couchdb.host,

@@ -14,6 +14,7 @@ import requests
 
 from include.demo.postgres import PostgresServer
 from include.demo.pouchdb import PouchDBServer
+from include.demo.servers import foreign
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.replay import ReplayServer
 
@@ -31,7 +32,7 @@ def figures(folder: Path) -> list[Figure]:
     with PostgresServer(folder / "postgres") as postgres, PouchDBServer(folder / "couchdb") as couchdb:
         fill(couchdb)
         environment = {
-            **os.environ,
+            **foreign(os.environ),
             "PYTHONPATH": os.pathsep.join(["plugins", "."]),
             "AIRFLOW_HOME": str(folder / "airflow"),
             "POSTGRES_HOST": postgres.host,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from include.demo.servers import foreign
 from tests.benchmarks.figures import Figure
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def figures(folder: Path) -> list[Figure]:
     :param folder: for Airflow's home.
     """
     environment = {
-        **os.environ,
+        **foreign(os.environ),
         "PYTHONPATH": str(REPOSITORY / "plugins"),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "CHT_MODELS_EXECUTION": "watcher",

@@ -15,7 +15,7 @@ from typing import Any
 from include.demo.airflow import AirflowServices
 from include.demo.client import DONE, AirflowClient
 from include.demo.fill import fill
-from include.demo.servers import Servers
+from include.demo.servers import Servers, foreign
 from include.demo.touch import touch
 from tests.benchmarks.figures import Figure
 
@@ -30,9 +30,7 @@ def figures(folder: Path) -> list[Figure]:
     :param folder: for the servers.
     """
     with ExitStack() as stack:
-        named = ("COUCHDB_", "POSTGRES_", "DBT_", "CHT_")
-        settings = {name: value for name, value in os.environ.items() if not name.startswith(named)}
-        servers = Servers.start(folder / "demo", settings, stack)
+        servers = Servers.start(folder / "demo", foreign(os.environ), stack)
         assert servers.couchdb is not None
         couchdb = servers.couchdb
         fill(couchdb.url, couchdb.auth)
