@@ -59,14 +59,14 @@ def graph(page: Page, url: str, dag_id: str, target: Path) -> None:
     page.goto(f"{url}/dags/{dag_id}/runs/{_run_with_models(page, f'{url}/api/v2/dags/{dag_id}/dagRuns')}")
     page.wait_for_load_state("networkidle")
     page.locator("button[value=graph]").click()
-    # The panels' widths and the unfolded groups are remembered by the browser.
+    # The panels' widths and the unfolded groups are remembered by the browser, once it has read the groups.
+    page.wait_for_function("dag => (localStorage.getItem(`${dag}/all-groups`) ?? '[]') !== '[]'", arg=dag_id)
     page.evaluate(
         """dag => {
             const layout = {"details-panel,main-panel": {expandToSizes: {}, layout: [97, 3]}};
             for (const side of ["ltr", "rtl"])
                 localStorage.setItem(`react-resizable-panels:graph-${side}`, JSON.stringify(layout));
-            const groups = localStorage.getItem(`${dag}/all-groups`) ?? "[]";
-            localStorage.setItem(`${dag}/open-groups`, groups);
+            localStorage.setItem(`${dag}/open-groups`, localStorage.getItem(`${dag}/all-groups`));
         }""",
         dag_id,
     )

@@ -41,11 +41,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pipeline(parsed: argparse.Namespace) -> None:
+    _read_env_file()
     from cht_sync.pipeline.install import install
     from cht_sync.settings import Settings
 
     made = install(Settings(), force=parsed.force)
     print(f"{made.source} ({made.revision[:12]}), {made.models} models, dbt {made.dbt_version}, in {made.path}")
+
+
+def _read_env_file() -> None:
+    """Takes from ``.env`` in the current folder what the environment does not say, as the demo and Docker Compose do.
+
+    Airflow has no need of the package that reads it, so that it may be missing.
+    """
+    try:
+        from dotenv import dotenv_values
+    except ImportError:
+        return
+    for name, value in dotenv_values(".env").items():
+        if value:
+            os.environ.setdefault(name, value)
 
 
 def _starter_manifest(_: argparse.Namespace) -> None:

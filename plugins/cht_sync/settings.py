@@ -12,6 +12,9 @@ COUCHDB_CONN_ID = "cht_couchdb"
 POSTGRES_CONN_ID = "cht_postgres"
 DBT_POSTGRES_CONN_ID = "cht_postgres_dbt"
 DEFAULT_SCHEDULE = "* * * * *"
+# Of Airflow's presets croniter knows the others.
+# Source: https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/cron.html#cron-presets
+NOT_IN_CRONITER = {"@continuous", "@once", "@quarterly"}
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -148,7 +151,7 @@ class Settings(Environment):
         value = self.text("CHT_SYNC_SCHEDULE", DEFAULT_SCHEDULE)
         if value.lower() in {"none", "@none"}:
             return None
-        if value not in {"@continuous", "@once"} and not croniter.is_valid(value):
+        if value not in NOT_IN_CRONITER and not croniter.is_valid(value):
             raise SettingsError(
                 f"CHT_SYNC_SCHEDULE={value!r} is no cron expression: use one such as '*/5 * * * *',"
                 " a preset such as '@hourly' or '@continuous', or 'none'.",
@@ -229,5 +232,13 @@ class Settings(Environment):
     @property
     def pipeline_dir(self) -> Path:
         """``CHT_PIPELINE_DIR``: the folder of the installed dbt project, default ``$AIRFLOW_HOME/cht_pipeline``."""
-        home = self.text("AIRFLOW_HOME", str(Path.home() / "airflow"))
-        return Path(self.text("CHT_PIPELINE_DIR", str(Path(home) / "cht_pipeline"))).expanduser()
+        name, below = "CHT_PIPELINE_DIR", ""
+        if not self.text(name):
+            name, below = "AIRFLOW_HOME", "cht_pipeline"
+        value = self.text(name, "~/airflow")
+        try:
+            return Path(value).expanduser() / below
+        except RuntimeError:
+            raise SettingsError(
+                f"{name}={value!r} cannot be used: there is no such home; give a folder by its full path.", name
+            ) from None

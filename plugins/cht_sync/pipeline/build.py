@@ -18,8 +18,9 @@ import yaml
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import GRAPH_FILE, WRAPPER
+from cht_sync.pipeline.git import without_repository
 from cht_sync.pipeline.graph import drawable
-from cht_sync.pipeline.hub import HUB_URL, StandInHub, hub_answers
+from cht_sync.pipeline.hub import StandInHub, hub_answers, hub_url
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, profile_text
 from cht_sync.pipeline.proof import first_use
 from cht_sync.pipeline.scrub import scrub
@@ -101,7 +102,7 @@ def _selectors(path: Path) -> list[dict[str, Any]]:
 def _resolve_packages(dbt: _Dbt, folder: Path) -> list[str]:
     """Runs ``dbt deps``; where the hub is out of reach, against a stand-in that gives empty packages."""
     listed = [folder / "project" / name for name in PACKAGE_FILES if (folder / "project" / name).is_file()]
-    hub = os.environ.get("DBT_PACKAGE_HUB_URL") or HUB_URL
+    hub = hub_url()
     if not listed or hub_answers(hub):
         dbt.run("deps")
         return []
@@ -193,7 +194,7 @@ class _Dbt:
                 done = subprocess.run(
                     [sys.executable, "-c", DBT_MAIN, "--no-use-colors", "--quiet", command, *where],
                     cwd=self._folder,
-                    env={**os.environ, **self._variables, **variables},
+                    env={**without_repository(os.environ), **self._variables, **variables},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

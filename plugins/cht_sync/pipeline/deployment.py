@@ -12,6 +12,7 @@ from cht_sync.pipeline.source import STARTER, configured_source
 from cht_sync.settings import REPOSITORY, Settings
 
 CURRENT = "current"
+INSTALL = "run `python -m cht_sync pipeline` (or `make pipeline`)"
 RECORD_FILE = "deployment.json"
 GRAPH_FILE = "graph.json"
 WRAPPER = REPOSITORY / "include" / "dbt" / "wrapper"
@@ -64,7 +65,7 @@ class Deployment:
             return cls(path=path, graph=path / GRAPH_FILE, **record)
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(
-                f"The installed dbt project in {path} cannot be read ({type(error).__name__}): run `make pipeline`."
+                f"The installed dbt project in {path} cannot be read ({type(error).__name__}): {INSTALL}."
             ) from None
 
 
@@ -102,13 +103,12 @@ def require_current(settings: Settings) -> Deployment:
     source, found = configured_source(settings), current(settings)
     if found is None:
         raise SettingsError(
-            f"No dbt project is installed in {settings.pipeline_dir}, and the settings name {source.text}:"
-            " run `make pipeline`."
+            f"No dbt project is installed in {settings.pipeline_dir}, and the settings name {source.text}: {INSTALL}."
         )
     if found.fingerprint != source.fingerprint:
         raise SettingsError(
             f"The dbt project installed in {settings.pipeline_dir} is {found.source}, but the settings name"
-            f" {source.text}: run `make pipeline`."
+            f" {source.text}: {INSTALL}."
         )
     return found
 

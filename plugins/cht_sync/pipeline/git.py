@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,28 @@ from cht_sync.pipeline.source import Source
 
 TIMEOUT_S = 300
 COMMIT = re.compile(r"[0-9a-f]{4,64}")
+# What git tells its hooks of the repository it works in; a git that is started there would work in it too.
+# Source: https://git-scm.com/docs/git-rev-parse#Documentation/git-rev-parse.txt---local-env-vars
+OF_A_REPOSITORY = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+}
 FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a git that must not take the current repository for its own.
+
+    :param environ: the environment of this process.
+    """
+    return {name: value for name, value in environ.items() if name not in OF_A_REPOSITORY}
 
 
 class GitRepository:
@@ -35,6 +57,8 @@ class GitRepository:
         """
         ref = self._source.ref
         wanted = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"] if ref else ["HEAD"]
+        if ref.startswith("refs/"):
+            wanted = [f"{ref}^{{}}", ref, *wanted]
         listing = self._git("ls-remote", "--", self._source.location, *wanted)
         found = {name: commit for commit, _, name in (line.partition("\t") for line in listing.splitlines())}
         for name in wanted:
@@ -114,13 +138,16 @@ class GitRepository:
             config[f"http.{server.scheme}://{server.netloc}/.extraHeader"] = header
             # What a person keeps in a helper on this machine must not replace what the URL says.
             config["credential.helper"] = ""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_TRACE")}
-        for number, (key, value) in enumerate(config.items()):
+        env = {n: value for n, value in without_repository(os.environ).items() if not n.startswith("GIT_TRACE")}
+        # What is there already may hold a proxy or a certificate; of two values of one key git takes the last.
+        inherited = env.get("GIT_CONFIG_COUNT", "")
+        first = int(inherited) if inherited.isdecimal() else 0
+        for number, (key, value) in enumerate(config.items(), first):
             env[f"GIT_CONFIG_KEY_{number}"], env[f"GIT_CONFIG_VALUE_{number}"] = key, value
         return {
             "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=20",
             **env,
-            "GIT_CONFIG_COUNT": str(len(config)),
+            "GIT_CONFIG_COUNT": str(first + len(config)),
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "true",
             "LC_ALL": "C",

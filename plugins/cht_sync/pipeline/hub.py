@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,11 @@ HUB_URL = "https://hub.getdbt.com/"
 PROBE_TIMEOUT_S = 4
 # A packages.yml may ask for any version or range; the stand-in has every one that is likely.
 VERSIONS = [f"{major}.{minor}.{patch}" for major, minor, patch in product(range(5), range(30), range(11))]
+
+
+def hub_url() -> str:
+    """The address of the hub that dbt uses on this machine."""
+    return os.environ.get("DBT_PACKAGE_HUB_URL") or HUB_URL
 
 
 def hub_answers(url: str = HUB_URL) -> bool:

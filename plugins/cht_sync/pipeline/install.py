@@ -24,6 +24,7 @@ from cht_sync.pipeline.content import content_hash
 from cht_sync.pipeline.deployment import CURRENT, RECORD_FILE, Deployment, installed
 from cht_sync.pipeline.fetch import fetch, require_project
 from cht_sync.pipeline.git import GitRepository
+from cht_sync.pipeline.hub import hub_answers, hub_url
 from cht_sync.pipeline.source import Source, configured_source
 from cht_sync.settings import Settings
 
@@ -35,6 +36,7 @@ KEPT_VERSIONS = 3
 def install(settings: Settings, force: bool = False) -> Deployment:
     """Installs the dbt project that the settings name, unless the very same one is in use already.
 
+    One that was built without the dbt package hub is built again as soon as the hub answers.
     The new version is built in a folder of its own; the link ``current`` moves only when dbt has parsed it.
 
     :param settings: the environment.
@@ -48,10 +50,11 @@ def install(settings: Settings, force: bool = False) -> Deployment:
     with _one_at_a_time(settings.pipeline_dir):
         wanted = _wanted(source, settings)
         found = _in_use(settings)
-        if found and not force and wanted.revision and _identity(found) == _identity(wanted):
+        if found and not force and wanted.revision and _identity(found) == _identity(wanted) and not _mendable(found):
             return found
         made = _build_new(source, settings, wanted)
-        if found and not force and _identity(found) == _identity(made):
+        mended = found and found.stand_ins and not made.stand_ins
+        if found and not force and _identity(found) == _identity(made) and not mended:
             shutil.rmtree(made.path)
             return found
         _switch(settings.pipeline_dir, made.path)
@@ -102,6 +105,11 @@ def _build_key(settings: Settings) -> str:
 
 def _identity(one: Deployment) -> tuple[str, str, str]:
     return one.fingerprint, one.revision, one.build
+
+
+def _mendable(found: Deployment) -> bool:
+    """Whether packages that the hub could not give when this version was built can be had now."""
+    return bool(found.stand_ins) and hub_answers(hub_url())
 
 
 def _in_use(settings: Settings) -> Deployment | None:

@@ -10,8 +10,9 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
+
+from cht_sync.postgres import connect, explained
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +38,19 @@ def schema_lock(connection: Connection, schema: str, holder: str) -> Iterator[No
     :param connection: of the role that runs the models; not through a pooler that shares sessions.
     :param schema: schema of the models.
     :param holder: who asks, shown to those who wait.
+    :raises SettingsError: if role, password or database are refused.
+    :raises StoreError: if the server cannot be reached, or cuts the connection while this waits.
     """
     key = lock_key(schema)
-    session: Any = PostgresHook(connection=connection).get_conn()
-    with closing(session):
+    with closing(connect(connection, f"{holder[:42]} waiting")) as session:
         # Without it the session would stay in a transaction and keep vacuum from its work.
         session.autocommit = True
         with closing(session.cursor()) as cursor:
-            _wait(cursor, key, schema)
-            # pg_stat_activity hides times from other roles, but not this name.
-            since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            cursor.execute("SELECT set_config('application_name', %s, false)", (f"{holder[:42]} {since}",))
+            with explained(connection, f"wait for dbt on schema {schema!r}"):
+                _wait(cursor, key, schema)
+                # pg_stat_activity hides times from other roles, but not this name.
+                since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+                cursor.execute("SELECT set_config('application_name', %s, false)", (f"{holder[:42]} {since}",))
             yield
 
 

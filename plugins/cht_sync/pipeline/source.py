@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ def configured_source(settings: Settings) -> Source:
     """The dbt project that the settings name.
 
     The first of ``DBT_LOCAL_PATH``, ``DBT_PACKAGE_TARBALL_URL`` and ``CHT_PIPELINE_BRANCH_URL`` that is set,
-    else the starter; nothing is read from disk or network.
+    else the starter; no file and no network is read.
 
     :param settings: the environment.
     :raises SettingsError: if the value cannot be a folder or URL.
@@ -83,13 +84,22 @@ def configured_source(settings: Settings) -> Source:
 
 
 def _folder(value: str) -> Source:
-    return Source("folder", str(Path(value).expanduser().absolute()))
+    return Source("folder", _absolute("DBT_LOCAL_PATH", value))
+
+
+def _absolute(name: str, value: str) -> str:
+    try:
+        return str(Path(value).expanduser().absolute())
+    except RuntimeError:
+        raise SettingsError(
+            f"{name}={value!r} cannot be used: there is no such home; give a folder by its full path.", name
+        ) from None
 
 
 def _tarball(value: str) -> Source:
-    if urlsplit(value).scheme not in {"http", "https"}:
+    if value.partition("://")[0].lower() not in {"http", "https"}:
         raise SettingsError("DBT_PACKAGE_TARBALL_URL cannot be used: set it to an http or https URL of a .tar.gz file.")
-    location, user, password = _without_credentials(value)
+    location, user, password = _without_credentials("DBT_PACKAGE_TARBALL_URL", value)
     return Source("tarball", location, user=user, password=password)
 
 
@@ -106,24 +116,37 @@ def _git(value: str) -> Source:
         raise SettingsError(
             f"CHT_PIPELINE_BRANCH_URL names {ref!r} after '#', which is no name of a branch, tag or commit."
         )
-    scheme = urlsplit(url).scheme if "://" in url else ""
+    # Not urlsplit(), which raises for some hosts, nor all before "://", which may hold a token and is shown below.
+    found = re.match(r"([a-z][a-z0-9+.-]*)://", url.lower())
+    scheme = found[1] if found else ""
     if scheme and scheme not in GIT_SCHEMES:
         raise SettingsError(
             f"CHT_PIPELINE_BRANCH_URL starts with {scheme}://: use https, http, ssh, git or file instead."
         )
     if scheme in {"http", "https", "ssh"}:
-        location, user, password = _without_credentials(url)
+        location, user, password = _without_credentials("CHT_PIPELINE_BRANCH_URL", url)
         if scheme == "ssh" and user:
             # A login name belongs to the address; a password in it would be of no use to ssh.
             location, user, password = location.replace("ssh://", f"ssh://{quote(user)}@", 1), "", ""
         return Source("git", location, ref, user, password)
-    if scheme or re.match(r"[\w.-]+@[\w.-]+:", url):
+    if scheme or (":" in url.partition("/")[0] and not os.path.lexists(url)):
+        # What is left are addresses that git takes as they are, on its command line: host:path is one for ssh.
+        # Source: https://git-scm.com/docs/git-clone#_git_urls
+        if re.search(r"^[^/]*:[^/]*@|://[^/]*@", url):
+            raise SettingsError(
+                "CHT_PIPELINE_BRANCH_URL has a user name or password where git takes none: use"
+                " https://user:token@host/path, or user@host:path for ssh."
+            )
         return Source("git", url, ref)
-    return Source("git", str(Path(url).expanduser().absolute()), ref)
+    return Source("git", _absolute("CHT_PIPELINE_BRANCH_URL", url), ref)
 
 
-def _without_credentials(url: str) -> tuple[str, str, str]:
-    parts = urlsplit(url)
+def _without_credentials(name: str, url: str) -> tuple[str, str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        # Its own text may quote what stands before the host.
+        raise SettingsError(f"{name} cannot be used: it is no URL ({type(error).__name__}).", name) from None
     host = parts.netloc.rpartition("@")[2]
     bare = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
     return bare, unquote(parts.username or ""), unquote(parts.password or "")

@@ -17,7 +17,7 @@ from cosmos.dbt.graph import DbtNode
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import cosmos_defaults
-from cht_sync.pipeline.deployment import Deployment, require_current
+from cht_sync.pipeline.deployment import INSTALL, Deployment, require_current
 from cht_sync.pipeline.graph import Graph
 from cht_sync.pipeline.mode import models_mode
 from cht_sync.pipeline.operators.refuse import RefuseOperator
@@ -81,9 +81,7 @@ def _read(deployment: Deployment) -> Graph:
     try:
         graph: Graph = json.loads(deployment.graph.read_text())
     except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"{deployment.graph} cannot be read ({type(error).__name__}): run `make pipeline`."
-        ) from None
+        raise SettingsError(f"{deployment.graph} cannot be read ({type(error).__name__}): {INSTALL}.") from None
     return graph
 
 

@@ -25,6 +25,15 @@ def test_branches_tags_and_the_default(repository, tmp_path, form, ref, version)
     assert not (tmp_path / "project" / ".git").exists()
 
 
+@pytest.mark.parametrize(("ref", "version"), [("refs/heads/next", "next"), ("refs/tags/v1", "v1")])
+def test_full_names_of_branches_and_tags(repository, tmp_path, monkeypatch, ref, version):
+    # A hook of git that starts this has its own repository in the environment.
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    assert fetched(f"file://{repository}#{ref}", tmp_path / "project")[0] == version
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize("length", [40, 8])
 def test_commits(repository, tmp_path, length):
     commit = git(repository, "rev-parse", "next~0")

@@ -10,6 +10,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline import install as module
 from cht_sync.pipeline.build import Built
 from cht_sync.pipeline.deployment import STARTER_GRAPH, installed, require_current
+from cht_sync.pipeline.hub import StandInHub
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.starter import fresh_graph
 from tests.integration.pipeline.conftest import git, write_project
@@ -63,6 +64,33 @@ def test_hub_packages_are_replaced_where_no_model_uses_them(project, settings, c
     with pytest.raises(SettingsError, match="three needs the package dbt_utils from the dbt hub"):
         install(settings(DBT_LOCAL_PATH=str(team)))
     assert installed(settings()) == made
+
+
+def test_stand_ins_go_once_the_hub_answers(project, settings, monkeypatch):
+    built = []
+
+    def quick(_, folder, __):
+        built.append(folder)
+        (folder / "graph.json").write_text("{}")
+        return Built(folder / "graph.json", 1, stand_ins)
+
+    monkeypatch.setattr(module, "build", quick)
+    named = settings(DBT_LOCAL_PATH=str(project))
+    stand_ins = ["dbt-labs/dbt_utils"]
+    with_stand_ins = install(named)
+    assert install(named) == with_stand_ins
+    assert len(built) == 1
+
+    with StandInHub(set()) as hub:
+        monkeypatch.setenv("DBT_PACKAGE_HUB_URL", hub.url)
+        # The hub went away again in between.
+        assert install(named) == with_stand_ins
+        stand_ins = []
+        made = install(named)
+        assert made.stand_ins == []
+        assert installed(named) == made
+        assert install(named) == made
+    assert len(built) == 3
 
 
 def test_a_tarball_and_how_versions_are_kept(project, settings, tmp_path, monkeypatch):

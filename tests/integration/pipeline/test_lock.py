@@ -5,6 +5,7 @@ import psycopg2
 import pytest
 
 from cht_sync.connections import dbt_connection
+from cht_sync.errors import StoreError
 from cht_sync.pipeline.lock import schema_lock
 
 pytestmark = pytest.mark.integration
@@ -38,6 +39,19 @@ def test_postgres_frees_the_lock_of_who_died(database):
             )
         with schema_lock(dbt_connection(), "v1", "second"):
             pass
+
+
+def test_a_connection_that_is_cut_while_waiting_is_told_in_one_sentence(database, monkeypatch):
+    def cut(_):
+        cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'second%'"
+        assert database.rows(cut), "it waits under its own name"
+
+    with schema_lock(dbt_connection(), "v1", "first"):
+        monkeypatch.setattr("cht_sync.pipeline.lock.time.sleep", cut)
+        refusal = pytest.raises(StoreError, match="could not wait for dbt on schema 'v1'")
+        with refusal as refused, schema_lock(dbt_connection(), "v1", "second"):
+            pytest.fail("the first one has the lock")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_time_limit_ends_the_wait(database, monkeypatch):

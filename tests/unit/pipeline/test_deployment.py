@@ -40,18 +40,24 @@ def test_what_is_installed_is_read_back(deployed):
 def test_nothing_installed(tmp_path):
     settings = Settings({"CHT_PIPELINE_DIR": str(tmp_path), "DBT_LOCAL_PATH": "/p"})
     assert current(settings) is None
-    with pytest.raises(SettingsError, match=r"No dbt project is installed in .*name /p: run `make pipeline`"):
+    with pytest.raises(
+        SettingsError,
+        match=r"No dbt project is installed in .*name /p: run `python -m cht_sync pipeline` \(or `make pipeline`\)",
+    ):
         require_current(settings)
 
 
 def test_another_one_installed(deployed, tmp_path):
     other = Settings({"CHT_PIPELINE_DIR": str(tmp_path), "CHT_PIPELINE_BRANCH_URL": "https://t0ken@h/q#main"})
-    with pytest.raises(SettingsError, match=r"is /p, but the settings name https://h/q#main: run `make pipeline`"):
+    with pytest.raises(
+        SettingsError,
+        match=r"is /p, but the settings name https://h/q#main: run `python -m cht_sync pipeline` \(or `make pipeline`\)",
+    ):
         require_current(other)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"unknown": 1})])
 def test_a_broken_record(deployed, tmp_path, content):
     (tmp_path / "current" / "deployment.json").write_text(content)
-    with pytest.raises(SettingsError, match="run `make pipeline`"):
+    with pytest.raises(SettingsError, match=r"run `python -m cht_sync pipeline` \(or `make pipeline`\)"):
         require_current(deployed)

@@ -45,6 +45,26 @@ def test_credentials_travel_in_the_environment_only(calls, monkeypatch):
     assert "GIT_TRACE_CURL" not in env
 
 
+def test_what_the_environment_says_to_git_is_kept_but_not_its_repository(calls, monkeypatch):
+    calls.answer = (0, "abc\trefs/heads/main\n", "")
+    inherited = {"http.proxy": "http://proxy:3128", "protocol.ext.allow": "always"}
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(inherited)))
+    for number, (key, value) in enumerate(inherited.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+    repository = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+    for name in repository:
+        monkeypatch.setenv(name, "/elsewhere")
+    GitRepository(SECRET).commit()
+    env = calls[0][1]["env"]
+    # Of two values of one key the last one counts.
+    config = {env[f"GIT_CONFIG_KEY_{n}"]: env[f"GIT_CONFIG_VALUE_{n}"] for n in range(int(env["GIT_CONFIG_COUNT"]))}
+    assert config["http.proxy"] == "http://proxy:3128"
+    assert config["protocol.ext.allow"] == "never"
+    assert "http.https://h:8443/.extraHeader" in config
+    assert not env.keys() & set(repository)
+
+
 def test_the_url_comes_after_the_options(calls):
     calls.answer = (0, "abc\tHEAD\n", "")
     GitRepository(Source("git", "/srv/p")).commit()

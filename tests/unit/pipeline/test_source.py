@@ -38,6 +38,11 @@ def test_the_first_choice_wins_and_says_so(caplog):
         ("ssh://git:pw@h/p.git", "ssh://git@h/p.git", ""),
         ("file:///srv/p#main", "file:///srv/p", "main"),
         ("/srv/p#abc123", "/srv/p", "abc123"),
+        ("github.com:medic/p.git#main", "github.com:medic/p.git", "main"),
+        ("backup:p.git", "backup:p.git", ""),
+        ("/srv/a:b/p", "/srv/a:b/p", ""),
+        ("git://h/p.git#main", "git://h/p.git", "main"),
+        ("https://h/p#refs/heads/main", "https://h/p", "refs/heads/main"),
     ],
 )
 def test_git_urls(url, location, ref):
@@ -63,6 +68,8 @@ def test_git_urls(url, location, ref):
         "https://h/p#a b",
         "https://h/p#a:b",
         "https://h/p#a^{x}",
+        "https://[h/p",
+        "~nouser/p",
     ],
 )
 def test_hostile_and_broken_git_urls_are_refused(url):
@@ -84,6 +91,28 @@ def test_credentials_are_split_off_and_never_shown(url, user, password):
     assert not any(secret in shown for secret in found.secrets)
     assert found.text == "https://github.com/o/p.git#main"
     assert found.secrets
+
+
+def test_a_folder_with_a_colon_in_its_name_is_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "a:b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert git("a:b#main").location == str(tmp_path / "a:b")
+    assert git("./c:d").location == str(tmp_path / "c:d")
+
+
+def test_a_folder_of_nobody_is_refused():
+    with pytest.raises(SettingsError, match="DBT_LOCAL_PATH"):
+        source(DBT_LOCAL_PATH="~nouser/p")
+
+
+@pytest.mark.parametrize(
+    "url", ["git://t0ken@h/p", "git://me:t0ken@h/p", "file://t0ken@h/p", "me:t0ken@h/p.git", "me:t0ken@h://p"]
+)
+def test_credentials_where_git_has_no_place_for_them_are_refused(url):
+    with pytest.raises(SettingsError, match="CHT_PIPELINE_BRANCH_URL") as refused:
+        git(url)
+    assert "t0ken" not in str(refused.value)
+    assert refused.value.__cause__ is None
 
 
 def test_a_refused_url_with_credentials_is_not_shown():

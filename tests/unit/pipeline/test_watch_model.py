@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException
+from cosmos.exceptions import CosmosDbtRunError
 
 from cht_sync.pipeline.operators import watch_model as module
 from cht_sync.pipeline.operators.run_all import RunAllModels
@@ -64,15 +65,25 @@ def test_a_second_try_runs_its_own_model(poke):
 
 def result(*statuses, exception=None):
     nodes = [
-        SimpleNamespace(status=status, node=SimpleNamespace(name=f"n{n}", resource_type=kind))
+        SimpleNamespace(status=status, message="why", node=SimpleNamespace(name=f"n{n}", resource_type=kind))
         for n, (kind, status) in enumerate(statuses)
     ]
     return SimpleNamespace(success=False, exception=exception, result=SimpleNamespace(results=nodes))
 
 
-def test_failed_models_do_not_fail_the_run_but_all_else_does(dag):
+def test_failed_models_do_not_fail_the_run(dag):
     run: RunAllModels = dag.get_task("models.dbt_run")
     run.handle_exception_dbt_runner(result(("model", "error"), ("model", "skipped"), ("model", "success")))
-    for failure in (result(("operation", "error")), result(exception=ValueError("x")), result()):
-        with pytest.raises(Exception):  # noqa: B017, PT011
-            run.handle_exception_dbt_runner(failure)
+
+
+@pytest.mark.parametrize(
+    ("failure", "text"),
+    [
+        (result(("model", "error"), ("operation", "error")), "dbt invocation completed with errors: n0: why\nn1: why"),
+        (result(("model", "error"), exception=ValueError("x")), "dbt invocation did not complete .* error: x"),
+        (result(), "dbt invocation completed with errors: $"),
+    ],
+)
+def test_all_else_fails_the_run(dag, failure, text):
+    with pytest.raises(CosmosDbtRunError, match=text):
+        dag.get_task("models.dbt_run").handle_exception_dbt_runner(failure)
