@@ -71,8 +71,8 @@ def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> None:
         _note_good_run(Settings(), datetime.fromisoformat(work["newest"]), work["deployment"])
     if failed:
         raise AirflowFailException(
-            f"This run is incomplete: {', '.join(_readable(failed, ti))} failed; what the other tasks did is stored. The log of each"
-            " says why; the next run goes on from the checkpoints."
+            f"This run is incomplete: {', '.join(_readable(failed, ti))} failed; what the other tasks did is stored."
+            " The log of each says why; the next run goes on from the checkpoints."
         )
 
 

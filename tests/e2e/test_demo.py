@@ -36,7 +36,13 @@ class RunningDemo:
             self.process = subprocess.Popen(
                 [sys.executable, "-u", "-m", "include.demo"],
                 cwd=REPOSITORY,
-                env={**foreign(os.environ), "DEMO_ENV_FILE": os.devnull, "DEMO_DIR": str(folder / "demo"), "DOCUMENTS": "800", **variables},
+                env={
+                    **foreign(os.environ),
+                    "DEMO_ENV_FILE": os.devnull,
+                    "DEMO_DIR": str(folder / "demo"),
+                    "DOCUMENTS": "800",
+                    **variables,
+                },
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -195,5 +201,7 @@ def test_the_second_time_it_only_copies_what_changed(demo, folder):
     assert second.process.wait(timeout=300) == 0, second.text()
     assert "the counts agree with CouchDB" in second.text()
     assert "generated documents" not in second.text()
-    copied = sum(int(number.replace(",", "")) for number in re.findall(r"drained; ([0-9,]+) documents", logs(second, began)))
+    copied = sum(
+        int(number.replace(",", "")) for number in re.findall(r"drained; ([0-9,]+) documents", logs(second, began))
+    )
     assert copied < 50
