@@ -46,7 +46,10 @@ def models_have_work() -> dict[str, str] | None:
     state = _model_runs(settings).state()
     deployment = expected_version(settings)
     reason = state.reason_to_run(deployment)
-    if reason is None or state.newest is None:
+    if state.newest is None:
+        log.info("Nothing has been copied yet; the models are skipped.")
+        return None
+    if reason is None:
         log.info("No document arrived since the last good run of the models; they are skipped.")
         return None
     log.info("The models run: %s.", reason)
