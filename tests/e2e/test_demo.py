@@ -166,6 +166,19 @@ def test_a_run_with_nothing_new_starts_no_dbt(demo):
     }
 
 
+def test_assets_had_events(demo):
+    """What DAGs of a team are scheduled on: each source, the raw table, each model that changed."""
+    session, api = demo.airflow()
+    events = session.get(f"{api}/assets/events", params={"limit": 1000}).json()["asset_events"]
+    assets = {
+        asset["id"]: asset["uri"] for asset in session.get(f"{api}/assets", params={"limit": 1000}).json()["assets"]
+    }
+    seen = {assets.get(event["asset_id"]) or event["uri"] for event in events}
+    table = f"postgres://127.0.0.1:{demo.secret('postgres/port')}/cht_sync/v1"
+    assert {"couchdb://127.0.0.1/medic", "couchdb://127.0.0.1/medic-sentinel", f"{table}/couchdb"} <= seen
+    assert {f"{table}/{model}" for model in ("document_metadata", "contact", "data_record", "telemetry")} <= seen
+
+
 def test_no_secret_is_in_the_logs(demo):
     secrets = [demo.secret(f"{server}/password") for server in ("couchdb", "postgres")]
     logs = [path for path in (demo.folder / "demo" / "airflow").rglob("*.log") if path.is_file()]

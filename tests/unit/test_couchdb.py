@@ -248,7 +248,7 @@ def test_no_part_of_a_document_is_in_the_error(couch):
 
 
 def test_a_document_nested_too_deeply_is_final(couch):
-    deep = b'{"results":[{"id":"a","doc":' + b"[" * 5000 + b"]" * 5000 + b'}],"last_seq":"1","pending":0}'
+    deep = b'{"results":[{"id":"a","doc":' + b"[" * 500_000 + b"]" * 500_000 + b'}],"last_seq":"1","pending":0}'
     couch.script = [Answer(body=deep)]
     with pytest.raises(SettingsError, match="nested too deeply"):
         CouchDBHook().changes("medic", None, 10)
