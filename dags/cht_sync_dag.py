@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
+from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresOperator
 from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings import Settings
 from cht_sync.tasks import list_sources, models_have_work, report_result
@@ -43,6 +43,7 @@ with DAG(
     sync = CouchDBToPostgresOperator.partial(
         task_id="sync",
         map_index_template="{{ task.source }}",
+        outlets=[DOCUMENTS],  # said here, because Airflow cannot see what a mapped operator says of itself
         doc_md=CouchDBToPostgresOperator.__doc__,
     ).expand_kwargs(sources)
     gate = models_have_work()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cht_sync.errors import SettingsError
-from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
+from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresOperator
 
 FILE = Path(__file__).parents[2] / "dags" / "cht_sync_dag.py"
 MODELS = {
@@ -53,6 +53,11 @@ def test_one_instance_for_each_source_named_by_it(dag):
     sync = dag.get_task("sync")
     assert sync.operator_class is CouchDBToPostgresOperator
     assert sync.partial_kwargs["map_index_template"] == "{{ task.source }}"
+
+
+def test_airflow_sees_the_outlet_of_the_mapped_task(dag):
+    # Without it the events of sources are dropped: the scheduler knows an alias only from what the DAG file says.
+    assert dag.get_task("sync").partial_kwargs["outlets"] == [DOCUMENTS]
 
 
 def test_a_source_that_fails_stops_neither_models_nor_the_report(dag):
