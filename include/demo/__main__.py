@@ -141,7 +141,10 @@ class Demo:
         destination = Destination(servers.settings)
         run_began = time.monotonic()
         totals = self._totals(servers)
-        copied = lambda: {name.rpartition("/")[2]: sum(each) for name, each in destination.sources().items()}  # noqa: E731
+
+        def copied() -> dict[str, int]:
+            return {name.rpartition("/")[2]: sum(each) for name, each in destination.sources().items()}
+
         run_id = client.trigger(DAG_ID)
         state = Follower(client, self._console, totals, copied).follow(DAG_ID, run_id, RUN_SECONDS)
         seconds = time.monotonic() - run_began
@@ -220,8 +223,7 @@ def main() -> int:
     folder = Path(os.environ.get("DEMO_DIR") or REPOSITORY / ".demo").absolute()
     settings = settings_of(Path(os.environ.get("DEMO_ENV_FILE") or REPOSITORY / ".env"))
     # From here on settings go to the processes by name, not by inheritance.
-    os.environ.update(kept := foreign(os.environ))
-    for name in set(os.environ) - set(kept):
+    for name in set(os.environ) - set(foreign(os.environ)):
         del os.environ[name]
     try:
         return Demo(folder, settings, console).run()

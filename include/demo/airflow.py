@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,8 +154,3 @@ class AirflowServices:
                 path.write_text(json.dumps(content))
         kept: dict[str, str] = json.loads(file.read_text())
         return kept
-
-    def remove(self) -> None:
-        """Ends the components and deletes the folder."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)

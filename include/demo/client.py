@@ -61,13 +61,6 @@ class AirflowClient:
         self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
         return str(run["dag_run_id"])
 
-    def pause(self, dag_id: str) -> None:
-        """Keeps a DAG's schedule from starting runs.
-
-        :param dag_id: the DAG.
-        """
-        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": True})
-
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """One run.
 

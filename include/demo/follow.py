@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -87,11 +86,3 @@ def failures(client: AirflowClient, dag_id: str, run_id: str) -> list[str]:
     """
     failed = [task for task in client.tasks(dag_id, run_id) if task["state"] == "failed"]
     return [f"{task['task_id']}: …{client.log(task)[-1500:]}" for task in failed]
-
-
-def states(tasks: list[dict[str, Any]]) -> Counter[str]:
-    """How many tasks are in which state.
-
-    :param tasks: task instances.
-    """
-    return Counter(str(task["state"]) for task in tasks)

@@ -15,10 +15,8 @@ from airflow.sdk.log import mask_secret
 from cht_sync import transport
 from cht_sync.connections import couchdb_connection
 from cht_sync.errors import CouchDBError, SettingsError
-from cht_sync.page import NOTHING, Change, DatabaseInfo, Page, Revision, ServerInfo, decode_page
+from cht_sync.page import MEGABYTE, NOTHING, Change, DatabaseInfo, Page, Revision, ServerInfo, decode_page
 from cht_sync.settings import COUCHDB_CONN_ID
-
-MEGABYTE = 1024 * 1024
 
 
 class CouchDBHook(BaseHook):

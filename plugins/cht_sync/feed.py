@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from cht_sync.errors import CouchDBError
+from cht_sync.page import MEGABYTE
 from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
     from cht_sync.page import Page
 
-MEGABYTE = 1024 * 1024
 PAGE_TARGET = 8 * MEGABYTE
 PAGE_LIMIT = 4 * PAGE_TARGET
 FIRST_PAGE = 100

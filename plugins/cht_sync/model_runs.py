@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -82,11 +84,14 @@ class ModelRuns:
 
         :raises StoreError: if Postgres fails.
         """
-        (ready,) = self._query(_READY, ()) or (False,)
-        if not ready:  # nothing was ever copied; only the copy creates tables
-            return ModelsState(None, None, None)
-        (newest,) = self._query(_NEWEST, ()) or (None,)
-        modelled_to, deployment = self._query(_LAST, self._key) or (None, None)
+        with _cursor(self._connection) as cursor:
+            cursor.execute(self._sql(_READY))
+            if not cursor.fetchone()[0]:  # nothing was ever copied; only the copy creates tables
+                return ModelsState(None, None, None)
+            cursor.execute(self._sql(_NEWEST))
+            (newest,) = cursor.fetchone()
+            cursor.execute(self._sql(_LAST), self._key)
+            modelled_to, deployment = cursor.fetchone() or (None, None)
         return ModelsState(newest, modelled_to, deployment)
 
     def record(self, modelled_to: datetime, deployment: str) -> None:
@@ -96,7 +101,8 @@ class ModelRuns:
         :param deployment: the dbt deployment that ran.
         :raises StoreError: if Postgres fails.
         """
-        self._query(_RECORD, (*self._key, modelled_to, deployment))
+        with _cursor(self._connection) as cursor:
+            cursor.execute(self._sql(_RECORD), (*self._key, modelled_to, deployment))
 
     def reached(self, connection: Connection) -> datetime | None:
         """The stamp up to which the models have come, where a run takes a batch of documents only.
@@ -106,30 +112,28 @@ class ModelRuns:
         :raises StoreError: if Postgres fails.
         """
         models_schema = self._key[0]
-        with explained(connection, "read the progress of the models"):
-            conn = connect(connection, "cht_sync models")
-            try:
-                with conn, conn.cursor() as cursor:
-                    for name, query in _REACHED:
-                        cursor.execute(
-                            "select to_regclass(format('%%I.%%I', %s::text, %s::text))", (models_schema, name)
-                        )
-                        if cursor.fetchone()[0] is not None:
-                            cursor.execute(sql.SQL(query).format(relation=sql.Identifier(models_schema, name)))
-                            return cursor.fetchone()[0]
-            finally:
-                conn.close()
+        with _cursor(connection) as cursor:
+            for name, query in _REACHED:
+                cursor.execute(sql.SQL("select to_regclass({}) is not null").format(_quoted(models_schema, name)))
+                if cursor.fetchone()[0]:
+                    cursor.execute(sql.SQL(query).format(relation=sql.Identifier(models_schema, name)))
+                    return (cursor.fetchone() or (None,))[0]
         return None
 
-    def _query(self, text: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        with explained(self._connection, "read or write couchdb_model_run"):
-            conn = connect(self._connection, "cht_sync models")
-            try:
-                with conn, conn.cursor() as cursor:
-                    cursor.execute(sql.SQL(text).format(**self._names), values)
-                    return cursor.fetchone() if cursor.description else None
-            finally:
-                conn.close()
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(**self._names)
+
+
+@contextmanager
+def _cursor(connection: Connection) -> Iterator[Any]:
+    """A cursor in a transaction and a connection of its own, which are few: a run asks twice."""
+    with (
+        explained(connection, "read or write how far the models have come"),
+        closing(connect(connection, "cht_sync models")) as conn,
+        conn,
+        conn.cursor() as cursor,
+    ):
+        yield cursor
 
 
 def _quoted(schema: str, table: str) -> sql.Literal:

@@ -6,6 +6,7 @@ import msgspec
 
 from cht_sync.errors import CouchDBError, SettingsError
 
+MEGABYTE = 1024 * 1024
 NOTHING = msgspec.Raw(b"")
 
 

@@ -12,6 +12,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.feed import ChangesFeed
+from cht_sync.page import MEGABYTE
 from cht_sync.settings import COUCHDB_CONN_ID, Settings
 from cht_sync.sources import source_name
 from cht_sync.store import DocumentStore, Saved
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from cht_sync.page import Page
 
 DOCUMENTS = AssetAlias("cht_documents")
-MEGABYTE = 1024 * 1024
 
 
 @dataclass(slots=True)
