@@ -18,11 +18,13 @@ def dbt_server(postgres_server: Any) -> Any:
 @pytest.fixture(scope="session")
 def shared_warehouse(dbt_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     """A warehouse of the usual names, its project parsed once for all tests."""
+    # The environment goes back before the first test: what stays set here would reach every test after these.
     with pytest.MonkeyPatch.context() as patch:
         environment = set_environment(patch, dbt_server)
         project = make_project(tmp_path_factory.mktemp("dbt") / "project", DBT / "starter")
-        with closing(Warehouse(dbt_server.dsn(DATABASE), project, environment)) as warehouse:
-            yield warehouse
+        warehouse = Warehouse(dbt_server.dsn(DATABASE), project, environment)
+    with closing(warehouse):
+        yield warehouse
 
 
 @pytest.fixture
