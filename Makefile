@@ -6,6 +6,7 @@ DOCUMENTS ?= 20000
 SEED ?= 1
 ONESHOT ?=
 TESTS ?= tests
+JOBS ?= 2
 export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
@@ -31,7 +32,7 @@ pipeline: install
 	@$(BIN)/python -m cht_sync pipeline
 
 test: install
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
