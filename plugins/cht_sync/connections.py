@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from cht_sync.errors import SettingsError
-from cht_sync.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CONN_ID, Settings
+from cht_sync.postgres_tls import system_bundle, with_extra
+from cht_sync.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CONN_ID, SSL_PARAMETERS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,33 +28,41 @@ def couchdb_connection(conn_id: str = COUCHDB_CONN_ID, settings: Settings | None
     :param conn_id: id of an Airflow connection of type ``http``; the default one may be missing, then
         ``COUCHDB_*`` stand for it.
     :param settings: the environment; ``os.environ`` by default.
-    :raises SettingsError: if another connection is missing or a variable cannot be used.
+    :raises SettingsError: if another connection is missing, a variable cannot be used, or a name in its extra could
+        not be told in a log as it is.
     """
-    return _lookup(conn_id, COUCHDB_CONN_ID, lambda: _couchdb_from_environment(settings or Settings()))
+    connection = _lookup(conn_id, COUCHDB_CONN_ID, lambda: _couchdb_from_environment(settings or Settings()))
+    _check_names(connection)
+    return connection
 
 
 def postgres_connection(settings: Settings | None = None) -> Connection:
     """The connection of the role that writes the raw tables: ``cht_postgres``, else ``POSTGRES_*``.
 
+    What its extra does not say about TLS ``POSTGRES_SSL*`` do, also for a connection of Airflow.
+
     :param settings: the environment; ``os.environ`` by default.
     :raises SettingsError: if a variable cannot be used.
     """
-    return _lookup(POSTGRES_CONN_ID, POSTGRES_CONN_ID, lambda: _postgres_from_environment(settings or Settings()))
+    known = settings or Settings()
+    connection = _lookup(POSTGRES_CONN_ID, POSTGRES_CONN_ID, lambda: _postgres_from_environment(known))
+    return _with_tls(connection, known.postgres_tls)
 
 
 def dbt_connection(settings: Settings | None = None) -> Connection:
     """The connection of the role that owns the models.
 
     ``cht_postgres_dbt`` where Airflow has it, else that of :func:`postgres_connection` with
-    ``DBT_POSTGRES_USER``, ``_PASSWORD`` and ``_HOST`` in place of its own.
+    ``DBT_POSTGRES_USER``, ``_PASSWORD``, ``_HOST`` and ``_SSL*`` in place of its own.
 
     :param settings: the environment; ``os.environ`` by default.
     :raises SettingsError: if a variable cannot be used.
     """
+    known = settings or Settings()
 
     def raw_with_overrides() -> Connection:
-        raw = postgres_connection(settings)
-        overrides = (settings or Settings()).dbt_postgres_overrides
+        raw = postgres_connection(known)
+        overrides = known.dbt_postgres_overrides
         if "password" in overrides:
             mask_secret(overrides["password"])
         return Connection(
@@ -64,10 +73,46 @@ def dbt_connection(settings: Settings | None = None) -> Connection:
             password=overrides.get("password", raw.password),
             schema=raw.schema,
             port=raw.port,
-            extra=raw.extra,
+            extra=json.dumps(_with_certificate({**raw.extra_dejson}, known.dbt_postgres_tls)),
         )
 
-    return _lookup(DBT_POSTGRES_CONN_ID, DBT_POSTGRES_CONN_ID, raw_with_overrides)
+    connection = _lookup(DBT_POSTGRES_CONN_ID, DBT_POSTGRES_CONN_ID, raw_with_overrides)
+    return _with_tls(connection, _with_certificate(known.postgres_tls, known.dbt_postgres_tls))
+
+
+def _with_tls(connection: Connection, variables: dict[str, str]) -> Connection:
+    said = {name: value for name in SSL_PARAMETERS if (value := connection.extra_dejson.get(name))}
+    wanted = _with_certificate(variables, said)
+    if wanted.get("sslrootcert") == "system":
+        # Libpq's word for it, which the OpenSSL in the wheel of psycopg2 takes for where it was built.
+        # Source: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-SSLROOTCERT
+        wanted = {"sslmode": "verify-full", **wanted, "sslrootcert": system_bundle()}
+    return with_extra(connection, wanted) if wanted != said else connection
+
+
+def _with_certificate(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """One set of TLS parameters over another; a certificate never gets the key of another one."""
+    kept = {name: value for name, value in base.items() if name != "sslkey" or "sslcert" not in over}
+    return {**kept, **over}
+
+
+def _check_names(connection: Connection) -> None:
+    """Refuses names that could forge a line of a log, or that Airflow would take for a template.
+
+    Airflow renders what a mapped task gets from another task's XCom.
+    Source: ``ListOfDictsExpandInput.resolve`` in ``airflow/sdk/definitions/_internal/expandinput.py``.
+    """
+    extra = connection.extra_dejson
+    databases = extra.get("databases") or []
+    parts = databases if isinstance(databases, list) else str(databases).split()
+    named = [("instance", extra.get("instance") or ""), *(("databases", part) for part in parts)]
+    for field, value in named:
+        text = str(value)
+        if not text.isprintable() or any(mark in text for mark in ("{{", "{%", "{#")):
+            raise SettingsError(
+                f"{field} {value!r} in the extra of connection {connection.conn_id!r} cannot be used: give a name"
+                " without control characters and without {{, {% and {#."
+            )
 
 
 def _lookup(conn_id: str, default_id: str, otherwise: Callable[[], Connection]) -> Connection:
@@ -92,6 +137,7 @@ def _couchdb_from_environment(settings: Settings) -> Connection:
         login=server.user,
         password=server.password,
         schema="https" if server.secure else "http",
+        extra=json.dumps(settings.couchdb_tls),
     )
 
 

@@ -19,13 +19,42 @@ class SettingsError(AirflowFailException):
         self.setting = setting
 
 
+class RequestRefusedError(SettingsError):
+    """CouchDB refused a request for good.
+
+    :param message: the sentence.
+    :param status: HTTP status; 404 means that there is no such database, or not any more.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class CouchDBError(AirflowException):
-    """CouchDB could not be reached or did not answer as it should, for longer than we are patient."""
+    """CouchDB could not be reached or did not answer as it should; another try may help."""
+
+
+class BrokenAnswerError(CouchDBError):
+    """An answer timed out, broke off or was no JSON: a smaller page may come through."""
 
 
 class StoreError(AirflowException):
-    """Postgres could not be reached or refused a page; nothing of that page was stored."""
+    """Postgres could not be reached or refused a page; nothing of that page was stored.
+
+    :param message: one sentence.
+    :param passing: whether another try in a moment may help.
+    :param lost: whether the connection is gone, and with it every claim.
+    """
+
+    def __init__(self, message: str, passing: bool = False, lost: bool = False) -> None:
+        super().__init__(message)
+        self.passing, self.lost = passing, lost
 
 
 class CheckpointConflictError(StoreError):
     """Another writer moved the checkpoint or holds the source; nothing of the page was stored."""
+
+
+class StoppedError(AirflowException):
+    """Airflow ended the task; the page on its way was stored with its checkpoint, or not at all."""

@@ -12,10 +12,31 @@ from airflow.sdk import Connection
 from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.postgres_tls import secured, tls_advice
 
 STATEMENT_TIMEOUT = "10min"
 LOCK_TIMEOUT = "2min"
+# Some are of PostgreSQL 14 and later.
+_NOTICE_DEATH = {
+    "client_connection_check_interval": "5s",
+    "idle_in_transaction_session_timeout": "10min",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 _FINAL_AT_CONNECT = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+
+
+# Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_ENDED = {"57P01", "57P02", "57P03", "57P05", "25P03"}
+_PASSING = {"40001", "40P01", "53300"}
+_REMEDIES = {
+    "25006": "it is read-only, as a standby or after a fail-over: let POSTGRES_HOST lead to the primary",
+    "53100": "its disk is full: free space there, the next run goes on from the checkpoint",
+    "53300": "it has no connection left: raise max_connections or end idle sessions",
+    "55P03": "a lock on the table was held for too long: look in pg_stat_activity for who holds it",
+    "57014": "the statement took too long or was cancelled: look in pg_stat_activity for what it waits for",
+}
 
 
 class Psycopg2Hook(PostgresHook):
@@ -44,29 +65,40 @@ def describe(connection: Connection) -> str:
 
 
 def connect(connection: Connection, application_name: str) -> Any:
-    """Opens a connection whose statements are bounded in time.
+    """Opens a connection whose statements are bounded in time, over verified TLS where the server offers it.
 
     :param connection: a Postgres connection.
     :param application_name: what ``pg_stat_activity`` shows, for whoever looks for a lock's holder.
     :return: a psycopg2 connection.
-    :raises SettingsError: if role, password or database are refused.
+    :raises SettingsError: if role, password, database or a certificate are refused.
     :raises StoreError: if the server cannot be reached.
     """
+    connection = secured(connection)
     try:
         conn: Any = Psycopg2Hook(connection).get_conn()
     except psycopg2.Error as error:
         text = " ".join(str(error).split())
-        message = (
-            f"Postgres refused or did not answer {describe(connection)} ({text}): check POSTGRES_HOST, _PORT,"
-            f" _USER, _PASSWORD and _DB, or connection {connection.conn_id!r}."
+        about_tls = tls_advice(connection, text)
+        advice = about_tls or (
+            f"check POSTGRES_HOST, _PORT, _USER, _PASSWORD and _DB, or connection {connection.conn_id!r}"
         )
-        final = any(each in text for each in _FINAL_AT_CONNECT) or not isinstance(error, psycopg2.OperationalError)
-        raise (SettingsError if final else StoreError)(message) from None
+        message = f"Postgres refused or did not answer {describe(connection)} ({text}): {advice}."
+        final = about_tls or any(each in text for each in _FINAL_AT_CONNECT)
+        if final or not isinstance(error, psycopg2.OperationalError):
+            raise SettingsError(message) from None
+        raise StoreError(message, passing=True, lost=True) from None
     with conn, conn.cursor() as cursor:
         cursor.execute(
             "select set_config('application_name', %s, false), set_config('statement_timeout', %s, false),"
             " set_config('lock_timeout', %s, false), set_config('timezone', 'UTC', false)",
             (application_name[:63], STATEMENT_TIMEOUT, LOCK_TIMEOUT),
+        )
+        # A process that was killed or cut off must not hold its claims for as long as TCP hopes.
+        # Source: https://www.postgresql.org/docs/current/runtime-config-connection.html
+        cursor.execute(
+            "select set_config(name, value, false) from pg_settings"
+            " join unnest(%s, %s) as wanted (name, value) using (name)",
+            (list(_NOTICE_DEATH), list(_NOTICE_DEATH.values())),
         )
     conn.set_client_encoding("UTF8")
     return conn
@@ -90,10 +122,25 @@ def explained(connection: Connection, doing: str) -> Iterator[None]:
             f" {connection.conn_id!r}."
         ) from None
     except psycopg2.Error as error:
+        code = error.pgcode or ""
+        lost = _is_lost(error)
         raise StoreError(
             f"Postgres at {describe(connection)} could not {doing}"
-            f" ({error.pgcode or type(error).__name__}: {_first_line(error)}); nothing of it was stored."
+            f" ({code or type(error).__name__}: {_first_line(error)}); nothing of it was stored{_remedy(code)}.",
+            passing=lost or code in _PASSING,
+            lost=lost,
         ) from None  # the cause would print DETAIL and CONTEXT, which quote documents
+
+
+def _is_lost(error: psycopg2.Error) -> bool:
+    """Whether the connection is gone; where the server said nothing, it is."""
+    code = error.pgcode or ""
+    said_nothing = not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
+    return said_nothing or code[:2] == "08" or code in _ENDED
+
+
+def _remedy(code: str) -> str:
+    return next((f": {advice}" for start, advice in _REMEDIES.items() if code.startswith(start)), "")
 
 
 def _first_line(error: psycopg2.Error) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cht_sync.environment import Environment
 from cht_sync.errors import SettingsError
+from cht_sync.page import MEGABYTE
 
 COUCHDB_CONN_ID = "cht_couchdb"
 POSTGRES_CONN_ID = "cht_postgres"
@@ -16,6 +17,9 @@ DEFAULT_SCHEDULE = "* * * * *"
 # Source: https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/cron.html#cron-presets
 NOT_IN_CRONITER = {"@continuous", "@once", "@quarterly"}
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Source: https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-SSLMODE-STATEMENTS
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SSL_PARAMETERS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,38 @@ class Settings(Environment):
         return {key: value for key, name in names.items() if (value := self.text(name))}
 
     @property
+    def postgres_tls(self) -> dict[str, str]:
+        """``POSTGRES_SSLMODE``, ``_SSLROOTCERT``, ``_SSLCERT`` and ``_SSLKEY`` where set, by libpq's names."""
+        return self._tls("POSTGRES")
+
+    @property
+    def dbt_postgres_tls(self) -> dict[str, str]:
+        """The same of ``DBT_POSTGRES_*``, which come before those of :attr:`postgres_tls` for the models' role."""
+        return self._tls("DBT_POSTGRES")
+
+    def _tls(self, prefix: str) -> dict[str, str]:
+        names = {parameter: f"{prefix}_{parameter.upper()}" for parameter in SSL_PARAMETERS}
+        found = {parameter: value for parameter, name in names.items() if (value := self.text(name))}
+        if found.get("sslmode", "prefer") not in SSL_MODES:
+            raise SettingsError(
+                f"{names['sslmode']}={found['sslmode']!r} is unknown: use one of {', '.join(SSL_MODES)}.",
+                names["sslmode"],
+            )
+        return found
+
+    @property
+    def couchdb_tls(self) -> dict[str, str]:
+        """``COUCHDB_CA_BUNDLE``, ``_CLIENT_CERT`` and ``_CLIENT_KEY`` where set, as a connection's extra has them."""
+        names = {"verify": "COUCHDB_CA_BUNDLE", "cert": "COUCHDB_CLIENT_CERT", "key": "COUCHDB_CLIENT_KEY"}
+        found = {key: value for key, name in names.items() if (value := self.text(name))}
+        if "key" in found and "cert" not in found:
+            raise SettingsError(
+                f"COUCHDB_CLIENT_KEY={found['key']!r} is of no use alone: set COUCHDB_CLIENT_CERT too.",
+                "COUCHDB_CLIENT_KEY",
+            )
+        return found
+
+    @property
     def raw_table(self) -> RawTable:
         """The table of documents; both names are used as they are, quoted."""
         return RawTable(
@@ -142,6 +178,11 @@ class Settings(Environment):
     def batch_size(self) -> int:
         """``BATCH_SIZE``: at most so many changes in one page, default 1000."""
         return self.number("BATCH_SIZE", 1000, low=1, high=100_000)
+
+    @property
+    def max_page_bytes(self) -> int:
+        """``CHT_SYNC_MAX_MB``: megabytes read into memory at most, of a page or a document, default 64."""
+        return self.number("CHT_SYNC_MAX_MB", 64, low=1, high=250) * MEGABYTE
 
     @property
     def schedule(self) -> str | None:

@@ -8,6 +8,7 @@ from cosmos.config import ProfileConfig
 from cosmos.profiles import PostgresUserPasswordProfileMapping
 
 from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.postgres_tls import tls_environment
 from cht_sync.settings import DBT_POSTGRES_CONN_ID, Settings
 
 PROFILE = "cht_sync"
@@ -70,11 +71,12 @@ def profile_text(settings: Settings) -> str:
 
 
 def models_environment(settings: Settings) -> dict[str, str]:
-    """The variables that models read, with the database of the raw connection.
+    """The variables dbt runs with: those that models read, with the raw connection's database, and libpq's for TLS.
 
     :param settings: the environment.
     :raises SettingsError: if a variable cannot be used.
+    :raises StoreError: if the server cannot be asked whether it offers TLS.
     """
-    variables = settings.dbt_environment
+    variables = {**settings.dbt_environment, **tls_environment(dbt_connection(settings))}
     database = postgres_connection(settings).schema
     return {**variables, "POSTGRES_DB": database} if database else variables
