@@ -14,11 +14,17 @@ names and wait for the next run, or trigger one.
 
 **To copy a database again from the beginning**, delete its row from `couchdb_progress`; documents that did not
 change are not touched.
+
+**Documents in quarantine** (table `couchdb_quarantine`, with the reason) do not stop anything. After a new revision
+they leave it by themselves; after a change in Postgres or in the settings trigger a run with `retry_quarantine`.
+
+**A database that was dropped or emptied** fails its task and changes nothing. If that is what it should be, trigger a
+run with its source in `confirm_gone`: its documents become tombstones, here and in the models.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 
 from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresOperator
 from cht_sync.pipeline.task_group import models_group
@@ -38,6 +44,22 @@ with DAG(
     dagrun_timeout=timedelta(minutes=settings.run_timeout),
     default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10)},
     tags=["cht", "sync"],
+    params={
+        "retry_quarantine": Param(
+            False,
+            type="boolean",
+            title="Retry quarantine",
+            description="Fetch every document in quarantine again and try to store it.",
+        ),
+        "confirm_gone": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Confirm gone",
+            description="Sources (<host>/<database>, one a line) whose database was dropped or emptied for good:"
+            " their documents become tombstones, in the models too.",
+        ),
+    },
 ) as dag:
     sources = list_sources()
     sync = CouchDBToPostgresOperator.partial(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -14,9 +14,13 @@ from airflow.sdk.log import mask_secret
 
 from cht_sync import transport
 from cht_sync.connections import couchdb_connection
-from cht_sync.errors import CouchDBError, SettingsError
-from cht_sync.page import MEGABYTE, NOTHING, Change, DatabaseInfo, Page, Revision, ServerInfo, decode_page
+from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
+from cht_sync.page import MEGABYTE, NOTHING, Change, DatabaseInfo, Page, Revision, ServerInfo
+from cht_sync.page_decoder import decode_page
+from cht_sync.patience import patiently
 from cht_sync.settings import COUCHDB_CONN_ID
+
+T = TypeVar("T")
 
 
 class CouchDBHook(BaseHook):
@@ -115,18 +119,30 @@ class CouchDBHook(BaseHook):
 
     # --- requests ------------------------------------------------------------------------------
 
-    def _request(self, method: str, path: str, subject: str, most_bytes: int | None = None, **options: Any) -> bytes:
-        request = transport.Request(
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Calls again and again while CouchDB fails in ways that may pass, until ``tolerance`` is over.
+
+        :param call: what to call.
+        :return: what the call returned.
+        :raises CouchDBError: the last failure, as one sentence.
+        """
+        return patiently(call, lambda error: isinstance(error, CouchDBError), self.tolerance, self.log)
+
+    def _prepared(self, method: str, path: str, subject: str, **options: Any) -> transport.Request:
+        return transport.Request(
             session=self._session,
             method=method,
             url=self.url + path,
             subject=subject,
             conn_id=self.conn_id,
             timeouts=self.timeouts,
-            most_bytes=most_bytes,
+            most_bytes=options.pop("most_bytes", None),
+            sink=options.pop("sink", None),
             options=options,
         )
-        return transport.patiently(request.send, self.tolerance, self.log)
+
+    def _request(self, method: str, path: str, subject: str, **options: Any) -> bytes | bytearray:
+        return self.patiently(self._prepared(method, path, subject, **options).send)
 
     def _decoded(self, struct: type, path: str, subject: str, method: str = "GET", **options: Any) -> Any:
         body = self._request(method, path, subject, **options)
@@ -157,60 +173,83 @@ class CouchDBHook(BaseHook):
         """
         return self._decoded(list[str], "/_all_dbs", "the list of databases")
 
-    def changes(self, database: str, since: str | None, limit: int, most_bytes: int = 32 * MEGABYTE) -> Page:
-        """One page of the changes feed with documents.
+    def changes(
+        self, database: str, since: str | None, limit: int, most_bytes: int = 64 * MEGABYTE, bodies: bool = True
+    ) -> Page:
+        """One page of the changes feed, asked for once: whoever calls decides what to ask for after a failure.
 
         :param database: name of the database.
         :param since: the opaque checkpoint to go on from; None for the beginning.
         :param limit: changes at most, at least 1 (``limit=0`` means one row on some servers).
-        :param most_bytes: bytes to read into memory at most, default 32 MB.
+        :param most_bytes: bytes to read into memory at most, default 64 MB.
+        :param bodies: whether the documents come along, default true.
         :return: the page, complete.
-        :raises PageTooLargeError: if the page exceeds ``most_bytes`` and ``limit`` is not 1.
+        :raises PageTooLargeError: if the page exceeds ``most_bytes``.
         :raises SettingsError: if the database does not exist or may not be read.
-        :raises CouchDBError: if no complete page came within the tolerance.
+        :raises CouchDBError: if no complete page came; as BrokenAnswerError if a smaller one may come.
             Source: https://docs.couchdb.org/en/stable/api/database/changes.html
         """
-        request = transport.Request(
-            session=self._session,
-            method="GET",
-            url=f"{self.url}/{quote(database, safe='')}/_changes",
-            subject=f"database {database!r}",
-            conn_id=self.conn_id,
-            timeouts=self.timeouts,
-            most_bytes=None if limit <= 1 else most_bytes,
-            # One seq a page is all we keep; computing one for each row costs a cluster a quarter of the walk.
-            options={
-                "params": {
-                    "include_docs": "true",
-                    "limit": limit,
-                    "seq_interval": limit,
-                    "since": since or "0",
-                }
+        request = self._prepared(
+            "GET",
+            f"/{quote(database, safe='')}/_changes",
+            f"database {database!r}",
+            most_bytes=most_bytes,
+            params={
+                "include_docs": "true" if bodies else "false",
+                "limit": limit,
+                # One seq a page is all we keep; computing one for each row costs a cluster a quarter of the walk.
+                "seq_interval": limit,
+                "since": since or "0",
             },
         )
-        return transport.patiently(lambda: decode_page(request.send()), self.tolerance, self.log)
+        return decode_page(request.send())
 
-    def documents(self, database: str, ids: list[str]) -> Iterator[Change]:
-        """The winning revision of documents by id.
+    def states(self, database: str, ids: list[str]) -> list[Change]:
+        """The winning revision of documents by id, without their bodies.
 
         :param database: name of the database.
         :param ids: the ids wanted.
-        :return: a change for each that the server knows, in the order of ``ids``; without a body where it has none.
+        :return: a change for each id, in the order of ``ids``; without a revision where the server does not know it.
+        :raises CouchDBError: if it did not answer within the tolerance.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_all_docs
         """
-        # Not _bulk_get: without a revision it answers with every leaf, losing and deleted ones too.
-        answer = self._decoded(
-            _AllDocs,
-            f"/{quote(database, safe='')}/_all_docs",
-            f"database {database!r}",
-            method="POST",
-            params={"include_docs": "true"},
-            json={"keys": ids},
-        )
-        for row in answer.rows:
-            if row.value is not None:
-                revision = [Revision(row.value.rev)]
-                yield Change(id=row.key, changes=revision, deleted=row.value.deleted, doc=row.doc)
+        path = f"/{quote(database, safe='')}/_all_docs"
+        answer = self._decoded(_AllDocs, path, f"database {database!r}", method="POST", json={"keys": ids})
+        if len(answer.rows) != len(ids):
+            raise CouchDBError(f"{self.url}{path} answered {len(answer.rows)} rows for {len(ids)} ids.")
+        return [
+            Change(
+                id=wanted,
+                changes=[Revision(row.value.rev)] if row.value else [],
+                deleted=row.value is not None and row.value.deleted,
+                error=row.error,
+            )
+            for row, wanted in zip(answer.rows, ids, strict=True)
+        ]
+
+    def body(self, database: str, change: Change, sink: IO[bytes]) -> None:
+        """Writes one document to a file as it comes, whatever its size.
+
+        :param database: name of the database.
+        :param change: names document and revision.
+        :param sink: takes the bytes.
+        :raises CouchDBError: if the server does not hand it out.
+            Source: https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
+        """
+        # Not _bulk_get: it answers with every leaf, and would wrap the bytes.
+        name = quote(change.id.encode("utf-8", "surrogatepass"), safe="")
+        try:
+            self._request(
+                "GET",
+                f"/{quote(database, safe='')}/{name}",
+                f"a document of database {database!r}",
+                sink=sink,
+                params={"rev": change.rev} if change.rev else {},
+            )
+        except RequestRefusedError as error:
+            if error.status in {401, 403}:
+                raise
+            raise CouchDBError(str(error)) from None  # it is about this document, not about the settings
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether server and credentials work, and a sentence for the person who asks."""
@@ -230,9 +269,8 @@ class _RowValue(msgspec.Struct):
 
 
 class _Row(msgspec.Struct):
-    key: str
     value: _RowValue | None = None
-    doc: msgspec.Raw = NOTHING
+    error: msgspec.Raw = NOTHING
 
 
 class _AllDocs(msgspec.Struct):

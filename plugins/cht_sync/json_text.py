@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import msgspec
 
@@ -22,10 +24,34 @@ def without_nul(body: bytes) -> bytes:
     :param body: a JSON text.
     :return: the same text without U+0000.
         Source: https://www.postgresql.org/docs/current/datatype-json.html
+    :raises ValueError: if two keys of an object would become one, or it is nested too deeply to know.
     """
     if _ESCAPED_NUL not in body:
         return body
-    return _ESCAPE.sub(lambda match: b"" if match[0] == _ESCAPED_NUL else match[0], body)
+    stripped = _ESCAPE.sub(lambda match: b"" if match[0] == _ESCAPED_NUL else match[0], body)
+    if len(stripped) != len(body):
+        _refuse_merged_keys(body)
+    return stripped
+
+
+def _refuse_merged_keys(body: bytes) -> None:
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        names = {name for name, _ in pairs}
+        if len({name.replace("\0", "") for name in names}) < len(names):
+            raise _MergedError
+
+    try:
+        json.loads(body.decode("utf-8", "surrogateescape"), object_pairs_hook=check, strict=False)
+    except _MergedError:
+        raise ValueError("two keys of an object differ in nothing but U+0000, which jsonb cannot hold") from None
+    except RecursionError:
+        raise ValueError("it holds U+0000, which jsonb cannot, and is nested too deeply to take it out") from None
+    except ValueError:
+        return  # no sound JSON: Postgres says so with its own words
+
+
+class _MergedError(Exception):
+    pass
 
 
 def without_password(body: bytes) -> bytes:
@@ -37,8 +63,12 @@ def without_password(body: bytes) -> bytes:
     :param body: JSON text of a document whose ``_id`` starts with ``org.couchdb.user:``.
     :return: JSON text without ``derived_key``, ``salt``, ``iterations``, ``pbkdf2_prf`` and ``password*``.
         Source: https://docs.couchdb.org/en/stable/intro/security.html#users-documents
+    :raises ValueError: if its fields cannot be told apart; nothing of such a document may be kept.
     """
-    fields = _FIELDS.decode(body)
+    try:
+        fields = _FIELDS.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"its password material cannot be told apart ({type(error).__name__})") from None
     kind = msgspec.json.decode(fields.get("type", b"null"))
     if isinstance(kind, str) and kind != "user":
         return body

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass, field
+from typing import IO
 
-from cht_sync.errors import CouchDBError, SettingsError
+import msgspec
 
 MEGABYTE = 1024 * 1024
 NOTHING = msgspec.Raw(b"")
@@ -26,20 +27,51 @@ class Change(msgspec.Struct):
     changes: list[Revision] = []
     deleted: bool = False
     doc: msgspec.Raw = NOTHING
+    error: msgspec.Raw = NOTHING
 
     @property
     def has_document(self) -> bool:
         """Whether the body came along; with ``include_docs`` a server may still answer ``null`` or an error."""
         return len(self.doc) > 0 and bytes(memoryview(self.doc)[:4]) != b"null"
 
+    @property
+    def rev(self) -> str | None:
+        """The winning revision."""
+        return self.changes[0].rev if self.changes else None
 
-class Page(msgspec.Struct):
-    """A complete answer of ``_changes``; ``pending`` is missing on PouchDB servers and CouchDB 1.x."""
+
+@dataclass(slots=True)
+class Refused:
+    """The newest state of a document that cannot become a row, and why.
+
+    :param change: its row of the feed.
+    :param reason: one sentence; never content of the document.
+    :param sqlstate: what Postgres said, where it was Postgres.
+    :param body: the document as it came, in memory or as a file; empty where the server did not hand it out.
+    """
+
+    change: Change
+    reason: str
+    sqlstate: str | None = None
+    body: bytes | IO[bytes] = b""
+
+
+@dataclass(slots=True)
+class Page:
+    """A complete answer of ``_changes``.
+
+    :param results: its rows.
+    :param last_seq: JSON text of the seq to go on from.
+    :param pending: changes after this page; None on PouchDB servers and CouchDB 1.x.
+    :param size: bytes of the answer.
+    :param held: documents of the page that could not be read into ``results``.
+    """
 
     results: list[Change]
     last_seq: msgspec.Raw
     pending: int | None = None
     size: int = 0
+    held: list[Refused] = field(default_factory=list)
 
     @property
     def checkpoint(self) -> str:
@@ -53,12 +85,13 @@ class Page(msgspec.Struct):
 
         An empty page says so only where the server does not count what is pending.
         """
-        return not self.results if self.pending is None else self.pending == 0
+        return not (self.results or self.held) if self.pending is None else self.pending <= 0
 
 
 class ServerInfo(msgspec.Struct):
-    """The answer of ``GET /``."""
+    """The answer of ``GET /``; only CouchDB itself greets as ``couchdb``."""
 
+    couchdb: str = ""
     version: str = ""
     vendor: dict[str, msgspec.Raw] = {}
 
@@ -71,31 +104,6 @@ class DatabaseInfo(msgspec.Struct):
 
     db_name: str
     doc_count: int = 0
-    doc_del_count: int = 0
+    doc_del_count: int | None = None
     instance_start_time: str = "0"
-
-
-_PAGE = msgspec.json.Decoder(Page)
-
-
-def decode_page(body: bytes) -> Page:
-    """Reads one page of changes.
-
-    :param body: the whole body of the answer.
-    :return: the page, with document bodies that are views on ``body``.
-    :raises SettingsError: if a document is nested deeper than can be read; another try would not help.
-    :raises CouchDBError: if the JSON is cut off, is no page or holds an error object; CouchDB answers 200
-        before it knows whether all goes well.
-    """
-    try:
-        page = _PAGE.decode(body)
-    except RecursionError:
-        raise SettingsError(
-            f"A document in a page of {len(body)} bytes is nested too deeply to be read: look for it in CouchDB and"
-            " repair or delete it; the feed stops before it."
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # Never the body itself: it holds documents, and this text goes to the logs.
-        raise CouchDBError(f"CouchDB's answer is no complete page of changes ({error}; {len(body)} bytes).") from None
-    page.size = len(body)
-    return page
+    update_seq: msgspec.Raw = NOTHING

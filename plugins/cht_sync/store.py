@@ -2,77 +2,78 @@
 
 from __future__ import annotations
 
-import io
-import struct
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-import msgspec
 from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.errors import CheckpointConflictError, StoreError
-from cht_sync.json_text import USER_PREFIX, without_nul, without_password
-from cht_sync.page import Change, Page
+from cht_sync.page import Change, Page, Refused
+from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
+from cht_sync.patience import patiently
 from cht_sync.postgres import connect, explained
+from cht_sync.quarantine import Quarantine
 from cht_sync.schema import Schema
 from cht_sync.settings import RawTable
 
-# Binary COPY takes each body as it is, with nothing to escape.
-# Source: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4
-_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_END = struct.pack(">h", -1)
-_ID_FIELD = struct.Struct(">hi")
-_FLAG_AND_DOC = struct.Struct(">ibiB")
-_JSONB_VERSION = 1
+log = logging.getLogger(__name__)
 _LARGEST_INTEGER = 2**31 - 1
-
-_PAGE_TABLE = (
-    "create temporary table if not exists cht_sync_page"
-    " (_id varchar, _deleted boolean, doc jsonb) on commit delete rows"
-)
-_COPY = "copy pg_temp.cht_sync_page (_id, _deleted, doc) from stdin (format binary)"
-# Held until the commit is visible: so no stamp becomes visible after a later one, whatever the source.
-_ORDER = "select pg_advisory_xact_lock(hashtextextended(%s, 1))"
-_STAMP = (
-    "select greatest(clock_timestamp() at time zone 'utc', max(saved_timestamp) + interval '1 microsecond')"
-    " from {schema}.{table}"
-)
-_UPSERT = """
-insert into {schema}.{table} as stored (saved_timestamp, _id, _deleted, source, doc)
-select %(stamp)s, _id, _deleted, %(source)s, doc from pg_temp.cht_sync_page
-on conflict (_id) do update
-set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted,
-    source = excluded.source, doc = excluded.doc
-where (stored._deleted, stored.source, stored.doc) is distinct from (excluded._deleted, excluded.source, excluded.doc)
-"""
 _FIRST_CHECKPOINT = """
-insert into {schema}.couchdb_progress as stored (source, seq, pending, updated_at)
-values (%(source)s, %(seq)s, %(pending)s, now())
-on conflict (source) do update set seq = excluded.seq, pending = excluded.pending, updated_at = excluded.updated_at
+insert into {schema}.couchdb_progress as stored (source, seq, pending, updated_at, instance_start_time)
+values (%(source)s, %(seq)s, %(pending)s, now(), %(instance)s)
+on conflict (source) do update set seq = excluded.seq, pending = excluded.pending, updated_at = excluded.updated_at,
+    instance_start_time = excluded.instance_start_time
 where stored.seq is null
 """
 _NEXT_CHECKPOINT = """
-update {schema}.couchdb_progress set seq = %(seq)s, pending = %(pending)s, updated_at = now()
+update {schema}.couchdb_progress
+set seq = %(seq)s, pending = %(pending)s, updated_at = now(), instance_start_time = %(instance)s
 where source = %(source)s and seq = %(since)s
+"""
+_RESTART = """
+insert into {schema}.couchdb_progress (source, updated_at, instance_start_time, sweep_after)
+values (%(source)s, now(), %(instance)s, '')
+on conflict (source) do update
+set seq = null, pending = null, updated_at = now(), instance_start_time = %(instance)s, sweep_after = ''
+"""
+_SWEPT = "update {schema}.couchdb_progress set sweep_after = %s where source = %s"
+_KNOWN = """
+(select _id, doc->>'_rev' from {schema}.{table}
+    where source = %(source)s and not _deleted and _id > %(after)s order by _id limit %(limit)s)
+union
+(select _id, doc->>'_rev' from {schema}.couchdb_collision
+    where source = %(source)s and not _deleted and _id > %(after)s order by _id limit %(limit)s)
+union
+(select _id, _rev from {schema}.couchdb_quarantine
+    where source = %(source)s and resolved_at is null and _id > %(after)s
+    and key = sha256(convert_to(_id, 'UTF8')) order by _id limit %(limit)s)
+order by _id limit %(limit)s
 """
 _HOLDER = """
 select a.application_name, a.pid, to_char(a.backend_start at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS "UTC"')
 from pg_locks l join pg_stat_activity a using (pid)
 where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and a.pid <> pg_backend_pid()
+  and l.database = (select oid from pg_database where datname = current_database())
   and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(%s, 2)
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """What one page did: changes in it, tombstones among them, rows that differ now, and their stamp."""
+class SourceState:
+    """What is known of a source.
 
-    documents: int
-    tombstones: int
-    rows: int
-    stamp: datetime | None
+    :param seq: the opaque checkpoint; None where the feed starts at the beginning.
+    :param instance: ``instance_start_time`` of the database that the checkpoint is of.
+    :param sweep_after: while rows of documents that no longer exist are looked for: how far that has come.
+    """
+
+    seq: str | None = None
+    instance: str | None = None
+    sweep_after: str | None = None
 
 
 class DocumentStore:
@@ -81,12 +82,18 @@ class DocumentStore:
     :param connection: Airflow connection of the role that writes.
     :param raw: names of schema and table.
     :param application_name: what ``pg_stat_activity`` shows, default ``cht_sync``.
+    :param tolerance: seconds for which a page is tried again while Postgres restarts or reports a deadlock.
     """
 
-    def __init__(self, connection: Connection, raw: RawTable, application_name: str = "cht_sync") -> None:
+    def __init__(
+        self, connection: Connection, raw: RawTable, application_name: str = "cht_sync", tolerance: float = 60.0
+    ) -> None:
         self._connection, self._raw, self._application_name = connection, raw, application_name
+        self._tolerance = tolerance
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._writer = PageWriter(self._names, self._lock_name("order"))
         self._open: Any = None
+        self._claims: set[str] = set()
 
     def __enter__(self) -> DocumentStore:
         return self
@@ -96,9 +103,15 @@ class DocumentStore:
 
     def close(self) -> None:
         """Gives back the connection and with it every claim."""
+        self._claims.clear()
         if self._open is not None:
             self._open.close()
             self._open = None
+
+    def cancel(self) -> None:
+        """Ends the statement that another thread waits for; its page is rolled back."""
+        if self._open is not None and not self._open.closed:
+            self._open.cancel()
 
     @property
     def _conn(self) -> Any:
@@ -111,6 +124,16 @@ class DocumentStore:
 
     def _lock_name(self, subject: str) -> str:
         return f"{self._raw.schema}.{self._raw.table} {subject}"
+
+    @contextmanager
+    def _transaction(self, doing: str) -> Iterator[Any]:
+        try:
+            with explained(self._connection, doing), self._conn, self._conn.cursor() as cursor:
+                yield cursor
+        except StoreError as error:
+            if error.lost:
+                self.close()
+            raise
 
     # --- before the first page -----------------------------------------------------------------
 
@@ -129,10 +152,11 @@ class DocumentStore:
         :raises CheckpointConflictError: if another writer has it; the text says who and since when.
         """
         name = self._lock_name(source)
-        with explained(self._connection, "lock a source"), self._conn, self._conn.cursor() as cursor:
+        with self._transaction("lock a source") as cursor:
             cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 2))", (name,))
             if cursor.fetchone()[0]:
-                cursor.execute(_PAGE_TABLE)
+                cursor.execute(PAGE_TABLE)
+                self._claims.add(source)
                 return
             cursor.execute(_HOLDER, (name,))
             holder, pid, since = cursor.fetchone() or ("a session that has just ended", "unknown", "unknown")
@@ -141,43 +165,162 @@ class DocumentStore:
             " wait until it ends, or end it with pg_terminate_backend if nothing of it runs any more."
         )
 
+    def state(self, source: str) -> SourceState:
+        """Where the feed of a source goes on, and of which database.
+
+        :param source: name of the source.
+        """
+        with self._transaction("read couchdb_progress") as cursor:
+            cursor.execute(
+                self._sql(
+                    "select seq, instance_start_time, sweep_after from {schema}.couchdb_progress where source = %s"
+                ),
+                (source,),
+            )
+            row = cursor.fetchone()
+        return SourceState(*row) if row else SourceState()
+
     def checkpoint(self, source: str) -> str | None:
         """Where the feed of a source goes on.
 
         :param source: name of the source.
-        :return: the opaque seq; None where the source was never read.
+        :return: the opaque seq; None where the source is to be read from the beginning.
         """
-        with explained(self._connection, "read couchdb_progress"), self._conn, self._conn.cursor() as cursor:
-            cursor.execute(self._sql("select seq from {schema}.couchdb_progress where source = %s"), (source,))
-            row = cursor.fetchone()
-        return row[0] if row else None
+        return self.state(source).seq
+
+    def sources(self) -> set[str]:
+        """Names of all sources that were ever read."""
+        with self._transaction("read couchdb_progress") as cursor:
+            cursor.execute(self._sql("select source from {schema}.couchdb_progress"))
+            return {name for (name,) in cursor}
+
+    def has_rows(self, source: str) -> bool:
+        """Whether any document of a source is stored and not deleted.
+
+        :param source: name of the source.
+        """
+        with self._transaction("read the documents") as cursor:
+            cursor.execute(
+                self._sql("select exists (select from {schema}.{table} where source = %s and not _deleted)"), (source,)
+            )
+            return cursor.fetchone()[0]
+
+    def restart(self, source: str, instance: str | None) -> None:
+        """Makes the feed of a source begin at the beginning, and a sweep follow it; rows stay as they are.
+
+        :param source: name of the source, claimed.
+        :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
+        """
+        with self._transaction("reset a checkpoint") as cursor:
+            cursor.execute(self._sql(_RESTART), {"source": source, "instance": instance})
+
+    def known(self, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
+        """Documents of a source that are stored or in quarantine and not deleted, in the order of their ids.
+
+        :param source: name of the source.
+        :param after: ``_id`` of the last one seen; empty at first.
+        :param limit: documents at most.
+        :return: ``_id`` and revision of each.
+        """
+        with self._transaction("read the documents") as cursor:
+            cursor.execute(self._sql(_KNOWN), {"source": source, "after": after, "limit": limit})
+            return cursor.fetchall()
+
+    def quarantined(self, source: str, after: bytes, limit: int, everything: bool) -> list[tuple[bytes, str]]:
+        """Open entries of the quarantine in the order of their keys.
+
+        :param source: name of the source.
+        :param after: key of the last one seen; empty at first.
+        :param limit: entries at most.
+        :param everything: all of them, or only those without a body that were not tried for an hour.
+        :return: key and ``_id`` of each.
+        """
+        with self._transaction("read couchdb_quarantine") as cursor:
+            return Quarantine(self._names).open(cursor, source, after, limit, everything)
 
     # --- pages ---------------------------------------------------------------------------------
 
-    def save(self, source: str, page: Page, since: str | None) -> Saved:
+    def save(self, source: str, page: Page, since: str | None, instance: str | None = None) -> Written:
         """Stores a page and moves the checkpoint, both or neither.
 
-        :param source: name of the source.
-        :param page: a page whose rows all have a document.
+        :param source: name of the source, claimed.
+        :param page: a page of its feed; documents that Postgres refuses go to quarantine.
         :param since: the checkpoint that the page was read from.
+        :param instance: ``instance_start_time`` of the database.
         :return: what was stored.
         :raises CheckpointConflictError: if the checkpoint is not ``since`` any more; nothing was stored.
-        :raises StoreError: if Postgres refused the page; nothing was stored.
+        :raises StoreError: if Postgres fails; nothing was stored.
         """
-        rows = _rows(page)
-        stamp, written = None, 0
-        with explained(self._connection, f"store a page of {source}"), self._conn, self._conn.cursor() as cursor:
-            if rows:
-                cursor.copy_expert(_COPY, _copy_stream(rows))
-                cursor.execute(_ORDER, (self._lock_name("order"),))
-                cursor.execute(self._sql(_STAMP))
-                stamp = cursor.fetchone()[0]
-                cursor.execute(self._sql(_UPSERT), {"stamp": stamp, "source": source})
-                written = cursor.rowcount
-            self._move_checkpoint(cursor, source, page, since)
-        return Saved(len(rows), sum(deleted for deleted, _ in rows.values()), written, stamp if written else None)
 
-    def _move_checkpoint(self, cursor: Any, source: str, page: Page, since: str | None) -> None:
+        def work(cursor: Any) -> Written:
+            written = self._writer.write(cursor, source, page.results, page.held, page.checkpoint)
+            self._move_checkpoint(cursor, source, page, since, instance)
+            return written
+
+        return self._surely(source, work, lambda: page.checkpoint not in {since, None} and self._is_at(source, page))
+
+    def put(self, source: str, changes: list[Change], refused: list[Refused]) -> Written:
+        """Stores documents that were fetched by id; the checkpoint stays where it is.
+
+        :param source: name of the source, claimed.
+        :param changes: newest states of documents.
+        :param refused: documents that could not be had.
+        :return: what was stored.
+        :raises StoreError: if Postgres fails; nothing was stored.
+        """
+        # Storing the same states a second time changes nothing.
+        return self._surely(source, lambda cursor: self._writer.write(cursor, source, changes, refused, None))
+
+    def bury(self, source: str, tombstones: list[Change], after: str | None) -> Written:
+        """Stores tombstones that a sweep has found to be missing, and how far it has come.
+
+        :param source: name of the source, claimed.
+        :param tombstones: of documents that do not exist any more.
+        :param after: ``_id`` that the sweep has come to; None at its end.
+        :return: what was stored.
+        :raises StoreError: if Postgres fails; nothing was stored.
+        """
+
+        def work(cursor: Any) -> Written:
+            written = self._writer.write(cursor, source, tombstones, [], None)
+            cursor.execute(self._sql(_SWEPT), (after, source))
+            return written
+
+        return self._surely(source, work)
+
+    def _is_at(self, source: str, page: Page) -> bool:
+        return self.checkpoint(source) == page.checkpoint
+
+    def _surely(
+        self, source: str, work: Callable[[Any], Written], committed: Callable[[], bool] = lambda: False
+    ) -> Written:
+        """Runs a transaction until it is known to be committed, through restarts and deadlocks.
+
+        :param work: what the transaction does; done anew in each try.
+        :param committed: asks whether the commit of an earlier try, whose answer was lost, had come through.
+        """
+        answer: list[Written] = []  # filled while the outcome of a commit is not known
+
+        def once() -> Written:
+            if source not in self._claims:
+                self._claim_again(source)
+                if answer and committed():
+                    return answer[0]
+            answer.clear()
+            with self._transaction(f"store a page of {source}") as cursor:
+                answer.append(work(cursor))
+            return answer[0]
+
+        return patiently(once, lambda error: isinstance(error, StoreError) and error.passing, self._tolerance, log)
+
+    def _claim_again(self, source: str) -> None:
+        try:
+            self.claim(source)
+        except CheckpointConflictError as error:
+            # It may be our own session of before: Postgres needs a moment to notice that it is gone.
+            raise StoreError(str(error), passing=True) from None
+
+    def _move_checkpoint(self, cursor: Any, source: str, page: Page, since: str | None, instance: str | None) -> None:
         pending = 0 if page.is_last else page.pending
         cursor.execute(
             self._sql(_FIRST_CHECKPOINT if since is None else _NEXT_CHECKPOINT),
@@ -186,6 +329,7 @@ class DocumentStore:
                 "since": since,
                 "seq": page.checkpoint,
                 "pending": None if pending is None else min(pending, _LARGEST_INTEGER),
+                "instance": instance,
             },
         )
         if cursor.rowcount != 1:
@@ -193,35 +337,3 @@ class DocumentStore:
                 f"The checkpoint of {source} was moved by another writer while a page was on its way; the page"
                 " was not stored. Stop the other writer (an old couch2pg, another Airflow) and run again."
             )
-
-
-def _rows(page: Page) -> dict[bytes, tuple[bool, bytes]]:
-    """Tombstone flag and JSON text by id; a feed may deliver a document twice, then the later row counts."""
-    rows = {}
-    for change in page.results:
-        if not change.has_document and not change.deleted:
-            raise StoreError(f"A change of document {change.id!r} came without its body; nothing was stored.")
-        body = bytes(change.doc) if change.has_document else _stub(change)
-        if change.id.startswith(USER_PREFIX):
-            body = without_password(body)
-        rows[change.id.replace("\0", "").encode()] = (change.deleted, without_nul(body))
-    return rows
-
-
-def _stub(change: Change) -> bytes:
-    """What CouchDB returns for a tombstone without fields of its own."""
-    revision = change.changes[0].rev if change.changes else None
-    return msgspec.json.encode({"_id": change.id, "_rev": revision, "_deleted": True})
-
-
-def _copy_stream(rows: dict[bytes, tuple[bool, bytes]]) -> io.BytesIO:
-    parts = [_COPY_HEADER]
-    for key, (deleted, body) in rows.items():
-        parts += (
-            _ID_FIELD.pack(3, len(key)),
-            key,
-            _FLAG_AND_DOC.pack(1, deleted, len(body) + 1, _JSONB_VERSION),
-            body,
-        )
-    parts.append(_COPY_END)
-    return io.BytesIO(b"".join(parts))

@@ -10,10 +10,13 @@ from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.errors import SettingsError
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.deployment import expected_version
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
+from cht_sync.store import DocumentStore
+from cht_sync.sweep import sweep
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -25,14 +28,37 @@ BAD_STATES = {"failed", "upstream_failed"}
 
 
 @task(task_id="sources", multiple_outputs=False)
-def list_sources() -> list[Source]:
-    """Names every database to copy, and refuses settings that cannot be used before anything is written."""
+def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
+    """Names every database to copy, and refuses settings that cannot be used before anything is written.
+
+    :param params: of the run; a source in ``confirm_gone`` that is not configured any more is given up here.
+    :raises SettingsError: if a setting or a param cannot be used.
+    """
     settings = Settings()
     settings.check()
     sources = configured_sources(settings)
     for source in sources:
         log.info("Source %s (connection %s).", source["source"], source["couchdb_conn_id"])
+    gone = set((params or {}).get("confirm_gone") or []) - {source["source"] for source in sources}
+    if gone:
+        _give_up(settings, sorted(gone))
     return sources
+
+
+def _give_up(settings: Settings, gone: list[str]) -> None:
+    """Makes tombstones of all documents of sources that nobody reads any more."""
+    with DocumentStore(postgres_connection(settings), settings.raw_table, "cht_sync confirm_gone") as store:
+        store.prepare()
+        if unknown := sorted(set(gone) - store.sources()):
+            raise SettingsError(
+                f"Param confirm_gone names {', '.join(map(repr, unknown))}, of which couchdb_progress has no row:"
+                " name sources as <host>/<database>, as they stand there."
+            )
+        for source in gone:
+            store.claim(source)
+            store.restart(source, None)
+            rows = sum(written.rows for written in sweep(store, source, lambda names: names, float("inf")))
+            log.warning("%s is given up: %s documents became tombstones.", source, f"{rows:,}")
 
 
 @task.short_circuit(task_id="new_documents", trigger_rule="all_done", ignore_downstream_trigger_rules=False)

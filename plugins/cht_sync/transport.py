@@ -1,24 +1,19 @@
-"""One HTTP request to CouchDB: which failures are final, which are worth another try, and for how long."""
+"""One HTTP request to CouchDB: which failures are final, and which are worth another try."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import IO, Any
 
 import requests
-import tenacity
 from airflow.sdk import Connection
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.errors import BrokenAnswerError, CouchDBError, RequestRefusedError, SettingsError
 
-T = TypeVar("T")
 CHUNK = 256 * 1024
-LONGEST_PAUSE = 30.0  # seconds
 LONGEST_RETRY_AFTER = 120.0  # seconds
-FEWEST_TRIES = 3
 _UNUSABLE = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -26,29 +21,30 @@ _UNUSABLE = (
     requests.exceptions.InvalidHeader,
 )
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-
-
-class Logger(Protocol):
-    """Whatever takes warnings; Airflow's hooks have a logger of their own kind."""
-
-    def warning(self, message: str, /, *args: object) -> object: ...
+# A server or the proxy before it gave up on what was asked: less of it may come through.
+TOO_MUCH_AT_ONCE = {408, 500, 504}
+_BROKEN = (
+    requests.exceptions.ReadTimeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
 
 
 class PageTooLargeError(Exception):
     """An answer is larger than may be read into memory.
 
-    :param size: bytes read until then.
+    :param most: bytes that would have been taken.
     """
 
-    def __init__(self, size: int) -> None:
-        super().__init__(f"more than {size} bytes")
-        self.size = size
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most} bytes")
+        self.most = most
 
 
-class _TransientError(CouchDBError):
-    """Worth another try, not before ``after`` seconds where the server said so."""
+class _TooEarlyError(CouchDBError):
+    """Worth another try, not before ``after`` seconds, since the server said so."""
 
-    def __init__(self, message: str, after: float = 0.0) -> None:
+    def __init__(self, message: str, after: float) -> None:
         super().__init__(message)
         self.after = after
 
@@ -123,6 +119,7 @@ class Request:
     :param conn_id: id of the connection, for error texts.
     :param timeouts: seconds to connect, and between two pieces of the answer.
     :param most_bytes: size of the body from which on it is not read any further; None for no limit.
+    :param sink: file that takes the body in place of memory.
     :param options: further arguments of ``requests.Session.request``.
     """
 
@@ -133,14 +130,15 @@ class Request:
     conn_id: str
     timeouts: tuple[float, float]
     most_bytes: int | None = None
+    sink: IO[bytes] | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
-    def send(self) -> bytes:
+    def send(self) -> bytes | bytearray:
         """Sends it once and reads the answer.
 
-        :return: the body of an answer 200.
+        :return: the body of an answer 200, empty where a sink took it.
         :raises SettingsError: if no further try can help.
-        :raises CouchDBError: if another try may help.
+        :raises CouchDBError: if another try may help; as BrokenAnswerError if asking for less may.
         :raises PageTooLargeError: if the body is larger than ``most_bytes``.
         """
         try:
@@ -154,13 +152,19 @@ class Request:
             raise SettingsError(
                 f"{self._server} cannot be asked ({_cause(error)}): check connection {self.conn_id!r}."
             ) from None
-        except requests.exceptions.RequestException as error:
-            raise _TransientError(
-                f"{self._server} could not be reached or broke off ({_cause(error)}): check COUCHDB_HOST and"
-                f" COUCHDB_PORT, or connection {self.conn_id!r}, and that the server is up."
-            ) from None
+        except (requests.exceptions.RequestException, ConnectionError, TimeoutError) as error:
+            raise self._interrupted(error) from None
         except OSError as error:  # from requests itself, where a certificate's path does not exist
             raise SettingsError(f"{error}: correct the extra of connection {self.conn_id!r}.") from None
+
+    def _interrupted(self, error: Exception) -> CouchDBError:
+        cause = _cause(error)
+        if isinstance(error, _BROKEN) or "Read timed out" in cause:
+            return BrokenAnswerError(f"{self._server} did not finish its answer ({cause}).")
+        return CouchDBError(
+            f"{self._server} could not be reached or broke off ({cause}): check COUCHDB_HOST and"
+            f" COUCHDB_PORT, or connection {self.conn_id!r}, and that the server is up."
+        )
 
     def _tls_failure(self, error: requests.exceptions.SSLError) -> Exception:
         cause = _cause(error)
@@ -174,7 +178,7 @@ class Request:
                 f"{self._server} does not speak TLS ({cause}): set COUCHDB_SECURE=false, or schema http in"
                 f" connection {self.conn_id!r}."
             )
-        return _TransientError(f"TLS with {self._server} failed ({cause}).")
+        return CouchDBError(f"TLS with {self._server} failed ({cause}).")
 
     @property
     def _server(self) -> str:
@@ -192,63 +196,42 @@ class Request:
             **self.options,
         )
 
-    def _send_signed_in(self, auth: _CookieAuth) -> bytes:
+    def _send_signed_in(self, auth: _CookieAuth) -> bytes | bytearray:
         signed_in = auth.sign_in(self.timeouts)
         if signed_in.status_code != 200:
             return self._read(signed_in)
         with self._respond() as response:
             return self._read(response)
 
-    def _read(self, response: requests.Response) -> bytes:
+    def _read(self, response: requests.Response) -> bytes | bytearray:
         if response.status_code not in {200, 201, 202}:
             raise self._refused(response)
+        if self.sink is not None:
+            self.sink.seek(0)
+            self.sink.truncate()
+            for chunk in response.iter_content(CHUNK):
+                self.sink.write(chunk)
+            return b""
         body = bytearray()
         for chunk in response.iter_content(CHUNK):
             body += chunk
             if self.most_bytes is not None and len(body) > self.most_bytes:
-                raise PageTooLargeError(len(body))
-        return bytes(body)
+                raise PageTooLargeError(self.most_bytes)
+        return body
 
     def _refused(self, response: requests.Response) -> Exception:
         status, said = response.status_code, _reason(response)
+        text = f"{self._server} answered {status} ({said})."
+        if status in TRANSIENT and (after := _retry_after(response)):
+            return _TooEarlyError(text, after)
         if status in TRANSIENT:
-            return _TransientError(f"{self._server} answered {status} ({said}).", after=_retry_after(response))
+            return BrokenAnswerError(text) if status in TOO_MUCH_AT_ONCE else CouchDBError(text)
         advice = {
             401: f"check COUCHDB_USER and COUCHDB_PASSWORD, or login and password of connection {self.conn_id!r}",
             403: f"give the user of connection {self.conn_id!r} the right to read it",
             404: f"correct COUCHDB_DBS, or 'databases' in the extra of connection {self.conn_id!r}",
         }.get(status, "check COUCHDB_HOST, COUCHDB_PORT and COUCHDB_SECURE")
-        return SettingsError(f"{self._server} refused {self.subject} with {status} ({said}): {advice}.")
-
-
-def patiently(send: Callable[[], T], tolerance: float, log: Logger) -> T:
-    """Calls again and again, with full-jitter backoff, while failures are transient.
-
-    :param send: what to call; raises :class:`CouchDBError` for a failure that is worth another try.
-    :param tolerance: seconds after which the last failure is final, though never before the third.
-    :param log: where each failure is told.
-    :raises CouchDBError: the last failure, as one sentence.
-        Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-    jitter = tenacity.wait_random_exponential(multiplier=0.25, max=LONGEST_PAUSE)
-
-    def pause(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return max(getattr(error, "after", 0.0), jitter(state))
-
-    def tell(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        wait = state.next_action.sleep if state.next_action else 0
-        log.warning("%s Trying again in %.1f s.", error, wait)
-
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(CouchDBError),
-        # One long time-out alone must not use up the patience.
-        stop=tenacity.stop_all(tenacity.stop_before_delay(tolerance), tenacity.stop_after_attempt(FEWEST_TRIES)),
-        wait=pause,
-        before_sleep=tell,
-        reraise=True,
-    )(send)
+        return RequestRefusedError(f"{self._server} refused {self.subject} with {status} ({said}): {advice}.", status)
 
 
 def _cause(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from cht_sync.connections import postgres_connection
-from cht_sync.page import decode_page
+from cht_sync.page_decoder import decode_page
 from cht_sync.settings import RawTable
 from cht_sync.store import DocumentStore
 

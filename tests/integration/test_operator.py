@@ -178,10 +178,11 @@ def test_odd_names_make_an_asset_too(database, monkeypatch):
     assert table_asset(Settings()).uri.endswith("/v1/a%2Fb%20%231")
 
 
-def test_the_log_tells_how_it_goes(couch, capsys):
+def test_the_log_tells_how_it_goes(couch, caplog):
     couch.write(*({"_id": f"d{n}", "x": "y" * 900} for n in range(1500)))
-    copy(couch)
-    text = capsys.readouterr().out
+    with caplog.at_level("INFO"):
+        copy(couch)
+    text = caplog.text
     assert f"{couch.source}: page 1: 100 documents (0 tombstones), 0.1 MB," in text
     assert "documents/s" in text
     assert f"{couch.source}: drained; 1,500 documents (1,500 rows changed) in" in text

@@ -35,8 +35,13 @@ def indexes(database, schema="v1", table="couchdb"):
 
 
 def test_an_empty_database(database):
-    assert prepare() == ["0001_raw_documents.sql", "0002_model_runs.sql"]
-    assert {"v1.couchdb", "v1.couchdb_progress", "v1.couchdb_model_run", "v1.couchdb_migration"} == database.tables()
+    assert prepare() == [
+        "0001_raw_documents.sql",
+        "0002_model_runs.sql",
+        "0003_quarantine.sql",
+    ]
+    names = {"", "_progress", "_model_run", "_migration", "_quarantine", "_quarantine_part", "_collision"}
+    assert {f"v1.couchdb{name}" for name in names} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
     assert prepare() == []
 

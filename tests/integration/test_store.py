@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cht_sync.connections import postgres_connection
-from cht_sync.errors import CheckpointConflictError, StoreError
-from cht_sync.page import decode_page
+from cht_sync.errors import CheckpointConflictError
+from cht_sync.page_decoder import decode_page
 from cht_sync.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
@@ -69,14 +69,6 @@ def test_a_tombstone_without_a_body_gets_the_one_couchdb_would_give(store, datab
     assert database.rows("select _deleted, doc from v1.couchdb") == [
         (True, {"_id": "a", "_rev": "3-y", "_deleted": True})
     ]
-
-
-def test_a_document_without_a_body_is_not_passed_over(store, database):
-    claimed(store)
-    body = b'{"results":[{"id":"a","changes":[{"rev":"3-y"}]}],"last_seq":"1","pending":0}'
-    with pytest.raises(StoreError, match="'a' came without its body"):
-        store.save(SOURCE, decode_page(body), None)
-    assert store.checkpoint(SOURCE) is None
 
 
 def test_the_checkpoint_moves_only_from_where_the_page_was_read(store, database):
@@ -186,18 +178,6 @@ def test_more_pending_than_an_integer_holds(store, database):
     claimed(store)
     store.save(SOURCE, page_of({"_id": "a"}, last_seq="1-a", pending=3_000_000_000), None)
     assert database.value("select pending from v1.couchdb_progress") == 2_147_483_647
-
-
-def test_a_page_that_postgres_refuses_leaves_nothing(store, database):
-    claimed(store)
-    body = rb'{"results":[{"id":"a","doc":{"_id":"a"}},{"id":"b","doc":{"name":"Amina","n":1e999999}}],"last_seq":"1","pending":0}'
-    with pytest.raises(StoreError, match="could not store a page of couch.example.org/medic") as caught:
-        store.save(SOURCE, decode_page(body), None)
-    assert "Amina" not in str(caught.value)
-    assert caught.value.__cause__ is None  # it would quote the document
-    assert database.value("select count(*) from v1.couchdb") == 0
-    assert store.checkpoint(SOURCE) is None
-    store.save(SOURCE, page_of({"_id": "a"}), None)
 
 
 json_values = st.recursive(

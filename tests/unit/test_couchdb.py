@@ -1,13 +1,15 @@
 import base64
+import io
 import json
 import time
 
 import pytest
 from airflow.sdk import Connection
 
-from cht_sync import couchdb, transport
+from cht_sync import couchdb, patience
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.page import Change, Revision
 from cht_sync.transport import PageTooLargeError
 from tests.unit.scripted_server import Answer
 from tests.unit.test_page import recorded
@@ -18,13 +20,18 @@ BAD_GATEWAY = Answer(502, b"<html>", {"Content-Type": "text/html"})
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(transport, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.05)
 
 
 def hook_with(monkeypatch, **fields):
     connection = Connection(conn_id="cht_couchdb", conn_type="http", **fields)
     monkeypatch.setattr(couchdb, "couchdb_connection", lambda conn_id: connection)
     return CouchDBHook(tolerance=3)
+
+
+def page(hook, since=None):
+    """A page as the feed asks for it, as often as it takes."""
+    return hook.patiently(lambda: hook.changes("medic", since, 10))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +51,7 @@ def hook_with(monkeypatch, **fields):
 )
 def test_a_passing_failure_is_tried_again(couch, failure):
     couch.script = [failure, failure, Answer(body=PAGE)]
-    assert CouchDBHook(tolerance=10).changes("medic", "1-a", 10).checkpoint == "2-b"
+    assert page(CouchDBHook(tolerance=10), "1-a").checkpoint == "2-b"
     assert len(couch.requests) == 3
 
 
@@ -61,7 +68,7 @@ def test_a_passing_failure_is_tried_again(couch, failure):
 def test_a_final_refusal_is_not_tried_again(couch, status, said):
     couch.script = [Answer(status, b'{"error":"no","reason":"because"}', {"Location": "https://elsewhere/"})]
     with pytest.raises(SettingsError, match=said) as caught:
-        CouchDBHook().changes("medic", None, 10)
+        page(CouchDBHook())
     assert len(couch.requests) == 1
     assert "database 'medic'" in str(caught.value)
     assert "no: because" in str(caught.value)
@@ -72,7 +79,7 @@ def test_patience_ends(couch):
     couch.script = [BAD_GATEWAY]
     begun = time.monotonic()
     with pytest.raises(CouchDBError, match="answered 502"):
-        CouchDBHook(tolerance=0.4).changes("medic", None, 10)
+        page(CouchDBHook(tolerance=0.4))
     assert time.monotonic() - begun < 3
     assert len(couch.requests) > 1
 
@@ -80,7 +87,7 @@ def test_patience_ends(couch):
 def test_retry_after_is_honoured(couch):
     couch.script = [Answer(429, headers={"Retry-After": "1"}), Answer(body=PAGE)]
     begun = time.monotonic()
-    CouchDBHook(tolerance=10).changes("medic", None, 10)
+    page(CouchDBHook(tolerance=10))
     assert time.monotonic() - begun >= 1
 
 
@@ -111,7 +118,7 @@ def test_something_that_is_no_couchdb(couch):
 
 
 def test_credentials_are_sent_as_utf8(couch):
-    CouchDBHook().changes("medic", None, 10)
+    page(CouchDBHook())
     header = couch.requests[0][2]["Authorization"]
     assert base64.b64decode(header.removeprefix("Basic ")).decode() == "médic:pässword"
 
@@ -123,9 +130,7 @@ def test_a_cookie_is_fetched_again_when_it_has_expired(monkeypatch, couch):
     refused = Answer(401, recorded("changes_wrong_password"))
     couch.script = [refused, Answer(body=recorded("session"), headers=cookie), Answer(), Answer(), refused]
     couch.script += [Answer(body=recorded("session"), headers=cookie), Answer(body=PAGE)]
-    for _ in range(3):
-        page = hook.changes("medic", None, 10)
-    assert page.checkpoint == "2-b"
+    assert [page(hook).checkpoint for _ in range(3)][-1] == "2-b"
     methods = [(method, path.partition("?")[0]) for method, path, _ in couch.requests]
     assert methods.count(("POST", "/_session")) == 2
     assert couch.requests[-1][2]["Cookie"] == "AuthSession=c2Vzc2lvbg"
@@ -137,7 +142,7 @@ def test_a_wrong_password_with_cookies_is_final(monkeypatch, couch):
     hook = hook_with(monkeypatch, host="127.0.0.1", port=couch.port, login="ann", password="pw", extra=extra)
     couch.script = [Answer(401, recorded("changes_wrong_password"))]
     with pytest.raises(SettingsError, match="Name or password is incorrect"):
-        hook.changes("medic", None, 10)
+        page(hook)
     assert len(couch.requests) == 2
 
 
@@ -145,11 +150,6 @@ def test_a_page_that_is_too_large_is_not_read_to_its_end(couch):
     couch.script = [Answer(body=b" " * 3_000_000)]
     with pytest.raises(PageTooLargeError):
         CouchDBHook().changes("medic", None, 10, most_bytes=1_000_000)
-
-
-def test_a_page_of_one_document_has_no_such_limit(couch):
-    couch.script = [Answer(body=PAGE + b" " * 3_000_000)]
-    assert CouchDBHook().changes("medic", None, 1, most_bytes=1_000_000).checkpoint == "2-b"
 
 
 def test_the_way_the_feed_is_asked_for(couch):
@@ -161,11 +161,34 @@ def test_the_way_the_feed_is_asked_for(couch):
 
 def test_documents_by_id(couch):
     couch.script = [Answer(body=recorded("all_docs_keys"))]
-    kept, deleted = CouchDBHook().documents("medic", ["a", "d", "missing"])
-    assert (kept.id, kept.deleted, kept.has_document) == ("a", False, True)
-    assert (deleted.id, deleted.deleted, deleted.has_document) == ("d", True, False)
-    assert deleted.changes[0].rev.startswith("2-")
-    assert couch.requests[0][:2] == ("POST", "/medic/_all_docs?include_docs=true")
+    kept, deleted, missing = CouchDBHook().states("medic", ["a", "d", "missing"])
+    assert (kept.id, kept.deleted, kept.rev[:2]) == ("a", False, "1-")
+    assert (deleted.id, deleted.deleted, deleted.rev[:2]) == ("d", True, "2-")
+    assert (missing.id, missing.rev, bytes(missing.error)) == ("missing", None, b'"not_found"')
+    assert couch.requests[0][:2] == ("POST", "/medic/_all_docs")
+
+
+def test_a_server_that_answers_for_other_documents_than_asked(couch):
+    couch.script = [Answer(body=recorded("all_docs_keys"))]
+    with pytest.raises(CouchDBError, match="3 rows for 1 ids"):
+        CouchDBHook(tolerance=0.1).states("medic", ["a"])
+
+
+def test_one_document_goes_to_a_file_as_it_came(couch):
+    body = recorded("doc_deleted")
+    couch.script = [Answer(body=b"half", cut=2), Answer(body=body)]
+    with io.BytesIO() as sink:
+        CouchDBHook(tolerance=3).body("medic", Change("_design/a b", [Revision("2-x")]), sink)
+        assert sink.getvalue() == body
+    assert couch.requests[-1][1] == "/medic/_design%2Fa%20b?rev=2-x"
+
+
+@pytest.mark.parametrize(("status", "error"), [(404, CouchDBError), (400, CouchDBError), (401, SettingsError)])
+def test_a_document_that_is_refused_is_not_the_settings_fault(couch, status, error):
+    couch.script = [Answer(status)]
+    with pytest.raises(error):
+        CouchDBHook().body("medic", Change("a"), io.BytesIO())
+    assert len(couch.requests) == 1
 
 
 def test_what_a_server_and_a_database_say_of_themselves(couch):
@@ -235,21 +258,13 @@ def test_a_long_time_out_does_not_use_up_the_patience(couch, monkeypatch):
     fields = {"host": "127.0.0.1", "port": couch.port}
     hook = hook_with(monkeypatch, extra=json.dumps({"read_timeout": 0.2}), **fields)
     hook.tolerance = 0.1
-    assert hook.changes("medic", None, 10).checkpoint == "2-b"
+    assert page(hook).checkpoint == "2-b"
 
 
 def test_no_part_of_a_document_is_in_the_error(couch):
     couch.script = [Answer(body=b'{"results":[{"id":"a","doc":{"name":"Amina Hassan","phone":"+254700000001"')]
     with pytest.raises(CouchDBError) as caught:
-        CouchDBHook(tolerance=0.1).changes("medic", None, 10)
+        page(CouchDBHook(tolerance=0.1))
     assert "Amina" not in str(caught.value)
     assert "254" not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-def test_a_document_nested_too_deeply_is_final(couch):
-    deep = b'{"results":[{"id":"a","doc":' + b"[" * 500_000 + b"]" * 500_000 + b'}],"last_seq":"1","pending":0}'
-    couch.script = [Answer(body=deep)]
-    with pytest.raises(SettingsError, match="nested too deeply"):
-        CouchDBHook().changes("medic", None, 10)
-    assert len(couch.requests) == 1

@@ -1,11 +1,19 @@
 import json
+import logging
+from itertools import pairwise
 
 import pytest
 
-from cht_sync.errors import CouchDBError
-from cht_sync.feed import PAGE_LIMIT, PAGE_TARGET, ChangesFeed
-from cht_sync.page import Change, decode_page
+from cht_sync import patience
+from cht_sync.errors import BrokenAnswerError, CouchDBError
+from cht_sync.feed import ChangesFeed
+from cht_sync.page import MEGABYTE, Change, Revision
+from cht_sync.page_decoder import decode_page
+from cht_sync.page_size import TARGET
+from cht_sync.patience import patiently
 from cht_sync.transport import PageTooLargeError
+
+CAP = 64 * MEGABYTE
 
 
 class Database:
@@ -15,29 +23,51 @@ class Database:
         self.sizes, self.counts_pending = sizes, counts_pending
         self.limits = []
         self.bodies = {}
+        self.breaks = lambda start, end: False
 
-    def changes(self, database, since, limit, most_bytes):
+    def patiently(self, call):
+        def is_passing(error):
+            return isinstance(error, CouchDBError)
+
+        return patiently(call, is_passing, 0.0, logging.getLogger(__name__))
+
+    def changes(self, database, since, limit, most_bytes, bodies=True):
         assert database == "medic"
         start = int((since or "0").partition("-")[0])
         sizes = self.sizes[start : start + limit]
-        self.limits.append(limit)
-        if sum(sizes) > most_bytes and limit > 1:
-            raise PageTooLargeError(most_bytes)
         end = start + len(sizes)
+        if bodies:
+            self.limits.append(limit)
+            if sum(sizes) > most_bytes:
+                raise PageTooLargeError(most_bytes)
+            if self.breaks(start, end):
+                raise BrokenAnswerError("cut")
         rows = [self.row(number) for number in range(start, end)]
+        if not bodies:
+            rows = [{**row, "doc": None} for row in rows]
         answer = {"results": rows, "last_seq": f"{end}-x"}
         if self.counts_pending:
             answer["pending"] = len(self.sizes) - end
         page = decode_page(json.dumps(answer).encode())
-        page.size = sum(sizes)
+        page.size = sum(sizes) if bodies else 100
         return page
 
     def row(self, number):
         return {"id": str(number), "changes": [{"rev": "1-x"}], "doc": {"_id": str(number)}}
 
-    def documents(self, database, ids):
-        for each in ids:
-            yield self.bodies.get(each, Change(id=each))
+    def states(self, database, ids):
+        return [Change(id=each, changes=[Revision("1-x")] if each in self.bodies else []) for each in ids]
+
+    def body(self, database, change, sink):
+        body = self.bodies.get(change.id)
+        if body is None:
+            raise CouchDBError("gone")
+        sink.write(body)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.001)
 
 
 @pytest.mark.parametrize("counts_pending", [True, False])
@@ -67,8 +97,8 @@ def test_small_documents_come_in_full_pages():
 def test_large_documents_come_in_pages_of_about_8_mb():
     database = Database([4_000_000] * 60)
     pages = list(ChangesFeed(database, "medic", None))
-    assert max(page.size for page in pages) <= PAGE_LIMIT
-    assert max(page.size for page in pages[5:]) <= PAGE_TARGET
+    assert max(page.size for page in pages) <= CAP
+    assert max(page.size for page in pages[5:]) <= TARGET
 
 
 def test_documents_that_grow_suddenly_do_not_fill_the_memory():
@@ -76,27 +106,86 @@ def test_documents_that_grow_suddenly_do_not_fill_the_memory():
     database = Database(sizes)
     pages = list(ChangesFeed(database, "medic", None))
     assert sum(len(page.results) for page in pages) == len(sizes)
-    assert max(page.size for page in pages) <= PAGE_LIMIT
+    assert max(page.size for page in pages) <= CAP
 
 
-def test_one_document_larger_than_a_page_comes_alone():
-    sizes = [100, PAGE_LIMIT * 2, 100]
-    assert sum(len(page.results) for page in ChangesFeed(Database(sizes), "medic", None)) == 3
+def test_one_document_above_the_cap_is_held_with_its_bytes():
+    database = Database([100, 3 * MEGABYTE, 100])
+    database.bodies = {"1": b"x" * 3 * MEGABYTE}
+    pages = list(ChangesFeed(database, "medic", None, most_bytes=2 * MEGABYTE))
+    assert [change.id for page in pages for change in page.results] == ["0", "2"]
+    ((refused),) = [held for page in pages for held in page.held]
+    assert (refused.change.id, refused.change.rev) == ("1", "1-x")
+    assert refused.reason == "The document has 3.0 MB; CHT_SYNC_MAX_MB=2 allows no more."
+    assert refused.body.read() == b"x" * 3 * MEGABYTE
+    assert pages[-1].checkpoint == "3-x"
+
+
+def test_above_the_cap_the_limit_halves():
+    database = Database([1_000_000] * 200)
+    list(ChangesFeed(database, "medic", None))
+    assert database.limits[:2] == [100, 50]
+
+
+def test_time_outs_halve_the_page_and_good_pages_add_to_it():
+    database = Database([10] * 20_000)
+    database.breaks = lambda start, end: end - start > 200
+    pages = list(ChangesFeed(database, "medic", None, batch_size=1000))
+    assert sum(len(page.results) for page in pages) == 20_000
+    limits = database.limits
+    for before, after in pairwise(limits):
+        if before > 200:
+            assert after == before // 2
+        else:
+            assert after <= max(before + 50, 4 * before if limits.index(before) == 0 else 0)
+
+
+def test_a_document_that_breaks_every_page_is_fetched_by_id():
+    database = Database([10] * 300)
+    database.breaks = lambda start, end: start <= 150 < end
+    database.bodies = {"150": b'{"n":1}'}
+    pages = list(ChangesFeed(database, "medic", None))
+    found = [change for page in pages for change in page.results]
+    assert [change.id for change in found] == [str(number) for number in range(300)]
+    assert bytes(found[150].doc) == b'{"n":1}'
+
+
+def test_a_document_that_nothing_brings_is_held_and_the_feed_goes_on():
+    database = Database([10] * 300)
+    database.breaks = lambda start, end: start <= 150 < end
+    pages = list(ChangesFeed(database, "medic", None))
+    assert sum(len(page.results) for page in pages) == 299
+    ((refused),) = [held for page in pages for held in page.held]
+    assert (refused.change.id, refused.reason) == ("150", "CouchDB does not hand the document out: gone")
+
+
+def test_a_server_that_is_down_stops_the_feed():
+    database = Database([10] * 300)
+
+    def down(*arguments, **options):
+        raise BrokenAnswerError("down")
+
+    database.changes = down
+    with pytest.raises(BrokenAnswerError, match="down"):
+        list(ChangesFeed(database, "medic", None))
 
 
 def test_a_row_without_its_document_is_fetched_again():
     database = Database([1000] * 3)
     database.row = lambda number: {"id": str(number), "changes": [], "doc": None}
-    database.bodies = {str(n): Change(id=str(n), doc=b'{"n":1}') for n in range(3)}
+    database.bodies = {str(n): b'{"n":1}' for n in range(3)}
     (page,) = ChangesFeed(database, "medic", None)
     assert [bytes(change.doc) for change in page.results] == [b'{"n":1}'] * 3
+    assert [change.rev for change in page.results] == ["1-x"] * 3
 
 
-def test_a_document_that_is_not_handed_out_stops_the_feed_by_name():
+def test_a_document_that_is_not_handed_out_is_held_with_what_the_server_said():
     database = Database([1000] * 3)
-    database.row = lambda number: {"id": f"doc{number}", "changes": [], "error": "x"}
-    with pytest.raises(CouchDBError, match="'doc0' of database 'medic'"):
-        list(ChangesFeed(database, "medic", None))
+    database.row = lambda number: {"id": f"doc{number}", "changes": [{"rev": "4-x"}], "error": "shard down"}
+    (page,) = ChangesFeed(database, "medic", None)
+    assert page.results == []
+    assert [(held.change.id, held.change.rev) for held in page.held] == [(f"doc{n}", "4-x") for n in range(3)]
+    assert page.held[0].reason == 'CouchDB lists the document but has no body for it: "shard down".'
 
 
 def test_the_next_page_is_read_while_one_is_worked_on():

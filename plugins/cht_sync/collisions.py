@@ -1,0 +1,101 @@
+"""One _id in two sources: the first keeps the row, the other's newest state is kept beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg2 import sql
+
+# Rows of the page whose _id another source owns, and who may have them.
+_FOREIGN = """
+select count(*), count(*) filter (where stored._deleted and not page._deleted)
+from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
+where stored.source is distinct from %(source)s
+"""
+# A tombstone gives way to a document that lives, and goes to where the document was.
+_KEEP_TOMBSTONES = """
+insert into {schema}.couchdb_collision as c (_id, source, _deleted, doc, saved_timestamp)
+select stored._id, coalesce(stored.source, ''), true, stored.doc, %(stamp)s
+from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
+where stored.source is distinct from %(source)s and stored._deleted and not page._deleted
+on conflict (_id, source) do update
+set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
+"""
+_TAKE_OVER = """
+update {schema}.{table} stored
+set saved_timestamp = %(stamp)s, _deleted = page._deleted, source = %(source)s, doc = page.doc
+from pg_temp.cht_sync_page page
+where page._id = stored._id and stored.source is distinct from %(source)s and stored._deleted and not page._deleted
+"""
+_FORGET_OWNED = """
+delete from {schema}.couchdb_collision c using pg_temp.cht_sync_page page, {schema}.{table} stored
+where c._id = page._id and c.source = %(source)s and stored._id = page._id and stored.source = %(source)s
+"""
+_KEEP_BESIDE = """
+insert into {schema}.couchdb_collision as c (_id, source, _deleted, doc, saved_timestamp)
+select page._id, %(source)s, page._deleted, page.doc, %(stamp)s
+from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
+where stored.source is distinct from %(source)s
+on conflict (_id, source) do update
+set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
+where (c._deleted, c.doc) is distinct from (excluded._deleted, excluded.doc)
+"""
+# An owner that has just deleted its document hands the row to the source that has waited longest.
+_HAND_ON = """
+with heirs as (
+    select distinct on (c._id) c._id, c.source, c.doc, stored.doc as tombstone
+    from pg_temp.cht_sync_page page
+    join {schema}.{table} stored using (_id)
+    join {schema}.couchdb_collision c using (_id)
+    where stored.source = %(source)s and stored._deleted and not c._deleted and c.source <> %(source)s
+    order by c._id, c.saved_timestamp, c.source
+), forgotten as (
+    delete from {schema}.couchdb_collision c using heirs where c._id = heirs._id and c.source = heirs.source
+), kept as (
+    insert into {schema}.couchdb_collision (_id, source, _deleted, doc, saved_timestamp)
+    select _id, %(source)s, true, tombstone, %(stamp)s from heirs
+    on conflict (_id, source) do update
+    set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
+)
+update {schema}.{table} stored
+set saved_timestamp = %(stamp)s, _deleted = false, source = heirs.source, doc = heirs.doc
+from heirs where stored._id = heirs._id
+"""
+
+
+class Collisions:
+    """The table ``couchdb_collision``.
+
+    :param names: schema and table, as ``psycopg2.sql`` composes them.
+    """
+
+    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+        self._names = names
+
+    def _execute(self, cursor: Any, text: str, values: dict[str, Any]) -> int:
+        cursor.execute(sql.SQL(text).format(**self._names), values)
+        return cursor.rowcount
+
+    def settle(self, cursor: Any, source: str, stamp: Any, some_exist: bool) -> tuple[int, int]:
+        """Decides who owns each row of the page table that has just been stored.
+
+        :param cursor: of the transaction that stores the page, which holds the lock of stamps.
+        :param source: name of the page's source.
+        :param stamp: what rows get as ``saved_timestamp``.
+        :param some_exist: whether the table held anything before.
+        :return: documents kept beside another source's row, and rows that changed their owner.
+        """
+        values = {"source": source, "stamp": stamp}
+        cursor.execute(sql.SQL(_FOREIGN).format(**self._names), values)
+        foreign, free = cursor.fetchone()
+        moved = 0
+        if free:
+            self._execute(cursor, _KEEP_TOMBSTONES, values)
+            moved = self._execute(cursor, _TAKE_OVER, values)
+        if some_exist or free:
+            self._execute(cursor, _FORGET_OWNED, values)
+        if foreign > free:
+            self._execute(cursor, _KEEP_BESIDE, values)
+        if some_exist:
+            moved += self._execute(cursor, _HAND_ON, values)
+        return foreign - free, moved

@@ -1,0 +1,173 @@
+"""Writes the documents of one page inside a transaction, and finds those that Postgres refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from cht_sync.collisions import Collisions
+from cht_sync.errors import StoreError
+from cht_sync.page import Change, Refused
+from cht_sync.quarantine import Quarantine
+from cht_sync.rows import CopyStream, Row, rows_of, stub
+
+PAGE_TABLE = (
+    "create temporary table if not exists cht_sync_page"
+    " (_id varchar, _deleted boolean, doc jsonb) on commit delete rows"
+)
+_COPY = "copy pg_temp.cht_sync_page (_id, _deleted, doc) from stdin (format binary)"
+# Held until the commit is visible: so no stamp becomes visible after a later one, whatever the source.
+_ORDER = "select pg_advisory_xact_lock(hashtextextended(%s, 1))"
+_STAMP = """
+select greatest(
+        clock_timestamp() at time zone 'utc',
+        (select max(saved_timestamp) + interval '1 microsecond' from {schema}.{table})
+    ),
+    exists (select from {schema}.couchdb_collision),
+    exists (select from {schema}.couchdb_quarantine where source = %s and resolved_at is null)
+"""
+_UPSERT = """
+insert into {schema}.{table} as stored (saved_timestamp, _id, _deleted, source, doc)
+select %(stamp)s, _id, _deleted, %(source)s, doc from pg_temp.cht_sync_page
+on conflict (_id) do update
+set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted, doc = excluded.doc
+where stored.source = excluded.source
+  and (stored._deleted, stored.doc) is distinct from (excluded._deleted, excluded.doc)
+"""
+# What a document itself is to blame for: data exceptions and program limits.
+# Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_ITS_DATA = {"22", "54"}
+# What somebody's constraint or trigger on the table has against it.
+_ITS_TABLE = {"23", "P0"}
+FEW = 20
+
+
+@dataclass(slots=True)
+class Written:
+    """What one page did.
+
+    :param documents: different documents in it.
+    :param tombstones: deleted ones among them.
+    :param rows: rows of the table of documents that differ now.
+    :param quarantined: documents that could not be stored.
+    :param collisions: documents whose ``_id`` belongs to another source.
+    :param resolved: entries of the quarantine that were closed.
+    :param reasons: SQLSTATE of what was quarantined, by how many; ``-`` where it was not Postgres that refused.
+    :param stamp: ``saved_timestamp`` of the rows; None where none differs.
+    """
+
+    documents: int = 0
+    tombstones: int = 0
+    rows: int = 0
+    quarantined: int = 0
+    collisions: int = 0
+    resolved: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    stamp: datetime | None = None
+
+
+class PageWriter:
+    """Writes to the table of documents, to quarantine and to collisions.
+
+    :param names: schema and table, as ``psycopg2.sql`` composes them.
+    :param order: name of the lock that keeps stamps in order.
+    """
+
+    def __init__(self, names: dict[str, sql.Identifier], order: str) -> None:
+        self._names, self._order = names, order
+        self._quarantine, self._collisions = Quarantine(names), Collisions(names)
+
+    def write(self, cursor: Any, source: str, changes: list[Change], held: list[Refused], seq: str | None) -> Written:
+        """Stores documents; those that cannot be stored go to quarantine.
+
+        :param cursor: of an open transaction whose session has the page table.
+        :param source: name of the source.
+        :param changes: from the feed.
+        :param held: documents that could not even be read.
+        :param seq: checkpoint behind the page.
+        :return: what was done.
+        :raises psycopg2.Error: for any failure that is not a document's own.
+        :raises StoreError: if a constraint or trigger refuses all of them.
+        """
+        rows, refused = rows_of(changes)
+        done = Written()
+        by_postgres = self._put(cursor, source, rows, done)
+        self._check_table(by_postgres, len(rows))
+        refused += held + by_postgres
+        # A delete takes effect although its last words cannot be stored.
+        buried = [row for each in refused if each.change.deleted and (row := stub(each.change))]
+        self._put(cursor, source, buried, done)
+        for each in refused:
+            self._quarantine.add(cursor, source, each, seq)
+            code = each.sqlstate or "-"
+            done.reasons[code] = done.reasons.get(code, 0) + 1
+        done.documents = len(rows) + len(refused) - len(by_postgres)
+        done.tombstones = sum(row.change.deleted for row in rows)
+        done.quarantined = len(refused)
+        return done
+
+    def _put(self, cursor: Any, source: str, rows: list[Row], done: Written) -> list[Refused]:
+        """Stores rows, halving them until what Postgres refuses stands alone."""
+        if not rows:
+            return []
+        try:
+            with _savepoint(cursor):
+                self._put_all(cursor, source, rows, done)
+        except psycopg2.Error as error:
+            if (error.pgcode or "")[:2] not in _ITS_DATA | _ITS_TABLE:
+                raise
+            if len(rows) == 1:
+                return [_refused(rows[0], error)]
+            half = len(rows) // 2
+            return self._put(cursor, source, rows[:half], done) + self._put(cursor, source, rows[half:], done)
+        return []
+
+    def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written) -> None:
+        cursor.execute("delete from pg_temp.cht_sync_page")
+        cursor.copy_expert(_COPY, CopyStream(rows))
+        cursor.execute(_ORDER, (self._order,))
+        cursor.execute(sql.SQL(_STAMP).format(**self._names), (source,))
+        stamp, collisions_exist, quarantine_open = cursor.fetchone()
+        cursor.execute(sql.SQL(_UPSERT).format(**self._names), {"stamp": stamp, "source": source})
+        written, beside, resolved = cursor.rowcount, 0, 0
+        # Fewer rows than documents: some did not change, or belong to another source.
+        if written < len(rows) or collisions_exist:
+            beside, moved = self._collisions.settle(cursor, source, stamp, collisions_exist)
+            written += moved
+        if quarantine_open:
+            resolved = self._quarantine.resolve(cursor, source)
+        done.rows += written
+        done.collisions += beside
+        done.resolved += resolved
+        done.stamp = stamp if written else done.stamp
+
+    def _check_table(self, refused: list[Refused], rows: int) -> None:
+        by_table = [each for each in refused if (each.sqlstate or "")[:2] in _ITS_TABLE]
+        if len(by_table) == rows >= FEW:
+            raise StoreError(
+                f"Every document of a page is refused with SQLSTATE {by_table[0].sqlstate}: a constraint or trigger"
+                " that is not of this project is on the table of documents; take it off."
+            )
+
+
+@contextmanager
+def _savepoint(cursor: Any) -> Iterator[None]:
+    cursor.execute("savepoint cht_sync")
+    try:
+        yield
+    except psycopg2.Error:
+        if not cursor.connection.closed:
+            cursor.execute("rollback to savepoint cht_sync")
+        raise
+    cursor.execute("release savepoint cht_sync")
+
+
+def _refused(row: Row, error: psycopg2.Error) -> Refused:
+    said = (error.diag.message_primary or "no message").strip()
+    return Refused(row.change, f"Postgres: {said}", error.pgcode, bytes(row.change.doc))

@@ -1,0 +1,173 @@
+"""Documents that could not be stored, kept with their bytes and the reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+import psycopg2
+from psycopg2 import sql
+
+from cht_sync.json_text import USER_PREFIX, without_password
+from cht_sync.page import MEGABYTE, Refused
+
+PART = 8 * MEGABYTE
+_ADD = """
+insert into {schema}.couchdb_quarantine as q (source, key, _id, _rev, seq, body, body_bytes, sqlstate, reason)
+values (%(source)s, %(key)s, %(id)s, %(rev)s, %(seq)s, %(body)s, %(size)s, %(sqlstate)s, %(reason)s)
+on conflict (source, key) do update
+set _rev = coalesce(excluded._rev, q._rev), seq = coalesce(excluded.seq, q.seq),
+    body = case when {keep} then q.body else excluded.body end,
+    body_bytes = case when {keep} then q.body_bytes else excluded.body_bytes end,
+    sqlstate = excluded.sqlstate, reason = excluded.reason, last_seen = now(), attempts = q.attempts + 1,
+    resolved_at = null
+returning body_bytes
+"""
+# Bytes are not given up for an answer without any, save for those of an older revision.
+_KEEP = "excluded.body_bytes = 0 and coalesce(excluded._rev, q._rev) is not distinct from q._rev"
+_DROP_PARTS = "delete from {schema}.couchdb_quarantine_part where source = %(source)s and key = %(key)s"
+_ADD_PART = "insert into {schema}.couchdb_quarantine_part (source, key, part, body) values (%s, %s, %s, %s)"
+_RESOLVE = """
+update {schema}.couchdb_quarantine set resolved_at = now()
+where source = %s and resolved_at is null
+  and key in (select sha256(convert_to(_id, 'UTF8')) from pg_temp.cht_sync_page)
+"""
+# An entry that nothing was handed out for mends itself once the server recovers; others wait to be asked for.
+_OPEN = """
+select key, _id from {schema}.couchdb_quarantine
+where source = %(source)s and resolved_at is null and key > %(after)s
+  and (%(all)s or (body_bytes = 0 and last_seen < now() - interval '1 hour'))
+order by key limit %(limit)s
+"""
+
+
+class Quarantine:
+    """The table ``couchdb_quarantine``.
+
+    :param names: schema and table, as ``psycopg2.sql`` composes them.
+    """
+
+    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+        self._names = names
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(**self._names, keep=sql.SQL(_KEEP))
+
+    def add(self, cursor: Any, source: str, refused: Refused, seq: str | None) -> None:
+        """Notes the newest state of a document that was refused.
+
+        :param cursor: of the transaction that stores the rest of the page.
+        :param source: name of the source.
+        :param refused: the document and why; its body is not kept where it is a CouchDB user whose password
+            material cannot be told apart.
+        :param seq: checkpoint of the page it came with.
+        """
+        change = refused.change
+        body, reason = _body_to_keep(refused)
+        parts = _parts(body)
+        first = next(parts)
+        fields = {
+            "source": source,
+            "key": fingerprint(change.id),
+            "id": shown(change.id),
+            "rev": None if change.rev is None else shown(change.rev),
+            "seq": seq,
+            "body": psycopg2.Binary(first),
+            "size": _size(body),
+            "sqlstate": refused.sqlstate,
+            "reason": shown(reason)[:2000],
+        }
+        cursor.execute(self._sql(_ADD), fields)
+        if cursor.fetchone()[0] != fields["size"]:
+            return
+        cursor.execute(self._sql(_DROP_PARTS), fields)
+        for number, part in enumerate(parts, start=2):
+            cursor.execute(self._sql(_ADD_PART), (source, fields["key"], number, psycopg2.Binary(part)))
+
+    def resolve(self, cursor: Any, source: str) -> int:
+        """Closes the entries of the documents that the page table holds, for they have just been stored.
+
+        :param cursor: of the transaction that stored them.
+        :param source: name of the source.
+        :return: how many entries that were.
+        """
+        cursor.execute(self._sql(_RESOLVE), (source,))
+        return cursor.rowcount
+
+    def open(self, cursor: Any, source: str, after: bytes, limit: int, everything: bool) -> list[tuple[bytes, str]]:
+        """Open entries in the order of their keys.
+
+        :param cursor: any.
+        :param source: name of the source.
+        :param after: key of the last one seen; empty at first.
+        :param limit: entries at most.
+        :param everything: all of them, or only those without a body that were not tried for an hour.
+        :return: key and ``_id`` of each.
+        """
+        values = {"source": source, "after": after, "limit": limit, "all": everything}
+        cursor.execute(self._sql(_OPEN), values)
+        return [(bytes(key), document_id(bytes(key), text)) for key, text in cursor]
+
+
+def fingerprint(document: str) -> bytes:
+    """SHA-256 of an ``_id``, lone surrogates included.
+
+    :param document: the ``_id``.
+    """
+    return hashlib.sha256(document.encode("utf-8", "surrogatepass")).digest()
+
+
+def shown(text: str) -> str:
+    """A text as Postgres can hold it: what it cannot is written as in JSON.
+
+    :param text: any text.
+    """
+    return "".join(f"\\u{ord(each):04x}" if each == "\0" or "\ud800" <= each <= "\udfff" else each for each in text)
+
+
+def document_id(key: bytes, text: str) -> str:
+    """The ``_id`` that was written by :func:`shown`.
+
+    :param key: its fingerprint, which tells an escape from characters that look like one.
+    :param text: what is in the table.
+    """
+    if fingerprint(text) == key:
+        return text
+    escaped = json.dumps(text, ensure_ascii=False).replace("\\\\u", "\\u")
+    found: str = json.loads(escaped, strict=False)
+    return found
+
+
+def _body_to_keep(refused: Refused) -> tuple[bytes | IO[bytes], str]:
+    if not refused.change.id.startswith(USER_PREFIX) or not refused.body:
+        return refused.body, refused.reason
+    try:
+        if isinstance(refused.body, bytes):
+            return without_password(refused.body), refused.reason
+    except ValueError:
+        pass
+    return b"", f"{refused.reason} Its body is not kept, because its password material cannot be told apart."
+
+
+def _parts(body: bytes | IO[bytes]) -> Iterator[bytes]:
+    """At least one part, maybe empty."""
+    if isinstance(body, bytes):
+        yield body[:PART]
+        for start in range(PART, len(body), PART):
+            yield body[start : start + PART]
+        return
+    body.seek(0)
+    yield body.read(PART)
+    while part := body.read(PART):
+        yield part
+
+
+def _size(body: bytes | IO[bytes]) -> int:
+    if isinstance(body, bytes):
+        return len(body)
+    here = body.tell()
+    size = body.seek(0, 2)
+    body.seek(here)
+    return size

@@ -1,0 +1,81 @@
+"""Notices a CouchDB database that was dropped and made again, or that is gone."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cht_sync.errors import SettingsError
+from cht_sync.page import DatabaseInfo
+
+if TYPE_CHECKING:
+    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.store import SourceState
+
+SECOND_LOOK_S = 2.0
+# Before it the time was that of the server's start (1.x) or always "0" (2.x to 3.2).
+# Source: https://docs.couchdb.org/en/stable/api/database/common.html
+TRUSTWORTHY = (3, 3)
+
+
+def sign_of_recreation(hook: CouchDBHook, info: DatabaseInfo, state: SourceState) -> str | None:
+    """Why the checkpoint is of another database than the one that is there now.
+
+    CouchDB answers an old seq with an empty page and nothing pending, so that nothing else would tell.
+
+    :param hook: of the server.
+    :param info: of the database as it is.
+    :param state: what Postgres knows of the source.
+    :return: a half sentence; None where it is the same database, as far as one can see.
+    """
+    if state.seq is None:
+        return None
+    if _says_when_made(hook, info.instance_start_time):
+        if state.instance in {None, info.instance_start_time}:
+            return None
+        return f"it was made at {info.instance_start_time}, the checkpoint is of one made at {state.instance}"
+    # The number before the dash is not fit for arithmetic, but nothing lets it go back on one database,
+    # save a replica that lags: so a second look.
+    if _is_behind(info, state.seq):
+        time.sleep(SECOND_LOOK_S)
+        if _is_behind(hook.database(info.db_name), state.seq):
+            return "its update_seq lies behind the checkpoint"
+    return None
+
+
+def check_not_emptied(source: str, info: DatabaseInfo, recreated: bool, has_rows: Callable[[], bool]) -> None:
+    """Refuses to take an empty database for the truth.
+
+    :param source: name of the source.
+    :param info: of the database.
+    :param recreated: whether it was made again.
+    :param has_rows: whether Postgres holds documents of the source.
+    :raises SettingsError: if all documents would go.
+    """
+    was_emptied = info.doc_count == 0 and (recreated or info.doc_del_count == 0)
+    if was_emptied and has_rows():
+        raise SettingsError(
+            f"Database {info.db_name!r} is empty, and Postgres holds documents of {source}: nothing was changed."
+            " Restore the database; or, if the documents are to go from Postgres and the models too, trigger"
+            f' cht_sync with confirm_gone=["{source}"].'
+        )
+
+
+def _says_when_made(hook: CouchDBHook, instance: str) -> bool:
+    if instance in {"", "0"}:
+        return False
+    server = hook.server()
+    numbers = tuple(int(each) for each in re.findall(r"\d+", server.version)[:2])
+    return server.couchdb == "Welcome" and numbers >= TRUSTWORTHY
+
+
+def _is_behind(info: DatabaseInfo, seq: str) -> bool:
+    now, then = _number(bytes(info.update_seq).decode()), _number(seq)
+    return now is not None and then is not None and now < then
+
+
+def _number(seq: str) -> int | None:
+    found = re.match(r'[\["]*(\d+)', seq)
+    return int(found[1]) if found else None

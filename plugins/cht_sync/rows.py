@@ -1,0 +1,127 @@
+"""Turns changes into rows of the table of documents, or says why one cannot become a row."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from cht_sync.json_text import USER_PREFIX, without_nul, without_password
+from cht_sync.page import Change, Refused
+
+# Binary COPY takes each body as it is, with nothing to escape.
+# Source: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_END = struct.pack(">h", -1)
+_ID_FIELD = struct.Struct(">hi")
+_FLAG_AND_DOC = struct.Struct(">ibiB")
+_JSONB_VERSION = 1
+
+
+@dataclass(slots=True)
+class Row:
+    """What is to be stored of one document.
+
+    :param change: where it comes from.
+    :param key: its ``_id``.
+    :param body: JSON text that ``jsonb`` takes, as far as we can tell.
+    """
+
+    change: Change
+    key: bytes
+    body: bytes
+
+
+def rows_of(changes: Iterable[Change]) -> tuple[list[Row], list[Refused]]:
+    """Rows to store, and documents that cannot become rows.
+
+    :param changes: from the feed; where a document comes twice, the later one counts.
+    """
+    rows: dict[str, Row | Refused] = {}
+    for change in changes:
+        # Taken out first, so that the order is that of the last states.
+        rows.pop(change.id, None)
+        try:
+            rows[change.id] = Row(change, key_of(change.id), _body(change))
+        except ValueError as error:
+            rows[change.id] = Refused(change, f"{str(error)[:1].upper()}{str(error)[1:]}.", body=bytes(change.doc))
+    found = rows.values()
+    return [each for each in found if isinstance(each, Row)], [each for each in found if isinstance(each, Refused)]
+
+
+def stub(change: Change) -> Row | None:
+    """The tombstone that CouchDB gives for a document that left nothing else behind.
+
+    :param change: a deleted document.
+    :return: its row; None where its ``_id`` cannot be stored.
+    """
+    try:
+        return Row(change, key_of(change.id), _stub(change))
+    except ValueError:
+        return None
+
+
+def key_of(document_id: str) -> bytes:
+    """The ``_id`` as Postgres stores it.
+
+    :param document_id: the ``_id``.
+    :raises ValueError: if Postgres cannot hold it.
+    """
+    if "\0" in document_id:
+        raise ValueError("its _id holds U+0000, which Postgres cannot")
+    try:
+        return document_id.encode()
+    except UnicodeEncodeError:
+        raise ValueError("its _id is no valid Unicode") from None
+
+
+def _body(change: Change) -> bytes:
+    if not change.has_document:
+        if not change.deleted:
+            raise ValueError("the change came without its document")
+        return _stub(change)
+    body = bytes(change.doc)
+    if not body.startswith(b"{"):
+        raise ValueError("the document is no JSON object")
+    if change.id.startswith(USER_PREFIX):
+        body = without_password(body)
+    return without_nul(body)
+
+
+def _stub(change: Change) -> bytes:
+    return msgspec.json.encode({"_id": change.id, "_rev": change.rev, "_deleted": True})
+
+
+class CopyStream(io.RawIOBase):
+    """Rows in the binary format of COPY, as a file that is read row by row.
+
+    :param rows: to be copied as (_id, _deleted, doc).
+    """
+
+    def __init__(self, rows: list[Row]) -> None:
+        super().__init__()
+        self._parts = _encoded(rows)
+
+    def read(self, size: int = -1) -> bytes:  # noqa: ARG002
+        """The next row, whatever its size: psycopg2 passes on what it gets.
+
+        :param size: not used.
+        """
+        return next(self._parts, b"")
+
+
+def _encoded(rows: list[Row]) -> Iterator[bytes]:
+    yield _COPY_HEADER
+    for row in rows:
+        yield b"".join(
+            (
+                _ID_FIELD.pack(3, len(row.key)),
+                row.key,
+                _FLAG_AND_DOC.pack(1, row.change.deleted, len(row.body) + 1, _JSONB_VERSION),
+                row.body,
+            )
+        )
+    yield _COPY_END

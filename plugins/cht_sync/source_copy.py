@@ -1,0 +1,158 @@
+"""One run of one source: from its checkpoint until the feed is drained."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from cht_sync.errors import RequestRefusedError, SettingsError
+from cht_sync.feed import ChangesFeed
+from cht_sync.fetcher import DocumentFetcher
+from cht_sync.page import Change
+from cht_sync.recreation import check_not_emptied, sign_of_recreation
+from cht_sync.store import SourceState
+from cht_sync.sweep import sweep
+
+if TYPE_CHECKING:
+    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.page import DatabaseInfo
+    from cht_sync.progress import Progress
+    from cht_sync.store import DocumentStore
+
+A_FEW = 20
+log = logging.getLogger(__name__)
+
+
+class SourceCopy:
+    """Copies one CouchDB database to one claimed source.
+
+    :param hook: of the server.
+    :param database: name of the database.
+    :param store: where the documents go.
+    :param progress: is kept up to date.
+    :param most_bytes: bytes read into memory at most, of a page or a document.
+    """
+
+    def __init__(
+        self, hook: CouchDBHook, database: str, store: DocumentStore, progress: Progress, most_bytes: int
+    ) -> None:
+        self._hook, self._database, self._store, self._progress = hook, database, store, progress
+        self._source, self._most_bytes = progress.source, most_bytes
+        self._info: DatabaseInfo | None = None
+        self._state = SourceState()
+
+    def look(self, confirmed_gone: bool) -> None:
+        """Asks CouchDB for the database, before anything is written.
+
+        :param confirmed_gone: whether a person has confirmed that the database is gone or empty.
+        :raises SettingsError: if it is missing, and that is not confirmed, or may not be read.
+        """
+        try:
+            self._info = self._hook.database(self._database)
+        except RequestRefusedError as error:
+            if error.status != 404:
+                raise
+            if not confirmed_gone:
+                raise SettingsError(
+                    f"{error} If it was dropped for good and its documents are to go from Postgres and the models"
+                    f' too, trigger cht_sync with confirm_gone=["{self._source}"].'
+                ) from None
+
+    def start(self, confirmed_gone: bool) -> None:
+        """Finds out where the feed goes on; a database that was made again is read from its beginning.
+
+        :param confirmed_gone: whether a person has confirmed that the database is gone or empty.
+        :raises SettingsError: if the database was emptied, and that is not confirmed.
+        """
+        self._state = self._store.state(self._source)
+        if self._info is None:
+            self._store.restart(self._source, None)
+            return
+        sign = sign_of_recreation(self._hook, self._info, self._state)
+        if not confirmed_gone:
+            check_not_emptied(self._source, self._info, bool(sign), lambda: self._store.has_rows(self._source))
+        if sign or (confirmed_gone and self._info.doc_count == 0):
+            log.warning(
+                "%s is another database than before: %s. It is read from its beginning; then documents that it does"
+                " not hold become tombstones.",
+                self._source,
+                sign or "it was confirmed to be empty",
+            )
+            self._store.restart(self._source, self._info.instance_start_time)
+
+    def retry_quarantined(self, everything: bool) -> None:
+        """Fetches documents in quarantine again and tries to store them.
+
+        :param everything: all of them; else only those that CouchDB did not hand out, an hour ago or earlier.
+        """
+        if self._info is None:
+            return
+        after, fetcher = b"", DocumentFetcher(self._hook, self._database, self._most_bytes)
+        while found := self._store.quarantined(self._source, after, A_FEW, everything):
+            # One by one: each may be as large as a page.
+            for _, name in found:
+                change = Change(id=name)
+                refused = fetcher.states_and_bodies([change])
+                self._progress.count(self._store.put(self._source, [] if refused else [change], refused))
+            after = found[-1][0]
+            if not everything:
+                return
+
+    def drain(self, batch_size: int, budget: float) -> None:
+        """Copies pages until the feed is drained or the budget is spent.
+
+        :param batch_size: changes in a page at most.
+        :param budget: seconds.
+        """
+        if self._info is None:
+            return
+        since, progress = self._store.checkpoint(self._source), self._progress
+        total = None if since else self._info.doc_count + (self._info.doc_del_count or 0)
+        begun = time.monotonic()
+        log.info("%s: reading changes %s.", self._source, "from the checkpoint" if since else "from the beginning")
+        for page in ChangesFeed(self._hook, self._database, since, batch_size, self._most_bytes):
+            written = self._store.save(self._source, page, since, self._info.instance_start_time)
+            since = page.checkpoint
+            progress.add(page, written, time.monotonic() - begun)
+            if written.documents:
+                log.info(progress.line(page, written, total))
+            if progress.seconds > budget and not page.is_last:
+                log.info("%s: %s s are over; the next run goes on from here.", self._source, budget)
+                break
+
+    def sweep(self, budget: float) -> None:
+        """Once the feed is drained, makes tombstones of documents that a database made again does not hold.
+
+        :param budget: seconds.
+        """
+        if self._info is None or self._progress.drained:
+            for written in sweep(self._store, self._source, self._missing, budget):
+                self._progress.count(written)
+
+    def _missing(self, names: list[str]) -> list[str]:
+        if self._info is None:
+            return names
+        return [state.id for state in self._hook.states(self._database, names) if state.rev is None]
+
+    def tell(self) -> None:
+        """Sums up, and warns of what a person should look at."""
+        progress = self._progress
+        log.info(progress.summary())
+        if progress.quarantined:
+            reasons = ", ".join(f"{code}: {number:,}" for code, number in sorted(progress.reasons.items()))
+            log.warning(
+                "%s: %s documents could not be stored and are in couchdb_quarantine with the reason (%s); nothing else"
+                " waits for them.",
+                self._source,
+                f"{progress.quarantined:,}",
+                reasons,
+            )
+        if progress.resolved:
+            log.info("%s: %s documents left the quarantine.", self._source, f"{progress.resolved:,}")
+        if progress.collisions:
+            log.warning(
+                "%s: %s documents have an _id that belongs to another source and are in couchdb_collision.",
+                self._source,
+                f"{progress.collisions:,}",
+            )

@@ -1,0 +1,41 @@
+"""Makes tombstones of documents that a database does not hold any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from cht_sync.page import Change, Revision
+
+if TYPE_CHECKING:
+    from cht_sync.page_writer import Written
+    from cht_sync.store import DocumentStore
+
+AT_A_TIME = 1000
+
+
+def sweep(
+    store: DocumentStore, source: str, missing: Callable[[list[str]], list[str]], budget: float
+) -> Iterator[Written]:
+    """Looks through the documents of a source, where a restart asked for it, from where an earlier run came to.
+
+    :param store: where the documents are; the source is claimed.
+    :param source: name of the source.
+    :param missing: of some ids, those that the database does not hold.
+    :param budget: seconds after which the rest is left to the next run.
+    :return: what each step has stored.
+    :raises StoreError: if Postgres fails.
+    """
+    after, begun = store.state(source).sweep_after, time.monotonic()
+    while after is not None and time.monotonic() - begun < budget:
+        found = store.known(source, after, AT_A_TIME)
+        revisions = dict(found)
+        gone = missing(list(revisions)) if found else []
+        # The last in the order of Postgres, which is not that of Python.
+        after = found[-1][0] if found else None
+        yield store.bury(source, [_tombstone(name, revisions[name]) for name in gone], after)
+
+
+def _tombstone(document_id: str, rev: str | None) -> Change:
+    return Change(id=document_id, changes=[Revision(rev)] if rev else [], deleted=True)

@@ -1,0 +1,142 @@
+"""The same _id in two sources."""
+
+import pytest
+
+from tests.integration.conftest import page_of
+
+pytestmark = pytest.mark.integration
+NORTH, SOUTH, WEST = "north/medic", "south/medic", "west/medic"
+
+
+class Sources:
+    """Writes single documents of several sources, as their feeds bring them."""
+
+    def __init__(self, store, database):
+        self.store, self.database, self.seqs = store, database, {}
+
+    def write(self, source, *documents):
+        since = self.seqs.get(source)
+        self.seqs[source] = f"{int(since or 0) + 1}"
+        return self.store.save(source, page_of(*documents, last_seq=self.seqs[source]), since)
+
+    def row(self):
+        """Owner, tombstone flag and content of the one row."""
+        ((source, deleted, doc),) = self.database.rows("select source, _deleted, doc from v1.couchdb")
+        return source, deleted, doc.get("v")
+
+    def beside(self):
+        return {
+            source: (deleted, doc.get("v"))
+            for source, deleted, doc in self.database.rows("select source, _deleted, doc from v1.couchdb_collision")
+        }
+
+    def stamp(self):
+        return self.database.value("select saved_timestamp from v1.couchdb")
+
+
+@pytest.fixture
+def sources(store, database):
+    return Sources(store, database)
+
+
+def doc(value):
+    return {"_id": "settings", "_rev": f"1-{value}", "v": value}
+
+
+def tombstone(value):
+    return {**doc(value), "_deleted": True}
+
+
+def test_the_first_source_keeps_the_row(sources):
+    sources.write(NORTH, doc("n1"))
+    written = sources.write(SOUTH, doc("s1"))
+    assert (written.rows, written.collisions, written.documents) == (0, 1, 1)
+    assert (sources.row(), sources.beside()) == ((NORTH, False, "n1"), {SOUTH: (False, "s1")})
+
+
+def test_nothing_flaps(sources):
+    sources.write(NORTH, doc("n1"))
+    stamp = sources.stamp()
+    for number in range(3):
+        sources.write(SOUTH, doc(f"s{number}"))
+        assert sources.write(NORTH, doc("n1")).collisions == 0
+    assert sources.stamp() == stamp
+    assert (sources.row(), sources.beside()) == ((NORTH, False, "n1"), {SOUTH: (False, "s2")})
+    sources.write(NORTH, doc("n2"))
+    assert (sources.row(), sources.beside()) == ((NORTH, False, "n2"), {SOUTH: (False, "s2")})
+
+
+def test_the_owners_delete_hands_the_row_on(sources):
+    sources.write(NORTH, doc("n1"))
+    sources.write(SOUTH, doc("s1"))
+    stamp = sources.stamp()
+    written = sources.write(NORTH, tombstone("n2"))
+    assert written.rows == 2
+    assert (sources.row(), sources.beside()) == ((SOUTH, False, "s1"), {NORTH: (True, "n2")})
+    assert sources.stamp() > stamp
+    # back to life, but no longer the owner
+    sources.write(NORTH, doc("n3"))
+    assert (sources.row(), sources.beside()) == ((SOUTH, False, "s1"), {NORTH: (False, "n3")})
+
+
+def test_a_document_takes_the_row_of_a_tombstone(sources):
+    sources.write(NORTH, tombstone("n1"))
+    assert sources.write(SOUTH, doc("s1")).rows == 1
+    assert (sources.row(), sources.beside()) == ((SOUTH, False, "s1"), {NORTH: (True, "n1")})
+
+
+def test_a_tombstone_takes_no_row(sources):
+    sources.write(NORTH, tombstone("n1"))
+    sources.write(SOUTH, tombstone("s1"))
+    assert (sources.row(), sources.beside()) == ((NORTH, True, "n1"), {SOUTH: (True, "s1")})
+    sources.write(SOUTH, doc("s2"))
+    assert (sources.row(), sources.beside()) == ((SOUTH, False, "s2"), {NORTH: (True, "n1")})
+
+
+def test_the_one_that_waits_longest_inherits(sources):
+    sources.write(NORTH, doc("n1"))
+    sources.write(WEST, doc("w1"))
+    sources.write(SOUTH, doc("s1"))
+    sources.write(NORTH, tombstone("n2"))
+    assert sources.row() == (WEST, False, "w1")
+    sources.write(WEST, tombstone("w2"))
+    assert sources.row() == (SOUTH, False, "s1")
+    sources.write(SOUTH, tombstone("s2"))
+    assert sources.row() == (SOUTH, True, "s2")
+    assert sources.beside() == {NORTH: (True, "n2"), WEST: (True, "w2")}
+
+
+def test_a_tombstone_of_the_one_that_waits_inherits_nothing(sources):
+    sources.write(NORTH, doc("n1"))
+    sources.write(SOUTH, doc("s1"))
+    sources.write(SOUTH, tombstone("s2"))
+    sources.write(NORTH, tombstone("n2"))
+    assert (sources.row(), sources.beside()) == ((NORTH, True, "n2"), {SOUTH: (True, "s2")})
+
+
+def test_a_source_that_is_given_up_hands_its_rows_on(sources, store, database):
+    sources.write(NORTH, doc("n1"), {"_id": "only north"})
+    sources.write(SOUTH, doc("s1"))
+    store.restart(NORTH, None)
+    from cht_sync.sweep import sweep
+
+    assert sum(written.rows for written in sweep(store, NORTH, lambda names: names, 60)) == 3
+    assert database.rows("select _id, source, _deleted from v1.couchdb order by _id") == [
+        ("only north", NORTH, True),
+        ("settings", SOUTH, False),
+    ]
+    assert store.state(NORTH).sweep_after is None
+
+
+def test_the_rest_of_a_page_is_not_disturbed(sources, database):
+    sources.write(NORTH, *({"_id": f"d{n}", "of": "north"} for n in range(0, 60, 2)))
+    written = sources.write(SOUTH, *({"_id": f"d{n}", "of": "south"} for n in range(60)))
+    assert (written.rows, written.collisions) == (30, 30)
+    assert database.rows("select source, count(*) from v1.couchdb group by 1 order by 1") == [(NORTH, 30), (SOUTH, 30)]
+
+
+def test_a_row_that_no_source_owns_is_left_alone(sources, database):
+    sources.write(NORTH, doc("n1"))
+    database.rows("update v1.couchdb set source = null")
+    sources.write(SOUTH, doc("s1"))
+    assert (sources.row(), sources.beside()) == ((None, False, "n1"), {SOUTH: (False, "s1")})
