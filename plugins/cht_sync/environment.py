@@ -71,17 +71,18 @@ class Environment:
         return value == "true"
 
     def identifier(self, name: str, default: str) -> str:
-        """A name in Postgres; blanks, quotes and capitals are quoted, not refused.
+        """A name in Postgres; blanks, single quotes and capitals are quoted, not refused.
 
         :param name: name of the variable.
         :param default: what stands for a missing or empty one.
-        :raises SettingsError: if Postgres or its driver cannot hold the name.
+        :raises SettingsError: if Postgres, its driver or dbt cannot hold the name.
             Source: https://www.postgresql.org/docs/current/sql-syntax-lexical.html
         """
         value = self.text(name, default)
-        if "%" in value or not value.isprintable() or len(value.encode(errors="surrogatepass")) > 63:
+        if '"' in value or "%" in value or not value.isprintable() or len(value.encode(errors="surrogatepass")) > 63:
             raise SettingsError(
-                f"{name}={value!r} cannot be used: give a name of at most 63 bytes, without % and control characters.",
+                f"{name}={value!r} cannot be used: give a name of at most 63 bytes, without %, double quotes and"
+                " control characters.",
                 name,
             )
         return value

@@ -10,7 +10,7 @@ from cht_sync.background import Background
 from cht_sync.errors import BrokenAnswerError
 from cht_sync.fetcher import DocumentFetcher
 from cht_sync.page import MEGABYTE
-from cht_sync.page_size import PageSize
+from cht_sync.page_size import TARGET, PageSize
 from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class ChangesFeed:
     """The changes of one database from a checkpoint on.
 
-    Pages stay near 8 MB whatever the documents' size. A page above the cap, or one that does not come through, is
+    Pages stay near 8 MB whatever the documents' size. One of more than 32 MB, or one that does not come through, is
     asked for again in parts, down to one document; a document that cannot come as a page of its own is fetched by
     id, and held for quarantine where that fails too. So nothing but a server that is down stops the feed.
 
@@ -31,7 +31,7 @@ class ChangesFeed:
     :param database: name of the database.
     :param since: checkpoint to go on from; None for the beginning.
     :param batch_size: changes in a page at most, default 1000.
-    :param most_bytes: bytes read into memory at most for a page, default 64 MB.
+    :param most_bytes: bytes read into memory at most for a single document, default 64 MB.
     """
 
     def __init__(
@@ -87,8 +87,11 @@ class ChangesFeed:
                 return page
 
     def _try(self, since: str | None) -> Page:
+        asked = self.size.value
+        # Two pages are in memory at a time: what may be large is one document, not many together.
+        most = self._most if asked == 1 else min(self._most, 4 * TARGET)
         try:
-            return self._hook.changes(self._database, since, self.size.value, self._most)
+            return self._hook.changes(self._database, since, asked, most)
         except BrokenAnswerError:
             self.size.failed()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def check_not_emptied(source: str, info: DatabaseInfo, recreated: bool, has_rows
         raise SettingsError(
             f"Database {info.db_name!r} is empty, and Postgres holds documents of {source}: nothing was changed."
             " Restore the database; or, if the documents are to go from Postgres and the models too, trigger"
-            f' cht_sync with confirm_gone=["{source}"].'
+            f" cht_sync with confirm_gone={json.dumps([source])}."
         )
 
 

@@ -19,6 +19,7 @@ _COPY_END = struct.pack(">h", -1)
 _ID_FIELD = struct.Struct(">hi")
 _FLAG_AND_DOC = struct.Struct(">ibiB")
 _JSONB_VERSION = 1
+PIECE = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -27,12 +28,12 @@ class Row:
 
     :param change: where it comes from.
     :param key: its ``_id``.
-    :param body: JSON text that ``jsonb`` takes, as far as we can tell.
+    :param body: JSON text that ``jsonb`` takes, as far as we can tell; a view on the page where it is unchanged.
     """
 
     change: Change
     key: bytes
-    body: bytes
+    body: memoryview
 
 
 def rows_of(changes: Iterable[Change]) -> tuple[list[Row], list[Refused]]:
@@ -45,7 +46,7 @@ def rows_of(changes: Iterable[Change]) -> tuple[list[Row], list[Refused]]:
         # Taken out first, so that the order is that of the last states.
         rows.pop(change.id, None)
         try:
-            rows[change.id] = Row(change, key_of(change.id), _body(change))
+            rows[change.id] = Row(change, key_of(change.id), memoryview(_body(change)))
         except ValueError as error:
             rows[change.id] = Refused(change, f"{str(error)[:1].upper()}{str(error)[1:]}.", body=bytes(change.doc))
     found = rows.values()
@@ -59,7 +60,7 @@ def stub(change: Change) -> Row | None:
     :return: its row; None where its ``_id`` cannot be stored.
     """
     try:
-        return Row(change, key_of(change.id), _stub(change))
+        return Row(change, key_of(change.id), memoryview(_stub(change)))
     except ValueError:
         return None
 
@@ -78,7 +79,7 @@ def key_of(document_id: str) -> bytes:
         raise ValueError("its _id is no valid Unicode") from None
 
 
-def _body(change: Change) -> bytes:
+def _body(change: Change) -> bytes | msgspec.Raw:
     if not change.has_document:
         if not change.deleted:
             raise ValueError("the change came without its document")
@@ -87,8 +88,10 @@ def _body(change: Change) -> bytes:
     if not body.startswith(b"{"):
         raise ValueError("the document is no JSON object")
     if change.id.startswith(USER_PREFIX):
-        body = without_password(body)
-    return without_nul(body)
+        return without_nul(without_password(body))
+    stripped = without_nul(body)
+    # Not the copy: the page is in memory already.
+    return change.doc if stripped is body else stripped
 
 
 def _stub(change: Change) -> bytes:
@@ -96,7 +99,7 @@ def _stub(change: Change) -> bytes:
 
 
 class CopyStream(io.RawIOBase):
-    """Rows in the binary format of COPY, as a file that is read row by row.
+    """Rows in the binary format of COPY, as a file that hands out pieces of any size up to 256 KB or so.
 
     :param rows: to be copied as (_id, _deleted, doc).
     """
@@ -106,7 +109,7 @@ class CopyStream(io.RawIOBase):
         self._parts = _encoded(rows)
 
     def read(self, size: int = -1) -> bytes:  # noqa: ARG002
-        """The next row, whatever its size: psycopg2 passes on what it gets.
+        """The next piece: psycopg2 passes on what it gets.
 
         :param size: not used.
         """
@@ -116,12 +119,16 @@ class CopyStream(io.RawIOBase):
 def _encoded(rows: list[Row]) -> Iterator[bytes]:
     yield _COPY_HEADER
     for row in rows:
-        yield b"".join(
-            (
-                _ID_FIELD.pack(3, len(row.key)),
-                row.key,
-                _FLAG_AND_DOC.pack(1, row.change.deleted, len(row.body) + 1, _JSONB_VERSION),
-                row.body,
-            )
+        size = len(row.body)
+        head = (
+            _ID_FIELD.pack(3, len(row.key)),
+            row.key,
+            _FLAG_AND_DOC.pack(1, row.change.deleted, size + 1, _JSONB_VERSION),
         )
+        if size <= PIECE:
+            yield b"".join((*head, row.body))
+            continue
+        yield b"".join(head)
+        for start in range(0, size, PIECE):
+            yield bytes(row.body[start : start + PIECE])
     yield _COPY_END

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ class SourceCopy:
             if not confirmed_gone:
                 raise SettingsError(
                     f"{error} If it was dropped for good and its documents are to go from Postgres and the models"
-                    f' too, trigger cht_sync with confirm_gone=["{self._source}"].'
+                    f" too, trigger cht_sync with confirm_gone={json.dumps([self._source])}."
                 ) from None
 
     def start(self, confirmed_gone: bool) -> None:

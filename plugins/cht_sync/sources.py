@@ -10,6 +10,9 @@ from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import SettingsError
 from cht_sync.settings import Settings
 
+# Source: https://docs.couchdb.org/en/stable/api/database/common.html#put--db
+_DATABASE = re.compile(r"_?[a-z][a-z0-9_$()+/-]*")
+
 
 class Source(TypedDict):
     """One database to copy: arguments of :class:`~cht_sync.operators.couchdb_to_postgres.CouchDBToPostgresOperator`."""
@@ -35,6 +38,12 @@ def configured_sources(settings: Settings | None = None) -> list[Source]:
         hook = CouchDBHook(conn_id)
         named = _names(hook.connection.extra_dejson.get("databases"))
         for database in named or settings.couchdb_databases:
+            if not _DATABASE.fullmatch(database):
+                raise SettingsError(
+                    f"{database!r} is no name of a CouchDB database (connection {conn_id!r}): correct COUCHDB_DBS, or"
+                    " 'databases' in the extra of the connection.",
+                    "COUCHDB_DBS",
+                )
             name = source_name(hook, database)
             if any(each["source"] == name for each in sources):
                 raise SettingsError(

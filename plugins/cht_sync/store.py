@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from cht_sync.settings import RawTable
 
 log = logging.getLogger(__name__)
 _LARGEST_INTEGER = 2**31 - 1
+MOMENT_S = 2.0
 _FIRST_CHECKPOINT = """
 insert into {schema}.couchdb_progress as stored (source, seq, pending, updated_at, instance_start_time)
 values (%(source)s, %(seq)s, %(pending)s, now(), %(instance)s)
@@ -54,7 +56,8 @@ union
 order by _id limit %(limit)s
 """
 _HOLDER = """
-select a.application_name, a.pid, to_char(a.backend_start at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS "UTC"')
+select a.application_name, a.pid,
+    coalesce(to_char(a.backend_start at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'unknown')
 from pg_locks l join pg_stat_activity a using (pid)
 where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and a.pid <> pg_backend_pid()
   and l.database = (select oid from pg_database where datname = current_database())
@@ -151,19 +154,30 @@ class DocumentStore:
         :param source: name of the source.
         :raises CheckpointConflictError: if another writer has it; the text says who and since when.
         """
-        name = self._lock_name(source)
-        with self._transaction("lock a source") as cursor:
-            cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 2))", (name,))
-            if cursor.fetchone()[0]:
-                cursor.execute(PAGE_TABLE)
-                self._claims.add(source)
-                return
+        name, begun = self._lock_name(source), time.monotonic()
+        while not self._try_to_claim(source, name):
+            # The session of a run that has just ended or was killed may take a moment to be gone.
+            if time.monotonic() - begun > MOMENT_S:
+                break
+            time.sleep(0.1)
+        else:
+            return
+        with self._transaction("look for who holds a source") as cursor:
             cursor.execute(_HOLDER, (name,))
             holder, pid, since = cursor.fetchone() or ("a session that has just ended", "unknown", "unknown")
         raise CheckpointConflictError(
             f"Source {source} is being written by {holder} (Postgres backend {pid}, connected since {since}):"
             " wait until it ends, or end it with pg_terminate_backend if nothing of it runs any more."
         )
+
+    def _try_to_claim(self, source: str, name: str) -> bool:
+        with self._transaction("lock a source") as cursor:
+            cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 2))", (name,))
+            if not cursor.fetchone()[0]:
+                return False
+            cursor.execute(PAGE_TABLE)
+        self._claims.add(source)
+        return True
 
     def state(self, source: str) -> SourceState:
         """Where the feed of a source goes on, and of which database.

@@ -155,7 +155,10 @@ class Request:
         except (requests.exceptions.RequestException, ConnectionError, TimeoutError) as error:
             raise self._interrupted(error) from None
         except OSError as error:  # from requests itself, where a certificate's path does not exist
-            raise SettingsError(f"{error}: correct the extra of connection {self.conn_id!r}.") from None
+            raise SettingsError(
+                f"{error}: correct the extra of connection {self.conn_id!r}, COUCHDB_CA_BUNDLE or"
+                " COUCHDB_CLIENT_CERT and _KEY."
+            ) from None
 
     def _interrupted(self, error: Exception) -> CouchDBError:
         cause = _cause(error)
@@ -171,7 +174,7 @@ class Request:
         if "CERTIFICATE_VERIFY_FAILED" in cause:
             return SettingsError(
                 f"The certificate of {self._server} is not trusted ({cause}): name its CA bundle as 'verify' in"
-                f" the extra of connection {self.conn_id!r}."
+                f" the extra of connection {self.conn_id!r}, or in COUCHDB_CA_BUNDLE."
             )
         if "WRONG_VERSION_NUMBER" in cause or "RECORD_LAYER_FAILURE" in cause:
             return SettingsError(

@@ -64,7 +64,9 @@ def test_no_database_is_named(couchdb, database, monkeypatch):
 def test_the_password_of_couchdb_is_wrong(couchdb, database, monkeypatch):
     monkeypatch.setenv("COUCHDB_PASSWORD", "wr0ng")
     failed, work = run()
-    assert [(type(error), "COUCHDB_PASSWORD" in str(error)) for error in failed] == [(SettingsError, True)] * 2
+    assert [(isinstance(error, SettingsError), "COUCHDB_PASSWORD" in str(error)) for error in failed] == [
+        (True, True)
+    ] * 2
     assert not any("wr0ng" in str(error) for error in failed)
     assert not work
     assert database.tables() == set()

@@ -13,7 +13,7 @@ from cht_sync.page_size import TARGET
 from cht_sync.patience import patiently
 from cht_sync.transport import PageTooLargeError
 
-CAP = 64 * MEGABYTE
+CAP = 4 * TARGET
 
 
 class Database:
