@@ -20,6 +20,7 @@ from tests.benchmarks.replay import ReplayServer
 
 DOCUMENTS = 50_000
 LARGE, LARGE_BYTES = 60, 4_000_000
+HUGE_BYTES = 60_000_000
 ROUNDS = 3
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -48,7 +49,9 @@ def figures(folder: Path) -> list[Figure]:
             found += measured.compare("the same pages from memory", replay.port)
         environment["COUCHDB_PORT"] = str(urlsplit(couchdb.url).port)
         large = measured.run("copy", "large")
-        found.append(Figure(f"peak memory, {LARGE} documents of 4 MB", large["peak_mb"], "MB", most=200))
+        found.append(Figure(f"peak memory, {LARGE} documents of 4 MB", large["peak_mb"], "MB", most=250))
+        huge = measured.run("copy", "huge")
+        found.append(Figure("peak memory, a document of 60 MB among others", huge["peak_mb"], "MB", most=400))
     return found
 
 
@@ -112,13 +115,13 @@ class Measured:
 
 
 def fill(couchdb: PouchDBServer) -> None:
-    """Writes documents of about 1 KB to one database, and of 4 MB to another.
+    """Writes documents of about 1 KB to one database, of 4 MB to another, and one of 60 MB among small ones.
 
     :param couchdb: the server.
     """
     session = requests.Session()
     session.auth = couchdb.auth
-    for database in ("bench", "large"):
+    for database in ("bench", "large", "huge"):
         session.put(f"{couchdb.url}/{database}").raise_for_status()
     for start in range(0, DOCUMENTS, 1000):
         documents = [document(number) for number in range(start, start + 1000)]
@@ -126,6 +129,10 @@ def fill(couchdb: PouchDBServer) -> None:
     for number in range(LARGE):
         body = {"_id": f"large-{number:04}", "type": "data_record", "text": f"{number:05}" * (LARGE_BYTES // 5)}
         session.post(f"{couchdb.url}/large/_bulk_docs", json={"docs": [body]}).raise_for_status()
+    for start in range(0, 3000, 1000):
+        documents = [document(number) for number in range(start, start + 1000)]
+        documents += [{"_id": f"huge-{start}", "text": "x" * HUGE_BYTES}] if start == 1000 else []
+        session.post(f"{couchdb.url}/huge/_bulk_docs", json={"docs": documents}).raise_for_status()
 
 
 def document(number: int) -> dict[str, object]:
