@@ -1,0 +1,196 @@
+"""A task that is ended from outside, and a clock that jumps."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from tests.faults.launcher import Launcher
+from tests.faults.proxy import Fault
+from tests.faults.rig import text
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+ENDS_WITHIN_S = 5.0
+PAGE = b"/_changes?"
+SETTINGS = ("POSTGRES_", "AIRFLOW_CONN_CHT_")
+
+
+@pytest.fixture(scope="module")
+def launcher():
+    """Yield what starts tasks in processes of their own."""
+    with Launcher() as launcher:
+        yield launcher
+
+
+@pytest.fixture
+def task(rig, launcher, tmp_path):
+    """Yield a task to start and to end by SIGTERM; its databases hold a part, and as much waits."""
+    rig.couch.fill(60)
+    rig.run(batch_size=20)
+    rig.couch.write(*({"_id": f"later{n}", "text": text(300)} for n in range(200)))
+    task = Task(rig, launcher, tmp_path / "log")
+    yield task
+    task.end()
+
+
+class Task:
+    def __init__(self, rig, launcher, log):
+        self.rig, self._launcher, self._log = rig, launcher, log
+        self._pid = None
+        self.before = set()
+
+    def start(self):
+        self.before = {name for name, *_ in self.rig.stored()}
+        environment = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
+        self._pid = self._launcher.start(environment, str(self._log), database=self.rig.couch.name, batch_size=10)
+
+    def terminate(self):
+        """Ends it as Airflow does; returns its exit code, after how many seconds, and what it said."""
+        begun = time.monotonic()
+        os.kill(self._pid, signal.SIGTERM)
+        # Airflow would wait so long before SIGKILL; a test must not wait for ever.
+        timer = threading.Timer(3 * ENDS_WITHIN_S, os.kill, (self._pid, signal.SIGKILL))
+        timer.start()
+        status = self._launcher.wait(self._pid)
+        seconds = time.monotonic() - begun
+        timer.cancel()
+        self._pid = None
+        return status, seconds, self._log.read_text()
+
+    def end(self):
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)
+            self._launcher.wait(self._pid)
+
+
+def until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def assert_ended(task):
+    """It has ended in time and said so; what it stored is whole pages with their checkpoint; nothing of it is left."""
+    status, seconds, said = task.terminate()
+    assert (status, seconds < ENDS_WITHIN_S) == (1, True), f"{status} after {seconds:.1f} s: {said[-2000:]}"
+    assert "StoppedError" in said
+    rig = task.rig
+    until(lambda: rig.sessions() == 0, 8.0)
+    stored = {name for name, *_ in rig.stored()}
+    reached = int(rig.checkpoint())  # this server counts
+    passed = {row["id"] for row in rig.couch.changes()["results"] if row["seq"] <= reached}
+    assert passed <= stored
+    assert stored - passed <= task.before
+
+
+def assert_the_next_run_goes_on(rig):
+    rig.http.clear()
+    rig.sql.clear()
+    rig.run()
+    assert rig.differences() == []
+
+
+def test_sigterm_while_couchdb_hangs(task):
+    fault = task.rig.http.inject(Fault(match=PAGE, hang=True))
+    task.start()
+    until(lambda: fault.hits)
+    assert_ended(task)
+    assert_the_next_run_goes_on(task.rig)
+
+
+def test_sigterm_while_couchdb_does_not_even_answer_for_the_database(task):
+    fault = task.rig.http.inject(Fault(hang=True))
+    task.start()
+    until(lambda: fault.hits)
+    assert_ended(task)
+    assert_the_next_run_goes_on(task.rig)
+
+
+def test_sigterm_between_tries(task):
+    fault = task.rig.http.inject(Fault(match=PAGE, close_at=0))
+    task.start()
+    until(lambda: fault.hits > 2)
+    assert_ended(task)
+    assert_the_next_run_goes_on(task.rig)
+
+
+def test_sigterm_inside_a_statement(task):
+    """Somebody holds a row that the page wants to write; the task waits inside of libpq."""
+    rig = task.rig
+    name = next(name for name, deleted, *_ in rig.stored() if not deleted)
+    revision = rig.rows("select doc->>'_rev' from v1.couchdb where _id = %s", name)[0][0]
+    rig.run()
+    rig.couch.write({"_id": name, "_rev": revision, "edited": "again"})
+    waiting = (
+        "select count(*) from pg_stat_activity where application_name like 'cht_sync%' and wait_event_type = 'Lock'"
+    )
+    with closing(psycopg2.connect(rig.dsn)) as conn, conn.cursor() as cursor:
+        cursor.execute("select from v1.couchdb where _id = %s for update", (name,))
+        task.start()
+        until(lambda: rig.rows(waiting) == [(1,)])
+        before = rig.checkpoint()
+        assert_ended(task)
+        assert rig.checkpoint() == before
+    assert_the_next_run_goes_on(rig)
+
+
+def test_sigterm_while_a_commit_waits_for_its_answer(task):
+    fault = task.rig.sql.inject(Fault(match=b"COMMIT", after=b"PGCOPY\n", latency=30.0))
+    task.start()
+    until(lambda: task.rig.sql.exchanges > 0 and len(task.rig.stored()) > 60)
+    status, seconds, said = task.terminate()
+    assert (status, seconds < ENDS_WITHIN_S) == (1, True), f"{status} after {seconds:.1f} s: {said[-2000:]}"
+    assert fault.hits <= 2
+    assert_the_next_run_goes_on(task.rig)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_sigterm_in_the_midst_of_pages(task, seed):
+    task.rig.http.inject(Fault(match=PAGE, latency=0.02))
+    task.rig.sql.inject(Fault(latency=0.002))
+    before = task.rig.checkpoint()
+    task.start()
+    until(lambda: task.rig.checkpoint() != before)
+    time.sleep(random.Random(seed).uniform(0, 0.4))
+    assert_ended(task)
+    assert_the_next_run_goes_on(task.rig)
+
+
+def test_stamps_grow_while_the_clock_jumps(rig):
+    """The server's clock is an hour ahead or behind, another way each time somebody looks at it.
+
+    A function of the same name in a schema that comes before ``pg_catalog`` stands for the clock.
+    """
+    rig.couch.fill(60)
+    rig.run(batch_size=20)
+    name = rig.dsn.rpartition("/")[2]
+    rig.rows(
+        "create schema shifted; create sequence shifted.looks;"
+        " create function shifted.clock_timestamp() returns timestamptz language sql volatile as $$"
+        "   select pg_catalog.clock_timestamp()"
+        "     + case nextval('shifted.looks') % 3 when 0 then interval '1 hour' when 1 then interval '-1 hour'"
+        "       else interval '0' end $$;"
+        " create table shifted.pages (n serial, stamp timestamp);"
+        " create function shifted.note() returns trigger language plpgsql as $$ begin"
+        "   insert into shifted.pages (stamp) select max(saved_timestamp) from v1.couchdb; return null; end $$;"
+        " create trigger note after insert on v1.couchdb for each statement execute function shifted.note();"
+        f" alter database {name} set search_path = shifted, pg_catalog, public"
+    )
+    newest = rig.rows("select max(saved_timestamp) from v1.couchdb")[0][0]
+    for run in range(4):
+        rig.couch.write(*({"_id": f"run{run}-{n}"} for n in range(50)))
+        rig.run(batch_size=10)
+    assert rig.rows("select last_value >= 20 from shifted.looks") == [(True,)]
+    stamps = [newest, *(stamp for (stamp,) in rig.rows("select stamp from shifted.pages order by n"))]
+    assert len(stamps) > 20
+    assert all(earlier < later for earlier, later in itertools.pairwise(stamps))
+    assert rig.differences() == []
