@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
     from cht_sync.page import Page
 
+# So many documents in a row that the server lists and does not hand out are the server's fault, not theirs.
+IN_A_ROW = 3
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +47,7 @@ class ChangesFeed:
         self._hook, self._database, self._since, self._most = hook, database, since, most_bytes
         self._fetcher = DocumentFetcher(hook, database, most_bytes)
         self.size = PageSize(batch_size)
+        self._not_handed_out = 0
 
     def __iter__(self) -> Iterator[Page]:
         """Pages up to the one at which the feed is drained; while one is worked on, the next is on the wire."""
@@ -82,6 +85,7 @@ class ChangesFeed:
                     return self._one_by_id(since)
                 self.size.one()
             else:
+                self._not_handed_out = 0
                 self.size.came(page)
                 self._fetcher.complete(page)
                 return page
@@ -106,4 +110,15 @@ class ChangesFeed:
         page.results = [change for change, refused in found if refused is None]
         page.held = [refused for _, refused in found if refused]
         page.size += sum(len(change.doc) for change in page.results)
+        self._check_server(page)
         return page
+
+    def _check_server(self, page: Page) -> None:
+        without_body = [held for held in page.held if held.body == b""]
+        self._not_handed_out = self._not_handed_out + 1 if without_body else 0
+        if self._not_handed_out > IN_A_ROW:
+            raise BrokenAnswerError(
+                f"CouchDB lists the changes of database {self._database!r} but hands out none of the last"
+                f" {self._not_handed_out} documents ({without_body[0].reason}): look at the server and at what is"
+                " between; the next run goes on here."
+            )

@@ -38,7 +38,7 @@ where source = %s and resolved_at is null
 _OPEN = """
 select key, _id from {schema}.couchdb_quarantine
 where source = %(source)s and resolved_at is null and key > %(after)s
-  and (%(all)s or (body_bytes = 0 and last_seen < now() - interval '1 hour'))
+  and (%(all)s or (body_bytes = 0 and last_seen < now() - interval '10 minutes'))
 order by key limit %(limit)s
 """
 
@@ -103,7 +103,7 @@ class Quarantine:
         :param source: name of the source.
         :param after: key of the last one seen; empty at first.
         :param limit: entries at most.
-        :param everything: all of them, or only those without a body that were not tried for an hour.
+        :param everything: all of them, or only those without a body that were not tried for ten minutes.
         :return: key and ``_id`` of each.
         """
         values = {"source": source, "after": after, "limit": limit, "all": everything}

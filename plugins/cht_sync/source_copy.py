@@ -85,7 +85,8 @@ class SourceCopy:
     def retry_quarantined(self, everything: bool) -> None:
         """Fetches documents in quarantine again and tries to store them.
 
-        :param everything: all of them; else only those that CouchDB did not hand out, an hour ago or earlier.
+        :param everything: all of them; else only those that CouchDB did not hand out, ten minutes ago or
+            earlier, and up to the first that it does not hand out now.
         """
         if self._info is None:
             return
@@ -96,9 +97,9 @@ class SourceCopy:
                 change = Change(id=name)
                 refused = fetcher.states_and_bodies([change])
                 self._progress.count(self._store.put(self._source, [] if refused else [change], refused))
+                if refused and change.rev and not everything:
+                    return  # the server has it and does not hand it out: each may cost a minute of patience
             after = found[-1][0]
-            if not everything:
-                return
 
     def drain(self, batch_size: int, budget: float) -> None:
         """Copies pages until the feed is drained or the budget is spent.

@@ -246,7 +246,7 @@ class DocumentStore:
         :param source: name of the source.
         :param after: key of the last one seen; empty at first.
         :param limit: entries at most.
-        :param everything: all of them, or only those without a body that were not tried for an hour.
+        :param everything: all of them, or only those without a body that were not tried for ten minutes.
         :return: key and ``_id`` of each.
         """
         with self._transaction("read couchdb_quarantine") as cursor:

@@ -159,6 +159,15 @@ def test_a_document_that_nothing_brings_is_held_and_the_feed_goes_on():
     assert (refused.change.id, refused.reason) == ("150", "CouchDB does not hand the document out: gone")
 
 
+def test_a_server_that_hands_out_nothing_stops_the_feed():
+    database = Database([10] * 300)
+    database.breaks = lambda start, end: True
+    pages = iter(ChangesFeed(database, "medic", None))
+    assert [next(pages).held[0].change.id for _ in range(3)] == ["0", "1", "2"]
+    with pytest.raises(BrokenAnswerError, match="hands out none of the last 4 documents"):
+        next(pages)
+
+
 def test_a_server_that_is_down_stops_the_feed():
     database = Database([10] * 300)
 
