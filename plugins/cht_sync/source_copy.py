@@ -7,12 +7,12 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from cht_sync.errors import RequestRefusedError, SettingsError
+from cht_sync.checkpoints import SourceState
+from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
 from cht_sync.feed import ChangesFeed
 from cht_sync.fetcher import DocumentFetcher
 from cht_sync.page import Change
 from cht_sync.recreation import check_not_emptied, sign_of_recreation
-from cht_sync.store import SourceState
 from cht_sync.sweep import sweep
 
 if TYPE_CHECKING:
@@ -135,7 +135,14 @@ class SourceCopy:
     def _missing(self, names: list[str]) -> list[str]:
         if self._info is None:
             return names
-        return [state.id for state in self._hook.states(self._database, names) if state.rev is None]
+        missing = [state for state in self._hook.states(self._database, names) if state.rev is None]
+        if unclear := [state for state in missing if bytes(state.error) != b'"not_found"']:
+            raise CouchDBError(
+                f"CouchDB does not say whether {len(unclear)} documents of {self._source} exist"
+                f" ({bytes(unclear[0].error)[:200].decode(errors='replace')}); the search for deleted ones goes on with"
+                " the next run."
+            )
+        return [state.id for state in missing]
 
     def tell(self) -> None:
         """Sums up, and warns of what a person should look at."""

@@ -6,12 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
@@ -22,27 +22,7 @@ from cht_sync.schema import Schema
 from cht_sync.settings import RawTable
 
 log = logging.getLogger(__name__)
-_LARGEST_INTEGER = 2**31 - 1
 MOMENT_S = 2.0
-_FIRST_CHECKPOINT = """
-insert into {schema}.couchdb_progress as stored (source, seq, pending, updated_at, instance_start_time)
-values (%(source)s, %(seq)s, %(pending)s, now(), %(instance)s)
-on conflict (source) do update set seq = excluded.seq, pending = excluded.pending, updated_at = excluded.updated_at,
-    instance_start_time = excluded.instance_start_time
-where stored.seq is null
-"""
-_NEXT_CHECKPOINT = """
-update {schema}.couchdb_progress
-set seq = %(seq)s, pending = %(pending)s, updated_at = now(), instance_start_time = %(instance)s
-where source = %(source)s and seq = %(since)s
-"""
-_RESTART = """
-insert into {schema}.couchdb_progress (source, updated_at, instance_start_time, sweep_after)
-values (%(source)s, now(), %(instance)s, '')
-on conflict (source) do update
-set seq = null, pending = null, updated_at = now(), instance_start_time = %(instance)s, sweep_after = ''
-"""
-_SWEPT = "update {schema}.couchdb_progress set sweep_after = %s where source = %s"
 _KNOWN = """
 (select _id, doc->>'_rev' from {schema}.{table}
     where source = %(source)s and not _deleted and _id > %(after)s order by _id limit %(limit)s)
@@ -65,20 +45,6 @@ where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and a.pid <> pg_b
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """What is known of a source.
-
-    :param seq: the opaque checkpoint; None where the feed starts at the beginning.
-    :param instance: ``instance_start_time`` of the database that the checkpoint is of.
-    :param sweep_after: while rows of documents that no longer exist are looked for: how far that has come.
-    """
-
-    seq: str | None = None
-    instance: str | None = None
-    sweep_after: str | None = None
-
-
 class DocumentStore:
     """One table of documents and its checkpoints.
 
@@ -94,6 +60,7 @@ class DocumentStore:
         self._connection, self._raw, self._application_name = connection, raw, application_name
         self._tolerance = tolerance
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._checkpoints = Checkpoints(self._names)
         self._writer = PageWriter(self._names, self._lock_name("order"))
         self._open: Any = None
         self._claims: set[str] = set()
@@ -185,14 +152,7 @@ class DocumentStore:
         :param source: name of the source.
         """
         with self._transaction("read couchdb_progress") as cursor:
-            cursor.execute(
-                self._sql(
-                    "select seq, instance_start_time, sweep_after from {schema}.couchdb_progress where source = %s"
-                ),
-                (source,),
-            )
-            row = cursor.fetchone()
-        return SourceState(*row) if row else SourceState()
+            return self._checkpoints.state(cursor, source)
 
     def checkpoint(self, source: str) -> str | None:
         """Where the feed of a source goes on.
@@ -205,8 +165,7 @@ class DocumentStore:
     def sources(self) -> set[str]:
         """Names of all sources that were ever read."""
         with self._transaction("read couchdb_progress") as cursor:
-            cursor.execute(self._sql("select source from {schema}.couchdb_progress"))
-            return {name for (name,) in cursor}
+            return self._checkpoints.sources(cursor)
 
     def has_rows(self, source: str) -> bool:
         """Whether any document of a source is stored and not deleted.
@@ -226,7 +185,7 @@ class DocumentStore:
         :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
         """
         with self._transaction("reset a checkpoint") as cursor:
-            cursor.execute(self._sql(_RESTART), {"source": source, "instance": instance})
+            self._checkpoints.restart(cursor, source, instance)
 
     def known(self, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
         """Documents of a source that are stored or in quarantine and not deleted, in the order of their ids.
@@ -268,7 +227,7 @@ class DocumentStore:
 
         def work(cursor: Any) -> Written:
             written = self._writer.write(cursor, source, page.results, page.held, page.checkpoint)
-            self._move_checkpoint(cursor, source, page, since, instance)
+            self._checkpoints.move(cursor, source, page, since, instance)
             return written
 
         return self._surely(source, work, lambda: page.checkpoint not in {since, None} and self._is_at(source, page))
@@ -297,7 +256,7 @@ class DocumentStore:
 
         def work(cursor: Any) -> Written:
             written = self._writer.write(cursor, source, tombstones, [], None)
-            cursor.execute(self._sql(_SWEPT), (after, source))
+            self._checkpoints.swept(cursor, source, after)
             return written
 
         return self._surely(source, work)
@@ -333,21 +292,3 @@ class DocumentStore:
         except CheckpointConflictError as error:
             # It may be our own session of before: Postgres needs a moment to notice that it is gone.
             raise StoreError(str(error), passing=True) from None
-
-    def _move_checkpoint(self, cursor: Any, source: str, page: Page, since: str | None, instance: str | None) -> None:
-        pending = 0 if page.is_last else page.pending
-        cursor.execute(
-            self._sql(_FIRST_CHECKPOINT if since is None else _NEXT_CHECKPOINT),
-            {
-                "source": source,
-                "since": since,
-                "seq": page.checkpoint,
-                "pending": None if pending is None else min(pending, _LARGEST_INTEGER),
-                "instance": instance,
-            },
-        )
-        if cursor.rowcount != 1:
-            raise CheckpointConflictError(
-                f"The checkpoint of {source} was moved by another writer while a page was on its way; the page"
-                " was not stored. Stop the other writer (an old couch2pg, another Airflow) and run again."
-            )

@@ -7,7 +7,7 @@ import pytest
 
 from cht_sync import recreation
 from cht_sync.connections import postgres_connection
-from cht_sync.errors import SettingsError
+from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.page import Change, Refused, Revision
 from cht_sync.settings import RawTable
 from cht_sync.store import DocumentStore
@@ -164,6 +164,20 @@ def test_couchdb_tells_by_the_time_it_was_made(recorded_couchdb, database):
     assert any("since=0" in path for _, path, _ in recorded_couchdb.requests)
     assert [name for name, deleted in states(database).items() if not deleted] == ["a"]
     assert database.rows("select instance_start_time, seq from v1.couchdb_progress") == [("1795319961", "1-n")]
+
+
+def test_a_server_that_cannot_say_whether_a_document_exists_buries_none(recorded_couchdb, database):
+    recorded_couchdb.script = [Answer(body=recorded("database")), Answer(body=recorded("changes_include_docs"))]
+    copy(Recorded)
+    before = states(database)
+    again = recorded("database_recreated").replace(b'"doc_count":0', b'"doc_count":1')
+    page = b'{"results":[],"last_seq":"1-n","pending":0}'
+    sick = json.dumps({"rows": [{"error": "internal_server_error"} for deleted in before.values() if not deleted]})
+    recorded_couchdb.script = [Answer(body=body) for body in (again, recorded("server"), page, sick.encode())]
+    with pytest.raises(CouchDBError, match="does not say whether"):
+        copy(Recorded)
+    assert states(database) == before
+    assert database.value("select sweep_after from v1.couchdb_progress") == ""
 
 
 def test_an_old_checkpoint_of_a_database_that_is_empty_now(recorded_couchdb, database):

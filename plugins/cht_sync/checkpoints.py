@@ -1,0 +1,121 @@
+"""The table ``couchdb_progress``: where the feed of each source goes on, and of which database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.errors import CheckpointConflictError
+from cht_sync.page import Page
+
+_LARGEST_INTEGER = 2**31 - 1
+_STATE = "select seq, instance_start_time, sweep_after from {schema}.couchdb_progress where source = %s"
+_FIRST = """
+insert into {schema}.couchdb_progress as stored (source, seq, pending, updated_at, instance_start_time)
+values (%(source)s, %(seq)s, %(pending)s, now(), %(instance)s)
+on conflict (source) do update set seq = excluded.seq, pending = excluded.pending, updated_at = excluded.updated_at,
+    instance_start_time = excluded.instance_start_time
+where stored.seq is null
+"""
+_NEXT = """
+update {schema}.couchdb_progress
+set seq = %(seq)s, pending = %(pending)s, updated_at = now(), instance_start_time = %(instance)s
+where source = %(source)s and seq = %(since)s
+"""
+_RESTART = """
+insert into {schema}.couchdb_progress (source, updated_at, instance_start_time, sweep_after)
+values (%(source)s, now(), %(instance)s, '')
+on conflict (source) do update
+set seq = null, pending = null, updated_at = now(), instance_start_time = %(instance)s, sweep_after = ''
+"""
+_SWEPT = "update {schema}.couchdb_progress set sweep_after = %s where source = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What is known of a source.
+
+    :param seq: the opaque checkpoint; None where the feed starts at the beginning.
+    :param instance: ``instance_start_time`` of the database that the checkpoint is of.
+    :param sweep_after: while rows of documents that no longer exist are looked for: how far that has come.
+    """
+
+    seq: str | None = None
+    instance: str | None = None
+    sweep_after: str | None = None
+
+
+class Checkpoints:
+    """Reads and moves checkpoints, each inside a transaction of whoever calls.
+
+    :param names: schema and table, as ``psycopg2.sql`` composes them.
+    """
+
+    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+        self._names = names
+
+    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
+        cursor.execute(sql.SQL(text).format(**self._names), values)
+
+    def state(self, cursor: Any, source: str) -> SourceState:
+        """What is known of a source; nothing where it was never read.
+
+        :param cursor: any.
+        :param source: name of the source.
+        """
+        self._execute(cursor, _STATE, (source,))
+        row = cursor.fetchone()
+        return SourceState(*row) if row else SourceState()
+
+    def sources(self, cursor: Any) -> set[str]:
+        """Names of all sources that were ever read.
+
+        :param cursor: any.
+        """
+        self._execute(cursor, "select source from {schema}.couchdb_progress")
+        return {name for (name,) in cursor}
+
+    def move(self, cursor: Any, source: str, page: Page, since: str | None, instance: str | None) -> None:
+        """Moves a checkpoint behind a page, if it is where the page was read from.
+
+        :param cursor: of the transaction that stores the page.
+        :param source: name of the source.
+        :param page: the page.
+        :param since: the checkpoint that the page was read from.
+        :param instance: ``instance_start_time`` of the database.
+        :raises CheckpointConflictError: if the checkpoint is not ``since`` any more.
+        """
+        pending = 0 if page.is_last else page.pending
+        values = {
+            "source": source,
+            "since": since,
+            "seq": page.checkpoint,
+            "pending": None if pending is None else min(pending, _LARGEST_INTEGER),
+            "instance": instance,
+        }
+        self._execute(cursor, _FIRST if since is None else _NEXT, values)
+        if cursor.rowcount != 1:
+            raise CheckpointConflictError(
+                f"The checkpoint of {source} was moved by another writer while a page was on its way; the page"
+                " was not stored. Stop the other writer (an old couch2pg, another Airflow) and run again."
+            )
+
+    def restart(self, cursor: Any, source: str, instance: str | None) -> None:
+        """Makes the feed of a source begin at the beginning, and a sweep follow it.
+
+        :param cursor: any.
+        :param source: name of the source.
+        :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
+        """
+        self._execute(cursor, _RESTART, {"source": source, "instance": instance})
+
+    def swept(self, cursor: Any, source: str, after: str | None) -> None:
+        """Notes how far a sweep has come.
+
+        :param cursor: of the transaction that stores what it found.
+        :param source: name of the source.
+        :param after: ``_id`` that it has come to; None at its end.
+        """
+        self._execute(cursor, _SWEPT, (after, source))
