@@ -11,10 +11,10 @@ export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install demo pipeline test bench lint lock screenshot clean
+.PHONY: help install demo pipeline test bench lint lock audit screenshot clean
 
 help:
-	@echo "make install | demo | pipeline | test | bench | lint | lock | screenshot | clean"
+	@echo "make install | demo | pipeline | test | bench | lint | lock | audit | screenshot | clean"
 
 install: $(VENV)/installed
 
@@ -46,6 +46,10 @@ lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.txt requirements-uv.in -o requirements-uv.txt
+
+# Asks PyPI's database of vulnerabilities, so it needs the internet and is no part of the tests.
+audit: install
+	$(BIN)/uv tool run pip-audit --strict --require-hashes --disable-pip -r requirements.txt
 
 screenshot: install
 	$(BIN)/python -m include.demo.screenshot
