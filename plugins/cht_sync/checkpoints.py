@@ -32,6 +32,11 @@ set seq = null, pending = null, updated_at = now(), instance_start_time = %(inst
 """
 _SWEPT = "update {schema}.couchdb_progress set sweep_after = %s where source = %s"
 
+_MOVED = (
+    "The checkpoint of {source} was moved by another writer while documents were on their way; these were not stored."
+    " Stop the other writer (an old couch2pg, another Airflow; pg_stat_activity names it) and run again."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
@@ -97,10 +102,20 @@ class Checkpoints:
         }
         self._execute(cursor, _FIRST if since is None else _NEXT, values)
         if cursor.rowcount != 1:
-            raise CheckpointConflictError(
-                f"The checkpoint of {source} was moved by another writer while a page was on its way; the page"
-                " was not stored. Stop the other writer (an old couch2pg, another Airflow) and run again."
-            )
+            raise CheckpointConflictError(_MOVED.format(source=source))
+
+    def check(self, cursor: Any, source: str, state: SourceState) -> None:
+        """Makes sure that nobody else has moved a checkpoint, and that nobody will before the transaction ends.
+
+        :param cursor: of the transaction that stores something.
+        :param source: name of the source.
+        :param state: as it was found before.
+        :raises CheckpointConflictError: if it is another one now.
+        """
+        self._execute(cursor, _STATE + " for update", (source,))
+        row = cursor.fetchone()
+        if (SourceState(*row) if row else SourceState()) != state:
+            raise CheckpointConflictError(_MOVED.format(source=source))
 
     def restart(self, cursor: Any, source: str, instance: str | None) -> None:
         """Makes the feed of a source begin at the beginning, and a sweep follow it.

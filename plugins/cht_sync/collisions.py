@@ -6,18 +6,26 @@ from typing import Any
 
 from psycopg2 import sql
 
-# Rows of the page whose _id another source owns, and who may have them.
+# Rows of the page whose _id another source owns, how many of them are free to take, and how many collide already.
+# Lateral, because the planner knows no sizes of the page table and would read the whole table of documents.
 _FOREIGN = """
-select count(*), count(*) filter (where stored._deleted and not page._deleted)
-from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
-where stored.source is distinct from %(source)s
+select count(*) filter (where stored.source <> %(source)s),
+    count(*) filter (where stored.source <> %(source)s and stored._deleted and not page._deleted),
+    count(*) filter (where stored.collides)
+from pg_temp.cht_sync_page page
+cross join lateral (
+    select s.source, s._deleted,
+        exists (select from {schema}.couchdb_collision c where c._id = page._id offset 0) as collides
+    from {schema}.{table} s where s._id = page._id
+    offset 0
+) as stored
 """
 # A tombstone gives way to a document that lives, and goes to where the document was.
 _KEEP_TOMBSTONES = """
 insert into {schema}.couchdb_collision as c (_id, source, _deleted, doc, saved_timestamp)
-select stored._id, coalesce(stored.source, ''), true, stored.doc, %(stamp)s
+select stored._id, stored.source, true, stored.doc, %(stamp)s
 from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
-where stored.source is distinct from %(source)s and stored._deleted and not page._deleted
+where stored.source <> %(source)s and stored._deleted and not page._deleted
 on conflict (_id, source) do update
 set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
 """
@@ -25,7 +33,7 @@ _TAKE_OVER = """
 update {schema}.{table} stored
 set saved_timestamp = %(stamp)s, _deleted = page._deleted, source = %(source)s, doc = page.doc
 from pg_temp.cht_sync_page page
-where page._id = stored._id and stored.source is distinct from %(source)s and stored._deleted and not page._deleted
+where page._id = stored._id and stored.source <> %(source)s and stored._deleted and not page._deleted
 """
 _FORGET_OWNED = """
 delete from {schema}.couchdb_collision c using pg_temp.cht_sync_page page, {schema}.{table} stored
@@ -35,7 +43,7 @@ _KEEP_BESIDE = """
 insert into {schema}.couchdb_collision as c (_id, source, _deleted, doc, saved_timestamp)
 select page._id, %(source)s, page._deleted, page.doc, %(stamp)s
 from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
-where stored.source is distinct from %(source)s
+where stored.source <> %(source)s
 on conflict (_id, source) do update
 set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
 where (c._deleted, c.doc) is distinct from (excluded._deleted, excluded.doc)
@@ -76,26 +84,28 @@ class Collisions:
         cursor.execute(sql.SQL(text).format(**self._names), values)
         return cursor.rowcount
 
-    def settle(self, cursor: Any, source: str, stamp: Any, some_exist: bool) -> tuple[int, int]:
+    def settle(self, cursor: Any, source: str, stamp: Any) -> tuple[int, int]:
         """Decides who owns each row of the page table that has just been stored.
 
         :param cursor: of the transaction that stores the page, which holds the lock of stamps.
         :param source: name of the page's source.
         :param stamp: what rows get as ``saved_timestamp``.
-        :param some_exist: whether the table held anything before.
         :return: documents kept beside another source's row, and rows that changed their owner.
         """
         values = {"source": source, "stamp": stamp}
         cursor.execute(sql.SQL(_FOREIGN).format(**self._names), values)
-        foreign, free = cursor.fetchone()
+        foreign, free, known = cursor.fetchone()
+        if not foreign and not known:
+            return 0, 0
+        cursor.execute("analyze pg_temp.cht_sync_page")
         moved = 0
         if free:
             self._execute(cursor, _KEEP_TOMBSTONES, values)
             moved = self._execute(cursor, _TAKE_OVER, values)
-        if some_exist or free:
+        if known or free:
             self._execute(cursor, _FORGET_OWNED, values)
         if foreign > free:
             self._execute(cursor, _KEEP_BESIDE, values)
-        if some_exist:
+        if known:
             moved += self._execute(cursor, _HAND_ON, values)
         return foreign - free, moved

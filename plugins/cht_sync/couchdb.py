@@ -14,7 +14,7 @@ from airflow.sdk.log import mask_secret
 
 from cht_sync import transport
 from cht_sync.connections import couchdb_connection
-from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
+from cht_sync.errors import CouchDBError, NotHandedOutError, RequestRefusedError, SettingsError
 from cht_sync.page import MEGABYTE, NOTHING, Change, DatabaseInfo, Page, Revision, ServerInfo
 from cht_sync.page_decoder import decode_page
 from cht_sync.patience import patiently
@@ -66,6 +66,11 @@ class CouchDBHook(BaseHook):
         connection = self.connection
         host = (connection.host or "").strip()
         parts = urlsplit(host if "//" in host else f"//{host}")
+        if "@" in parts.netloc:
+            raise SettingsError(
+                f"Connection {self.conn_id!r} has a user or a password in its host: move them to login and password,"
+                " or to COUCHDB_USER and COUCHDB_PASSWORD."
+            )
         scheme = parts.scheme or (connection.schema or "http").lower()
         if scheme not in {"http", "https"}:
             raise SettingsError(f"Connection {self.conn_id!r} has schema {scheme!r}: use http or https.")
@@ -217,6 +222,8 @@ class CouchDBHook(BaseHook):
         answer = self._decoded(_AllDocs, path, f"database {database!r}", method="POST", json={"keys": ids})
         if len(answer.rows) != len(ids):
             raise CouchDBError(f"{self.url}{path} answered {len(answer.rows)} rows for {len(ids)} ids.")
+        if any(row.key != wanted for row, wanted in zip(answer.rows, ids, strict=True)):
+            raise CouchDBError(f"{self.url}{path} answered for other documents than it was asked for.")
         return [
             Change(
                 id=wanted,
@@ -233,9 +240,12 @@ class CouchDBHook(BaseHook):
         :param database: name of the database.
         :param change: names document and revision.
         :param sink: takes the bytes.
-        :raises CouchDBError: if the server does not hand it out.
+        :raises NotHandedOutError: if the server refuses this document.
+        :raises CouchDBError: if it fails otherwise; as BrokenAnswerError if it broke off.
             Source: https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
         """
+        if change.id in {".", ".."}:
+            raise NotHandedOutError(f"No address leads to a document whose _id is {change.id!r}.")
         # Not _bulk_get: it answers with every leaf, and would wrap the bytes.
         name = quote(change.id.encode("utf-8", "surrogatepass"), safe="")
         try:
@@ -249,7 +259,7 @@ class CouchDBHook(BaseHook):
         except RequestRefusedError as error:
             if error.status in {401, 403}:
                 raise
-            raise CouchDBError(str(error)) from None  # it is about this document, not about the settings
+            raise NotHandedOutError(str(error)) from None
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether server and credentials work, and a sentence for the person who asks."""
@@ -269,6 +279,7 @@ class _RowValue(msgspec.Struct):
 
 
 class _Row(msgspec.Struct):
+    key: str
     value: _RowValue | None = None
     error: msgspec.Raw = NOTHING
 

@@ -39,6 +39,10 @@ class BrokenAnswerError(CouchDBError):
     """An answer timed out, broke off or was no JSON: a smaller page may come through."""
 
 
+class NotHandedOutError(CouchDBError):
+    """CouchDB refuses one document, whatever the others do."""
+
+
 class StoreError(AirflowException):
     """Postgres could not be reached or refused a page; nothing of that page was stored.
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
     from cht_sync.page import Page
 
-# So many documents in a row that the server lists and does not hand out are the server's fault, not theirs.
-IN_A_ROW = 3
+MANY = 4 * TARGET
 log = logging.getLogger(__name__)
 
 
@@ -27,7 +26,7 @@ class ChangesFeed:
 
     Pages stay near 8 MB whatever the documents' size. One of more than 32 MB, or one that does not come through, is
     asked for again in parts, down to one document; a document that cannot come as a page of its own is fetched by
-    id, and held for quarantine where that fails too. So nothing but a server that is down stops the feed.
+    id, and held for quarantine where that fails too.
 
     :param hook: reads the pages.
     :param database: name of the database.
@@ -47,7 +46,6 @@ class ChangesFeed:
         self._hook, self._database, self._since, self._most = hook, database, since, most_bytes
         self._fetcher = DocumentFetcher(hook, database, most_bytes)
         self.size = PageSize(batch_size)
-        self._not_handed_out = 0
 
     def __iter__(self) -> Iterator[Page]:
         """Pages up to the one at which the feed is drained; while one is worked on, the next is on the wire."""
@@ -69,6 +67,7 @@ class ChangesFeed:
             asked = self.size.value
             try:
                 page = self._hook.patiently(lambda: self._try(since))
+                self._fetcher.complete(page, MANY)
             except PageTooLargeError as error:
                 if asked == 1:
                     return self._one_by_id(since)
@@ -85,15 +84,13 @@ class ChangesFeed:
                     return self._one_by_id(since)
                 self.size.one()
             else:
-                self._not_handed_out = 0
                 self.size.came(page)
-                self._fetcher.complete(page)
                 return page
 
     def _try(self, since: str | None) -> Page:
         asked = self.size.value
         # Two pages are in memory at a time: what may be large is one document, not many together.
-        most = self._most if asked == 1 else min(self._most, 4 * TARGET)
+        most = self._most if asked == 1 else min(self._most, MANY)
         try:
             return self._hook.changes(self._database, since, asked, most)
         except BrokenAnswerError:
@@ -110,15 +107,4 @@ class ChangesFeed:
         page.results = [change for change, refused in found if refused is None]
         page.held = [refused for _, refused in found if refused]
         page.size += sum(len(change.doc) for change in page.results)
-        self._check_server(page)
         return page
-
-    def _check_server(self, page: Page) -> None:
-        without_body = [held for held in page.held if held.body == b""]
-        self._not_handed_out = self._not_handed_out + 1 if without_body else 0
-        if self._not_handed_out > IN_A_ROW:
-            raise BrokenAnswerError(
-                f"CouchDB lists the changes of database {self._database!r} but hands out none of the last"
-                f" {self._not_handed_out} documents ({without_body[0].reason}): look at the server and at what is"
-                " between; the next run goes on here."
-            )

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cht_sync.errors import CouchDBError
+from cht_sync.errors import BrokenAnswerError, NotHandedOutError
 from cht_sync.page import MEGABYTE, Change, Page, Refused
+from cht_sync.page_decoder import name_of
+from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
 
 IN_MEMORY = 8 * MEGABYTE
 AT_A_TIME = 100
+# So many documents in a row whose answers break off are the fault of the server, or of what is between.
+IN_A_ROW = 3
 log = logging.getLogger(__name__)
 
 
@@ -29,38 +33,48 @@ class DocumentFetcher:
 
     def __init__(self, hook: CouchDBHook, database: str, most_bytes: int) -> None:
         self._hook, self._database, self._most = hook, database, most_bytes
+        self._broken = 0
 
-    def complete(self, page: Page) -> None:
+    def complete(self, page: Page, most_bytes: int) -> None:
         """Fetches what came without a body though bodies were asked for; what does not come is held.
 
         :param page: of the feed; those documents leave its results for ``held``.
-        :raises CouchDBError: if the server does not answer at all.
+        :param most_bytes: bytes to fetch into memory at most, save for a page of one document.
+        :raises PageTooLargeError: if that is not enough.
+        :raises CouchDBError: if the server fails otherwise than for single documents.
         """
         missing = [change for change in page.results if not change.has_document]
         if not missing:
+            self._broken = 0
             return
         log.warning("%d changes of %s came without a document; fetching them by id.", len(missing), self._database)
-        refused = self.states_and_bodies(missing)
-        held = {id(each.change) for each in refused}
+        for start in range(0, len(missing), AT_A_TIME):
+            page.held += self.newest(missing[start : start + AT_A_TIME])
+            size = sum(len(change.doc) for change in missing)
+            if size > most_bytes and len(page.results) > 1:
+                raise PageTooLargeError(most_bytes)
+        page.size += sum(len(change.doc) for change in missing)
+        held = {id(each.change) for each in page.held}
         page.results = [change for change in page.results if id(change) not in held]
-        page.held += refused
 
-    def states_and_bodies(self, changes: list[Change]) -> list[Refused]:
+    def newest(self, changes: list[Change]) -> list[Refused]:
         """Brings changes to the newest state of their documents, bodies included.
 
-        :param changes: their ids say which documents; the rest is replaced.
+        :param changes: their ids say which documents; a revision that the server seems to have forgotten stays.
         :return: those that could not be had.
         """
         refused = []
-        for start in range(0, len(changes), AT_A_TIME):
-            part = changes[start : start + AT_A_TIME]
-            for change, state in zip(part, self._hook.states(self._database, [each.id for each in part]), strict=True):
-                if state.rev is None:
-                    said = _said(change) or _said(state) or "no error"
-                    refused.append(Refused(change, f"CouchDB lists the document but has no body for it: {said}."))
-                    continue
+        for change, state in zip(
+            changes, self._hook.states(self._database, [each.id for each in changes]), strict=True
+        ):
+            if state.rev is None:
+                said = _said(change) or _said(state) or "no error"
+                refused.append(Refused(change, f"CouchDB has no body of the document: {said}."))
+                continue
+            # A replica that lags names an older one than the feed did.
+            if _generation(state.rev) >= _generation(change.rev):
                 change.changes, change.deleted = state.changes, state.deleted
-                refused += [each for each in [self.body(change)] if each]
+            refused += [each for each in [self.body(change)] if each]
         return refused
 
     def body(self, change: Change) -> Refused | None:
@@ -68,13 +82,17 @@ class DocumentFetcher:
 
         :param change: gets the body, where memory may hold it.
         :return: the document with its body as a file, or without a body, where it cannot be stored.
+        :raises CouchDBError: if the server fails otherwise than for this document.
         """
         # Not closed here: whoever stores the page reads it, and it ends with the page.
         sink = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
         try:
             self._hook.body(self._database, change, sink)
-        except CouchDBError as error:
+        except NotHandedOutError as error:
             return Refused(change, f"CouchDB does not hand the document out: {error}")
+        except BrokenAnswerError as error:
+            return self._broke_off(change, error)
+        self._broken = 0
         size = sink.tell()
         sink.seek(0)
         if size > self._most:
@@ -83,8 +101,34 @@ class DocumentFetcher:
                 f"The document has {size / MEGABYTE:,.1f} MB; CHT_SYNC_MAX_MB={self._most // MEGABYTE} allows no more.",
                 body=sink,
             )
-        change.doc = msgspec.Raw(sink.read())
+        body = sink.read()
+        return self._accept(change, body)
+
+    def _accept(self, change: Change, body: bytes) -> Refused | None:
+        """Takes a body for that of a document only where it says so itself."""
+        try:
+            name, rev, deleted = name_of(body)
+        except ValueError:
+            name, rev, deleted = "", None, False
+        if name != change.id or (change.rev and rev != change.rev):
+            return Refused(change, "CouchDB hands out something else than the document.", body=body)
+        change.doc, change.deleted = msgspec.Raw(body), deleted
         return None
+
+    def _broke_off(self, change: Change, error: BrokenAnswerError) -> Refused:
+        self._broken += 1
+        if self._broken > IN_A_ROW:
+            raise BrokenAnswerError(
+                f"CouchDB lists the changes of database {self._database!r} but hands out none of the last"
+                f" {self._broken} documents ({error}): look at the server and at what is between; the next run goes on"
+                " here."
+            ) from None
+        return Refused(change, f"CouchDB does not hand the document out: {error}")
+
+
+def _generation(rev: str | None) -> int:
+    number = (rev or "").partition("-")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _said(change: Change) -> str:

@@ -41,13 +41,17 @@ def _refuse_merged_keys(body: bytes) -> None:
             raise _MergedError
 
     try:
-        json.loads(body.decode("utf-8", "surrogateescape"), object_pairs_hook=check, strict=False)
+        json.loads(body.decode("utf-8", "surrogateescape"), object_pairs_hook=check, strict=False, **_NO_NUMBERS)
     except _MergedError:
         raise ValueError("two keys of an object differ in nothing but U+0000, which jsonb cannot hold") from None
     except RecursionError:
         raise ValueError("it holds U+0000, which jsonb cannot, and is nested too deeply to take it out") from None
     except ValueError:
         return  # no sound JSON: Postgres says so with its own words
+
+
+# What numbers are does not matter here, and Python's own limits for them must not.
+_NO_NUMBERS: dict[str, Any] = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), lambda text: None)  # noqa: ARG005
 
 
 class _MergedError(Exception):
@@ -69,13 +73,15 @@ def without_password(body: bytes) -> bytes:
         fields = _FIELDS.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"its password material cannot be told apart ({type(error).__name__})") from None
-    kind = msgspec.json.decode(fields.get("type", b"null"))
-    if isinstance(kind, str) and kind != "user":
+    types = [value for name, value in fields.items() if name.replace("\0", "") == "type"]
+    kind = msgspec.json.decode(types[-1]) if len(types) == 1 else None
+    # U+0000 is taken out later: it must not hide what a name or a type will be then.
+    if isinstance(kind, str) and kind.replace("\0", "") != "user":
         return body
     return msgspec.json.encode(
-        {
-            name: value
-            for name, value in fields.items()
-            if name not in _PASSWORD_FIELDS and not name.startswith("password")
-        }
+        {name: value for name, value in fields.items() if not _is_secret(name.replace("\0", ""))}
     )
+
+
+def _is_secret(name: str) -> bool:
+    return name in _PASSWORD_FIELDS or name.startswith("password")

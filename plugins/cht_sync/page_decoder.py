@@ -28,7 +28,7 @@ _BETWEEN_ROWS = re.compile(rb"\s*,\s*")
 _CLOSING = {b"{": b"}", b"[": b"]"}
 
 
-def decode_page(body: bytes) -> Page:
+def decode_page(body: bytes | bytearray) -> Page:
     """Reads one page of changes.
 
     :param body: the whole body of the answer.
@@ -48,21 +48,42 @@ def decode_page(body: bytes) -> Page:
             raise BrokenAnswerError(
                 f"CouchDB's answer is no complete page of changes ({reason}; {len(body)} bytes)."
             ) from None
+    if not _is_seq(bytes(answer.last_seq)):
+        raise BrokenAnswerError(f"CouchDB's answer is no page of changes: its last_seq is no seq ({len(body)} bytes).")
     return Page(answer.results, answer.last_seq, answer.pending, len(body))
 
 
-def _row_by_row(body: bytes) -> _Answer:
+def _is_seq(value: bytes) -> bool:
+    """Whether it can be a checkpoint: a text, a number, or the array of old clusters."""
+    return value[:1].isdigit() or (value[:1] in {b'"', b"["} and value != b'""' and b"\\u0000" not in value)
+
+
+def name_of(body: bytes) -> tuple[str, str | None, bool]:
+    """What a document says of itself.
+
+    :param body: its bytes.
+    :return: ``_id``, ``_rev`` and whether it is deleted.
+    :raises ValueError: if it is no sound JSON object with an ``_id``.
+    """
+    fields = _fields(body)
+    if "_id" not in fields:
+        raise ValueError("it has no _id")
+    rev = _text(fields["_rev"]) if "_rev" in fields else None
+    return _text(fields["_id"]), rev, fields.get("_deleted") == b"true"
+
+
+def _row_by_row(body: bytes | bytearray) -> _Answer:
     """Cuts the rows out, reads what is left as a page without rows, and each row by itself.
 
     :raises ValueError: if the brackets of the page do not pair or what is left is no page.
     """
     spans, begin, end = _rows(body)
     answer = _ANSWER.decode(body[:begin] + body[end:])
-    answer.results = [_change(body[start:stop]) for start, stop in spans]
+    answer.results = [_change(bytes(body[start:stop])) for start, stop in spans]
     return answer
 
 
-def _rows(body: bytes) -> tuple[list[tuple[int, int]], int, int]:
+def _rows(body: bytes | bytearray) -> tuple[list[tuple[int, int]], int, int]:
     """Where each row of ``results`` begins and ends, and where they all do."""
     spans: list[tuple[int, int]] = []
     depth, row, begin, name = 0, 0, -1, b""
@@ -88,7 +109,9 @@ def _rows(body: bytes) -> tuple[list[tuple[int, int]], int, int]:
     raise ValueError("the results have no end")
 
 
-def _only_commas_between(body: bytes, spans: list[tuple[int, int]], begin: int, end: int) -> list[tuple[int, int]]:
+def _only_commas_between(
+    body: bytes | bytearray, spans: list[tuple[int, int]], begin: int, end: int
+) -> list[tuple[int, int]]:
     if not spans:
         raise ValueError("there are no rows")
     if body[begin : spans[0][0]].strip() or body[spans[-1][1] : end].strip():

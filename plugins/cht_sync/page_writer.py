@@ -36,15 +36,16 @@ _UPSERT = """
 insert into {schema}.{table} as stored (saved_timestamp, _id, _deleted, source, doc)
 select %(stamp)s, _id, _deleted, %(source)s, doc from pg_temp.cht_sync_page
 on conflict (_id) do update
-set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted, doc = excluded.doc
-where stored.source = excluded.source
-  and (stored._deleted, stored.doc) is distinct from (excluded._deleted, excluded.doc)
+set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted,
+    source = excluded.source, doc = excluded.doc
+where coalesce(stored.source, excluded.source) = excluded.source
+  and (stored._deleted, stored.source, stored.doc) is distinct from (excluded._deleted, excluded.source, excluded.doc)
 """
 # What a document itself is to blame for: data exceptions and program limits.
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _ITS_DATA = {"22", "54"}
-# What somebody's constraint or trigger on the table has against it.
-_ITS_TABLE = {"23", "P0"}
+# What somebody's constraint or trigger on the table has against it, and memory, which may be the server's own.
+_ITS_TABLE = {"23", "P0", "53200"}
 FEW = 20
 
 
@@ -120,7 +121,7 @@ class PageWriter:
             with _savepoint(cursor):
                 self._put_all(cursor, source, rows, done)
         except psycopg2.Error as error:
-            if (error.pgcode or "")[:2] not in _ITS_DATA | _ITS_TABLE:
+            if not _is_refusal(error):
                 raise
             if len(rows) == 1:
                 return [_refused(rows[0], error)]
@@ -138,7 +139,7 @@ class PageWriter:
         written, beside, resolved = cursor.rowcount, 0, 0
         # Fewer rows than documents: some did not change, or belong to another source.
         if written < len(rows) or collisions_exist:
-            beside, moved = self._collisions.settle(cursor, source, stamp, collisions_exist)
+            beside, moved = self._collisions.settle(cursor, source, stamp)
             written += moved
         if quarantine_open:
             resolved = self._quarantine.resolve(cursor, source)
@@ -148,11 +149,11 @@ class PageWriter:
         done.stamp = stamp if written else done.stamp
 
     def _check_table(self, refused: list[Refused], rows: int) -> None:
-        by_table = [each for each in refused if (each.sqlstate or "")[:2] in _ITS_TABLE]
+        by_table = [each for each in refused if _is_one_of(each.sqlstate or "", _ITS_TABLE)]
         if len(by_table) == rows >= FEW:
             raise StoreError(
-                f"Every document of a page is refused with SQLSTATE {by_table[0].sqlstate}: a constraint or trigger"
-                " that is not of this project is on the table of documents; take it off."
+                f"Every document of a page is refused with SQLSTATE {by_table[0].sqlstate} ({by_table[0].reason}): take"
+                " away the constraint or trigger that is not of this project, or give Postgres more memory."
             )
 
 
@@ -166,6 +167,18 @@ def _savepoint(cursor: Any) -> Iterator[None]:
             cursor.execute("rollback to savepoint cht_sync")
         raise
     cursor.execute("release savepoint cht_sync")
+
+
+def _is_refusal(error: psycopg2.Error) -> bool:
+    """Whether Postgres has something against a document, not against this session or the server."""
+    code = error.pgcode or ""
+    # Arrays of jsonb grow by doubling, and a text of 64 MB can hold more values than one allocation takes.
+    too_many_values = code == "XX000" and "invalid memory alloc request size" in str(error)
+    return too_many_values or _is_one_of(code, _ITS_DATA | _ITS_TABLE)
+
+
+def _is_one_of(code: str, starts: set[str]) -> bool:
+    return any(code.startswith(start) for start in starts)
 
 
 def _refused(row: Row, error: psycopg2.Error) -> Refused:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -36,9 +35,11 @@ where source = %s and resolved_at is null
 """
 # An entry that nothing was handed out for mends itself once the server recovers; others wait to be asked for.
 _OPEN = """
-select key, _id from {schema}.couchdb_quarantine
+select key, _id, _rev from {schema}.couchdb_quarantine
 where source = %(source)s and resolved_at is null and key > %(after)s
-  and (%(all)s or (body_bytes = 0 and last_seen < now() - interval '10 minutes'))
+  and (%(all)s or (
+      body_bytes = 0 and left(_id, 17) <> 'org.couchdb.user:' and last_seen < now() - interval '10 minutes'
+  ))
 order by key limit %(limit)s
 """
 
@@ -96,7 +97,9 @@ class Quarantine:
         cursor.execute(self._sql(_RESOLVE), (source,))
         return cursor.rowcount
 
-    def open(self, cursor: Any, source: str, after: bytes, limit: int, everything: bool) -> list[tuple[bytes, str]]:
+    def open(
+        self, cursor: Any, source: str, after: bytes, limit: int, everything: bool
+    ) -> list[tuple[bytes, str, str | None]]:
         """Open entries in the order of their keys.
 
         :param cursor: any.
@@ -104,11 +107,11 @@ class Quarantine:
         :param after: key of the last one seen; empty at first.
         :param limit: entries at most.
         :param everything: all of them, or only those without a body that were not tried for ten minutes.
-        :return: key and ``_id`` of each.
+        :return: key, ``_id`` as it is in the table, and revision of each.
         """
         values = {"source": source, "after": after, "limit": limit, "all": everything}
         cursor.execute(self._sql(_OPEN), values)
-        return [(bytes(key), document_id(bytes(key), text)) for key, text in cursor]
+        return [(bytes(key), text, rev) for key, text, rev in cursor]
 
 
 def fingerprint(document: str) -> bytes:
@@ -124,20 +127,13 @@ def shown(text: str) -> str:
 
     :param text: any text.
     """
-    return "".join(f"\\u{ord(each):04x}" if each == "\0" or "\ud800" <= each <= "\udfff" else each for each in text)
-
-
-def document_id(key: bytes, text: str) -> str:
-    """The ``_id`` that was written by :func:`shown`.
-
-    :param key: its fingerprint, which tells an escape from characters that look like one.
-    :param text: what is in the table.
-    """
-    if fingerprint(text) == key:
+    if not any(map(_is_odd, text)):
         return text
-    escaped = json.dumps(text, ensure_ascii=False).replace("\\\\u", "\\u")
-    found: str = json.loads(escaped, strict=False)
-    return found
+    return "".join(f"\\u{ord(each):04x}" if _is_odd(each) else each.replace("\\", "\\\\") for each in text)
+
+
+def _is_odd(character: str) -> bool:
+    return character == "\0" or "\ud800" <= character <= "\udfff"
 
 
 def _body_to_keep(refused: Refused) -> tuple[bytes | IO[bytes], str]:

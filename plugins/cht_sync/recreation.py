@@ -21,27 +21,41 @@ SECOND_LOOK_S = 2.0
 TRUSTWORTHY = (3, 3)
 
 
-def sign_of_recreation(hook: CouchDBHook, info: DatabaseInfo, state: SourceState) -> str | None:
+def says_when_made(hook: CouchDBHook, info: DatabaseInfo) -> bool:
+    """Whether ``instance_start_time`` is when the database was made.
+
+    :param hook: of the server.
+    :param info: of the database.
+    """
+    if info.instance_start_time in {"", "0"}:
+        return False
+    server = hook.server()
+    numbers = tuple(int(each) for each in re.findall(r"\d+", server.version)[:2])
+    return server.couchdb == "Welcome" and numbers >= TRUSTWORTHY
+
+
+def sign_of_recreation(
+    look_again: Callable[[], DatabaseInfo], info: DatabaseInfo, instance: str | None, state: SourceState
+) -> str | None:
     """Why the checkpoint is of another database than the one that is there now.
 
     CouchDB answers an old seq with an empty page and nothing pending, so that nothing else would tell.
 
-    :param hook: of the server.
+    :param look_again: asks for the database once more.
     :param info: of the database as it is.
+    :param instance: when it was made, if the server says so.
     :param state: what Postgres knows of the source.
     :return: a half sentence; None where it is the same database, as far as one can see.
     """
     if state.seq is None:
         return None
-    if _says_when_made(hook, info.instance_start_time):
-        if state.instance in {None, info.instance_start_time}:
-            return None
-        return f"it was made at {info.instance_start_time}, the checkpoint is of one made at {state.instance}"
+    if instance and state.instance not in {None, "", "0", instance}:
+        return f"it was made at {instance}, the checkpoint is of one made at {state.instance}"
     # The number before the dash is not fit for arithmetic, but nothing lets it go back on one database,
-    # save a replica that lags: so a second look.
+    # save a replica that lags: so a second look. A database restored from a backup keeps when it was made.
     if _is_behind(info, state.seq):
         time.sleep(SECOND_LOOK_S)
-        if _is_behind(hook.database(info.db_name), state.seq):
+        if _is_behind(look_again(), state.seq):
             return "its update_seq lies behind the checkpoint"
     return None
 
@@ -62,14 +76,6 @@ def check_not_emptied(source: str, info: DatabaseInfo, recreated: bool, has_rows
             " Restore the database; or, if the documents are to go from Postgres and the models too, trigger"
             f" cht_sync with confirm_gone={json.dumps([source])}."
         )
-
-
-def _says_when_made(hook: CouchDBHook, instance: str) -> bool:
-    if instance in {"", "0"}:
-        return False
-    server = hook.server()
-    numbers = tuple(int(each) for each in re.findall(r"\d+", server.version)[:2])
-    return server.couchdb == "Welcome" and numbers >= TRUSTWORTHY
 
 
 def _is_behind(info: DatabaseInfo, seq: str) -> bool:

@@ -7,12 +7,13 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from cht_sync.checkpoints import SourceState
+from cht_sync import recreation
 from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
 from cht_sync.feed import ChangesFeed
 from cht_sync.fetcher import DocumentFetcher
-from cht_sync.page import Change
-from cht_sync.recreation import check_not_emptied, sign_of_recreation
+from cht_sync.page import Change, Revision
+from cht_sync.quarantine import fingerprint
+from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation
 from cht_sync.sweep import sweep
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class SourceCopy:
         self._hook, self._database, self._store, self._progress = hook, database, store, progress
         self._source, self._most_bytes = progress.source, most_bytes
         self._info: DatabaseInfo | None = None
-        self._state = SourceState()
+        self._instance: str | None = None
 
     def look(self, confirmed_gone: bool) -> None:
         """Asks CouchDB for the database, before anything is written.
@@ -66,11 +67,13 @@ class SourceCopy:
         :param confirmed_gone: whether a person has confirmed that the database is gone or empty.
         :raises SettingsError: if the database was emptied, and that is not confirmed.
         """
-        self._state = self._store.state(self._source)
         if self._info is None:
             self._store.restart(self._source, None)
             return
-        sign = sign_of_recreation(self._hook, self._info, self._state)
+        if says_when_made(self._hook, self._info):
+            self._instance = self._info.instance_start_time
+        state = self._store.state(self._source)
+        sign = sign_of_recreation(lambda: self._hook.database(self._database), self._info, self._instance, state)
         if not confirmed_gone:
             check_not_emptied(self._source, self._info, bool(sign), lambda: self._store.has_rows(self._source))
         if sign or (confirmed_gone and self._info.doc_count == 0):
@@ -80,26 +83,38 @@ class SourceCopy:
                 self._source,
                 sign or "it was confirmed to be empty",
             )
-            self._store.restart(self._source, self._info.instance_start_time)
+            self._store.restart(self._source, self._instance)
+        elif confirmed_gone:
+            log.warning(
+                "%s is in confirm_gone, but its database is there with %s documents: nothing is given up.",
+                self._source,
+                f"{self._info.doc_count:,}",
+            )
 
-    def retry_quarantined(self, everything: bool) -> None:
+    def retry_quarantined(self, everything: bool, budget: float) -> None:
         """Fetches documents in quarantine again and tries to store them.
 
         :param everything: all of them; else only those that CouchDB did not hand out, ten minutes ago or
             earlier, and up to the first that it does not hand out now.
+        :param budget: seconds.
         """
         if self._info is None:
             return
-        after, fetcher = b"", DocumentFetcher(self._hook, self._database, self._most_bytes)
+        after, begun, state = b"", time.monotonic(), self._store.state(self._source)
+        fetcher = DocumentFetcher(self._hook, self._database, self._most_bytes)
         while found := self._store.quarantined(self._source, after, A_FEW, everything):
             # One by one: each may be as large as a page.
-            for _, name in found:
-                change = Change(id=name)
-                refused = fetcher.states_and_bodies([change])
-                self._progress.count(self._store.put(self._source, [] if refused else [change], refused))
+            for after, name, rev in found:
+                if time.monotonic() - begun > budget:
+                    log.info("%s: %s s are over; the rest of the quarantine stays as it is.", self._source, budget)
+                    return
+                if not _can_be_stored(name, after):
+                    continue
+                change = Change(id=name, changes=[Revision(rev)] if rev else [])
+                refused = fetcher.newest([change])
+                self._progress.count(self._store.put(self._source, [] if refused else [change], refused, state))
                 if refused and change.rev and not everything:
                     return  # the server has it and does not hand it out: each may cost a minute of patience
-            after = found[-1][0]
 
     def drain(self, batch_size: int, budget: float) -> None:
         """Copies pages until the feed is drained or the budget is spent.
@@ -114,7 +129,7 @@ class SourceCopy:
         begun = time.monotonic()
         log.info("%s: reading changes %s.", self._source, "from the checkpoint" if since else "from the beginning")
         for page in ChangesFeed(self._hook, self._database, since, batch_size, self._most_bytes):
-            written = self._store.save(self._source, page, since, self._info.instance_start_time)
+            written = self._store.save(self._source, page, since, self._instance)
             since = page.checkpoint
             progress.add(page, written, time.monotonic() - begun)
             if written.documents:
@@ -135,7 +150,11 @@ class SourceCopy:
     def _missing(self, names: list[str]) -> list[str]:
         if self._info is None:
             return names
-        missing = [state for state in self._hook.states(self._database, names) if state.rev is None]
+        missing = self._without_revision(names)
+        if missing:
+            # A replica that lags may not know yet what is there.
+            time.sleep(recreation.SECOND_LOOK_S)
+            missing = self._without_revision([state.id for state in missing])
         if unclear := [state for state in missing if bytes(state.error) != b'"not_found"']:
             raise CouchDBError(
                 f"CouchDB does not say whether {len(unclear)} documents of {self._source} exist"
@@ -143,6 +162,9 @@ class SourceCopy:
                 " the next run."
             )
         return [state.id for state in missing]
+
+    def _without_revision(self, names: list[str]) -> list[Change]:
+        return [state for state in self._hook.states(self._database, names) if state.rev is None]
 
     def tell(self) -> None:
         """Sums up, and warns of what a person should look at."""
@@ -165,3 +187,8 @@ class SourceCopy:
                 self._source,
                 f"{progress.collisions:,}",
             )
+
+
+def _can_be_stored(name: str, key: bytes) -> bool:
+    """Whether the ``_id`` stands in the table as it is; else Postgres can never hold it as a key."""
+    return fingerprint(name) == key

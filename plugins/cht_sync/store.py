@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import Connection
@@ -199,14 +200,16 @@ class DocumentStore:
             cursor.execute(self._sql(_KNOWN), {"source": source, "after": after, "limit": limit})
             return cursor.fetchall()
 
-    def quarantined(self, source: str, after: bytes, limit: int, everything: bool) -> list[tuple[bytes, str]]:
+    def quarantined(
+        self, source: str, after: bytes, limit: int, everything: bool
+    ) -> list[tuple[bytes, str, str | None]]:
         """Open entries of the quarantine in the order of their keys.
 
         :param source: name of the source.
         :param after: key of the last one seen; empty at first.
         :param limit: entries at most.
         :param everything: all of them, or only those without a body that were not tried for ten minutes.
-        :return: key and ``_id`` of each.
+        :return: key, ``_id`` as it is in the table, and revision of each.
         """
         with self._transaction("read couchdb_quarantine") as cursor:
             return Quarantine(self._names).open(cursor, source, after, limit, everything)
@@ -232,34 +235,43 @@ class DocumentStore:
 
         return self._surely(source, work, lambda: page.checkpoint not in {since, None} and self._is_at(source, page))
 
-    def put(self, source: str, changes: list[Change], refused: list[Refused]) -> Written:
+    def put(self, source: str, changes: list[Change], refused: list[Refused], state: SourceState) -> Written:
         """Stores documents that were fetched by id; the checkpoint stays where it is.
 
         :param source: name of the source, claimed.
         :param changes: newest states of documents.
         :param refused: documents that could not be had.
+        :param state: what was known of the source before they were fetched.
         :return: what was stored.
-        :raises StoreError: if Postgres fails; nothing was stored.
-        """
-        # Storing the same states a second time changes nothing.
-        return self._surely(source, lambda cursor: self._writer.write(cursor, source, changes, refused, None))
-
-    def bury(self, source: str, tombstones: list[Change], after: str | None) -> Written:
-        """Stores tombstones that a sweep has found to be missing, and how far it has come.
-
-        :param source: name of the source, claimed.
-        :param tombstones: of documents that do not exist any more.
-        :param after: ``_id`` that the sweep has come to; None at its end.
-        :return: what was stored.
+        :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
         :raises StoreError: if Postgres fails; nothing was stored.
         """
 
         def work(cursor: Any) -> Written:
+            self._checkpoints.check(cursor, source, state)
+            return self._writer.write(cursor, source, changes, refused, None)
+
+        return self._surely(source, work)
+
+    def bury(self, source: str, tombstones: list[Change], state: SourceState, after: str | None) -> Written:
+        """Stores tombstones that a sweep has found to be missing, and how far it has come.
+
+        :param source: name of the source, claimed.
+        :param tombstones: of documents that do not exist any more.
+        :param state: what was known of the source before they were looked for.
+        :param after: ``_id`` that the sweep has come to; None at its end.
+        :return: what was stored.
+        :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
+        :raises StoreError: if Postgres fails; nothing was stored.
+        """
+
+        def work(cursor: Any) -> Written:
+            self._checkpoints.check(cursor, source, state)
             written = self._writer.write(cursor, source, tombstones, [], None)
             self._checkpoints.swept(cursor, source, after)
             return written
 
-        return self._surely(source, work)
+        return self._surely(source, work, lambda: self.state(source) == replace(state, sweep_after=after))
 
     def _is_at(self, source: str, page: Page) -> bool:
         return self.checkpoint(source) == page.checkpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cht_sync.page import Change, Revision
@@ -27,14 +28,15 @@ def sweep(
     :return: what each step has stored.
     :raises StoreError: if Postgres fails.
     """
-    after, begun = store.state(source).sweep_after, time.monotonic()
-    while after is not None and time.monotonic() - begun < budget:
-        found = store.known(source, after, AT_A_TIME)
+    state, begun = store.state(source), time.monotonic()
+    while state.sweep_after is not None and time.monotonic() - begun < budget:
+        found = store.known(source, state.sweep_after, AT_A_TIME)
         revisions = dict(found)
         gone = missing(list(revisions)) if found else []
         # The last in the order of Postgres, which is not that of Python.
         after = found[-1][0] if found else None
-        yield store.bury(source, [_tombstone(name, revisions[name]) for name in gone], after)
+        yield store.bury(source, [_tombstone(name, revisions[name]) for name in gone], state, after)
+        state = replace(state, sweep_after=after)
 
 
 def _tombstone(document_id: str, rev: str | None) -> Change:

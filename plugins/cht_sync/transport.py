@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import IO, Any
 
 import requests
@@ -248,13 +251,23 @@ def _cause(error: BaseException) -> str:
 
 def _reason(response: requests.Response) -> str:
     try:
-        said = response.json()
-        return f"{said['error']}: {said['reason']}"[:300]
-    except (ValueError, KeyError, TypeError):
+        said = json.loads(next(response.iter_content(64 * 1024), b""))
+        return " ".join(f"{said['error']}: {said['reason']}"[:300].split())
+    except (ValueError, KeyError, TypeError, RecursionError, requests.exceptions.RequestException):
         return (response.reason or "no reason given")[:300]
 
 
 def _retry_after(response: requests.Response) -> float:
-    """Seconds of ``Retry-After``; a date there is not worth parsing, the backoff does."""
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), LONGEST_RETRY_AFTER) if value.isdigit() else 0.0
+    """Seconds that ``Retry-After`` asks for, as a number or as a date.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    value = response.headers.get("Retry-After", "").strip()
+    try:
+        if value.isascii() and value.isdigit():
+            seconds = float(value)
+        else:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return max(0.0, min(seconds, LONGEST_RETRY_AFTER))

@@ -135,8 +135,23 @@ def test_the_rest_of_a_page_is_not_disturbed(sources, database):
     assert database.rows("select source, count(*) from v1.couchdb group by 1 order by 1") == [(NORTH, 30), (SOUTH, 30)]
 
 
-def test_a_row_that_no_source_owns_is_left_alone(sources, database):
+@pytest.mark.parametrize("value", ["n1", "s1"])
+def test_a_row_that_no_source_owns_goes_to_the_first_that_has_the_document(sources, database, value):
     sources.write(NORTH, doc("n1"))
     database.rows("update v1.couchdb set source = null")
+    assert sources.write(SOUTH, doc(value)).rows == 1
+    assert (sources.row(), sources.beside()) == ((SOUTH, False, value), {})
+
+
+def test_a_collision_does_not_make_other_pages_read_the_whole_table(sources, database):
+    sources.write(NORTH, doc("n1"), *({"_id": f"d{n}", "x": "y" * 200} for n in range(20_000)))
     sources.write(SOUTH, doc("s1"))
-    assert (sources.row(), sources.beside()) == ((None, False, "n1"), {SOUTH: (False, "s1")})
+    database.rows("analyze v1.couchdb")
+    before = scans(database)
+    sources.write(NORTH, *({"_id": f"d{n}", "x": "z"} for n in range(100)), {"_id": "d5000", "x": "y" * 200})
+    assert scans(database) == before
+
+
+def scans(database):
+    database.rows("select pg_stat_force_next_flush()")
+    return database.value("select seq_scan from pg_stat_user_tables where relname = 'couchdb' and schemaname = 'v1'")

@@ -78,7 +78,12 @@ def test_what_was_in_quarantine_goes_with_its_database(couch, database):  # noqa
     couch.write({"_id": "old"}, {"_id": "old too"})
     copy(couch)
     with own_store() as store:
-        store.put(couch.source, [], [Refused(Change(name), "why", body=b"bytes") for name in ("odd", "gone")])
+        store.put(
+            couch.source,
+            [],
+            [Refused(Change(name), "why", body=b"bytes") for name in ("odd", "gone")],
+            store.state(couch.source),
+        )
     make_again(couch)
     couch.write({"_id": "odd"})
     copy(couch)
@@ -140,6 +145,10 @@ def recorded_couchdb(database, monkeypatch):
     server.close()
 
 
+def first_run():
+    return [Answer(body=recorded(name)) for name in ("database", "server", "changes_include_docs")]
+
+
 class Recorded:
     """The database ``record`` of the recorded answers."""
 
@@ -148,17 +157,21 @@ class Recorded:
 
 
 def test_couchdb_tells_by_the_time_it_was_made(recorded_couchdb, database):
-    recorded_couchdb.script = [Answer(body=recorded("database")), Answer(body=recorded("changes_include_docs"))]
+    recorded_couchdb.script = first_run()
     copy(Recorded)
     assert database.rows("select instance_start_time from v1.couchdb_progress") == [("1795319960",)]
     alive = [name for name, deleted in states(database).items() if not deleted]
     assert alive
     again = recorded("database_recreated").replace(b'"doc_count":0', b'"doc_count":1')
     page = b'{"results":[{"id":"a","changes":[{"rev":"1-n"}],"doc":{"_id":"a","_rev":"1-n"}}],"last_seq":"1-n","pending":0}'
-    rows = [{"value": {"rev": "1-n"}} if name == "a" else {"error": "not_found"} for name in alive]
-    known = json.dumps({"rows": rows}).encode()
+
+    def row(name):
+        return {"key": name, **({"value": {"rev": "1-n"}} if name == "a" else {"error": "not_found"})}
+
+    known = json.dumps({"rows": [row(name) for name in alive]}).encode()
+    still = json.dumps({"rows": [row(name) for name in alive if name != "a"]}).encode()
     recorded_couchdb.script = [Answer(body=body) for body in (again, recorded("server"), page)]
-    recorded_couchdb.script += [Answer(body=known)]
+    recorded_couchdb.script += [Answer(body=known), Answer(body=still)]
     recorded_couchdb.requests.clear()
     copy(Recorded)
     assert any("since=0" in path for _, path, _ in recorded_couchdb.requests)
@@ -167,12 +180,12 @@ def test_couchdb_tells_by_the_time_it_was_made(recorded_couchdb, database):
 
 
 def test_a_server_that_cannot_say_whether_a_document_exists_buries_none(recorded_couchdb, database):
-    recorded_couchdb.script = [Answer(body=recorded("database")), Answer(body=recorded("changes_include_docs"))]
+    recorded_couchdb.script = first_run()
     copy(Recorded)
     before = states(database)
     again = recorded("database_recreated").replace(b'"doc_count":0', b'"doc_count":1')
     page = b'{"results":[],"last_seq":"1-n","pending":0}'
-    sick = json.dumps({"rows": [{"error": "internal_server_error"} for deleted in before.values() if not deleted]})
+    sick = json.dumps({"rows": [{"key": name, "error": "timeout"} for name, deleted in before.items() if not deleted]})
     recorded_couchdb.script = [Answer(body=body) for body in (again, recorded("server"), page, sick.encode())]
     with pytest.raises(CouchDBError, match="does not say whether"):
         copy(Recorded)
@@ -182,7 +195,7 @@ def test_a_server_that_cannot_say_whether_a_document_exists_buries_none(recorded
 
 def test_an_old_checkpoint_of_a_database_that_is_empty_now(recorded_couchdb, database):
     """CouchDB answers the old seq with an empty page and nothing pending: nothing else would tell."""
-    recorded_couchdb.script = [Answer(body=recorded("database")), Answer(body=recorded("changes_include_docs"))]
+    recorded_couchdb.script = first_run()
     copy(Recorded)
     recorded_couchdb.script = [Answer(body=recorded("database_recreated")), Answer(body=recorded("server"))]
     recorded_couchdb.script += [Answer(body=recorded("changes_old_seq_after_recreation"))]
@@ -191,7 +204,7 @@ def test_an_old_checkpoint_of_a_database_that_is_empty_now(recorded_couchdb, dat
 
 
 def test_a_checkpoint_of_cht_sync_2_learns_when_the_database_was_made(recorded_couchdb, database):
-    recorded_couchdb.script = [Answer(body=recorded("database")), Answer(body=recorded("changes_include_docs"))]
+    recorded_couchdb.script = first_run()
     copy(Recorded)
     database.rows("update v1.couchdb_progress set instance_start_time = null")
     recorded_couchdb.script = [Answer(body=recorded("database")), Answer(body=recorded("server"))]
@@ -220,7 +233,12 @@ def test_every_document_in_quarantine_is_tried_again(couch, database, monkeypatc
     ]
     database.rows("delete from v1.couchdb where _id < 'd3'")
     with own_store() as store:
-        store.put(couch.source, [], [Refused(Change(f"d{n}", [Revision("1-x")]), "why") for n in range(30)])
+        store.put(
+            couch.source,
+            [],
+            [Refused(Change(f"d{n}", [Revision("1-x")]), "why") for n in range(30)],
+            store.state(couch.source),
+        )
     monkeypatch.setenv("CHT_SYNC_MAX_MB", "64")
     assert copy(couch)["resolved"] == 0
     summary = copy(couch, {"params": {"retry_quarantine": True}})
@@ -233,7 +251,8 @@ def test_what_couchdb_did_not_hand_out_is_tried_again_by_itself(couch, database)
     couch.write({"_id": "a"})
     copy(couch)
     with own_store() as store:
-        store.put(couch.source, [], [Refused(Change("a"), "server down"), Refused(Change("b"), "server down")])
+        refused = [Refused(Change(name), "server down") for name in "ab"]
+        store.put(couch.source, [], refused, store.state(couch.source))
     assert copy(couch)["resolved"] == 0
     database.rows("update v1.couchdb_quarantine set last_seen = now() - interval '2 hours'")
     assert copy(couch)["resolved"] == 1

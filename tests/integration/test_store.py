@@ -1,6 +1,7 @@
 import threading
 from datetime import timedelta
 
+import msgspec
 import psycopg2
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import CheckpointConflictError
+from cht_sync.page import Change
 from cht_sync.page_decoder import decode_page
 from cht_sync.settings import RawTable
 from cht_sync.store import DocumentStore
@@ -218,3 +220,17 @@ def test_what_is_stored_is_what_came(database, fields, key):
         stored = database.value("select doc from v1.couchdb where _id = %s", key)
     if len(expected) == len(document):  # keys that become equal are another matter
         assert stored == expected
+
+
+def test_documents_fetched_before_another_writer_came_are_not_stored(store, database):
+    """A session that was cut off may try again after another run has moved on: it must not bring back the past."""
+    claimed(store)
+    store.save(SOURCE, page_of({"_id": "a", "v": 1}, last_seq="1-a"), None)
+    before = store.state(SOURCE)
+    store.save(SOURCE, page_of({"_id": "a", "v": 3}, last_seq="3-a"), "1-a")
+    stale = Change(id="a", doc=msgspec.Raw(b'{"_id":"a","v":2}'))
+    with pytest.raises(CheckpointConflictError, match="moved by another writer"):
+        store.put(SOURCE, [stale], [], before)
+    with pytest.raises(CheckpointConflictError, match="moved by another writer"):
+        store.bury(SOURCE, [Change(id="a", deleted=True)], before, None)
+    assert database.rows("select doc->>'v', _deleted from v1.couchdb") == [("3", False)]

@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import time
+from email.utils import formatdate
 
 import pytest
 from airflow.sdk import Connection
@@ -172,6 +173,8 @@ def test_a_server_that_answers_for_other_documents_than_asked(couch):
     couch.script = [Answer(body=recorded("all_docs_keys"))]
     with pytest.raises(CouchDBError, match="3 rows for 1 ids"):
         CouchDBHook(tolerance=0.1).states("medic", ["a"])
+    with pytest.raises(CouchDBError, match="other documents than"):
+        CouchDBHook(tolerance=0.1).states("medic", ["d", "a", "missing"])
 
 
 def test_one_document_goes_to_a_file_as_it_came(couch):
@@ -181,6 +184,39 @@ def test_one_document_goes_to_a_file_as_it_came(couch):
         CouchDBHook(tolerance=3).body("medic", Change("_design/a b", [Revision("2-x")]), sink)
         assert sink.getvalue() == body
     assert couch.requests[-1][1] == "/medic/_design%2Fa%20b?rev=2-x"
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_no_path_is_taken_for_a_document(couch, name):
+    with pytest.raises(CouchDBError, match="No address"):
+        CouchDBHook().body("medic", Change(name), io.BytesIO())
+    assert couch.requests == []
+
+
+@pytest.mark.parametrize("value", ["²", "Wed, 99 Nov", "-1", "Sat, 01 Jan 2000 00:00:00 GMT", ""])
+def test_a_retry_after_that_is_none(couch, value):
+    couch.script = [Answer(503, headers={"Retry-After": value}), Answer(body=PAGE)]
+    assert page(CouchDBHook(tolerance=10)).checkpoint == "2-b"
+
+
+def test_retry_after_may_be_a_date(couch):
+    couch.script = [Answer(503, headers={"Retry-After": formatdate(time.time() + 2, usegmt=True)}), Answer(body=PAGE)]
+    begun = time.monotonic()
+    page(CouchDBHook(tolerance=10))
+    assert time.monotonic() - begun >= 0.9
+
+
+def test_an_error_page_without_end_is_not_read(couch):
+    couch.script = [Answer(401, b"[" * 5_000_000)]
+    with pytest.raises(SettingsError, match="401"):
+        page(CouchDBHook())
+
+
+def test_credentials_in_the_host_are_refused_without_showing_them(monkeypatch):
+    hook = hook_with(monkeypatch, host="http://medic:s3cret@couch:5984", port=5985)
+    with pytest.raises(SettingsError, match="move them to login and password") as caught:
+        _ = hook.url
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, CouchDBError), (400, CouchDBError), (401, SettingsError)])

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from cht_sync import patience
-from cht_sync.errors import BrokenAnswerError, CouchDBError
+from cht_sync.errors import BrokenAnswerError, CouchDBError, NotHandedOutError
 from cht_sync.feed import ChangesFeed
 from cht_sync.page import MEGABYTE, Change, Revision
 from cht_sync.page_decoder import decode_page
@@ -61,7 +61,7 @@ class Database:
     def body(self, database, change, sink):
         body = self.bodies.get(change.id)
         if body is None:
-            raise CouchDBError("gone")
+            raise NotHandedOutError("gone")
         sink.write(body)
 
 
@@ -143,11 +143,11 @@ def test_time_outs_halve_the_page_and_good_pages_add_to_it():
 def test_a_document_that_breaks_every_page_is_fetched_by_id():
     database = Database([10] * 300)
     database.breaks = lambda start, end: start <= 150 < end
-    database.bodies = {"150": b'{"n":1}'}
+    database.bodies = {"150": b'{"_id":"150","_rev":"1-x","n":1}'}
     pages = list(ChangesFeed(database, "medic", None))
     found = [change for page in pages for change in page.results]
     assert [change.id for change in found] == [str(number) for number in range(300)]
-    assert bytes(found[150].doc) == b'{"n":1}'
+    assert bytes(found[150].doc) == database.bodies["150"]
 
 
 def test_a_document_that_nothing_brings_is_held_and_the_feed_goes_on():
@@ -159,13 +159,62 @@ def test_a_document_that_nothing_brings_is_held_and_the_feed_goes_on():
     assert (refused.change.id, refused.reason) == ("150", "CouchDB does not hand the document out: gone")
 
 
-def test_a_server_that_hands_out_nothing_stops_the_feed():
+def test_a_server_whose_answers_all_break_off_stops_the_feed():
     database = Database([10] * 300)
     database.breaks = lambda start, end: True
+
+    def breaks_off(*arguments):
+        raise BrokenAnswerError("cut")
+
+    database.body = breaks_off
     pages = iter(ChangesFeed(database, "medic", None))
     assert [next(pages).held[0].change.id for _ in range(3)] == ["0", "1", "2"]
     with pytest.raises(BrokenAnswerError, match="hands out none of the last 4 documents"):
         next(pages)
+
+
+def test_a_server_that_goes_down_between_page_and_document_blames_no_document():
+    database = Database([10] * 30)
+    database.row = lambda number: {"id": str(number), "changes": [{"rev": "1-x"}], "doc": None}
+    database.states = lambda name, ids: [Change(id=each, changes=[Revision("1-x")]) for each in ids]
+
+    def down(*arguments):
+        raise CouchDBError("503")
+
+    database.body = down
+    with pytest.raises(CouchDBError, match="503"):
+        list(ChangesFeed(database, "medic", None))
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"_id":"other","_rev":"1-x"}', b'{"_id":"0","_rev":"2-x"}', b'{"_id":"0","_rev"', b"[]"]
+)
+def test_something_else_is_not_taken_for_the_document(body):
+    database = Database([1000])
+    database.row = lambda number: {"id": "0", "changes": [{"rev": "1-x"}], "doc": None}
+    database.bodies = {"0": body}
+    (page,) = ChangesFeed(database, "medic", None)
+    ((held),) = page.held
+    assert (held.reason, held.body) == ("CouchDB hands out something else than the document.", body)
+
+
+def test_a_replica_that_lags_does_not_bring_an_older_revision():
+    database = Database([1000])
+    database.row = lambda number: {"id": "0", "changes": [{"rev": "3-new"}], "doc": None}
+    database.states = lambda name, ids: [Change(id="0", changes=[Revision("1-x")])]
+    database.bodies = {"0": b'{"_id":"0","_rev":"3-new"}'}
+    (page,) = ChangesFeed(database, "medic", None)
+    assert [change.rev for change in page.results] == ["3-new"]
+
+
+def test_documents_fetched_by_id_do_not_fill_the_memory():
+    database = Database([100] * 300)
+    database.row = lambda number: {"id": str(number), "changes": [{"rev": "1-x"}], "doc": None}
+    filler = b"x" * 1_000_000
+    database.bodies = {str(n): b'{"_id":"%d","_rev":"1-x","t":"%s"}' % (n, filler) for n in range(300)}
+    pages = [(len(page.results), page.size) for page in ChangesFeed(database, "medic", None)]
+    assert sum(documents for documents, _ in pages) == 300
+    assert max(size for _, size in pages) <= CAP + 1_000_000
 
 
 def test_a_server_that_is_down_stops_the_feed():
@@ -182,9 +231,9 @@ def test_a_server_that_is_down_stops_the_feed():
 def test_a_row_without_its_document_is_fetched_again():
     database = Database([1000] * 3)
     database.row = lambda number: {"id": str(number), "changes": [], "doc": None}
-    database.bodies = {str(n): b'{"n":1}' for n in range(3)}
+    database.bodies = {str(n): f'{{"_id":"{n}","_rev":"1-x"}}'.encode() for n in range(3)}
     (page,) = ChangesFeed(database, "medic", None)
-    assert [bytes(change.doc) for change in page.results] == [b'{"n":1}'] * 3
+    assert [bytes(change.doc) for change in page.results] == list(database.bodies.values())
     assert [change.rev for change in page.results] == ["1-x"] * 3
 
 
@@ -194,7 +243,7 @@ def test_a_document_that_is_not_handed_out_is_held_with_what_the_server_said():
     (page,) = ChangesFeed(database, "medic", None)
     assert page.results == []
     assert [(held.change.id, held.change.rev) for held in page.held] == [(f"doc{n}", "4-x") for n in range(3)]
-    assert page.held[0].reason == 'CouchDB lists the document but has no body for it: "shard down".'
+    assert page.held[0].reason == 'CouchDB has no body of the document: "shard down".'
 
 
 def test_the_next_page_is_read_while_one_is_worked_on():

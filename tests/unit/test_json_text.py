@@ -67,3 +67,21 @@ def test_user_settings_stay_as_they_are():
 @pytest.mark.parametrize("kind", [b"null", b'["user"]', b"7"])
 def test_a_type_that_says_nothing_keeps_no_password(kind):
     assert b"salt" not in without_password(b'{"_id":"org.couchdb.user:a","type":' + kind + b',"salt":"s"}')
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        rb'"type":"us\u0000er","salt":"s3cret"',
+        rb'"type":"user","pass\u0000word":"s3cret"',
+        rb'"ty\u0000pe":"user","derived\u0000_key":"s3cret"',
+        rb'"type":"user-settings","type\u0000":"user","salt":"s3cret"',
+    ],
+)
+def test_no_nul_hides_a_password(fields):
+    assert b"s3cret" not in without_password(b'{"_id":"org.couchdb.user:a",' + fields + b"}")
+
+
+def test_numbers_longer_than_python_reads_hide_no_merged_keys():
+    with pytest.raises(ValueError, match="two keys"):
+        without_nul(rb'{"a\u0000":1,"a":2,"n":' + b"9" * 5000 + b"}")

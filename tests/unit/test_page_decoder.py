@@ -160,3 +160,15 @@ def test_a_recorded_page_with_one_odd_row():
     assert b"\\udc00" in body
     whole = decode_page(recorded("changes_include_docs"))
     assert [each.id for each in decode_page(body).results] == [each.id for each in whole.results]
+
+
+@pytest.mark.parametrize("seq", ["null", "{}", '{"error":"x"}', '""', "true", '"a\\u0000"'])
+def test_what_is_no_seq_is_no_checkpoint(seq):
+    with pytest.raises(BrokenAnswerError):
+        decode_page(f'{{"results":[],"last_seq":{seq},"pending":0}}'.encode())
+
+
+def test_an_odd_tombstone_in_a_buffer():
+    row = rb'{"id":"a","changes":[{"rev":"1-a"}],"deleted":true,"doc":{"_id":"a","x":"\ud800"}}'
+    (change,) = decode_page(bytearray(b'{"results":[' + row + b'],"last_seq":"1","pending":0}')).results
+    assert (change.id, change.deleted) == ("a", True)

@@ -110,7 +110,7 @@ class CouchDBToPostgresOperator(BaseOperator):
                 self.log.info("Applied migration %s.", migration)
             store.claim(source)
             copy.start(confirmed_gone)
-            copy.retry_quarantined(bool(params.get("retry_quarantine")))
+            copy.retry_quarantined(bool(params.get("retry_quarantine")), budget)
             copy.drain(self.batch_size or settings.batch_size, budget)
             copy.sweep(budget)
         copy.tell()
