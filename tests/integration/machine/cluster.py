@@ -1,0 +1,229 @@
+"""A server with the habits of a CouchDB cluster, whose documents a test keeps byte by byte.
+
+What it does that a single, well-behaved node does not:
+
+- two shards in any order; a seq is opaque text, and every row but the last of an interval has none;
+- it delivers at least once: a row twice in a page, a shard that goes back, an old state before the newest;
+- rows without their document, in the three forms seen, and answers that end early with status 200;
+- documents as they were stored, be they JSON or not.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, unquote_to_bytes, urlsplit
+
+from tests.oracle.oracle import State
+
+CREATED = "1700000000"
+SHARDS = 2
+
+
+class ClusterDatabase:
+    """The documents of one database, and what befalls the next answers.
+
+    :param name: of the database.
+    :param seed: of the order in which shards answer.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name = name
+        self.docs: dict[str, State] = {}
+        #: For each request of the feed: ``cut``, ``back``, ``twice`` or ``bare``; a good answer where it is empty.
+        self.mishaps: deque[str] = deque()
+        self._before: dict[str, State] = {}
+        self._shards: list[list[State | None]] = [[] for _ in range(SHARDS)]
+        self._places: dict[str, list[int]] = {}
+        self._seqs: dict[str, tuple[int, ...]] = {"0": (0,) * SHARDS}
+        self._random = random.Random(seed)
+
+    # --- what the test does --------------------------------------------------------------------
+
+    def put(self, id: str, rev: str, raw: bytes, *, deleted: bool = False) -> None:
+        """A document's newest state."""
+        if id in self.docs:
+            self._before[id] = self.docs[id]
+        self.docs[id] = State.of_bytes(id, rev, deleted, raw)
+        self._log(self.docs[id])
+
+    def lag(self, id: str) -> None:
+        """Has a copy that is behind deliver the state before, and a later one the newest again."""
+        if id in self._before:
+            self._log(self._before[id], self.docs[id])
+
+    def _log(self, *states: State) -> None:
+        id = states[-1].id
+        shard = self._shards[sum(id.encode("utf-8", "surrogatepass")) % SHARDS]
+        for place in self._places.get(id, ()):
+            shard[place] = None
+        self._places[id] = list(range(len(shard), len(shard) + len(states)))
+        shard += states
+
+    # --- what the oracle reads -----------------------------------------------------------------
+
+    @property
+    def ids(self) -> Collection[str]:
+        return self.docs.keys()
+
+    def batches(self) -> Iterator[list[State]]:
+        yield list(self.docs.values())
+
+    # --- what the server answers ---------------------------------------------------------------
+
+    def info(self) -> bytes:
+        """The answer of ``GET /{db}``."""
+        deleted = sum(state.deleted for state in self.docs.values())
+        return json.dumps(
+            {
+                "db_name": self.name,
+                "doc_count": len(self.docs) - deleted,
+                "doc_del_count": deleted,
+                "update_seq": self._seq(tuple(map(len, self._shards))),
+                "instance_start_time": CREATED,
+            }
+        ).encode()
+
+    def changes(self, since: str, limit: int, interval: int, *, bodies: bool) -> bytes:
+        """The answer of ``GET /{db}/_changes``."""
+        mishap = self.mishaps.popleft() if self.mishaps else ""
+        places = list(self._seqs[since])
+        if mishap == "back":
+            shard = self._random.randrange(SHARDS)
+            places[shard] = max(0, places[shard] - self._random.randint(1, 5))
+        rows: list[bytes] = []
+        while len(rows) < limit and (state := self._next(places)):
+            seq = self._seq(tuple(places)) if (len(rows) + 1) % interval == 0 else None
+            rows.append(self._row(state, seq, bodies=bodies, bare=mishap == "bare" and self._random.random() < 0.5))
+        if mishap == "twice" and rows:
+            again = self._random.randrange(len(rows))
+            rows.insert(again, rows[again])
+        pending = sum(state is not None for n, log in enumerate(self._shards) for state in log[places[n] :])
+        last = json.dumps(self._seq(tuple(places)))
+        answer = b'{"results":[\r\n%s\r\n],\r\n"last_seq":%s,"pending":%d}\n' % (
+            b",\r\n".join(rows),
+            last.encode(),
+            pending,
+        )
+        return answer[: self._random.randrange(len(answer) - 2)] if mishap == "cut" else answer
+
+    def _next(self, places: list[int]) -> State | None:
+        waiting = [n for n, log in enumerate(self._shards) if any(log[places[n] :])]
+        if not waiting:
+            return None
+        shard = self._random.choice(waiting)
+        while True:
+            state = self._shards[shard][places[shard]]
+            places[shard] += 1
+            if state:
+                return state
+
+    def _row(self, state: State, seq: str | None, *, bodies: bool, bare: bool) -> bytes:
+        fields = [b'"seq":%s' % json.dumps(seq).encode(), b'"id":%s' % json.dumps(state.id).encode()]
+        fields.append(b'"changes":[{"rev":"%s"}]' % state.rev.encode())
+        if state.deleted:
+            fields.append(b'"deleted":true')
+        if bodies and not bare:
+            assert state.raw is not None
+            fields.append(b'"doc":%s' % state.raw)
+        elif bodies:
+            fields += self._random.choice([[], [b'"doc":null'], [b'"error":"timeout"']])
+        return b"{%s}" % b",".join(fields)
+
+    def _seq(self, places: tuple[int, ...]) -> str:
+        """The number in front only says how far it is, as in CouchDB; the rest is what counts."""
+        seq = f"{sum(places)}-g1AAAA{'x'.join(map(str, places))}_"
+        self._seqs[seq] = places
+        return seq
+
+    def all_docs(self, keys: list[str], *, bodies: bool) -> bytes:
+        """The answer of ``POST /{db}/_all_docs`` with ``keys``."""
+        return b'{"total_rows":%d,"offset":0,"rows":[%s]}' % (
+            len(self.docs),
+            b",".join(self._listed(key, bodies=bodies) for key in keys),
+        )
+
+    def _listed(self, id: str, *, bodies: bool) -> bytes:
+        key, state = json.dumps(id).encode(), self.docs.get(id)
+        if state is None:
+            return b'{"key":%s,"error":"not_found"}' % key
+        doc = b',"doc":%s' % (b"null" if state.deleted else state.raw) if bodies else b""
+        flag = b',"deleted":true' if state.deleted else b""
+        return b'{"id":%s,"key":%s,"value":{"rev":"%s"%s}%s}' % (key, key, state.rev.encode(), flag, doc)
+
+    def document(self, id: str, rev: str | None) -> bytes | None:
+        """The answer of ``GET /{db}/{id}``; None where there is no such revision."""
+        for state in (self.docs.get(id), self._before.get(id)):
+            if state and (state.rev == rev or (rev is None and not state.deleted)):
+                return state.raw
+        return None
+
+
+class Cluster:
+    """The server; databases are put into ``databases``."""
+
+    def __init__(self) -> None:
+        self.databases: dict[str, ClusterDatabase] = {}
+        handler = type("Handler", (_Handler,), {"databases": self.databases})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        return self._server.server_address[1]
+
+    def close(self) -> None:
+        """Ends it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Head and body in one segment: else each answer waits for the client's acknowledgement.
+    wbufsize = 1 << 16
+    databases: dict[str, ClusterDatabase]
+
+    def do_GET(self) -> None:
+        self._answer(b"")
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def _answer(self, body: bytes) -> None:
+        address = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(address.query).items()}
+        _, name, *rest = [*address.path.split("/"), ""]
+        database = self.databases.get(unquote(name))
+        answer: bytes | None = None
+        if not name:
+            answer = b'{"couchdb":"Welcome","version":"3.3.3","vendor":{"name":"The Apache Software Foundation"}}'
+        elif database:
+            answer = self._of_database(database, rest[0], query, body)
+        self.send_response(404 if answer is None else 200)
+        answer = b'{"error":"not_found","reason":"missing"}' if answer is None else answer
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def _of_database(self, database: ClusterDatabase, path: str, query: dict[str, str], body: bytes) -> bytes | None:
+        bodies = query.get("include_docs") == "true"
+        if not path:
+            return database.info()
+        if path == "_changes":
+            limit = int(query.get("limit", "1000000"))
+            interval = int(query.get("seq_interval", "1"))
+            return database.changes(query.get("since", "0"), limit, interval, bodies=bodies)
+        if path == "_all_docs":
+            return database.all_docs(json.loads(body)["keys"], bodies=bodies)
+        return database.document(unquote_to_bytes(path).decode("utf-8", "surrogatepass"), query.get("rev"))
+
+    def log_message(self, *args: object) -> None:
+        pass
