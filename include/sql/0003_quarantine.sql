@@ -22,7 +22,7 @@ comment on table {schema}.couchdb_quarantine is
 comment on column {schema}.couchdb_quarantine.key is
     'SHA-256 of the _id: an _id may be longer than an index takes, or hold what text cannot.';
 comment on column {schema}.couchdb_quarantine._id is
-    'The _id; what text cannot hold (U+0000, lone surrogates) is written as in JSON.';
+    'The _id; one that text cannot hold (U+0000, lone surrogates) is written as in JSON.';
 comment on column {schema}.couchdb_quarantine.seq is 'Where the feed stood after the page that brought the document.';
 comment on column {schema}.couchdb_quarantine.body is
     'The first 8 MB of the document as it came; the rest is in couchdb_quarantine_part.';

@@ -279,8 +279,10 @@ def storable_id(id: str) -> bool:
 
 
 def shown_id(id: str) -> str:
-    """The id with JSON escapes for what a ``varchar`` cannot hold."""
-    return "".join(each if storable_id(each) else f"\\u{ord(each):04x}" for each in id)
+    """The id with JSON escapes for what a ``varchar`` cannot hold, and then for backslashes too."""
+    if storable_id(id):
+        return id
+    return "".join(each.replace("\\", "\\\\") if storable_id(each) else f"\\u{ord(each):04x}" for each in id)
 
 
 def expectation(state: State) -> Expected:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import requests
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -36,6 +36,8 @@ def thoroughly(examples):
         max_examples=max(1, examples),
         stateful_step_count=14,
         deadline=None,
+        # To shrink would take longer than all examples; what failed is printed as it was.
+        phases=[Phase.explicit, Phase.generate],
         derandomize=False,
         print_blob=True,
         report_multiple_bugs=False,
