@@ -171,10 +171,23 @@ def test_documents_by_id(couch):
 
 def test_a_server_that_answers_for_other_documents_than_asked(couch):
     couch.script = [Answer(body=recorded("all_docs_keys"))]
-    with pytest.raises(CouchDBError, match="3 rows for 1 ids"):
+    with pytest.raises(CouchDBError, match="other documents than"):
         CouchDBHook(tolerance=0.1).states("medic", ["a"])
     with pytest.raises(CouchDBError, match="other documents than"):
         CouchDBHook(tolerance=0.1).states("medic", ["d", "a", "missing"])
+
+
+def test_the_state_of_a_document_with_an_odd_id(couch):
+    couch.script = [Answer(body=rb'{"rows":[{"key":"l\ud800","id":"l\ud800","value":{"rev":"1-x"}}]}')]
+    (state,) = CouchDBHook().states("medic", ["l\ud800"])
+    assert (state.id, state.rev) == ("l\ud800", "1-x")
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"rows":[1]}', b'{"rows":{}}', b'{"rows":[{"key":"a","value":7}]}', b"\xff"])
+def test_states_that_are_none(couch, body):
+    couch.script = [Answer(body=body)]
+    with pytest.raises(CouchDBError):
+        CouchDBHook(tolerance=0.1).states("medic", ["a"])
 
 
 def test_one_document_goes_to_a_file_as_it_came(couch):

@@ -64,6 +64,7 @@ def test_a_tarball_with_or_without_a_top_folder(serve, tmp_path, members):
         tarball("p/dbt_project.yml")[:40],
         b"<html>not found</html>",
     ],
+    ids=["path outside", "absolute link", "link outside", "cut", "no archive"],
 )
 def test_unsound_tarballs_leave_nothing(serve, tmp_path, body):
     (tmp_path / "in").mkdir()
