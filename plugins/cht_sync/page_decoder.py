@@ -54,8 +54,11 @@ def decode_page(body: bytes | bytearray) -> Page:
 
 
 def _is_seq(value: bytes) -> bool:
-    """Whether it can be a checkpoint: a text, a number, or the array of old clusters."""
-    return value[:1].isdigit() or (value[:1] in {b'"', b"["} and value != b'""' and b"\\u0000" not in value)
+    """Whether it can be a checkpoint: a text that Postgres holds, a number, or the array of old clusters."""
+    if value.startswith(b'"'):
+        text = msgspec.json.decode(value, type=str)
+        return bool(text) and "\0" not in text
+    return value[:1].isdigit() or value.startswith(b"[")
 
 
 def name_of(body: bytes) -> tuple[str, str | None, bool]:

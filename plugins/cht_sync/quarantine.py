@@ -164,6 +164,7 @@ def _size(body: bytes | IO[bytes]) -> int:
     if isinstance(body, bytes):
         return len(body)
     here = body.tell()
-    size = body.seek(0, 2)
+    body.seek(0, 2)
+    size = body.tell()
     body.seek(here)
     return size
