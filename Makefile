@@ -6,7 +6,7 @@ DOCUMENTS ?= 20000
 SEED ?= 1
 ONESHOT ?=
 TESTS ?= tests
-JOBS ?= 2
+JOBS ?= 3
 export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
@@ -32,7 +32,7 @@ pipeline: install
 	@$(BIN)/python -m cht_sync pipeline
 
 test: install
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 bench: install
 	$(BIN)/python -m tests.benchmarks

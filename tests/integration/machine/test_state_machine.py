@@ -346,7 +346,7 @@ def test_two_databases_of_one_server(couchdb_server, warehouse, monkeypatch):
     _point_at(monkeypatch, couchdb_server.port, couchdb_server.user, couchdb_server.password)
     server = Server(couchdb_server)
     machine = type("Machine", (TwoDatabases,), {"server": server, "warehouse": warehouse})
-    run_state_machine_as_test(machine, settings=thoroughly(EXAMPLES))
+    run_state_machine_as_test(machine, settings=thoroughly(EXAMPLES * 3 // 5))
     server.close()
 
 
