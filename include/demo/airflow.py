@@ -7,7 +7,10 @@ import os
 import secrets
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from include.demo.errors import DemoError
 from include.demo.process import GuardedProcess
@@ -22,6 +25,8 @@ NEEDED_FIRST = {
 # The DAG runs without it; it would only slow the others' start.
 REST = {"triggerer": ["--skip-serve-logs"]}
 USER = "admin"
+
+LAST_MOMENTS_S = 5.0
 
 
 class AirflowServices:
@@ -84,11 +89,19 @@ class AirflowServices:
                 raise DemoError(f"{process.name} ended; the end of {process.log} says: {process.log_tail()}")
 
     def stop(self) -> None:
-        """Ends the components, all at once, and waits for them."""
+        """Ends the components, all at once, and waits for them and for the tasks they have started."""
+        started = psutil.Process().children(recursive=True) if self._processes else []
+        # Not the sessions of PostgreSQL, whose titles name the database.
+        ours = [each for each in started if "airflow" in _title(each) and not _title(each).startswith("postgres")]
         for process in self._processes:
             process.ask_to_stop()
         while self._processes:
             self._processes.pop().stop()
+        # A task that was under way tries to reach the API server, which has ended: it would do so for a while.
+        _, left = psutil.wait_procs(ours, timeout=LAST_MOMENTS_S)
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
     def environment(self) -> dict[str, str]:
         """Variables that make a process, the command line included, one of this Airflow."""
@@ -154,3 +167,10 @@ class AirflowServices:
                 path.write_text(json.dumps(content))
         kept: dict[str, str] = json.loads(file.read_text())
         return kept
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
