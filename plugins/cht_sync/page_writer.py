@@ -22,9 +22,11 @@ PAGE_TABLE = (
     " (_id varchar, _deleted boolean, doc jsonb) on commit delete rows"
 )
 _COPY = "copy pg_temp.cht_sync_page (_id, _deleted, doc) from stdin (format binary)"
-# Held until the commit is visible: so no stamp becomes visible after a later one, whatever the source.
-_ORDER = "select pg_advisory_xact_lock(hashtextextended(%s, 1))"
+# The lock is held until the commit is visible: so no stamp becomes visible after a later one, whatever the source.
+# Two statements, since one alone would look at the table as it was before it waited for the lock; sent together,
+# as are others below, because while the next page is being read each answer costs a wait for the interpreter.
 _STAMP = """
+select pg_advisory_xact_lock(hashtextextended(%s, 1));
 select greatest(
         clock_timestamp() at time zone 'utc',
         (select max(saved_timestamp) + interval '1 microsecond' from {schema}.{table})
@@ -130,10 +132,8 @@ class PageWriter:
         return []
 
     def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written) -> None:
-        cursor.execute("delete from pg_temp.cht_sync_page")
         cursor.copy_expert(_COPY, CopyStream(rows))
-        cursor.execute(_ORDER, (self._order,))
-        cursor.execute(sql.SQL(_STAMP).format(**self._names), (source,))
+        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
         stamp, collisions_exist, quarantine_open = cursor.fetchone()
         cursor.execute(sql.SQL(_UPSERT).format(**self._names), {"stamp": stamp, "source": source})
         written, beside, resolved = cursor.rowcount, 0, 0
@@ -159,7 +159,8 @@ class PageWriter:
 
 @contextmanager
 def _savepoint(cursor: Any) -> Iterator[None]:
-    cursor.execute("savepoint cht_sync")
+    """A part of the transaction that can fail alone; it begins with an empty page table."""
+    cursor.execute("savepoint cht_sync; delete from pg_temp.cht_sync_page")
     try:
         yield
     except psycopg2.Error:

@@ -99,36 +99,43 @@ def _stub(change: Change) -> bytes:
 
 
 class CopyStream(io.RawIOBase):
-    """Rows in the binary format of COPY, as a file that hands out pieces of any size up to 256 KB or so.
+    """Rows in the binary format of COPY, as a file that hands out pieces of up to 256 KB.
 
     :param rows: to be copied as (_id, _deleted, doc).
     """
 
     def __init__(self, rows: list[Row]) -> None:
         super().__init__()
-        self._parts = _encoded(rows)
+        self._pieces = _pieces(rows)
 
     def read(self, size: int = -1) -> bytes:  # noqa: ARG002
         """The next piece: psycopg2 passes on what it gets.
 
         :param size: not used.
         """
-        return next(self._parts, b"")
+        return next(self._pieces, b"")
 
 
-def _encoded(rows: list[Row]) -> Iterator[bytes]:
-    yield _COPY_HEADER
+def _pieces(rows: list[Row]) -> Iterator[bytes]:
+    parts: list[bytes | memoryview] = [_COPY_HEADER]
+    filled = 0
     for row in rows:
         size = len(row.body)
-        head = (
+        if filled + size > PIECE:
+            yield b"".join(parts)
+            parts, filled = [], 0
+        parts += (
             _ID_FIELD.pack(3, len(row.key)),
             row.key,
             _FLAG_AND_DOC.pack(1, row.change.deleted, size + 1, _JSONB_VERSION),
         )
         if size <= PIECE:
-            yield b"".join((*head, row.body))
+            parts.append(row.body)
+            filled += size
             continue
-        yield b"".join(head)
+        yield b"".join(parts)
+        parts = []
         for start in range(0, size, PIECE):
             yield bytes(row.body[start : start + PIECE])
-    yield _COPY_END
+    parts.append(_COPY_END)
+    yield b"".join(parts)

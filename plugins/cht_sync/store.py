@@ -21,6 +21,7 @@ from cht_sync.postgres import connect, explained
 from cht_sync.quarantine import Quarantine
 from cht_sync.schema import Schema
 from cht_sync.settings import RawTable
+from cht_sync.source_lock import holder, try_lock
 
 log = logging.getLogger(__name__)
 MOMENT_S = 2.0
@@ -35,14 +36,6 @@ union
     where source = %(source)s and resolved_at is null and _id > %(after)s
     and key = sha256(convert_to(_id, 'UTF8')) order by _id limit %(limit)s)
 order by _id limit %(limit)s
-"""
-_HOLDER = """
-select a.application_name, a.pid,
-    coalesce(to_char(a.backend_start at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'unknown')
-from pg_locks l join pg_stat_activity a using (pid)
-where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and a.pid <> pg_backend_pid()
-  and l.database = (select oid from pg_database where datname = current_database())
-  and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(%s, 2)
 """
 
 
@@ -131,17 +124,15 @@ class DocumentStore:
         else:
             return
         with self._transaction("look for who holds a source") as cursor:
-            cursor.execute(_HOLDER, (name,))
-            holder, pid, since = cursor.fetchone() or ("a session that has just ended", "unknown", "unknown")
+            who = holder(cursor, name)
         raise CheckpointConflictError(
-            f"Source {source} is being written by {holder} (Postgres backend {pid}, connected since {since}):"
-            " wait until it ends, or end it with pg_terminate_backend if nothing of it runs any more."
+            f"Source {source} is being written by {who}: wait until it ends, or end it with pg_terminate_backend if"
+            " nothing of it runs any more."
         )
 
     def _try_to_claim(self, source: str, name: str) -> bool:
         with self._transaction("lock a source") as cursor:
-            cursor.execute("select pg_try_advisory_lock(hashtextextended(%s, 2))", (name,))
-            if not cursor.fetchone()[0]:
+            if not try_lock(cursor, name):
                 return False
             cursor.execute(PAGE_TABLE)
         self._claims.add(source)
@@ -233,7 +224,7 @@ class DocumentStore:
             self._checkpoints.move(cursor, source, page, since, instance)
             return written
 
-        return self._surely(source, work, lambda: page.checkpoint not in {since, None} and self._is_at(source, page))
+        return self._surely(source, work, lambda: since != page.checkpoint == self.checkpoint(source))
 
     def put(self, source: str, changes: list[Change], refused: list[Refused], state: SourceState) -> Written:
         """Stores documents that were fetched by id; the checkpoint stays where it is.
@@ -272,9 +263,6 @@ class DocumentStore:
             return written
 
         return self._surely(source, work, lambda: self.state(source) == replace(state, sweep_after=after))
-
-    def _is_at(self, source: str, page: Page) -> bool:
-        return self.checkpoint(source) == page.checkpoint
 
     def _surely(
         self, source: str, work: Callable[[Any], Written], committed: Callable[[], bool] = lambda: False
