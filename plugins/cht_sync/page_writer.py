@@ -133,6 +133,8 @@ class PageWriter:
 
     def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written) -> None:
         cursor.copy_expert(_COPY, CopyStream(rows))
+        if cursor.rowcount != len(rows):
+            raise StoreError(f"Postgres took {cursor.rowcount} of {len(rows)} documents; the page is rolled back.")
         cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
         stamp, collisions_exist, quarantine_open = cursor.fetchone()
         cursor.execute(sql.SQL(_UPSERT).format(**self._names), {"stamp": stamp, "source": source})

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cht_sync import rows
 from cht_sync.connections import postgres_connection
-from cht_sync.errors import CheckpointConflictError
-from cht_sync.page import Change
+from cht_sync.errors import CheckpointConflictError, StoreError
+from cht_sync.page import Change, Page
 from cht_sync.page_decoder import decode_page
 from cht_sync.settings import RawTable
 from cht_sync.store import DocumentStore
@@ -234,3 +235,18 @@ def test_documents_fetched_before_another_writer_came_are_not_stored(store, data
     with pytest.raises(CheckpointConflictError, match="moved by another writer"):
         store.bury(SOURCE, [Change(id="a", deleted=True)], before, None)
     assert database.rows("select doc->>'v', _deleted from v1.couchdb") == [("3", False)]
+
+
+def test_a_copy_that_ends_early_is_rolled_back(store, database, monkeypatch):
+    claimed(store)
+    body = b'{"_id":"a"}'
+    whole = rows.CopyStream.read
+    calls = iter(range(100))
+    # psycopg2 takes an empty piece for the end, and Postgres is content with a stream that ends behind a row.
+    monkeypatch.setattr(rows.CopyStream, "read", lambda self, size=-1: b"" if next(calls) else whole(self))
+    monkeypatch.setattr(rows, "PIECE", len(body))
+    changes = [Change(id=name, doc=msgspec.Raw(body.replace(b"a", name.encode()))) for name in "ab"]
+    with pytest.raises(StoreError, match="took 1 of 2 documents"):
+        store.save(SOURCE, Page(changes, msgspec.Raw(b'"1-a"')), None)
+    assert database.value("select count(*) from v1.couchdb") == 0
+    assert store.checkpoint(SOURCE) is None
