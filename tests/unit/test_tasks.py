@@ -7,6 +7,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync import tasks
 
+NEWEST = datetime(2024, 3, 1, 10, 0, 30)
 WORK = {"newest": "2024-03-01T10:00:00", "deployment": "d1"}
 
 
@@ -18,6 +19,9 @@ class Run:
     def __init__(self, work=None, reached=None, **states):
         self.states, self.work = {name.replace("__", "."): state for name, state in states.items()}, work
         self.reached = reached
+
+    def xcom_push(self, key, value):
+        self.pushed = {key: value}
 
     def get_task_states(self, dag_id, run_ids):
         return {run_ids[0]: self.states}
@@ -32,11 +36,17 @@ class Runs:
     """Stands for ``couchdb_model_run``."""
 
     def __init__(self, reached=None):
-        self.noted, self._reached = [], reached
+        self.noted, self._reached, self.problems = [], reached, []
+
+    def troubles(self):
+        return self.problems
 
     def record(self, newest, deployment):
         self.noted.append((newest, deployment))
-        return datetime(2024, 3, 1, 10, 0, 30)
+        return NEWEST, newest
+
+    def look(self):
+        return NEWEST, datetime(2024, 2, 1)
 
     def reached(self, connection):
         return self._reached
@@ -46,6 +56,7 @@ class Runs:
 def runs(monkeypatch):
     runs = Runs()
     monkeypatch.setattr(tasks, "_model_runs", lambda settings: runs)
+    monkeypatch.setattr(tasks, "_model_results", lambda settings: runs)
     return runs
 
 
@@ -84,7 +95,7 @@ def test_a_batch_is_noted_as_far_as_it_came(runs, monkeypatch):
 
 
 def test_the_lag_is_part_of_the_result(runs):
-    run = Run(WORK, reached="2024-03-01T09:59:30", models__contact="success")
+    run = Run(WORK, reached="2024-03-01T09:59:30", models__dbt_run="success", models__contact="success")
     assert report(run) == {
         "newest": "2024-03-01T10:00:30",
         "modelled_to": "2024-03-01T09:59:30",
@@ -98,5 +109,16 @@ def test_what_the_run_of_dbt_says_counts_before_the_newest_row(runs, monkeypatch
     """Tombstones at the end leave no row, and are no lag."""
     monkeypatch.setenv("DBT_BATCH_SIZE", "100")
     runs._reached = datetime(2024, 2, 1)
-    report(Run(WORK, reached=WORK["newest"], models__contact="success"))
+    report(Run(WORK, reached=WORK["newest"], models__dbt_run="success", models__contact="success"))
     assert runs.noted == [(datetime(2024, 3, 1, 10), "d1")]
+
+
+def test_a_model_that_fails_is_named_with_what_it_says_whatever_its_task_does(runs):
+    runs.problems = ["contact: invalid input (documents at fault: c0)"]
+    run = Run(WORK, models__dbt_run="success", models__contact="skipped")
+    with pytest.raises(
+        AirflowFailException, match=r"a model failed.*\[contact: invalid input \(documents at fault: c0\)\]"
+    ):
+        report(run)
+    assert runs.noted == []
+    assert run.pushed["lag"]["lag_seconds"] == (NEWEST - datetime(2024, 2, 1)).total_seconds()

@@ -14,6 +14,8 @@ from cht_sync.pipeline.model_watch import ModelWatch
 
 log = logging.getLogger(__name__)
 GROWTH = 4
+# The model through which documents come in, in cht-pipeline, in the starter and in all that is built on them.
+TAKES_BATCHES = "document_metadata"
 
 
 class Waiting(Protocol):
@@ -75,38 +77,43 @@ class ModelsRun:
 
         :return: dbt's result: the first that is no success, else the last.
         """
-        failing = self._watch.failing() & self._all
-        if not failing:
-            return self._everything()
+        failing = self._watch.failing()
+        if not failing & self._all:
+            return self._everything(held=self._held(failing))
         closed = self._retry(failing)
-        return closed if closed is not None else self._everything()
+        return closed if closed is not None else self._everything(held=set())
+
+    def _held(self, failing: set[str]) -> set[str]:
+        """Models that wait, for models of other selections too."""
+        return self._watch.held(failing) & self._all if failing and not self._lift else set()
 
     def _retry(self, failing: set[str]) -> Any:
         """Runs what failed and its children; where that fails again, whatever else may run.
 
         :return: dbt's result where the guard is closed; None where all may run.
         """
-        first = self._lineage.descendants(failing) & self._all
-        log.info("Failed the last time, so run first with all that reads it: %s.", self._names(failing))
+        elsewhere = failing - self._all
+        first = self._lineage.descendants(failing & self._all) & self._all
+        log.info("Failed the last time, so run first with all that reads it: %s.", self._names(failing & self._all))
         self._tells.keep = True
-        result = self._run(self._lineage.select(first))
+        result = self._run(first)
         still = {model for model, one in self._watch.results.items() if one.failed}
-        if not still:
+        if not still and not elsewhere:
             # What was kept is told by the run of all models, which runs these once more.
             return None if result.success else result
-        self._tells.release()
         self._tells.keep = False
-        held = set() if self._lift else self._watch.held(still) & self._all
-        rest = self._all - first
+        held = self._held(still | elsewhere)
+        self._hold(held, still | elsewhere)
+        rest = self._all - self._lineage.descendants(still) - held
+        second = self._run(rest) if rest else None
+        self._tells.release()
+        return second if second and not second.success and result.success else result
+
+    def _hold(self, held: set[str], failing: set[str]) -> None:
         if held:
-            waits = self._lineage.descendants(held) & rest
-            why = self._reason(still)
-            log.warning("%s Held back: %s.", why, self._names(waits))
-            self._tells.hold(waits, why)
-            rest -= waits
-        if rest:
-            self._run(self._lineage.select(rest))
-        return result
+            why = self._reason(failing)
+            log.warning("%s Held back: %s.", why, self._names(held))
+            self._tells.hold(held, why)
 
     def _reason(self, still: set[str]) -> str:
         since = ", ".join(f"{self._lineage.name(each)} (fails {self._watch.since(each)})" for each in sorted(still))
@@ -118,11 +125,13 @@ class ModelsRun:
     def _names(self, models: set[str]) -> str:
         return ", ".join(sorted(map(self._lineage.name, models)))
 
-    def _everything(self) -> Any:
+    def _everything(self, held: set[str]) -> Any:
         """Runs all models, in batches until the newest document is reached where a batch size is set."""
-        chosen = self._dbt.select or None
+        if held:
+            self._hold(held, self._watch.failing())
+        chosen = self._all - held
         size = int(self._dbt.variables.get("batch_size") or 0)
-        if not size:
+        if not size or not any(self._lineage.name(each) == TAKES_BATCHES for each in chosen):
             newest = self._waiting.newest()
             self._tells.keep = False
             result = self._run(chosen)
@@ -130,12 +139,13 @@ class ModelsRun:
             return result
         return self._batches(chosen, size)
 
-    def _batches(self, chosen: str | None, size: int) -> Any:
+    def _batches(self, chosen: set[str], size: int) -> Any:
         now = size
         while True:
             newest, before = self._waiting.newest(), self._waiting.reached()
             last = self._waiting.waiting(before, now + 1) <= now
             self._tells.keep = not last
+            self._watch.counting = last
             result = self._run(chosen, batch_size=now)
             after = self._waiting.reached()
             self.modelled_to = (newest if last else after) if result.success else None
@@ -151,8 +161,10 @@ class ModelsRun:
             if after == before:
                 log.info("A batch of tombstones; taking %s documents at once.", f"{now:,}")
 
-    def _run(self, select: str | None, **variables: Any) -> Any:
+    def _run(self, models: set[str], **variables: Any) -> Any:
         self._watch.results.clear()
-        result = self._dbt.run(self._watch, select, variables)
+        everything = models == self._lineage.models
+        select, exclude = ("", "") if everything else (self._lineage.select(models), self._lineage.exclude(models))
+        result = self._dbt.run(self._watch, select, exclude, variables)
         self._watch.record()
         return result

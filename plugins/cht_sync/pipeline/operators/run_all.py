@@ -13,6 +13,7 @@ from cosmos.operators.local import DbtLocalBaseOperator
 from cosmos.operators.watcher import DbtProducerWatcherOperator
 
 from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lineage import Lineage
@@ -84,7 +85,7 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         :raises CosmosDbtRunError: if anything else failed, such as the connection or a hook.
         """
         results = getattr(result.result, "results", None) or []
-        failed = [one for one in results if str(one.status) in {"error", "fail", "runtime error"}]
+        failed = [one for one in results if str(one.status) in FAILED]
         if failed and not result.exception and all(one.node.resource_type == "model" for one in failed):
             names = ", ".join(one.node.name for one in failed)
             self.log.error("dbt failed for %s: see the tasks of these models.", names)
