@@ -62,14 +62,19 @@ class DbtProcess:
         process = getattr(self, "_process", None)
         if process:
             with suppress(OSError):
-                if not error:
+                if error:
+                    # It ends at once, in the middle of a model too.
+                    self._commands.close()
+                else:
                     self._commands.write('{"do": "end"}\n')
-                self._commands.close()
+                    self._commands.flush()
             try:
                 process.wait(END_WITHIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            with suppress(OSError):
+                self._commands.close()
             self._logged.join(END_WITHIN_S)
             self._answers.close()
         self._work.cleanup()
