@@ -301,9 +301,7 @@ def test_a_rebuild_that_fails_or_is_killed_leaves_everything_as_it_was(rig, monk
     monkeypatch.setattr(DbtProcess, "__enter__", lambda self: (started(self), pids.append(self.pid))[0])
 
     def kill():
-        while not rig.sql(
-            "select from pg_stat_activity where query like '%%pg_sleep(60) is not%%' and pid <> pg_backend_pid() and state = 'active'"
-        ):
+        while not rig.sql("select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"):
             time.sleep(0.1)
         os.kill(pids[0], signal.SIGKILL)
 
