@@ -301,7 +301,9 @@ def test_a_rebuild_that_fails_or_is_killed_leaves_everything_as_it_was(rig, monk
     monkeypatch.setattr(DbtProcess, "__enter__", lambda self: (started(self), pids.append(self.pid))[0])
 
     def kill():
-        while not rig.sql("select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"):
+        while not rig.sql(
+            "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+        ):
             time.sleep(0.1)
         os.kill(pids[0], signal.SIGKILL)
 

@@ -157,6 +157,8 @@ class DbtProcess:
             **models_environment(self._settings),
             **self._options,
             ModelsProfile.get_env_var_name("password"): password,
+            # A process that is ended early leaves semaphores, which its helper takes away and tells at length.
+            "PYTHONWARNINGS": "ignore:resource_tracker",
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         }
 
