@@ -55,9 +55,11 @@ def validate(source: Source, deployment: Deployment, settings: Settings, unit_te
         ours = _relations(deployment.manifest)
         failures = [*_failures(results, ours), *_not_sql(conn, results)]
     if failures:
-        shown = scrub(" ".join(failures[0].split()), source.secrets)[:SHOWN]
-        more = f" {len(failures) - 1} more fail." if len(failures) > 1 else ""
-        raise SettingsError(f"{deployment.source} is not deployed, the version in use stays: {shown}{more}")
+        shown = scrub(" ".join(" ".join(failures).split()), source.secrets)[:SHOWN]
+        raise SettingsError(
+            f"{deployment.source} is not deployed, the version in use stays; {len(failures)} of its models or tests"
+            f" fail: {shown}"
+        )
     counts = Counter(one["kind"] for one in results)
     tested = f"; {counts['unit_test']} unit tests pass" if unit_tests else ""
     log.info("%s models compile against the target%s.", counts["model"], tested)
