@@ -38,6 +38,9 @@
 \else
     \set models_schema :raw_schema
 \endif
+-- Where models are built before they replace those in use, out of sight of the dashboards.
+select :'models_schema' || '__next' as next_schema
+\gset
 
 begin;
 -- A table in use is not waited for: rather run this again than make everybody queue behind it.
@@ -76,14 +79,14 @@ select format('grant %I to current_user', name) from cht_joined
 -- --- the schemas: nobody's, so that neither role can drop what the other has in it -------------------------------
 
 select format('create schema %I', name)
-from (values (:'raw_schema'), (:'models_schema')) as wanted (name)
+from (values (:'raw_schema'), (:'models_schema'), (:'next_schema')) as wanted (name)
 where not exists (select from pg_namespace where nspname = name)
 group by name
 \gexec
 
 select format('alter schema %I owner to current_user', nspname)
 from pg_namespace
-where nspname in (:'raw_schema', :'models_schema')
+where nspname in (:'raw_schema', :'models_schema', :'next_schema')
   and pg_get_userbyid(nspowner) in (select name from cht_wanted)
 \gexec
 
@@ -111,10 +114,10 @@ select format('grant connect, temporary on database %I to %I, %I', current_datab
 select format('grant connect on database %I to %I', current_database(), :'dashboard_role')
 \gexec
 
-revoke all on schema :"raw_schema", :"models_schema" from public, :"sync_role", :"dbt_role", :"dashboard_role";
+revoke all on schema :"raw_schema", :"models_schema", :"next_schema" from public, :"sync_role", :"dbt_role", :"dashboard_role";
 grant usage, create on schema :"raw_schema" to :"sync_role";
 grant usage on schema :"raw_schema" to :"dbt_role";
-grant usage, create on schema :"models_schema" to :"dbt_role";
+grant usage, create on schema :"models_schema", :"next_schema" to :"dbt_role";
 grant usage on schema :"models_schema" to :"dashboard_role";
 
 select 'revoke create on schema public from public'
