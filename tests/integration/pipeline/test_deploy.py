@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.pipeline import deploy, install
+from cht_sync.pipeline import deploy, deployment, install, source, version_in_use
 from cht_sync.pipeline.build import Built
 from cht_sync.pipeline.deploy import Wish, build_version, look, plan, switch
 from cht_sync.pipeline.deployment import installed, kept
@@ -317,6 +317,51 @@ def test_a_folder_and_a_tarball_are_deployed_when_their_content_changes(
         pack(repository, tmp_path, 1_700_000_200)
         assert do_deploy()
         assert do_deploy() is None
+
+
+def test_the_starter_of_a_new_release_is_deployed_like_any_other(
+    quick, do_deploy, settings, repository, monkeypatch, caplog
+):
+    monkeypatch.setenv("CHT_PIPELINE_BRANCH_URL", "")
+    for module in (source, deployment, version_in_use):
+        monkeypatch.setattr(module, "STARTER", repository)
+    Deployments(settings).prepare()
+
+    # The first run of the models, before any deployment: it installs the starter and notes it.
+    drawn = deployment.require_current(settings)
+    assert (drawn.installed, drawn.version) == (False, expected_version(settings))
+    folder = project_folder(settings, expected_version(settings))
+    assert Deployments(settings).recorded().versions == {"": drawn.version}
+    assert deployment.require_current(settings).path == folder.resolve()
+    assert look(settings, Wish()) is None
+
+    # A new release: the runs go on with what the tables come from, and say so.
+    (repository / "models" / "persons.sql").write_text("select 2 as a")
+    assert "the starter models of this release" not in caplog.text
+    assert (expected_version(settings), project_folder(settings)) == (drawn.version, folder)
+    assert "until the DAG cht_pipeline_deploy has deployed the starter models of this release" in caplog.text
+    assert do_deploy()
+    assert do_deploy() is None
+    # A run that began before it takes what the tables come from now.
+    assert project_folder(settings, drawn.version) == installed(settings).path != folder
+
+
+def test_a_project_that_is_not_deployed_to_this_database_is_not_run_in_place_of_another(
+    quick, do_deploy, settings, repository, monkeypatch
+):
+    with pytest.raises(SettingsError, match="No dbt project is installed"):
+        expected_version(settings)
+    do_deploy()
+    monkeypatch.setenv("POSTGRES_SCHEMA", "elsewhere")
+    monkeypatch.setenv("DBT_LOCAL_PATH", str(repository))
+    Deployments(settings).prepare()
+    with pytest.raises(SettingsError, match="but the settings name"):
+        expected_version(settings)
+    assert version_in_use.deployed_version(settings) is None
+    monkeypatch.setenv("POSTGRES_SCHEMA", "v1")
+    assert version_in_use.deployed_version(settings).path == installed(settings).path
+    monkeypatch.setenv("POSTGRES_PASSWORD", "wrong")
+    assert version_in_use.deployed_version(settings) is None
 
 
 @contextmanager
