@@ -74,8 +74,7 @@ def look(settings: Settings, wish: Wish) -> Goal | None:
     newest = wanted(settings)
     if newest.content == recorded.held and not wish.force:
         log.warning("%s was rolled back from; it is held until its source changes, or by force.", _short(newest))
-        # What was rolled back to may have been published half.
-        return None
+        return _rest_of_roll_back(settings, recorded, newest)
     reason = _reason(settings, recorded, newest, wish)
     if reason is None:
         log.info("%s is in use already.", _short(newest))
@@ -106,6 +105,20 @@ def _roll_back(settings: Settings, recorded: Recorded, name: str) -> Goal:
         "" if chosen.content == held else held,
         chosen.path.name,
     )
+
+
+def _rest_of_roll_back(settings: Settings, recorded: Recorded, newest: Deployment) -> Goal | None:
+    """What is left to do of a roll-back that was cut off; None where it is complete."""
+    groups = model_groups(settings)
+    found = find(settings, recorded.version(groups))
+    if found is None:
+        raise SettingsError(
+            f"{_short(newest)} was rolled back from, and the version that was rolled back to is not kept in"
+            f" {settings.pipeline_dir}: trigger the DAG cht_pipeline_deploy with force to deploy the newest one."
+        )
+    if recorded.is_for(groups, found.version) and is_current(settings, found):
+        return None
+    return Goal(f"roll back to {found.text}", recorded.versions, recorded.held, found.path.name)
 
 
 def _reason(settings: Settings, recorded: Recorded, newest: Deployment, wish: Wish) -> str | None:

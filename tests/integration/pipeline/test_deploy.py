@@ -53,6 +53,10 @@ unit_tests:
     expect: {rows: [{uuid: a}]}
 """
 
+ONE_PERSON = """
+insert into v1.couchdb values (now() at time zone 'utc', 'a', false, 'h/medic', '{"name": "Amina"}')
+"""
+
 
 def persons(column):
     return PERSONS.replace("{column}", column)
@@ -131,7 +135,7 @@ def do_deploy(settings):
     return Deploy(settings)
 
 
-def test_the_life_of_a_project(do_deploy, settings, database, repository, caplog):
+def test_a_broken_commit_is_told_and_leaves_the_version_in_use(do_deploy, settings, database, repository, caplog):
     caplog.set_level("INFO")
     first = git(repository, "rev-parse", "HEAD")
 
@@ -141,18 +145,19 @@ def test_the_life_of_a_project(do_deploy, settings, database, repository, caplog
     assert installed(settings) is None
     assert do_deploy().reason.startswith(str(kept(settings)[0].path.name))
     assert (do_deploy.planned, do_deploy.revision, do_deploy.report["rebuilt"]) == ([], first, [])
-    database.rows(
-        "insert into v1.couchdb values (now() at time zone 'utc', 'a', false, 'h/medic', '{\"name\": \"Amina\"}')"
-    )
+    database.rows(ONE_PERSON)
     do_deploy.run_models()
     assert database.rows("select uuid, name from v1.persons") == [("a", "Amina")]
     assert do_deploy(run_unit_tests=True) is None
     assert "2 models compile against the target; 1 unit tests pass" in caplog.text
 
     # Nothing new.
-    began = time.monotonic()
-    assert look(settings, Wish()) is None
-    assert time.monotonic() - began < 3
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert look(settings, Wish()) is None
+        took.append(time.monotonic() - began)
+    assert min(took) < 3
 
     # Commits that are broken, for dbt while it parses, while it compiles, and for Postgres alone.
     version = expected_version(settings)
@@ -173,7 +178,15 @@ def test_the_life_of_a_project(do_deploy, settings, database, repository, caplog
     assert "model persons (models/persons.sql): Postgres says 'syntax error" in str(refused.value)
     assert (expected_version(settings), do_deploy.revision) == (version, first)
 
-    # A model changed, one removed, one that needs a package is new.
+
+def test_what_changed_is_rebuilt_and_rolled_back(do_deploy, settings, database, repository, caplog, monkeypatch):
+    monkeypatch.setattr(deploy, "validate", lambda *_: None)
+    first = git(repository, "rev-parse", "HEAD")
+    assert do_deploy()
+    database.rows(ONE_PERSON)
+    do_deploy.run_models()
+
+    # One model changed, another is new and needs a package.
     package = repository.parent / "package"
     package.mkdir()
     (package / "dbt_project.yml").write_text("name: helper\nversion: 1.0.0\n")
@@ -181,7 +194,6 @@ def test_the_life_of_a_project(do_deploy, settings, database, repository, caplog
     (package / "macros" / "two.sql").write_text("{% macro two() %}2{% endmacro %}")
     git(package, "init", "--quiet", "--initial-branch=main")
     commit(package, "package")
-    (repository / "models" / "asks.sql").unlink()
     second = commit(
         repository,
         "second",
@@ -211,6 +223,9 @@ def test_the_life_of_a_project(do_deploy, settings, database, repository, caplog
     assert database.rows("select name from v1.persons") == [("Amina",)]
     assert (do_deploy.revision, look(settings, Wish())) == (first, None)
     assert "was rolled back from; it is held" in caplog.text
+    # A model that the project has no longer: its table stays until someone drops it, and that is said.
+    assert database.rows("select a, n from v1.numbers") == [(2, 1)]
+    assert "v1.numbers is of no model any more" in caplog.text
 
 
 @pytest.fixture
@@ -270,6 +285,11 @@ def test_what_was_rolled_back_from_is_held(quick, do_deploy, settings, repositor
     stale = do_deploy.staged(roll_back_to=first)
     do_deploy(roll_back_to=first)
     assert (do_deploy.revision, do_deploy()) == (first, None)
+    # Killed before the link moved: the next run brings it to its end, and the hold stays.
+    newest = next(one for one in kept(settings) if one.revision == second)
+    install.publish(settings, newest)
+    assert do_deploy()
+    assert (do_deploy.revision, do_deploy()) == (first, None)
     do_deploy(force=True)
     assert (do_deploy.revision, do_deploy()) == (second, None)
     do_deploy(roll_back_to=first)
@@ -285,6 +305,12 @@ def test_what_was_rolled_back_from_is_held(quick, do_deploy, settings, repositor
     assert (do_deploy.revision, do_deploy()) == (first, None)
     do_deploy(roll_back_to=third)
     assert (do_deploy.revision, Deployments(settings).recorded().held) == (third, "")
+    do_deploy(roll_back_to=second)
+    shutil.rmtree(settings.pipeline_dir)
+    with pytest.raises(SettingsError, match="with force to deploy the newest one"):
+        do_deploy()
+    assert do_deploy(force=True)
+    assert do_deploy.revision == third
 
 
 def test_a_folder_and_a_tarball_are_deployed_when_their_content_changes(
