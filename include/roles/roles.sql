@@ -1,7 +1,7 @@
 -- Three roles with no more rights than each needs, on an empty database as on a live one of CHT Sync 2.x:
 --
 --   sync_role       owns the raw documents and their bookkeeping, and sees no model
---   dbt_role        owns the models, and reads the raw documents
+--   dbt_role        owns the models, reads the raw documents, and notes from which project the models come
 --   dashboard_role  reads the models; raw documents and what could not be stored stay closed to it
 --
 -- Run it in the database of the documents, as a superuser or as the owner of the database with CREATEROLE; as often as
@@ -136,7 +136,12 @@ alter default privileges for role :"dbt_role" in schema :"models_schema" grant s
 
 -- The tables of the sync, by name, since its schema may hold models too.
 create temporary table cht_raw on commit drop as
-select c.oid, c.oid::regclass as relation, c.relowner
+select
+    c.oid,
+    c.oid::regclass as relation,
+    c.relowner,
+    -- What the models come from is noted by their own role, in the transaction that swaps them.
+    c.relname in ('couchdb_deployment', '_dataemon') as is_for_dbt
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = :'raw_schema'
@@ -145,7 +150,8 @@ where n.nspname = :'raw_schema'
       c.relname = :'raw_table'
       or c.relname in (
           'couchdb_progress', 'couchdb_migration', 'couchdb_model_run', 'couchdb_model_result',
-          'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision'
+          'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision',
+          'couchdb_deployment', '_dataemon'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'
@@ -157,7 +163,8 @@ where pg_get_userbyid(relowner) <> :'sync_role'
 \gexec
 select format('revoke all on table %s from public, %I, %I', relation, :'dbt_role', :'dashboard_role') from cht_raw
 \gexec
-select format('grant select on table %s to %I', relation, :'dbt_role') from cht_raw
+select format('grant %s on table %s to %I', case when is_for_dbt then 'select, insert, update, delete' else 'select' end, relation, :'dbt_role')
+from cht_raw
 \gexec
 
 -- Everything else in the schema of the models: tables and views, and sequences that belong to no column.
@@ -204,8 +211,9 @@ from (
     union all
     select :'dbt_role', 'write', relation
     from cht_raw
-    where has_any_column_privilege(:'dbt_role', oid, 'insert, update')
-       or has_table_privilege(:'dbt_role', oid, 'delete, truncate, trigger')
+    where (not is_for_dbt and has_any_column_privilege(:'dbt_role', oid, 'insert, update'))
+       or (not is_for_dbt and has_table_privilege(:'dbt_role', oid, 'delete'))
+       or has_table_privilege(:'dbt_role', oid, 'truncate, trigger')
     union all
     select :'sync_role', 'read or write', relation
     from cht_model

@@ -187,16 +187,19 @@ class Settings(Environment):
     @property
     def schedule(self) -> str | None:
         """``CHT_SYNC_SCHEDULE``: a cron expression or preset, default every minute; ``none`` for by hand only."""
+        return self._schedule("CHT_SYNC_SCHEDULE", DEFAULT_SCHEDULE)
+
+    def _schedule(self, name: str, default: str) -> str | None:
         from croniter import croniter
 
-        value = self.text("CHT_SYNC_SCHEDULE", DEFAULT_SCHEDULE)
+        value = self.text(name, default)
         if value.lower() in {"none", "@none"}:
             return None
         if value not in NOT_IN_CRONITER and not croniter.is_valid(value):
             raise SettingsError(
-                f"CHT_SYNC_SCHEDULE={value!r} is no cron expression: use one such as '*/5 * * * *',"
+                f"{name}={value!r} is no cron expression: use one such as '*/5 * * * *',"
                 " a preset such as '@hourly' or '@continuous', or 'none'.",
-                "CHT_SYNC_SCHEDULE",
+                name,
             )
         return value
 
@@ -266,6 +269,16 @@ class Settings(Environment):
     def pipeline_branch_url(self) -> str:
         """``CHT_PIPELINE_BRANCH_URL``: a git URL with ``#branch``, ``#tag`` or ``#commit``; the third choice."""
         return self.text("CHT_PIPELINE_BRANCH_URL")
+
+    @property
+    def pipeline_schedule(self) -> str | None:
+        """``CHT_PIPELINE_SCHEDULE``: when a new version of the dbt project is looked for, default every 10 minutes."""
+        return self._schedule("CHT_PIPELINE_SCHEDULE", "*/10 * * * *")
+
+    @property
+    def pipeline_timeout(self) -> int:
+        """``CHT_PIPELINE_TIMEOUT``: minutes after which a deployment with its rebuild is ended, default 1440."""
+        return self.number("CHT_PIPELINE_TIMEOUT", 1440, low=1, high=10_080)
 
     @property
     def dbt_environment(self) -> dict[str, str]:

@@ -13,9 +13,9 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
-from cht_sync.pipeline.deployment import expected_version
 from cht_sync.pipeline.operators.run_all import MODELLED_TO
 from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID
+from cht_sync.pipeline.version_in_use import expected_version
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
