@@ -13,6 +13,7 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.deployment import expected_version
+from cht_sync.pipeline.run_options import run_vars
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
@@ -82,14 +83,24 @@ def models_have_work() -> dict[str, str] | None:
     return {"newest": state.newest.isoformat(), "deployment": deployment}
 
 
+@task.short_circuit(trigger_rule="all_done", ignore_downstream_trigger_rules=False)
+def go_on(ti: RuntimeTaskInstanceProtocol | None = None) -> bool:
+    """Lets the next group of models run, however the one before it ended, unless the models are skipped altogether.
+
+    :param ti: Airflow's task instance.
+    """
+    return ti is not None and bool(ti.xcom_pull(task_ids="new_documents"))
+
+
 @task(task_id="result", trigger_rule="all_done", retries=0)
-def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> None:
+def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol, params: dict[str, Any] | None = None) -> None:
     """Notes what the models have seen, and makes the run fail where any part of it failed.
 
     Without this last task a run whose models succeed would look well although a source failed.
 
     :param models_group: task group of the models.
     :param ti: Airflow's task instance.
+    :param params: of the run.
     :raises AirflowFailException: if a task of the run failed; names them.
     """
     states = _states(ti)
@@ -97,7 +108,7 @@ def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> None:
     models_failed = [name for name in failed if name.startswith(f"{models_group}.")]
     work = ti.xcom_pull(task_ids="new_documents")
     if work and not models_failed:
-        _note_good_run(Settings(), datetime.fromisoformat(work["newest"]), work["deployment"])
+        _note_good_run(Settings(), datetime.fromisoformat(work["newest"]), work["deployment"], params)
     if failed:
         raise AirflowFailException(
             f"This run is incomplete: {', '.join(_readable(failed, ti))} failed; what the other tasks did is stored."
@@ -112,9 +123,9 @@ def _readable(tasks: list[str], ti: Any) -> list[str]:
     return [numbered.get(task, task) for task in tasks]
 
 
-def _note_good_run(settings: Settings, newest: datetime, deployment: str) -> None:
+def _note_good_run(settings: Settings, newest: datetime, deployment: str, params: dict[str, Any] | None) -> None:
     runs = _model_runs(settings)
-    if settings.dbt_batch_size:
+    if run_vars(settings, params).get("batch_size"):
         # A batch may end before the newest document; noting where it ended makes the next run go on.
         newest = min(newest, runs.reached(dbt_connection(settings)) or newest)
     runs.record(newest, deployment)

@@ -24,6 +24,7 @@ from cht_sync.pipeline.content import content_hash
 from cht_sync.pipeline.deployment import CURRENT, RECORD_FILE, Deployment, installed
 from cht_sync.pipeline.fetch import fetch, require_project
 from cht_sync.pipeline.git import GitRepository
+from cht_sync.pipeline.graph import FORM
 from cht_sync.pipeline.hub import hub_answers, hub_url
 from cht_sync.pipeline.source import Source, configured_source
 from cht_sync.settings import Settings
@@ -99,7 +100,7 @@ def _wanted(source: Source, settings: Settings) -> Deployment:
 def _build_key(settings: Settings) -> str:
     versions = {name: version(name) for name in ("dbt-core", "dbt-postgres")}
     wrapper = {str(path): hashlib.sha256(data).hexdigest() for path, data in wrapper_files()}
-    key = json.dumps([settings.dbt_environment, versions, wrapper], sort_keys=True)
+    key = json.dumps([settings.dbt_environment, versions, wrapper, FORM], sort_keys=True)
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 

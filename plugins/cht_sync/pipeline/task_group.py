@@ -19,14 +19,15 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline import cosmos_defaults
 from cht_sync.pipeline.deployment import INSTALL, Deployment, require_current
 from cht_sync.pipeline.graph import Graph
+from cht_sync.pipeline.groups import ModelGroup, hook_models, model_groups
 from cht_sync.pipeline.mode import models_mode
 from cht_sync.pipeline.operators.refuse import RefuseOperator
 from cht_sync.pipeline.operators.run_all import RunAllModels
 from cht_sync.pipeline.operators.run_model import RunModel
 from cht_sync.pipeline.operators.watch_model import WatchModel
 from cht_sync.pipeline.profile import profile_config
-from cht_sync.pipeline.selection import selected
 from cht_sync.settings import Settings
+from cht_sync.tasks import go_on
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,9 @@ RETRY_DELAY = timedelta(seconds=10)
 def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
     """One task for each model of the installed dbt project, in a task group; used inside a DAG.
 
-    In watcher mode a task more, ``dbt_run``, runs dbt once for all of them. Where there is nothing to draw, the
-    group holds one task that fails and says why. Reads local files only.
+    In watcher mode a task more, ``dbt_run``, runs dbt once for all of them. Where ``DBT_SELECTOR`` makes several
+    groups, each is a group of its own within this one, and they run one after the other, however the one before
+    ended. Where there is nothing to draw, the group holds one task that fails and says why. Reads local files only.
 
     :param settings: the environment.
     :param group_id: id of the task group.
@@ -48,19 +50,35 @@ def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
     cosmos_defaults.apply()
     try:
         deployment = require_current(settings)
-        graph = _read(deployment)
-        draw = _Draw(graph, settings, group_id)
-        profile = profile_config(settings)
+        graph = read_graph(deployment)
+        groups = model_groups(graph, settings)
+        models_mode(settings)
     except SettingsError as error:
-        return _refusal(group_id, str(error))
+        return refusal(group_id, str(error))
+    if len(groups) == 1:
+        return _drawn(settings, deployment, graph, groups[0], group_id)
+    with TaskGroup(group_id) as outer:
+        last: TaskGroup | None = None
+        for group in groups:
+            drawn = _drawn(settings, deployment, graph, group, group.name)
+            if last is not None:
+                last >> go_on.override(task_id=f"then_{group.name}")() >> drawn
+            last = drawn
+    return outer
+
+
+def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: ModelGroup, group_id: str) -> TaskGroup:
+    draw = _Draw(graph, settings, group)
     return DbtTaskGroup(
         group_id=group_id,
+        # With it the DAG's version changes, so that Airflow shows which deployment a run had.
+        tooltip=" ".join(filter(None, (group.selector, deployment.source, deployment.revision[:12]))),
         project_config=ProjectConfig(
             manifest_path=deployment.graph,
             project_name=graph["metadata"]["project_name"],
             install_dbt_deps=False,
         ),
-        profile_config=profile,
+        profile_config=profile_config(settings, group.threads),
         # _Draw makes the tasks of either mode; LOCAL keeps Cosmos from adding a producer of its own.
         execution_config=ExecutionConfig(
             execution_mode=ExecutionMode.LOCAL,
@@ -77,7 +95,12 @@ def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
     )
 
 
-def _read(deployment: Deployment) -> Graph:
+def read_graph(deployment: Deployment) -> Graph:
+    """The models and tests of a version.
+
+    :param deployment: the version.
+    :raises SettingsError: if its file cannot be read.
+    """
     try:
         graph: Graph = json.loads(deployment.graph.read_text())
     except (OSError, ValueError) as error:
@@ -85,7 +108,12 @@ def _read(deployment: Deployment) -> Graph:
     return graph
 
 
-def _refusal(group_id: str, reason: str) -> TaskGroup:
+def refusal(group_id: str, reason: str) -> TaskGroup:
+    """A group of one task that fails and says why there is nothing else.
+
+    :param group_id: id of the task group.
+    :param reason: a sentence.
+    """
     log.warning("%s", reason)
     with TaskGroup(group_id) as group:
         RefuseOperator(task_id=REFUSE_TASK_ID, reason=reason, doc_md=reason, retries=0)
@@ -95,14 +123,14 @@ def _refusal(group_id: str, reason: str) -> TaskGroup:
 class _Draw:
     """Makes the task of each model, and before the first one the task that runs dbt for all."""
 
-    def __init__(self, graph: Graph, settings: Settings, group_id: str) -> None:
+    def __init__(self, graph: Graph, settings: Settings, group: ModelGroup) -> None:
         self._models = graph["nodes"]
-        self._chosen = selected(graph, settings.dbt_selector)
+        self._chosen = group.models
+        self._hook_models = hook_models(graph)
         self._all = len(self._chosen) == len(self._models)
         self._watched = models_mode(settings) == "watcher"
-        self._producer_task_id = f"{group_id}.{RUN_ALL_TASK_ID}"
         self._names = Counter(model["name"] for model in self._models.values())
-        self._limit = timedelta(minutes=settings.run_timeout)
+        self._limit = timedelta(minutes=settings.models_timeout)
         self._producer: RunAllModels | None = None
         batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
         self.operator_args: dict[str, Any] = {
@@ -134,14 +162,15 @@ class _Draw:
             return None
         if self._watched and self._producer is None:
             self._producer = self._run_all(task_args, place)
-        text = self._models[node.unique_id]["description"] or f"The dbt model `{node.name}`."
+        text = _doc(self._models[node.unique_id])
         if node.has_ephemeral_materialization:
             # dbt writes it into the models that use it.
             return EmptyOperator(task_id=task_id, doc_md=text, **place)
         arguments = {
             **task_args,
             "manifest_filepath": "",
-            "select": _select(self._models[node.unique_id]),
+            # A model that runs alone ends with the hooks of the project too, which need their tables.
+            "select": " ".join(_select(self._models[name]) for name in (node.unique_id, *self._needed(node))),
             "extra_context": {"dbt_node_config": node.context_dict, "package_name": node.package_name},
             "task_id": task_id,
             "doc_md": text,
@@ -149,16 +178,19 @@ class _Draw:
             **node.operator_kwargs_to_override,
             **place,
         }
-        if not self._watched:
+        if self._producer is None:
             return RunModel(execution_timeout=self._limit, **arguments)
         return WatchModel(
-            producer_task_id=self._producer_task_id,
+            producer_task_id=self._producer.task_id,
             # Deferred sensors end up failed now and then: https://github.com/apache/airflow/issues/72716.
             deferrable=False,
             poke_interval=POKE_INTERVAL_S,
             timeout=self._limit.total_seconds(),
             **arguments,
         )
+
+    def _needed(self, node: DbtNode) -> list[str]:
+        return sorted(self._hook_models - {node.unique_id})
 
     def _run_all(self, task_args: dict[str, Any], place: dict[str, Any]) -> RunAllModels:
         arguments = {
@@ -177,6 +209,12 @@ class _Draw:
             **arguments,
             **place,
         )
+
+
+def _doc(model: dict[str, Any]) -> str:
+    text = model["description"] or f"The dbt model `{model['name']}`."
+    tags = ", ".join(f"`{tag}`" for tag in model["tags"])
+    return f"{text}\n\nTags: {tags}" if tags else str(text)
 
 
 def _select(model: dict[str, Any]) -> str:

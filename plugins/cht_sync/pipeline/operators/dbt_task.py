@@ -17,6 +17,7 @@ from cht_sync.pipeline.deployment import require_current
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
+from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.source import configured_source
 from cht_sync.settings import Settings
 
@@ -30,6 +31,16 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     """
 
     _assets: tuple[Asset, ...] = ()
+
+    def build_cmd(self, context: Any, cmd_flags: list[str] | None = None) -> Any:
+        """The command, with what the params of the run say in place of the settings.
+
+        :param context: of the task.
+        :param cmd_flags: options of the command.
+        """
+        params = context.get("params")
+        self.vars = run_vars(Settings(), params) or None
+        return super().build_cmd(context, [*(cmd_flags or []), *thread_flags(params)])
 
     def run_command(self, cmd: list[str], env: Any, context: Any, **kwargs: Any) -> Any:
         """Runs one dbt command.
