@@ -338,3 +338,8 @@ class Settings(Environment):
             raise SettingsError(
                 f"{name}={value!r} cannot be used: there is no such home; give a folder by its full path.", name
             ) from None
+
+    @property
+    def docs_dir(self) -> Path:
+        """Where the documentation of the models is published, beside the versions of the project."""
+        return self.pipeline_dir / "docs"
