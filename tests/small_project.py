@@ -56,13 +56,13 @@ unit_tests:
 }
 
 
-def write_small_project(folder: Path, **files: str) -> Path:
+def write_small_project(folder: Path, files: dict[str, str] | None = None) -> Path:
     """Write it.
 
     :param folder: where to.
-    :param files: more files, or other contents, by path with ``__`` for ``/``.
+    :param files: more files, or other contents, by path.
     """
-    for name, text in {**FILES, **{name.replace("__", "/"): text for name, text in files.items()}}.items():
+    for name, text in {**FILES, **(files or {})}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder

@@ -85,11 +85,13 @@ def models_have_work() -> dict[str, str] | None:
 
 @task.short_circuit(trigger_rule="all_done", ignore_downstream_trigger_rules=False)
 def go_on(ti: RuntimeTaskInstanceProtocol | None = None) -> bool:
-    """Lets the next group of models run, however the one before it ended, unless the models are skipped altogether.
+    """Lets the next group of models run, however the one before it ended, unless that was skipped.
 
     :param ti: Airflow's task instance.
     """
-    return ti is not None and bool(ti.xcom_pull(task_ids="new_documents"))
+    states = _states(ti)
+    before = ti.task.upstream_task_ids if ti else ()
+    return any(states.get(task) != "skipped" for task in before)
 
 
 @task(task_id="result", trigger_rule="all_done", retries=0)

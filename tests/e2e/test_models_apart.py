@@ -39,6 +39,7 @@ class Apart:
             "POSTGRES_DB": DATABASE,
             "CHT_MODELS": "asset",
             "CHT_SYNC_SCHEDULE": "none",
+            "CHT_MODELS_SCHEDULE": "none",
             "CHT_DATA_TESTS_SCHEDULE": "none",
             "CHT_PIPELINE_DIR": str(folder / "pipeline"),
             "DBT_LOCAL_PATH": str(self.project),
@@ -126,3 +127,70 @@ def test_documents_start_the_models_which_work_on_an_empty_database(apart, first
     assert apart.rows("select name from v1.late") == [(SECRET_NAME,)]
     noted = {node for (node,) in apart.rows("select node from v1.run_log")}
     assert noted == {"model.small.person", "model.small.run_log", "model.small.late"}, "models, and no test"
+
+
+def test_the_asset_graph_leads_from_each_database_to_each_model(apart, first):
+    assets = {each["uri"]: each["id"] for each in apart.get("/api/v2/assets", limit=100)["assets"]}
+    (source,) = (number for uri, number in assets.items() if uri.startswith("couchdb://"))
+    table = next(number for uri, number in assets.items() if uri.endswith("/v1/late"))
+    graph = apart.get("/ui/dependencies", node_id=f"asset:{source}")
+    following: dict[str, set[str]] = {}
+    for edge in graph["edges"]:
+        following.setdefault(edge["source_id"], set()).add(edge["target_id"])
+    reached, waiting = set(), [f"asset:{source}"]
+    while waiting:
+        if (node := waiting.pop()) not in reached:
+            reached.add(node)
+            waiting += following.get(node, ())
+    assert {"dag:cht_models", f"asset:{table}"} <= reached
+
+
+def test_each_model_shows_its_tests_and_no_document(apart, first):
+    state, tasks = apart.run("cht_data_tests")
+    assert state == "failed"
+    assert tasks == {
+        "docs": "success",
+        "run_tests": "success",
+        "tests.person": "failed",
+        "tests.late": "failed",
+        "result": "failed",
+    }
+    stored = {test.split(".")[2]: (model, status, rows) for test, model, status, rows in apart.rows(
+        "select test, model, status, failures from v1.couchdb_test_result"
+    )}  # fmt: skip
+    assert stored == {
+        "accepted_values_late_name__nobody": ("late", "fail", 1),
+        "name_is_a_number": ("person", "error", None),
+        "not_null_person_uuid": ("person", "pass", 0),
+        "unique_person_uuid": ("person", "pass", 0),
+    }
+    logs = "\n".join(path.read_text() for path in (apart.folder / "airflow" / "logs").rglob("*.log"))
+    assert "1 of 3 tests failed: name_is_a_number error: Database Error" in logs
+    assert "invalid input syntax for type integer" in logs
+    assert SECRET_NAME not in logs
+
+
+def test_the_documentation_is_a_page_of_the_ui(apart, first):
+    wait_for((apart.folder / "pipeline" / "docs" / "index.html").exists)
+    page = requests.get(f"{apart.airflow.url}/cosmos/cht/dbt_docs_index.html", timeout=60)
+    assert (page.status_code, "dbt Docs" in page.text) == (200, True)
+    manifest = requests.get(f"{apart.airflow.url}/cosmos/cht/manifest.json", timeout=60).json()
+    assert "model.small.person" in manifest["nodes"]
+
+
+def test_a_deployment_is_drawn_without_a_restart(apart, first):
+    versions = "/api/v2/dags/cht_models/dagVersions"
+    before = len(apart.get(versions)["dag_versions"])
+    newest = "{{ config(materialized='table', tags=['late']) }} select * from {{ ref('late') }}"
+    write_small_project(apart.project, {"models/newest.sql": newest})
+    apart.install()
+
+    def drawn():
+        tasks = apart.get("/api/v2/dags/cht_models/tasks")["tasks"]
+        return "models.tag_late.newest" in {task["task_id"] for task in tasks}
+
+    wait_for(drawn, 180)
+    assert len(apart.get(versions)["dag_versions"]) == before + 1
+    state, tasks = apart.run("cht_models")
+    assert (state, tasks["models.tag_late.newest"]) == ("success", "success")
+    assert apart.rows("select name from v1.newest") == [(SECRET_NAME,)]

@@ -1,6 +1,7 @@
 """The last task of a run: what it notes, and when it makes the run fail."""
 
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -77,3 +78,10 @@ def test_a_batch_is_noted_as_far_as_it_came(runs, monkeypatch):
     runs._reached = datetime(2024, 2, 1)
     report(Run(WORK, models__contact="success"))
     assert runs.noted == [(datetime(2024, 2, 1), "d1")]
+
+
+@pytest.mark.parametrize(("state", "goes_on"), [("failed", True), ("success", True), ("skipped", False)])
+def test_the_next_group_of_models_runs_unless_the_one_before_was_skipped(state, goes_on):
+    run = Run(None, models__a__dbt_run=state, models__a__contact="skipped")
+    run.task = SimpleNamespace(upstream_task_ids={"models.a.dbt_run", "models.a.contact"})
+    assert tasks.go_on.function(ti=run) is goes_on
