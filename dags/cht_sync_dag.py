@@ -8,6 +8,9 @@ Copies what changed in each CouchDB database to PostgreSQL, then runs the dbt mo
 * `new_documents` skips the models where nothing arrived since their last good run.
 * `models` holds a task for each dbt model; one dbt process runs them all. The log of a model holds dbt's message.
   With `CHT_MODELS=asset` it is not here but in the DAG `cht_models`, which starts when documents have arrived.
+  What failed the last time runs first. Until it is green again, models whose deletes would reach it are held back, so
+  that readers keep the last good state; the raw copy goes on. A model that loses a fifth of its rows from one run to
+  the next turns red. Trigger a run with `lift_guard` to run all, and to accept the rows as they are.
 * `result` fails the run where any task failed, and names them.
 
 **To recover** there is nothing to clean up: a page and its checkpoint are committed together. Mend what the log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.deployment import expected_version
+from cht_sync.pipeline.operators.run_all import MODELLED_TO
 from cht_sync.pipeline.run_options import run_vars
+from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
@@ -83,19 +86,10 @@ def models_have_work() -> dict[str, str] | None:
     return {"newest": state.newest.isoformat(), "deployment": deployment}
 
 
-@task.short_circuit(trigger_rule="all_done", ignore_downstream_trigger_rules=False)
-def go_on(ti: RuntimeTaskInstanceProtocol | None = None) -> bool:
-    """Lets the next group of models run, however the one before it ended, unless that was skipped.
-
-    :param ti: Airflow's task instance.
-    """
-    states = _states(ti)
-    before = ti.task.upstream_task_ids if ti else ()
-    return any(states.get(task) != "skipped" for task in before)
-
-
-@task(task_id="result", trigger_rule="all_done", retries=0)
-def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol, params: dict[str, Any] | None = None) -> None:
+@task(task_id="result", trigger_rule="all_done", retries=0, multiple_outputs=False)
+def report_result(
+    models_group: str, ti: RuntimeTaskInstanceProtocol, params: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Notes what the models have seen, and makes the run fail where any part of it failed.
 
     Without this last task a run whose models succeed would look well although a source failed.
@@ -103,19 +97,28 @@ def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol, params: di
     :param models_group: task group of the models.
     :param ti: Airflow's task instance.
     :param params: of the run.
+    :return: ``newest`` document and ``modelled_to`` as ISO 8601 UTC, and ``lag_seconds`` between them; empty where
+        no models ran.
     :raises AirflowFailException: if a task of the run failed; names them.
     """
     states = _states(ti)
     failed = sorted(name for name, state in states.items() if state in BAD_STATES)
     models_failed = [name for name in failed if name.startswith(f"{models_group}.")]
     work = ti.xcom_pull(task_ids="new_documents")
+    lag = {}
     if work and not models_failed:
-        _note_good_run(Settings(), datetime.fromisoformat(work["newest"]), work["deployment"], params)
+        told = _told(ti, models_group, states)
+        if all(told):
+            reached = min(told) if told else None
+            lag = _note_good_run(Settings(), params, reached or work["newest"], work["deployment"], bool(reached))
+        else:
+            log.info("Some models were held back: the next run of the models takes them up.")
     if failed:
         raise AirflowFailException(
             f"This run is incomplete: {', '.join(_readable(failed, ti))} failed; what the other tasks did is stored."
             " The log of each says why; the next run goes on from the checkpoints."
         )
+    return lag
 
 
 def _readable(tasks: list[str], ti: Any) -> list[str]:
@@ -125,13 +128,23 @@ def _readable(tasks: list[str], ti: Any) -> list[str]:
     return [numbered.get(task, task) for task in tasks]
 
 
-def _note_good_run(settings: Settings, newest: datetime, deployment: str, params: dict[str, Any] | None) -> None:
-    runs = _model_runs(settings)
-    if run_vars(settings, params).get("batch_size"):
+def _told(ti: Any, models_group: str, states: dict[str, str]) -> list[str]:
+    """The stamp that each group of models has reached, empty for one that did not run all; of watcher mode alone."""
+    dbt = re.compile(rf"{re.escape(models_group)}\.(?:.+\.)?{RUN_ALL_TASK_ID}")
+    return [ti.xcom_pull(task_ids=name, key=MODELLED_TO) or "" for name in states if dbt.fullmatch(name)]
+
+
+def _note_good_run(
+    settings: Settings, params: dict[str, Any] | None, modelled_to: str, deployment: str, is_certain: bool
+) -> dict[str, Any]:
+    runs, reached = _model_runs(settings), datetime.fromisoformat(modelled_to)
+    if run_vars(settings, params).get("batch_size") and not is_certain:
         # A batch may end before the newest document; noting where it ended makes the next run go on.
-        newest = min(newest, runs.reached(dbt_connection(settings)) or newest)
-    runs.record(newest, deployment)
-    log.info("The models have seen the documents up to %s UTC.", newest.isoformat(" "))
+        reached = min(reached, runs.reached(dbt_connection(settings)) or reached)
+    newest = runs.record(reached, deployment) or reached
+    lag = max((newest - reached).total_seconds(), 0.0)
+    log.info("The models have seen the documents up to %s UTC; %s s behind the newest.", reached, f"{lag:,.0f}")
+    return {"newest": newest.isoformat(), "modelled_to": reached.isoformat(), "lag_seconds": lag}
 
 
 def _states(ti: Any) -> dict[str, str]:

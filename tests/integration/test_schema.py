@@ -40,6 +40,7 @@ def test_an_empty_database(database):
         "0002_model_runs.sql",
         "0003_quarantine.sql",
         "0005_test_results.sql",
+        "0006_model_results.sql",
     ]
     names = {
         "",
@@ -50,6 +51,7 @@ def test_an_empty_database(database):
         "_quarantine_part",
         "_collision",
         "_test_result",
+        "_model_result",
     }
     assert {f"v1.couchdb{name}" for name in names} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))

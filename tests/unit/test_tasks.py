@@ -1,7 +1,6 @@
 """The last task of a run: what it notes, and when it makes the run fail."""
 
 from datetime import datetime
-from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -16,13 +15,16 @@ class Run:
 
     dag_id, run_id = "cht_sync", "manual"
 
-    def __init__(self, work=None, **states):
+    def __init__(self, work=None, reached=None, **states):
         self.states, self.work = {name.replace("__", "."): state for name, state in states.items()}, work
+        self.reached = reached
 
     def get_task_states(self, dag_id, run_ids):
         return {run_ids[0]: self.states}
 
-    def xcom_pull(self, task_ids):
+    def xcom_pull(self, task_ids, key="return_value"):
+        if key == "modelled_to":
+            return self.reached if task_ids == "models.dbt_run" else None
         return {"new_documents": self.work, "sources": [{"source": "h/medic"}, {"source": "h/users"}]}[task_ids]
 
 
@@ -34,6 +36,7 @@ class Runs:
 
     def record(self, newest, deployment):
         self.noted.append((newest, deployment))
+        return datetime(2024, 3, 1, 10, 0, 30)
 
     def reached(self, connection):
         return self._reached
@@ -47,7 +50,7 @@ def runs(monkeypatch):
 
 
 def report(run):
-    tasks.report_result.function(models_group="models", ti=run)
+    return tasks.report_result.function(models_group="models", ti=run)
 
 
 def test_a_good_run_is_noted(runs):
@@ -80,8 +83,27 @@ def test_a_batch_is_noted_as_far_as_it_came(runs, monkeypatch):
     assert runs.noted == [(datetime(2024, 2, 1), "d1")]
 
 
-@pytest.mark.parametrize(("state", "goes_on"), [("failed", True), ("success", True), ("skipped", False)])
-def test_the_next_group_of_models_runs_unless_the_one_before_was_skipped(state, goes_on):
-    run = Run(None, models__a__dbt_run=state, models__a__contact="skipped")
-    run.task = SimpleNamespace(upstream_task_ids={"models.a.dbt_run", "models.a.contact"})
-    assert tasks.go_on.function(ti=run) is goes_on
+def test_the_lag_is_part_of_the_result(runs):
+    run = Run(WORK, reached="2024-03-01T09:59:30", models__dbt_run="success", models__contact="success")
+    assert report(run) == {
+        "newest": "2024-03-01T10:00:30",
+        "modelled_to": "2024-03-01T09:59:30",
+        "lag_seconds": 60.0,
+    }
+    assert runs.noted == [(datetime(2024, 3, 1, 9, 59, 30), "d1")]
+    assert report(Run(None, sync_0="success")) == {}
+
+
+def test_what_the_run_of_dbt_says_counts_before_the_newest_row(runs, monkeypatch):
+    """Tombstones at the end leave no row, and are no lag."""
+    monkeypatch.setenv("DBT_BATCH_SIZE", "100")
+    runs._reached = datetime(2024, 2, 1)
+    report(Run(WORK, reached=WORK["newest"], models__dbt_run="success", models__contact="success"))
+    assert runs.noted == [(datetime(2024, 3, 1, 10), "d1")]
+
+
+def test_a_run_of_which_a_group_held_models_back_is_not_noted(runs):
+    """Its dbt has not said how far all of its models have come."""
+    states = {"models__dbt_run": "success", "models__late__dbt_run": "success", "models__late__user": "success"}
+    assert report(Run(WORK, reached=WORK["newest"], **states)) == {}
+    assert runs.noted == []

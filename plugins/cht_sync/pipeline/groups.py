@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.graph import Graph
@@ -22,12 +22,16 @@ class ModelGroup:
     :param selector: what the person has written; empty for all models.
     :param models: unique ids.
     :param threads: models built at once.
+    :param beside: unique ids of the models of all other groups.
+    :param is_first: whether it is the first group, the only one that takes documents in batches.
     """
 
     name: str
     selector: str
     models: frozenset[str]
     threads: int
+    beside: frozenset[str] = frozenset()
+    is_first: bool = True
 
 
 def model_groups(graph: Graph, settings: Settings) -> list[ModelGroup]:
@@ -55,7 +59,7 @@ def model_groups(graph: Graph, settings: Settings) -> list[ModelGroup]:
         groups.append(ModelGroup(name, selector, frozenset(models - taken), threads))
         taken |= models
     _check_order(graph, groups)
-    return groups
+    return [replace(group, beside=frozenset(taken - group.models), is_first=group is groups[0]) for group in groups]
 
 
 def hook_models(graph: Graph) -> set[str]:

@@ -13,8 +13,15 @@ Params = Mapping[str, Any] | None
 
 
 def model_params() -> dict[str, Param]:
-    """The params of a DAG that runs models; all are empty, so that the settings count."""
+    """The params of a DAG that runs models; all are empty or off, so that the settings count."""
     return {
+        "lift_guard": Param(
+            False,
+            type="boolean",
+            title="Lift the guard of the models",
+            description="Run every model although one that hangs on it failed the last time, and accept however many"
+            " rows the models have now.",
+        ),
         "threads": Param(
             None,
             type=["null", "integer"],

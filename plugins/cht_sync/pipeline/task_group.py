@@ -22,20 +22,22 @@ from cosmos.dbt.graph import DbtNode
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import cosmos_defaults
 from cht_sync.pipeline.deployment import INSTALL, Deployment, require_current
+from cht_sync.pipeline.go_on import go_on
 from cht_sync.pipeline.graph import Graph
 from cht_sync.pipeline.groups import ModelGroup, hook_models, model_groups
 from cht_sync.pipeline.mode import models_mode
 from cht_sync.pipeline.operators.refuse import RefuseOperator
+from cht_sync.pipeline.operators.retry_failed import RetryFailedModels
 from cht_sync.pipeline.operators.run_all import RunAllModels
 from cht_sync.pipeline.operators.run_model import RunModel
 from cht_sync.pipeline.operators.watch_model import WatchModel
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.settings import Settings
-from cht_sync.tasks import go_on
 
 log = logging.getLogger(__name__)
 
 RUN_ALL_TASK_ID = "dbt_run"
+RETRY_TASK_ID = "retry_failed"
 REFUSE_TASK_ID = "not_ready"
 POKE_INTERVAL_S = 1
 RETRY_DELAY = timedelta(seconds=10)
@@ -129,13 +131,13 @@ class _Draw:
 
     def __init__(self, graph: Graph, settings: Settings, group: ModelGroup) -> None:
         self._models = graph["nodes"]
-        self._chosen = group.models
+        self._group, self._chosen = group, group.models
         self._hook_models = hook_models(graph)
         self._all = len(self._chosen) == len(self._models)
         self._watched = models_mode(settings) == "watcher"
         self._names = Counter(model["name"] for model in self._models.values())
         self._limit = timedelta(minutes=settings.models_timeout)
-        self._producer: RunAllModels | None = None
+        self._first: RunAllModels | RetryFailedModels | None = None
         batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
         self.operator_args: dict[str, Any] = {
             "vars": batch,
@@ -168,8 +170,9 @@ class _Draw:
             return self._task(node, task_id, task_args, place)
 
     def _task(self, node: DbtNode, task_id: str, task_args: dict[str, Any], place: dict[str, Any]) -> Any:
-        if self._watched and self._producer is None:
-            self._producer = self._run_all(task_args, place)
+        if self._first is None:
+            self._first = self._run_all(task_args, place) if self._watched else self._retry_failed(task_args, place)
+            self._first.takes_batches = self._group.is_first
         text = _doc(self._models[node.unique_id])
         if node.has_ephemeral_materialization:
             # dbt writes it into the models that use it.
@@ -188,19 +191,41 @@ class _Draw:
             **node.operator_kwargs_to_override,
             **place,
         }
-        if self._producer is None:
-            return RunModel(execution_timeout=self._limit, **arguments)
-        return WatchModel(
-            producer_task_id=self._producer.task_id,
+        if not self._watched:
+            task = RunModel(execution_timeout=self._limit, **arguments)
+            task.takes_batches = self._group.is_first
+            self._first >> task
+            return task
+        watch = WatchModel(
+            producer_task_id=self._first.task_id,
             # Deferred sensors end up failed now and then: https://github.com/apache/airflow/issues/72716.
             deferrable=False,
             poke_interval=POKE_INTERVAL_S,
             timeout=self._limit.total_seconds(),
             **arguments,
         )
+        watch.takes_batches = self._group.is_first
+        return watch
 
     def _needed(self, node: DbtNode) -> list[str]:
         return sorted(self._hook_models - {node.unique_id})
+
+    def _all_groups(self) -> str:
+        return " ".join(_select(self._models[name]) for name in sorted(self._chosen | self._group.beside))
+
+    def _selection(self) -> str | None:
+        return None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen))
+
+    def _retry_failed(self, task_args: dict[str, Any], place: dict[str, Any]) -> RetryFailedModels:
+        return RetryFailedModels(
+            task_id=RETRY_TASK_ID,
+            doc_md="Runs what failed the last time, before all else.",
+            retries=0,
+            execution_timeout=self._limit,
+            # Of all groups: what fails in a later one must not lose rows by this one either.
+            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._all_groups()},
+            **place,
+        )
 
     def _run_all(self, task_args: dict[str, Any], place: dict[str, Any]) -> RunAllModels:
         arguments = {
@@ -209,7 +234,8 @@ class _Draw:
             # Assets are told by the tasks of the models, with names that this one finds.
             "emit_datasets": False,
             "_should_generate_model_uris": True,
-            "select": None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen)),
+            "select": self._selection(),
+            "beside": self._group.beside,
         }
         return RunAllModels(
             task_id=RUN_ALL_TASK_ID,

@@ -30,6 +30,8 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     Source: ``AbstractDbtLocalBase.build_and_run_cmd`` in ``cosmos/operators/local.py``.
     """
 
+    # Of several groups of models only the first takes batches: others would stay behind it unnoticed.
+    takes_batches = True
     _assets: tuple[Asset, ...] = ()
 
     def build_cmd(self, context: Any, cmd_flags: list[str] | None = None) -> Any:
@@ -39,7 +41,10 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         :param cmd_flags: options of the command.
         """
         params = context.get("params")
-        self.vars = run_vars(Settings(), params) or None
+        variables = run_vars(Settings(), params)
+        if not self.takes_batches:
+            variables.pop("batch_size", None)
+        self.vars = variables or None
         return super().build_cmd(context, [*(cmd_flags or []), *thread_flags(params)])
 
     def run_command(self, cmd: list[str], env: Any, context: Any, **kwargs: Any) -> Any:
