@@ -7,6 +7,7 @@ Copies what changed in each CouchDB database to PostgreSQL, then runs the dbt mo
   the next run goes on from its checkpoint.
 * `new_documents` skips the models where nothing arrived since their last good run.
 * `models` holds a task for each dbt model; one dbt process runs them all. The log of a model holds dbt's message.
+  With `CHT_MODELS=asset` it is not here but in the DAG `cht_models`, which starts when documents have arrived.
   What failed the last time runs first. Until it is green again, models whose deletes would reach it are held back, so
   that readers keep the last good state; the raw copy goes on. A model that loses a fifth of its rows from one run to
   the next turns red. Trigger a run with `lift_guard` to run all, and to accept the rows as they are.
@@ -21,6 +22,8 @@ change are not touched.
 **Documents in quarantine** (table `couchdb_quarantine`, with the reason) do not stop anything. After a new revision
 they leave it by themselves; after a change in Postgres or in the settings trigger a run with `retry_quarantine`.
 
+**For one run** the params `threads`, `batch_size` and `dbt_vars` change how dbt runs.
+
 **A database that was dropped or emptied** fails its task and changes nothing. If that is what it should be, trigger a
 run with its source in `confirm_gone`: its documents become tombstones, here and in the models.
 """
@@ -30,11 +33,13 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresOperator
+from cht_sync.pipeline.run_options import model_params
 from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings import Settings
 from cht_sync.tasks import list_sources, models_have_work, report_result
 
 settings = Settings().usable()
+inline = settings.models_place == "inline"
 
 with DAG(
     dag_id="cht_sync",
@@ -54,13 +59,6 @@ with DAG(
             title="Retry quarantine",
             description="Fetch every document in quarantine again and try to store it.",
         ),
-        "lift_guard": Param(
-            False,
-            type="boolean",
-            title="Lift the guard of the models",
-            description="Run every model although one that hangs on it failed the last time, and accept however many"
-            " rows the models have now.",
-        ),
         "confirm_gone": Param(
             [],
             type="array",
@@ -69,6 +67,7 @@ with DAG(
             description="Sources (<host>/<database>, one a line) whose database was dropped or emptied for good:"
             " their documents become tombstones, in the models too.",
         ),
+        **(model_params() if inline else {}),
     },
 ) as dag:
     sources = list_sources()
@@ -78,10 +77,8 @@ with DAG(
         outlets=[DOCUMENTS],  # said here, because Airflow cannot see what a mapped operator says of itself
         doc_md=CouchDBToPostgresOperator.__doc__,
     ).expand_kwargs(sources)
-    gate = models_have_work()
-    models = models_group(settings)
-    result = report_result(models.group_id)
-
-    sync >> gate >> models >> result
-    # Not the gate itself: a short circuit skips whatever follows it directly.
+    result = report_result("models")
+    if inline:
+        sync >> models_have_work() >> models_group(settings) >> result
+    # Not from the gate: a short circuit skips whatever follows it directly.
     [sources, sync] >> result

@@ -24,6 +24,7 @@ from include.demo.follow import Follower, failures
 from include.demo.servers import Servers, foreign, settings_of
 
 DAG_ID = "cht_sync"
+DATA_TESTS_DAG_ID = "cht_data_tests"
 RUN_SECONDS = 3600.0
 OTHER_PROJECT = ("CHT_PIPELINE_BRANCH_URL", "DBT_LOCAL_PATH", "DBT_PACKAGE_TARBALL_URL")
 
@@ -62,6 +63,8 @@ class Demo:
                 highlight=False,
             )
             if not self._oneshot:
+                # Not waited for: it tests the models and publishes what the menu shows as dbt docs.
+                client.trigger(DATA_TESTS_DAG_ID)
                 self._serve(airflow)
         return 0 if good else 1
 

@@ -107,6 +107,8 @@ class AirflowServices:
         """Variables that make a process, the command line included, one of this Airflow."""
         kept = self._remembered_secrets()
         self.password = kept["password"]
+        pipeline = Path(self._given.get("CHT_PIPELINE_DIR", self.folder / "cht_pipeline"))
+        docs = {"cht": {"dir": str(pipeline.absolute() / "docs"), "name": "dbt docs"}}
         return {
             **self._given,
             "AIRFLOW_HOME": str(self.folder),
@@ -127,6 +129,7 @@ class AirflowServices:
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.folder / "logs"),
             # A run is a chain of short tasks: the scheduler's naps between them would be most of its time.
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps(docs),
             "AIRFLOW__OPENLINEAGE__NAMESPACE": "cht_sync",  # silences a warning in every process
             "PYTHONPATH": os.pathsep.join(
                 [str(REPOSITORY / "include" / "airflow_config"), str(REPOSITORY / "plugins")]

@@ -150,7 +150,7 @@ where n.nspname = :'raw_schema'
       c.relname = :'raw_table'
       or c.relname in (
           'couchdb_progress', 'couchdb_migration', 'couchdb_model_run', 'couchdb_model_result',
-          'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision',
+          'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision', 'couchdb_test_result',
           'couchdb_deployment', '_dataemon'
       )
       -- What the sync has made since, and documents in a table of another name.

@@ -222,8 +222,22 @@ class Settings(Environment):
 
     @property
     def dbt_threads(self) -> int:
-        """``DBT_THREAD_COUNT``: models built at once, default 1."""
-        return self.number("DBT_THREAD_COUNT", 1, low=1, high=64)
+        """The largest number of ``DBT_THREAD_COUNT``: models built at once, default 1."""
+        return max(self.dbt_thread_counts)
+
+    @property
+    def dbt_thread_counts(self) -> list[int]:
+        """``DBT_THREAD_COUNT`` for each group of :attr:`dbt_selectors`: one number for all, or one each, by ``;``."""
+        name, groups = "DBT_THREAD_COUNT", max(len(self.dbt_selectors), 1)
+        values = [part.strip() for part in self.text(name, "1").split(";")]
+        if len(values) not in {1, groups}:
+            raise SettingsError(
+                f"{name}={self.text(name)!r} holds {len(values)} numbers, but DBT_SELECTOR makes {groups} group(s):"
+                " give one number for all, or one for each, separated by ';'.",
+                name,
+            )
+        counts = [Environment({name: value}).number(name, 1, low=1, high=64) for value in values]
+        return counts * groups if len(counts) == 1 else counts
 
     @property
     def dbt_batch_size(self) -> int:
@@ -242,8 +256,46 @@ class Settings(Environment):
 
     @property
     def dbt_selector(self) -> str:
-        """``DBT_SELECTOR``: a dbt ``--select`` expression, default everything."""
-        return self.text("DBT_SELECTOR")
+        """``DBT_SELECTOR`` as one dbt ``--select`` expression: all groups together, default everything."""
+        return " ".join(self.dbt_selectors)
+
+    @property
+    def dbt_selectors(self) -> list[str]:
+        """The groups of ``DBT_SELECTOR``, which are separated by ``;``; none for everything."""
+        return [part.strip() for part in self.text("DBT_SELECTOR").split(";") if part.strip()]
+
+    @property
+    def models_place(self) -> str:
+        """``CHT_MODELS``: ``inline`` (default), models within ``cht_sync``; ``asset``, in the DAG ``cht_models``."""
+        value = self.text("CHT_MODELS", "inline").lower()
+        if value not in {"inline", "asset"}:
+            raise SettingsError(f"CHT_MODELS={value!r} is unknown: use inline or asset.", "CHT_MODELS")
+        return value
+
+    @property
+    def models_schedule(self) -> str | None:
+        """``CHT_MODELS_SCHEDULE``: when ``cht_models`` looks without an event, default every 10 minutes."""
+        value = self._schedule("CHT_MODELS_SCHEDULE", "*/10 * * * *")
+        if value in {"@once", "@continuous"}:
+            raise SettingsError(
+                f"CHT_MODELS_SCHEDULE={value!r} cannot be used: give a cron expression, or none for events alone.",
+                "CHT_MODELS_SCHEDULE",
+            )
+        return value
+
+    @property
+    def models_timeout(self) -> int:
+        """Minutes after which the models are ended: ``CHT_SYNC_TIMEOUT``; in ``cht_models`` its own setting.
+
+        ``CHT_MODELS_TIMEOUT``, default 1440.
+        """
+        own = self.number("CHT_MODELS_TIMEOUT", 1440, low=1, high=10_080)
+        return own if self.models_place == "asset" else self.run_timeout
+
+    @property
+    def data_tests_schedule(self) -> str | None:
+        """``CHT_DATA_TESTS_SCHEDULE``: when the data tests run, default daily; ``none`` for by hand only."""
+        return self._schedule("CHT_DATA_TESTS_SCHEDULE", "@daily")
 
     @property
     def models_mode(self) -> str:
@@ -306,3 +358,8 @@ class Settings(Environment):
             raise SettingsError(
                 f"{name}={value!r} cannot be used: there is no such home; give a folder by its full path.", name
             ) from None
+
+    @property
+    def docs_dir(self) -> Path:
+        """Where the documentation of the models is published, beside the versions of the project."""
+        return self.pipeline_dir / "docs"

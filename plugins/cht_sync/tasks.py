@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.operators.run_all import MODELLED_TO
+from cht_sync.pipeline.run_options import run_vars
 from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID
 from cht_sync.pipeline.version_in_use import expected_version
 from cht_sync.settings import Settings
@@ -86,13 +88,16 @@ def models_have_work() -> dict[str, str] | None:
 
 
 @task(task_id="result", trigger_rule="all_done", retries=0, multiple_outputs=False)
-def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
+def report_result(
+    models_group: str, ti: RuntimeTaskInstanceProtocol, params: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Notes what the models have seen, and makes the run fail where any part of it failed.
 
     Without this last task a run whose models succeed would look well although a source failed.
 
     :param models_group: task group of the models.
     :param ti: Airflow's task instance.
+    :param params: of the run.
     :return: ``newest`` document and ``modelled_to`` as ISO 8601 UTC, and ``lag_seconds`` between them; empty where
         no models ran. After a failure the same is in the XCom ``lag``.
     :raises AirflowFailException: if a task of the run failed; names them.
@@ -105,7 +110,10 @@ def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> dict[st
     if work:
         settings = Settings()
         troubles = _model_results(settings).troubles()
-        lag = _note(settings, work, _reached(states, models_group, ti), not models_failed and not troubles)
+        told = _told(ti, models_group, states)
+        if not all(told):
+            log.info("dbt did not run all models to a good end: the next run takes them up.")
+        lag = _note(settings, params, work, told, not models_failed and not troubles and all(told))
         ti.xcom_push(key="lag", value=lag)
     if failed or troubles:
         said = " ".join(f"[{each}]" for each in troubles)
@@ -116,10 +124,10 @@ def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> dict[st
     return lag
 
 
-def _reached(states: dict[str, str], models_group: str, ti: Any) -> str | None:
-    """How far one dbt process for all models says that it came; None where each model ran by itself."""
-    run_all = f"{models_group}.{RUN_ALL_TASK_ID}"
-    return ti.xcom_pull(task_ids=run_all, key=MODELLED_TO) if run_all in states else None
+def _told(ti: Any, models_group: str, states: dict[str, str]) -> list[str]:
+    """The stamp that each group of models has reached, empty for one that did not run all; of watcher mode alone."""
+    dbt = re.compile(rf"{re.escape(models_group)}\.(?:.+\.)?{RUN_ALL_TASK_ID}")
+    return [ti.xcom_pull(task_ids=name, key=MODELLED_TO) or "" for name in states if dbt.fullmatch(name)]
 
 
 def _readable(tasks: list[str], ti: Any) -> list[str]:
@@ -129,11 +137,13 @@ def _readable(tasks: list[str], ti: Any) -> list[str]:
     return [numbered.get(task, task) for task in tasks]
 
 
-def _note(settings: Settings, work: dict[str, str], told: str | None, is_good: bool) -> dict[str, Any]:
+def _note(
+    settings: Settings, params: dict[str, Any] | None, work: dict[str, str], told: list[str], is_good: bool
+) -> dict[str, Any]:
     """Notes a good run, and how far the models are behind after any."""
     runs = _model_runs(settings)
-    reached = datetime.fromisoformat(told or work["newest"])
-    if settings.dbt_batch_size and not told:
+    reached = datetime.fromisoformat(min(told) if told and all(told) else work["newest"])
+    if run_vars(settings, params).get("batch_size") and not told:
         # A batch may end before the newest document; noting where it ended makes the next run go on.
         reached = min(reached, runs.reached(dbt_connection(settings)) or reached)
     newest, modelled_to = runs.record(reached, work["deployment"]) if is_good else runs.look()

@@ -39,8 +39,20 @@ def test_an_empty_database(database):
         "0001_raw_documents.sql",
         "0002_model_runs.sql",
         "0003_quarantine.sql",
+        "0005_test_results.sql",
+        "0006_model_results.sql",
     ]
-    names = {"", "_progress", "_model_run", "_migration", "_quarantine", "_quarantine_part", "_collision"}
+    names = {
+        "",
+        "_progress",
+        "_model_run",
+        "_migration",
+        "_quarantine",
+        "_quarantine_part",
+        "_collision",
+        "_test_result",
+        "_model_result",
+    }
     assert {f"v1.couchdb{name}" for name in names} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
     assert prepare() == []

@@ -122,3 +122,10 @@ def test_a_model_that_fails_is_named_with_what_it_says_whatever_its_task_does(ru
         report(run)
     assert runs.noted == []
     assert run.pushed["lag"]["lag_seconds"] == (NEWEST - datetime(2024, 2, 1)).total_seconds()
+
+
+def test_a_run_of_which_a_group_held_models_back_is_not_noted(runs):
+    """Its dbt has not said how far all of its models have come."""
+    states = {"models__dbt_run": "success", "models__late__dbt_run": "success", "models__late__user": "success"}
+    report(Run(WORK, reached=WORK["newest"], **states))
+    assert runs.noted == []

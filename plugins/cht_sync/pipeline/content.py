@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from cht_sync.pipeline.graph import FORM
 from cht_sync.settings import REPOSITORY, Settings
 
 WRAPPER = REPOSITORY / "include" / "dbt" / "wrapper"
@@ -38,7 +39,7 @@ def build_key(settings: Settings) -> str:
     """
     versions = {name: version(name) for name in ("dbt-core", "dbt-postgres")}
     wrapper = {str(path): hashlib.sha256(data).hexdigest() for path, data in wrapper_files()}
-    key = json.dumps([settings.dbt_environment, versions, wrapper], sort_keys=True)
+    key = json.dumps([settings.dbt_environment, versions, wrapper, FORM], sort_keys=True)
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 

@@ -1,26 +1,44 @@
-"""What of dbt's manifest is needed to draw the models."""
+"""What of dbt's manifest is needed to draw the models and their tests."""
 
 from __future__ import annotations
 
 from typing import Any
 
 Graph = dict[str, Any]
+# Versions that were built with another form are built anew.
+FORM = 2
 
 
 def drawable(manifest: dict[str, Any]) -> Graph:
-    """The part of a manifest that Cosmos draws from: enabled models, and selectors by name.
+    """The part of a manifest that is drawn: enabled models, data tests, selectors by name, and what hooks read.
 
     It holds no path of this machine, no time and no name of a database, so that equal projects give equal parts.
     Source: ``_build_dbt_node_from_manifest_resource`` in ``cosmos/dbt/graph.py``.
 
     :param manifest: content of ``manifest.json``.
     """
-    models = {
-        name: _model(node) for name, node in sorted(manifest["nodes"].items()) if node["resource_type"] == "model"
-    }
+    nodes = sorted(manifest["nodes"].items())
     selectors = {name: {"definition": one["definition"]} for name, one in sorted(manifest["selectors"].items())}
-    project = manifest["metadata"]["project_name"]
-    return {"metadata": {"project_name": project}, "nodes": models, "selectors": selectors}
+    # dbt keeps the hooks of a project, on-run-start and on-run-end, as nodes of this type.
+    hooks = {parent for _, node in nodes if node["resource_type"] == "operation" for parent in _models_of(node)}
+    return {
+        "metadata": {"project_name": manifest["metadata"]["project_name"]},
+        "nodes": {name: _model(node) for name, node in nodes if node["resource_type"] == "model"},
+        "tests": {name: _test(node) for name, node in nodes if node["resource_type"] == "test"},
+        "hooks": sorted(hooks),
+        "selectors": selectors,
+    }
+
+
+def _models_of(node: dict[str, Any]) -> list[str]:
+    return [parent for parent in node["depends_on"]["nodes"] if parent.startswith("model.")]
+
+
+def _test(node: dict[str, Any]) -> dict[str, Any]:
+    models = _models_of(node)
+    # A test that is written as SQL of its own belongs to the first model that it reads.
+    model = node.get("attached_node") or next(iter(models), None)
+    return {"name": node["name"], "model": model, "models": models}
 
 
 def _model(node: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -50,6 +50,7 @@ class ModelsRun:
     :param watch: judges and records what it does.
     :param waiting: what is not yet modelled.
     :param tells: is told how models ended.
+    :param beside: unique ids of models that another group of the same schema runs, and that must not lose rows either.
     :param lift: run every model although one that hangs on it fails.
     :param budget: seconds after which no further batch is begun.
     :param clock: monotonic seconds.
@@ -62,6 +63,7 @@ class ModelsRun:
         waiting: Waiting,
         tells: Tells,
         *,
+        beside: Collection[str] = (),
         lift: bool = False,
         budget: float = 600,
         clock: Callable[[], float] = time.monotonic,
@@ -69,7 +71,7 @@ class ModelsRun:
         self._dbt, self._watch, self._waiting, self._tells, self._lift = dbt, watch, waiting, tells, lift
         self._clock, self._until = clock, clock() + budget
         self._lineage = Lineage.of(dbt.manifest)
-        self._all = self._lineage.chosen(dbt.select)
+        self._all, self._beside = self._lineage.chosen(dbt.select), set(beside)
         self.modelled_to: datetime | None = None
 
     def execute(self) -> Any:
@@ -77,7 +79,7 @@ class ModelsRun:
 
         :return: dbt's result: the first that is no success, else the last.
         """
-        failing = self._watch.failing()
+        failing = self._watch.failing() & (self._all | self._beside)
         if not failing & self._all:
             return self._everything(held=self._held(failing))
         closed = self._retry(failing)
@@ -127,15 +129,19 @@ class ModelsRun:
 
     def _everything(self, held: set[str]) -> Any:
         """Runs all models, in batches until the newest document is reached where a batch size is set."""
-        if held:
-            self._hold(held, self._watch.failing())
+        self._hold(held, self._watch.failing() & self._beside)
         chosen = self._all - held
+        if not chosen:
+            from dbt.cli.main import dbtRunnerResult
+
+            return dbtRunnerResult(success=True)
         size = int(self._dbt.variables.get("batch_size") or 0)
         if not size or not any(self._lineage.name(each) == TAKES_BATCHES for each in chosen):
             newest = self._waiting.newest()
             self._tells.keep = False
             result = self._run(chosen)
-            self.modelled_to = newest if result.success else None
+            # Where some wait, the run has not seen all.
+            self.modelled_to = newest if result.success and not held else None
             return result
         return self._batches(chosen, size)
 

@@ -46,12 +46,13 @@ class ModelsProfile(PostgresUserPasswordProfileMapping):
         return {self.get_env_var_name("password"): self.conn.password or ""}
 
 
-def profile_config(settings: Settings) -> ProfileConfig:
+def profile_config(settings: Settings, threads: int | None = None) -> ProfileConfig:
     """What Cosmos needs to know of the profile; reads the environment only.
 
     :param settings: the environment.
+    :param threads: models built at once; default ``DBT_THREAD_COUNT``.
     """
-    mapping = ModelsProfile(_profile_args(settings))
+    mapping = ModelsProfile({**_profile_args(settings), **({"threads": threads} if threads else {})})
     return ProfileConfig(profile_name=PROFILE, target_name=TARGET, profile_mapping=mapping)
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import TaskGroup
+from airflow.sdk import DAG, AssetAlias, TaskGroup
+from airflow.sdk.definitions.param import ParamsDict
 from cosmos.airflow.task_group import DbtTaskGroup
 from cosmos.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos.constants import DbtResourceType, ExecutionMode, InvocationMode, LoadMode, TestBehavior
+from cosmos.dataset import get_dataset_alias_name
 from cosmos.dbt.graph import DbtNode
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import cosmos_defaults
 from cht_sync.pipeline.deployment import INSTALL, Deployment, require_current
+from cht_sync.pipeline.go_on import go_on
 from cht_sync.pipeline.graph import Graph
+from cht_sync.pipeline.groups import ModelGroup, hook_models, model_groups
 from cht_sync.pipeline.mode import models_mode
 from cht_sync.pipeline.operators.refuse import RefuseOperator
 from cht_sync.pipeline.operators.retry_failed import RetryFailedModels
@@ -26,7 +32,6 @@ from cht_sync.pipeline.operators.run_all import RunAllModels
 from cht_sync.pipeline.operators.run_model import RunModel
 from cht_sync.pipeline.operators.watch_model import WatchModel
 from cht_sync.pipeline.profile import profile_config
-from cht_sync.pipeline.selection import selected
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,8 +46,9 @@ RETRY_DELAY = timedelta(seconds=10)
 def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
     """One task for each model of the installed dbt project, in a task group; used inside a DAG.
 
-    In watcher mode a task more, ``dbt_run``, runs dbt once for all of them. Where there is nothing to draw, the
-    group holds one task that fails and says why. Reads local files only.
+    In watcher mode a task more, ``dbt_run``, runs dbt once for all of them. Where ``DBT_SELECTOR`` makes several
+    groups, each is a group of its own within this one, and they run one after the other, however the one before
+    ended. Where there is nothing to draw, the group holds one task that fails and says why. Reads local files only.
 
     :param settings: the environment.
     :param group_id: id of the task group.
@@ -50,19 +56,35 @@ def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
     cosmos_defaults.apply()
     try:
         deployment = require_current(settings)
-        graph = _read(deployment)
-        draw = _Draw(graph, settings, group_id)
-        profile = profile_config(settings)
+        graph = read_graph(deployment)
+        groups = model_groups(graph, settings)
+        models_mode(settings)
     except SettingsError as error:
-        return _refusal(group_id, str(error))
+        return refusal(group_id, str(error))
+    if len(groups) == 1:
+        return _drawn(settings, deployment, graph, groups[0], group_id)
+    with TaskGroup(group_id) as outer:
+        last: TaskGroup | None = None
+        for group in groups:
+            drawn = _drawn(settings, deployment, graph, group, group.name)
+            if last is not None:
+                last >> go_on.override(task_id=f"then_{group.name}")() >> drawn
+            last = drawn
+    return outer
+
+
+def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: ModelGroup, group_id: str) -> TaskGroup:
+    draw = _Draw(graph, settings, group)
     return DbtTaskGroup(
         group_id=group_id,
+        # With it the DAG's version changes, so that Airflow shows which deployment a run had.
+        tooltip=" ".join(filter(None, (group.selector, deployment.source, deployment.revision[:12]))),
         project_config=ProjectConfig(
             manifest_path=deployment.graph,
             project_name=graph["metadata"]["project_name"],
             install_dbt_deps=False,
         ),
-        profile_config=profile,
+        profile_config=profile_config(settings, group.threads),
         # _Draw makes the tasks of either mode; LOCAL keeps Cosmos from adding a producer of its own.
         execution_config=ExecutionConfig(
             execution_mode=ExecutionMode.LOCAL,
@@ -79,7 +101,12 @@ def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
     )
 
 
-def _read(deployment: Deployment) -> Graph:
+def read_graph(deployment: Deployment) -> Graph:
+    """The models and tests of a version.
+
+    :param deployment: the version.
+    :raises SettingsError: if its file cannot be read.
+    """
     try:
         graph: Graph = json.loads(deployment.graph.read_text())
     except (OSError, ValueError) as error:
@@ -87,7 +114,12 @@ def _read(deployment: Deployment) -> Graph:
     return graph
 
 
-def _refusal(group_id: str, reason: str) -> TaskGroup:
+def refusal(group_id: str, reason: str) -> TaskGroup:
+    """A group of one task that fails and says why there is nothing else.
+
+    :param group_id: id of the task group.
+    :param reason: a sentence.
+    """
     log.warning("%s", reason)
     with TaskGroup(group_id) as group:
         RefuseOperator(task_id=REFUSE_TASK_ID, reason=reason, doc_md=reason, retries=0)
@@ -97,14 +129,14 @@ def _refusal(group_id: str, reason: str) -> TaskGroup:
 class _Draw:
     """Makes the task of each model, and before the first one the task that runs dbt for all."""
 
-    def __init__(self, graph: Graph, settings: Settings, group_id: str) -> None:
+    def __init__(self, graph: Graph, settings: Settings, group: ModelGroup) -> None:
         self._models = graph["nodes"]
-        self._chosen = selected(graph, settings.dbt_selector)
+        self._group, self._chosen = group, group.models
+        self._hook_models = hook_models(graph)
         self._all = len(self._chosen) == len(self._models)
         self._watched = models_mode(settings) == "watcher"
-        self._producer_task_id = f"{group_id}.{RUN_ALL_TASK_ID}"
         self._names = Counter(model["name"] for model in self._models.values())
-        self._limit = timedelta(minutes=settings.run_timeout)
+        self._limit = timedelta(minutes=settings.models_timeout)
         self._first: RunAllModels | RetryFailedModels | None = None
         batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
         self.operator_args: dict[str, Any] = {
@@ -134,35 +166,52 @@ class _Draw:
         place = {"dag": dag, "task_group": task_group}
         if node.unique_id not in self._chosen:
             return None
+        with _params_aside(dag):
+            return self._task(node, task_id, task_args, place)
+
+    def _task(self, node: DbtNode, task_id: str, task_args: dict[str, Any], place: dict[str, Any]) -> Any:
         if self._first is None:
             self._first = self._run_all(task_args, place) if self._watched else self._retry_failed(task_args, place)
-        text = self._models[node.unique_id]["description"] or f"The dbt model `{node.name}`."
+            self._first.takes_batches = self._group.is_first
+        text = _doc(self._models[node.unique_id])
         if node.has_ephemeral_materialization:
             # dbt writes it into the models that use it.
             return EmptyOperator(task_id=task_id, doc_md=text, **place)
         arguments = {
             **task_args,
             "manifest_filepath": "",
-            "select": _select(self._models[node.unique_id]),
+            # A model that runs alone ends with the hooks of the project too, which need their tables.
+            "select": " ".join(_select(self._models[name]) for name in (node.unique_id, *self._needed(node))),
             "extra_context": {"dbt_node_config": node.context_dict, "package_name": node.package_name},
             "task_id": task_id,
             "doc_md": text,
+            # Cosmos names it when the model has ended, too late for the asset graph.
+            "outlets": [AssetAlias(get_dataset_alias_name(place["dag"], place["task_group"], task_id))],
             "retries": 1,
             **node.operator_kwargs_to_override,
             **place,
         }
         if not self._watched:
             task = RunModel(execution_timeout=self._limit, **arguments)
+            task.takes_batches = self._group.is_first
             self._first >> task
             return task
-        return WatchModel(
-            producer_task_id=self._producer_task_id,
+        watch = WatchModel(
+            producer_task_id=self._first.task_id,
             # Deferred sensors end up failed now and then: https://github.com/apache/airflow/issues/72716.
             deferrable=False,
             poke_interval=POKE_INTERVAL_S,
             timeout=self._limit.total_seconds(),
             **arguments,
         )
+        watch.takes_batches = self._group.is_first
+        return watch
+
+    def _needed(self, node: DbtNode) -> list[str]:
+        return sorted(self._hook_models - {node.unique_id})
+
+    def _all_groups(self) -> str:
+        return " ".join(_select(self._models[name]) for name in sorted(self._chosen | self._group.beside))
 
     def _selection(self) -> str | None:
         return None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen))
@@ -173,7 +222,8 @@ class _Draw:
             doc_md="Runs what failed the last time, before all else.",
             retries=0,
             execution_timeout=self._limit,
-            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._selection()},
+            # Of all groups: what fails in a later one must not lose rows by this one either.
+            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._all_groups()},
             **place,
         )
 
@@ -185,6 +235,7 @@ class _Draw:
             "emit_datasets": False,
             "_should_generate_model_uris": True,
             "select": self._selection(),
+            "beside": self._group.beside,
         }
         return RunAllModels(
             task_id=RUN_ALL_TASK_ID,
@@ -194,6 +245,26 @@ class _Draw:
             **arguments,
             **place,
         )
+
+
+@contextmanager
+def _params_aside(dag: DAG) -> Iterator[None]:
+    """Keeps Airflow from copying the DAG's params eight times for each model, which is half the time of drawing.
+
+    A task knows the params of its run all the same. Source: ``process_params`` in
+    ``airflow/sdk/definitions/param.py``.
+    """
+    kept, dag.params = dag.params, ParamsDict()
+    try:
+        yield
+    finally:
+        dag.params = kept
+
+
+def _doc(model: dict[str, Any]) -> str:
+    text = model["description"] or f"The dbt model `{model['name']}`."
+    tags = ", ".join(f"`{tag}`" for tag in model["tags"])
+    return f"{text}\n\nTags: {tags}" if tags else str(text)
 
 
 def _select(model: dict[str, Any]) -> str:

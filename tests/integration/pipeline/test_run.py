@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.pipeline.conftest import write_project
+from tests.small_project import write_small_project
 
 pytestmark = pytest.mark.integration
 
@@ -54,16 +54,24 @@ def airflow(database, tmp_path, monkeypatch):
 
 
 def test_a_project_is_installed_and_run(airflow, database, tmp_path):
-    project = write_project(tmp_path / "little")
-    named = {"DBT_LOCAL_PATH": str(project), "DBT_POSTGRES_SCHEMA": "models"}
+    """On an empty database, with a selection that leaves out the table which the project's hook writes to."""
+    person = "{{ config(materialized='table', tags=['base']) }} select 'a' as uuid, '{{ env_var('POSTGRES_TABLE') }}' as name"
+    project = write_small_project(tmp_path / "small", {"models/person.sql": person})
+    named = {
+        "DBT_LOCAL_PATH": str(project),
+        "DBT_POSTGRES_SCHEMA": "models",
+        "DBT_SELECTOR": "tag:base;tag:late",
+    }
 
     done = airflow("cht_sync", "pipeline", **named)
-    assert (done.returncode, done.stdout.count("2 models")) == (0, 1), done.stderr
+    assert (done.returncode, done.stdout.count("3 models")) == (0, 1), done.stderr
 
     done = airflow("airflow", "dags", "test", "little", **named)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-3000:]
-    assert database.rows("select a from models.two") == [("couchdb",)]
+    assert database.rows("select name from models.late") == [("couchdb",)]
+    noted = {node for (node,) in database.rows("select node from models.run_log")}
+    assert noted == {"model.small.person", "model.small.run_log", "model.small.late"}, "models only, no test"
     assert "Unable to do partial parsing" not in said
-    assert f"/{database.name}/models/two" in said
+    assert f"/{database.name}/models/late" in said
     assert os.environ["POSTGRES_PASSWORD"] not in said

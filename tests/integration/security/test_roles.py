@@ -34,7 +34,8 @@ ROLES = REPOSITORY / "include" / "roles" / "roles.sql"
 PASSWORD = 'röle\'s "pass" %s {{ 1/0 }}'
 BOOKKEEPING = [
     "couchdb", "couchdb_progress", "couchdb_migration", "couchdb_model_run",
-    "couchdb_quarantine", "couchdb_quarantine_part", "couchdb_collision",
+    "couchdb_quarantine", "couchdb_quarantine_part", "couchdb_collision", "couchdb_test_result",
+    "couchdb_model_result",
 ]  # fmt: skip
 # Written by the role of the models, in the transaction that swaps them.
 DEPLOYMENTS = ["couchdb_deployment", "_dataemon"]

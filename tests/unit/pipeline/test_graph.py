@@ -20,7 +20,16 @@ NODE = {
 }
 MANIFEST = {
     "metadata": {"project_name": "w", "generated_at": "now", "user_id": "me"},
-    "nodes": {"test.p.x": {**NODE, "resource_type": "test"}, "model.p.contact": NODE},
+    "nodes": {
+        "test.p.x": {**NODE, "resource_type": "test", "name": "x", "attached_node": "model.p.contact"},
+        "test.p.y": {**NODE, "resource_type": "test", "name": "y", "depends_on": {"nodes": ["model.p.contact"]}},
+        "operation.p.p-on-run-end-0": {
+            **NODE,
+            "resource_type": "operation",
+            "depends_on": {"nodes": ["model.p.contact", "source.p.raw"], "macros": ["macro.p.x"]},
+        },
+        "model.p.contact": NODE,
+    },
     "selectors": {"s": {"name": "s", "definition": {"method": "tag", "value": "base"}}},
 }
 
@@ -31,7 +40,15 @@ def test_only_models_stay_and_nothing_of_this_machine():
     text = json.dumps(graph)
     assert not any(word in text for word in ("/home", "now", "v1", "user_id", "macro"))
     assert graph["selectors"] == {"s": {"definition": {"method": "tag", "value": "base"}}}
-    assert graph == drawable(graph | {"metadata": MANIFEST["metadata"]})
+
+
+def test_tests_belong_to_a_model_and_hooks_tell_what_they_read():
+    graph = drawable(MANIFEST)
+    assert graph["tests"] == {
+        "test.p.x": {"name": "x", "model": "model.p.contact", "models": []},
+        "test.p.y": {"name": "y", "model": "model.p.contact", "models": ["model.p.contact"]},
+    }
+    assert graph["hooks"] == ["model.p.contact"]
 
 
 def test_the_kept_drawing_holds_no_path():

@@ -15,6 +15,7 @@ from cosmos.operators.local import AbstractDbtLocalBase
 from cht_sync.connections import dbt_connection
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
+from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.version_in_use import project_folder
 from cht_sync.settings import Settings
 
@@ -27,7 +28,22 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     Source: ``AbstractDbtLocalBase.build_and_run_cmd`` in ``cosmos/operators/local.py``.
     """
 
+    # Of several groups of models only the first takes batches: others would stay behind it unnoticed.
+    takes_batches = True
     _assets: tuple[Asset, ...] = ()
+
+    def build_cmd(self, context: Any, cmd_flags: list[str] | None = None) -> Any:
+        """The command, with what the params of the run say in place of the settings.
+
+        :param context: of the task.
+        :param cmd_flags: options of the command.
+        """
+        params = context.get("params")
+        variables = run_vars(Settings(), params)
+        if not self.takes_batches:
+            variables.pop("batch_size", None)
+        self.vars = variables or None
+        return super().build_cmd(context, [*(cmd_flags or []), *thread_flags(params)])
 
     def run_command(self, cmd: list[str], env: Any, context: Any, **kwargs: Any) -> Any:
         """Runs one dbt command.

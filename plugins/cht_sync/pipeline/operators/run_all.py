@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -34,12 +35,15 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
     and unit tests stay out of the minute-by-minute run; what failed the last time runs first, and batches follow
     each other; clearing it runs dbt again, which is safe under the lock; and a model that fails turns that model's
     task red, not this one.
+
+    :param beside: unique ids of models that other groups run.
     """
 
     base_cmd = ["run"]
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, beside: Collection[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.beside = sorted(beside)
         # Airflow's log takes dbt's own lines; ModelEvents has no need of JSON.
         self.log_format = None
 
@@ -72,7 +76,15 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         events = ModelEvents(ti, namespace)
         watch = ModelWatch(settings, Lineage.of(dbt.manifest), dbt.compiled, lift, events.tell)
         with closing(watch):
-            run = ModelsRun(dbt, watch, _Waiting(settings), events, lift=lift, budget=settings.models_time_budget)
+            run = ModelsRun(
+                dbt,
+                watch,
+                _Waiting(settings),
+                events,
+                beside=self.beside,
+                lift=lift,
+                budget=settings.models_time_budget,
+            )
             result = run.execute()
         if run.modelled_to:
             safe_xcom_push(task_instance=ti, key=MODELLED_TO, value=run.modelled_to.isoformat())

@@ -1,0 +1,113 @@
+"""Keeps in Postgres how the data tests of the dbt project have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.postgres import connect, explained
+from cht_sync.schema import Schema
+from cht_sync.settings import RawTable
+
+BAD_STATUSES = {"fail", "error", "runtime error"}
+_KEPT = "90 days"
+_FORGET = (
+    "delete from {schema}.couchdb_test_result where models_schema = %s and (at < now() - %s::interval or run = %s)"
+)
+_RECORD = """
+insert into {schema}.couchdb_test_result (models_schema, run, test, model, status, failures, message, seconds)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_OF_RUN = """
+select test, model, status, failures, message, seconds from {schema}.couchdb_test_result
+where models_schema = %s and run = %s order by test
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DataTestResult:
+    """How one data test has ended.
+
+    :param test: its unique id in the dbt project.
+    :param model: name of the model that it belongs to; None for one of a source.
+    :param status: ``pass``, ``warn``, ``fail``, ``error`` or ``skipped``, as dbt says.
+    :param failures: rows that it found; None where it could not be run.
+    :param message: of dbt, without values of documents.
+    :param seconds: how long it took.
+    """
+
+    test: str
+    model: str | None
+    status: str
+    failures: int | None
+    message: str
+    seconds: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended badly; one that only warns did not."""
+        return self.status in BAD_STATUSES
+
+    def __str__(self) -> str:
+        """One line for a log."""
+        name = self.test.split(".")[2] if self.test.count(".") >= 2 else self.test
+        rows = f", {self.failures:,} rows" if self.failures else ""
+        said = f": {self.message}" if self.message and self.status != "pass" else ""
+        return f"{name} {self.status}{rows}{said}"
+
+
+class DataTestResults:
+    """The table ``couchdb_test_result``.
+
+    :param connection: Airflow connection of the role that writes the raw tables.
+    :param raw: names of schema and table of the documents.
+    :param models_schema: schema of the models.
+    """
+
+    def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
+        self._connection, self._raw, self._models_schema = connection, raw, models_schema
+
+    def record(self, run: str, results: Iterable[DataTestResult]) -> None:
+        """Notes the results of a run in place of what an earlier try of it has noted; forgets old runs.
+
+        :param run: Airflow's id of the run.
+        :param results: one for each test.
+        :raises SettingsError: if the role may not write.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._explained("note results of data tests"), closing(self._connect()) as conn:
+            # After an upgrade this may be the first task that writes.
+            Schema(conn, self._connection, self._raw).prepare()
+            with conn, conn.cursor() as cursor:
+                cursor.execute(self._sql(_FORGET), (self._models_schema, _KEPT, run))
+                for one in results:
+                    values = (one.test, one.model, one.status, one.failures, one.message, one.seconds)
+                    cursor.execute(self._sql(_RECORD), (self._models_schema, run, *values))
+
+    def of_run(self, run: str) -> list[DataTestResult]:
+        """The results of a run, by test.
+
+        :param run: Airflow's id of the run.
+        :raises StoreError: if Postgres fails.
+        """
+        with (
+            self._explained("read results of data tests"),
+            closing(self._connect()) as conn,
+            conn,
+            conn.cursor() as cursor,
+        ):
+            cursor.execute(self._sql(_OF_RUN), (self._models_schema, run))
+            return [DataTestResult(*row) for row in cursor]
+
+    def _connect(self):  # type: ignore[no-untyped-def]
+        return connect(self._connection, "cht_sync data tests")
+
+    def _explained(self, doing: str):  # type: ignore[no-untyped-def]
+        return explained(self._connection, doing)
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self._raw.schema))

@@ -1,0 +1,22 @@
+"""The task between two groups of models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import task
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+
+@task.short_circuit(trigger_rule="all_done", ignore_downstream_trigger_rules=False)
+def go_on(ti: RuntimeTaskInstanceProtocol | None = None) -> bool:
+    """Lets the next group of models run, however the one before it ended, unless that was skipped.
+
+    :param ti: Airflow's task instance.
+    """
+    if ti is None:
+        return False
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+    return any(states.get(name) != "skipped" for name in ti.task.upstream_task_ids)

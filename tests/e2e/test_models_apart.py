@@ -1,0 +1,196 @@
+"""A real Airflow in which the models run apart from the copy, on a project with the flaws of real ones."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+import psycopg2
+import pytest
+import requests
+
+from cht_sync.pipeline.install import install
+from cht_sync.settings import Settings
+from include.demo.airflow import AirflowServices
+from include.demo.client import DONE, AirflowClient
+from tests.small_project import SECRET_NAME, write_small_project
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
+DATABASE, METADATA, COUCHDB = "cht_apart", "cht_apart_airflow", "apart"
+
+
+class Apart:
+    """The deployment."""
+
+    def __init__(self, folder, couchdb, postgres):
+        self.couchdb, self.folder = couchdb, folder
+        self.dsn = postgres.dsn(DATABASE)
+        self.project = write_small_project(folder / "small")
+        self.settings = {
+            "COUCHDB_HOST": couchdb.host,
+            "COUCHDB_PORT": str(couchdb.port),
+            "COUCHDB_USER": couchdb.user,
+            "COUCHDB_PASSWORD": couchdb.password,
+            "COUCHDB_DBS": COUCHDB,
+            "POSTGRES_HOST": postgres.host,
+            "POSTGRES_PORT": str(postgres.port),
+            "POSTGRES_USER": postgres.user,
+            "POSTGRES_PASSWORD": postgres.password,
+            "POSTGRES_DB": DATABASE,
+            "CHT_MODELS": "asset",
+            "CHT_SYNC_SCHEDULE": "none",
+            "CHT_MODELS_SCHEDULE": "none",
+            "CHT_DATA_TESTS_SCHEDULE": "none",
+            "CHT_PIPELINE_DIR": str(folder / "pipeline"),
+            "DBT_LOCAL_PATH": str(self.project),
+            "DBT_SELECTOR": "tag:base; tag:late",
+            "DBT_PACKAGE_HUB_URL": "http://127.0.0.1:9/",
+        }
+        environment = {**self.settings, "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3"}
+        self.airflow = AirflowServices(
+            folder / "airflow",
+            f"postgresql+psycopg2://{postgres.user}:{postgres.password}@{postgres.host}:{postgres.port}/{METADATA}",
+            environment,
+        )
+        self.client = AirflowClient(self.airflow)
+
+    def write(self, *documents):
+        url = f"{self.couchdb.url}/{COUCHDB}/_bulk_docs"
+        requests.post(url, json={"docs": documents}, auth=self.couchdb.auth, timeout=10).raise_for_status()
+
+    def install(self):
+        install(Settings(self.settings))
+
+    def rows(self, query):
+        with psycopg2.connect(self.dsn) as conn, conn.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    def get(self, path, **params):
+        return self.client._call("GET", path, params=params)
+
+    def run(self, dag_id):
+        """Run a DAG to its end; gives its state and the states of its tasks."""
+        return self.end(dag_id, self.client.trigger(dag_id))
+
+    def end(self, dag_id, run_id):
+        wait_for(lambda: self.client.run(dag_id, run_id)["state"] in DONE, 180)
+        states = {task["task_id"]: task["state"] for task in self.client.tasks(dag_id, run_id)}
+        return self.client.run(dag_id, run_id)["state"], states
+
+    def runs(self, dag_id):
+        return self.get(f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
+
+
+def wait_for(happens, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not (found := happens()):
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.5)
+    return found
+
+
+@pytest.fixture(scope="module")
+def apart(server_folder, postgres_server, couchdb_server):
+    folder = server_folder / "apart"
+    folder.mkdir()
+    for name in (DATABASE, METADATA):
+        postgres_server.create_database(name)
+    apart = Apart(folder, couchdb_server, postgres_server)
+    requests.put(f"{couchdb_server.url}/{COUCHDB}", auth=couchdb_server.auth, timeout=10).raise_for_status()
+    apart.write({"_id": "a", "type": "person", "name": SECRET_NAME}, {"_id": "b", "type": "report"})
+    apart.install()
+    with ExitStack() as stack:
+        stack.callback(apart.airflow.stop)
+        apart.airflow.start()
+        apart.client.wait_for_dag("cht_models")
+        apart.client.wait_for_dag("cht_sync")
+        apart.client.wait_for_dag("cht_data_tests")
+        yield apart
+
+
+@pytest.fixture(scope="module")
+def first(apart):
+    """The first run of the models, on an empty database, started by a run of the copy."""
+    apart.client._call("PATCH", "/api/v2/dags/cht_models", json={"is_paused": False})
+    state, tasks = apart.run("cht_sync")
+    assert (state, set(tasks)) == ("success", {"sources", "sync", "result"})
+    (run,) = wait_for(lambda: apart.runs("cht_models"))
+    return run, *apart.end("cht_models", run["dag_run_id"])
+
+
+def test_documents_start_the_models_which_work_on_an_empty_database(apart, first):
+    run, state, tasks = first
+    assert (run["run_type"], state) == ("asset_triggered", "success"), tasks
+    assert set(tasks.values()) == {"success"}
+    assert {"models.tag_base.person", "models.tag_base.run_log", "models.tag_late.late"} <= set(tasks)
+    assert apart.rows("select name from v1.late") == [(SECRET_NAME,)]
+    noted = {node for (node,) in apart.rows("select node from v1.run_log")}
+    assert noted == {"model.small.person", "model.small.run_log", "model.small.late"}, "models, and no test"
+
+
+def test_the_asset_graph_leads_from_each_database_to_each_model(apart, first):
+    assets = {each["uri"]: each["id"] for each in apart.get("/api/v2/assets", limit=100)["assets"]}
+    (source,) = (number for uri, number in assets.items() if uri.startswith("couchdb://"))
+    table = next(number for uri, number in assets.items() if uri.endswith("/v1/late"))
+    graph = apart.get("/ui/dependencies", node_id=f"asset:{source}")
+    following: dict[str, set[str]] = {}
+    for edge in graph["edges"]:
+        following.setdefault(edge["source_id"], set()).add(edge["target_id"])
+    reached, waiting = set(), [f"asset:{source}"]
+    while waiting:
+        if (node := waiting.pop()) not in reached:
+            reached.add(node)
+            waiting += following.get(node, ())
+    assert {"dag:cht_models", f"asset:{table}"} <= reached
+
+
+def test_each_model_shows_its_tests_and_no_document(apart, first):
+    state, tasks = apart.run("cht_data_tests")
+    assert state == "failed"
+    assert tasks == {
+        "docs": "success",
+        "run_tests": "success",
+        "tests.person": "failed",
+        "tests.late": "failed",
+        "result": "failed",
+    }
+    stored = {test.split(".")[2]: (model, status, rows) for test, model, status, rows in apart.rows(
+        "select test, model, status, failures from v1.couchdb_test_result"
+    )}  # fmt: skip
+    assert stored == {
+        "accepted_values_late_name__nobody": ("late", "fail", 1),
+        "name_is_a_number": ("person", "error", None),
+        "not_null_person_uuid": ("person", "pass", 0),
+        "unique_person_uuid": ("person", "pass", 0),
+    }
+    logs = "\n".join(path.read_text() for path in (apart.folder / "airflow" / "logs").rglob("*.log"))
+    assert "1 of 3 tests failed: name_is_a_number error: Database Error" in logs
+    assert "invalid input syntax for type integer" in logs
+    assert SECRET_NAME not in logs
+
+
+def test_the_documentation_is_a_page_of_the_ui(apart, first):
+    wait_for((apart.folder / "pipeline" / "docs" / "index.html").exists)
+    page = requests.get(f"{apart.airflow.url}/cosmos/cht/dbt_docs_index.html", timeout=60)
+    assert (page.status_code, "dbt Docs" in page.text) == (200, True)
+    manifest = requests.get(f"{apart.airflow.url}/cosmos/cht/manifest.json", timeout=60).json()
+    assert "model.small.person" in manifest["nodes"]
+
+
+def test_a_deployment_is_drawn_without_a_restart(apart, first):
+    versions = "/api/v2/dags/cht_models/dagVersions"
+    before = len(apart.get(versions)["dag_versions"])
+    newest = "{{ config(materialized='table', tags=['late']) }} select * from {{ ref('late') }}"
+    write_small_project(apart.project, {"models/newest.sql": newest})
+    apart.install()
+
+    def drawn():
+        tasks = apart.get("/api/v2/dags/cht_models/tasks")["tasks"]
+        return "models.tag_late.newest" in {task["task_id"] for task in tasks}
+
+    wait_for(drawn, 180)
+    assert len(apart.get(versions)["dag_versions"]) == before + 1
+    state, tasks = apart.run("cht_models")
+    assert (state, tasks["models.tag_late.newest"]) == ("success", "success")
+    assert apart.rows("select name from v1.newest") == [(SECRET_NAME,)]
