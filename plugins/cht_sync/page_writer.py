@@ -62,7 +62,8 @@ class Written:
     :param collisions: documents whose ``_id`` belongs to another source.
     :param resolved: entries of the quarantine that were closed.
     :param reasons: SQLSTATE of what was quarantined, by how many; ``-`` where it was not Postgres that refused.
-    :param stamp: ``saved_timestamp`` of the rows; None where none differs.
+    :param first_stamp: first ``saved_timestamp`` that was given, in the table of documents or that of collisions.
+    :param stamp: the last one; None where nothing differs.
     """
 
     documents: int = 0
@@ -72,6 +73,7 @@ class Written:
     collisions: int = 0
     resolved: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    first_stamp: datetime | None = None
     stamp: datetime | None = None
 
 
@@ -148,7 +150,8 @@ class PageWriter:
         done.rows += written
         done.collisions += beside
         done.resolved += resolved
-        done.stamp = stamp if written else done.stamp
+        if written or beside:
+            done.first_stamp, done.stamp = done.first_stamp or stamp, stamp
 
     def _check_table(self, refused: list[Refused], rows: int) -> None:
         by_table = [each for each in refused if _is_one_of(each.sqlstate or "", _ITS_TABLE)]

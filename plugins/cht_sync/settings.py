@@ -210,6 +210,11 @@ class Settings(Environment):
         """``CHT_SYNC_TIMEOUT``: minutes after which Airflow ends a whole run, default 120."""
         return self.number("CHT_SYNC_TIMEOUT", 120, low=1, high=10_080)
 
+    @property
+    def ledger_days(self) -> int:
+        """``CHT_SYNC_LEDGER_DAYS``: days for which the ledger and the verdicts of proofs are kept, default 400."""
+        return self.number("CHT_SYNC_LEDGER_DAYS", 400, low=1, high=36_500)
+
     # --- the dbt side --------------------------------------------------------------------------
 
     @property

@@ -22,6 +22,7 @@ from cht_sync.quarantine import Quarantine
 from cht_sync.schema import Schema
 from cht_sync.settings import RawTable
 from cht_sync.source_lock import holder, try_lock
+from cht_sync.windows import Run, Windows
 
 log = logging.getLogger(__name__)
 MOMENT_S = 2.0
@@ -46,16 +47,23 @@ class DocumentStore:
     :param raw: names of schema and table.
     :param application_name: what ``pg_stat_activity`` shows, default ``cht_sync``.
     :param tolerance: seconds for which a page is tried again while Postgres restarts or reports a deadlock.
+    :param run: who writes, for the ledger.
     """
 
     def __init__(
-        self, connection: Connection, raw: RawTable, application_name: str = "cht_sync", tolerance: float = 60.0
+        self,
+        connection: Connection,
+        raw: RawTable,
+        application_name: str = "cht_sync",
+        tolerance: float = 60.0,
+        run: Run | None = None,
     ) -> None:
         self._connection, self._raw, self._application_name = connection, raw, application_name
         self._tolerance = tolerance
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
         self._checkpoints = Checkpoints(self._names)
         self._writer = PageWriter(self._names, self._lock_name("order"))
+        self._windows = Windows(self._names, run or Run())
         self._open: Any = None
         self._claims: set[str] = set()
 
@@ -221,7 +229,8 @@ class DocumentStore:
 
         def work(cursor: Any) -> Written:
             written = self._writer.write(cursor, source, page.results, page.held, page.checkpoint)
-            self._checkpoints.move(cursor, source, page, since, instance)
+            ledger = self._windows.growth(source, written, page, since, instance)
+            self._checkpoints.move(cursor, source, page, since, instance, ledger=ledger)
             return written
 
         return self._surely(source, work, lambda: since != page.checkpoint == self.checkpoint(source))
@@ -240,7 +249,9 @@ class DocumentStore:
 
         def work(cursor: Any) -> Written:
             self._checkpoints.check(cursor, source, state)
-            return self._writer.write(cursor, source, changes, refused, None)
+            written = self._writer.write(cursor, source, changes, refused, None)
+            cursor.execute(*self._windows.growth(source, written))
+            return written
 
         return self._surely(source, work)
 
@@ -259,6 +270,7 @@ class DocumentStore:
         def work(cursor: Any) -> Written:
             self._checkpoints.check(cursor, source, state)
             written = self._writer.write(cursor, source, tombstones, [], None)
+            cursor.execute(*self._windows.growth(source, written))
             self._checkpoints.swept(cursor, source, after)
             return written
 

@@ -39,8 +39,10 @@ def test_an_empty_database(database):
         "0001_raw_documents.sql",
         "0002_model_runs.sql",
         "0003_quarantine.sql",
+        "0007_windows.sql",
     ]
     names = {"", "_progress", "_model_run", "_migration", "_quarantine", "_quarantine_part", "_collision"}
+    names |= {"_window", "_reconciliation", "_listing"}
     assert {f"v1.couchdb{name}" for name in names} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
     assert prepare() == []

@@ -32,6 +32,7 @@ PASSWORD = 'röle\'s "pass" %s {{ 1/0 }}'
 BOOKKEEPING = [
     "couchdb", "couchdb_progress", "couchdb_migration", "couchdb_model_run",
     "couchdb_quarantine", "couchdb_quarantine_part", "couchdb_collision",
+    "couchdb_window", "couchdb_reconciliation", "couchdb_listing",
 ]  # fmt: skip
 PERSON = {"_id": "p", "type": "person", "name": "Amina", "reported_date": 1_700_000_000_000}
 _numbers = itertools.count(1)
