@@ -43,6 +43,10 @@ set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted,
 where coalesce(stored.source, excluded.source) = excluded.source
   and (stored._deleted, stored.source, stored.doc) is distinct from (excluded._deleted, excluded.source, excluded.doc)
 """
+_RESTAMP = """
+update {schema}.{table} set saved_timestamp = %(stamp)s
+where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s
+"""
 # What a document itself is to blame for: data exceptions and program limits.
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _ITS_DATA = {"22", "54"}
@@ -117,6 +121,21 @@ class PageWriter:
         done.quarantined = len(refused)
         return done
 
+    def restamp(self, cursor: Any, source: str, ids: list[str]) -> Written:
+        """Gives rows a new ``saved_timestamp`` and changes nothing else.
+
+        :param cursor: of an open transaction.
+        :param source: name of the source.
+        :param ids: of the documents.
+        """
+        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
+        stamp, *_ = cursor.fetchone()
+        cursor.execute(sql.SQL(_RESTAMP).format(**self._names), {"stamp": stamp, "source": source, "ids": ids})
+        done = Written(documents=len(ids), rows=cursor.rowcount)
+        if done.rows:
+            done.first_stamp = done.stamp = stamp
+        return done
+
     def _put(self, cursor: Any, source: str, rows: list[Row], done: Written) -> list[Refused]:
         """Stores rows, halving them until what Postgres refuses stands alone."""
         if not rows:
@@ -125,7 +144,7 @@ class PageWriter:
             with _savepoint(cursor):
                 self._put_all(cursor, source, rows, done)
         except psycopg2.Error as error:
-            if not _is_refusal(error):
+            if not is_refusal(error):
                 raise
             if len(rows) == 1:
                 return [_refused(rows[0], error)]
@@ -134,9 +153,7 @@ class PageWriter:
         return []
 
     def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written) -> None:
-        cursor.copy_expert(_COPY, CopyStream(rows))
-        if cursor.rowcount != len(rows):
-            raise StoreError(f"Postgres took {cursor.rowcount} of {len(rows)} documents; the page is rolled back.")
+        copy_rows(cursor, rows)
         cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
         stamp, collisions_exist, quarantine_open = cursor.fetchone()
         cursor.execute(sql.SQL(_UPSERT).format(**self._names), {"stamp": stamp, "source": source})
@@ -162,6 +179,18 @@ class PageWriter:
             )
 
 
+def copy_rows(cursor: Any, rows: list[Row]) -> None:
+    """Fills the page table.
+
+    :param cursor: of a transaction whose session has it.
+    :param rows: what is to be in it.
+    :raises StoreError: if Postgres took fewer.
+    """
+    cursor.copy_expert(_COPY, CopyStream(rows))
+    if cursor.rowcount != len(rows):
+        raise StoreError(f"Postgres took {cursor.rowcount} of {len(rows)} documents; the page is rolled back.")
+
+
 @contextmanager
 def _savepoint(cursor: Any) -> Iterator[None]:
     """A part of the transaction that can fail alone; it begins with an empty page table."""
@@ -175,8 +204,11 @@ def _savepoint(cursor: Any) -> Iterator[None]:
     cursor.execute("release savepoint cht_sync")
 
 
-def _is_refusal(error: psycopg2.Error) -> bool:
-    """Whether Postgres has something against a document, not against this session or the server."""
+def is_refusal(error: psycopg2.Error) -> bool:
+    """Whether Postgres has something against a document, not against this session or the server.
+
+    :param error: what it said.
+    """
     code = error.pgcode or ""
     # Arrays of jsonb grow by doubling, and a text of 64 MB can hold more values than one allocation takes.
     too_many_values = code == "XX000" and "invalid memory alloc request size" in str(error)
