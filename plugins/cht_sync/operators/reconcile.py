@@ -11,8 +11,6 @@ from cht_sync.background import Background
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import StoppedError
 from cht_sync.reconcile.opening import open_proof
-from cht_sync.reconcile.touched import Interval
-from cht_sync.reconcile.verdicts import INTERVAL
 from cht_sync.settings import COUCHDB_CONN_ID, Settings
 
 if TYPE_CHECKING:
@@ -67,11 +65,8 @@ class ReconcileOperator(BaseOperator):
     def _prove(self, context: Context) -> dict[str, Any]:
         settings = Settings()
         settings.check()
-        interval = None
-        if self.part == INTERVAL:
-            interval = Interval(context["data_interval_start"], context["data_interval_end"])  # type: ignore[arg-type]
         with open_proof(settings, CouchDBHook(self.couchdb_conn_id), self.database, self.source, context) as proof:
-            found = proof.do(self.part, interval)
+            found = proof.do(self.part)
         if isinstance(found, str):
             self.log.warning(found)
             raise AirflowSkipException(found)

@@ -81,7 +81,7 @@ class Proof:
         open_store: Callable[[], AbstractContextManager[DocumentStore]],
         options: Options,
     ) -> None:
-        self._hook, self._database, self._source, self._stored = hook, database, source, stored
+        self._hook, self._database, self._source, self.stored = hook, database, source, stored
         self._open_store, self._options = open_store, options
         self.verdicts = Verdicts(stored, run, source)
         self.comparison = Comparison(
@@ -95,20 +95,22 @@ class Proof:
 
     # --- what is to be done ----------------------------------------------------------------------
 
-    def plan_interval(self, interval: Interval) -> list[str]:
-        """Plans to compare what was touched in some time.
+    def plan(self, interval: Interval | None, full: bool) -> list[str]:
+        """Plans the parts, in place of those of an earlier plan of the same name.
 
-        :param interval: the time.
-        :return: names of the parts.
+        :param interval: a time, what was touched in which is to be compared.
+        :param full: whether all documents are to be compared.
+        :return: names of the parts; ``beside`` is to be done after all others.
+        :raises SettingsError: if the database may not be listed.
+        :raises CouchDBError: if CouchDB does not answer.
         """
-        self.verdicts.plan([Part(INTERVAL, (interval.start, interval.end))])
-        return [INTERVAL]
+        parts = [Part(INTERVAL, (interval.start, interval.end))] if interval else []
+        parts += self._ranges() if full else []
+        self.verdicts.plan(parts)
+        return [part.name for part in parts]
 
-    def plan_full(self) -> list[str]:
-        """Plans to compare all documents, in ranges of about the same size that the listing itself says.
-
-        :return: names of the parts; the last one, ``beside``, is to be done after the others.
-        """
+    def _ranges(self) -> list[Part]:
+        """Ranges of about the same size, whose bounds the listing itself says."""
         info = self._hook.database(self._database)
         size = max(self._options.range_size, info.doc_count // MOST_RANGES)
         bounds: list[str | None] = [None]
@@ -117,33 +119,31 @@ class Proof:
         keys = zip(bounds, [*bounds[1:], None], strict=True)
         parts = [Part(f"range {number}", keys=each) for number, each in enumerate(keys, start=1)]
         parts += [] if info.doc_del_count == 0 else [Part(TOMBSTONES)]
-        parts.append(Part(BESIDE))
-        self.verdicts.plan(parts)
-        return [part.name for part in parts]
+        return [*parts, Part(BESIDE)]
 
     # --- doing it --------------------------------------------------------------------------------
 
-    def do(self, part: str, interval: Interval | None = None) -> Found | str:
+    def do(self, part: str) -> Found | str:
         """Does one part and writes its verdict.
 
         :param part: its name.
-        :param interval: the time that the part ``interval`` is about.
         :return: what was found, or why the part was skipped.
         :raises SettingsError: if the database is gone or was emptied.
         :raises CouchDBError: if CouchDB does not answer.
         :raises StoreError: if Postgres fails.
         """
-        info, found = self._hook.database(self._database), Found()
+        planned, found = self.verdicts.part(part), Found()
+        info = self._hook.database(self._database)
         if self._is_the_same_database(info, found):
             why_not = ""
-            if interval is not None:
-                why_not = self._interval(interval, info, found)
+            if part == INTERVAL:
+                why_not = self._interval(Interval(*planned.interval), info, found)  # type: ignore[arg-type]
             elif part == TOMBSTONES:
                 self._compare(self._tombstones(), found, self.verdicts.number())
             elif part == BESIDE:
-                self._compare_ids(unlisted(self._stored, self._source, self.verdicts.number()), found)
+                self._compare_ids(unlisted(self.stored, self._source, self.verdicts.number()), found)
             else:
-                self._compare(self._range(self.verdicts.keys(part)), found, self.verdicts.number())
+                self._compare(self._range(planned.keys), found, self.verdicts.number())
             if why_not:
                 self.verdicts.skip(part, why_not)
                 return why_not
@@ -152,12 +152,12 @@ class Proof:
         return found
 
     def _state(self) -> SourceState:
-        with self._stored.transaction("read couchdb_progress") as cursor:
-            return Checkpoints(self._stored.names).state(cursor, self._source)
+        with self.stored.transaction("read couchdb_progress") as cursor:
+            return Checkpoints(self.stored.names).state(cursor, self._source)
 
     def _has_rows(self) -> bool:
-        with self._stored.transaction("read the documents") as cursor:
-            cursor.execute(self._stored.compose(_HAS_ROWS), (self._source,))
+        with self.stored.transaction("read the documents") as cursor:
+            cursor.execute(self.stored.compose(_HAS_ROWS), (self._source,))
             return bool(cursor.fetchone()[0])
 
     def _is_the_same_database(self, info: DatabaseInfo, found: Found) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.errors import SettingsError
 from cht_sync.reconcile.difference import Found
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ insert into {schema}.couchdb_reconciliation
     (run, source, part, interval_start, interval_end, first_key, end_key)
 values (%s, %s, %s, %s, %s, %s, %s)
 """
-_KEYS = "select first_key, end_key from {schema}.couchdb_reconciliation where run = %s and source = %s and part = %s"
+_PART = """
+select interval_start, interval_end, first_key, end_key from {schema}.couchdb_reconciliation
+where run = %s and source = %s and part = %s
+"""
 _REPAIRED = """
 update {schema}.couchdb_reconciliation set repaired = repaired + %s where run = %s and source = %s and part = %s
 """
@@ -121,15 +125,23 @@ class Verdicts:
             cursor.execute(_NUMBER, {"run": self._run, "source": self._source})
             return int(cursor.fetchone()[0])
 
-    def keys(self, part: str) -> tuple[str | None, str | None]:
-        """The ids that a range begins with and ends before.
+    def part(self, name: str) -> Part:
+        """A part as it was planned.
 
-        :param part: its name.
+        :param name: its name.
+        :raises SettingsError: if there is none of that name.
         """
         with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(self._stored.compose(_KEYS), (self._run, self._source, part))
-            first, end = cursor.fetchone()
-        return tuple(None if key is None else json.loads(key) for key in (first, end))  # type: ignore[return-value]
+            cursor.execute(self._stored.compose(_PART), (self._run, self._source, name))
+            found = cursor.fetchone()
+        if found is None:
+            raise SettingsError(
+                f"couchdb_reconciliation has no part {name!r} of run {self._run!r} for {self._source}: run the task"
+                " `plan` again."
+            )
+        start, end, *keys = found
+        first, last = (None if key is None else json.loads(key) for key in keys)
+        return Part(name, (start, end), (first, last))
 
     def repaired(self, cursor: Any, part: str, number: int) -> None:
         """Counts a repair, in its transaction, so that one which is ended later still tells of it.

@@ -23,7 +23,7 @@ def context(run=None, **params):
 def prove_all(database, source, run=None, **params):
     """A full proof, its parts in order; gives the summary of its verdicts."""
     with open_proof(Settings(), CouchDBHook(), database, source, context(run, **params)) as proof:
-        for part in proof.plan_full():
+        for part in proof.plan(None, full=True):
             proof.do(part)
         return proof.verdicts.summary()
 
@@ -31,8 +31,8 @@ def prove_all(database, source, run=None, **params):
 def prove_interval(database, source, interval, run=None, **params):
     """A proof of some time; gives the summary of its verdicts."""
     with open_proof(Settings(), CouchDBHook(), database, source, context(run, **params)) as proof:
-        for part in proof.plan_interval(interval):
-            proof.do(part, interval)
+        for part in proof.plan(interval, full=False):
+            proof.do(part)
         return proof.verdicts.summary()
 
 

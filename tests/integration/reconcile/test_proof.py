@@ -6,25 +6,16 @@ import threading
 
 import pytest
 
+from cht_sync.__main__ import main
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.page import Change, Refused, Revision
-from cht_sync.reconcile import comparison
 from cht_sync.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.reconcile.proving import prove_all
 from tests.integration.test_operator import Couch, copy, couch  # noqa: F401
-from tests.oracle.oracle import compare
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(autouse=True)
-def quick_looks(monkeypatch):
-    monkeypatch.setattr(comparison, "SECOND_LOOK_S", 0.02)
-    monkeypatch.setattr("cht_sync.reconcile.repair.PAUSE_S", 0.0)
-    monkeypatch.setattr("cht_sync.recreation.SECOND_LOOK_S", 0.01)
-    monkeypatch.setenv("CHT_RECONCILE_RANGE", "60")
 
 
 @pytest.fixture
@@ -36,14 +27,6 @@ def synced(couch, database):  # noqa: F811
     )
     copy(couch)
     return couch
-
-
-@pytest.fixture
-def differences(couchdb_server, database):
-    def differences(couch):  # noqa: F811
-        return compare(couchdb_server.url, couchdb_server.auth, couch.name, couch.source, database.dsn).differences
-
-    return differences
 
 
 def stamps(database):
@@ -197,3 +180,23 @@ def test_a_table_that_lost_everything_is_filled_again(synced, database, differen
     summary = prove_all(synced.name, synced.source)
     assert (summary.bad, summary.repaired) == (False, 250)
     assert differences(synced) == []
+
+
+def test_the_answer_on_one_line(synced, database, monkeypatch, capsys):
+    monkeypatch.setenv("COUCHDB_DBS", synced.name)
+    assert main(["verify"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == [synced.source, "230", "230", "0", "0", "0", "0", "equal"]
+    database.rows("delete from v1.couchdb where _id = 'd001'")
+    assert main(["verify"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].split()[-2:] == ["1", "differs"]
+    assert database.rows("select 1 from v1.couchdb where _id = 'd001'") == []
+    assert prove_all(synced.name, synced.source).repaired == 1
+    synced.write({"_id": "new"})
+    assert main(["verify"]) == 1
+    assert "not there yet" in capsys.readouterr().out
+    copy(synced)
+    database.rows("insert into v1.couchdb_progress (source, seq) values ('gone/medic', '1')")
+    database.rows("insert into v1.couchdb values (now(), 'x', false, 'gone/medic', '{}')")
+    assert main(["verify"]) == 1
+    assert "gone/medic: gone/medic is configured no more" in capsys.readouterr().out
