@@ -10,6 +10,7 @@ What it does that a single, well-behaved node does not:
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import threading
@@ -36,6 +37,8 @@ class ClusterDatabase:
         self.docs: dict[str, State] = {}
         #: For each request of the feed: ``cut``, ``back``, ``twice`` or ``bare``; a good answer where it is empty.
         self.mishaps: deque[str] = deque()
+        #: Ids that ``_purged_infos`` tells.
+        self.purged: list[str] = []
         self._before: dict[str, State] = {}
         self._shards: list[list[State | None]] = [[] for _ in range(SHARDS)]
         self._places: dict[str, list[int]] = {}
@@ -50,6 +53,19 @@ class ClusterDatabase:
             self._before[id] = self.docs[id]
         self.docs[id] = State.of_bytes(id, rev, deleted, raw)
         self._log(self.docs[id])
+
+    def purge(self, id: str) -> None:
+        """Forgets a document, without a change in the feed."""
+        for shard in self._shards:
+            shard[:] = [None if state and state.id == id else state for state in shard]
+        self._places.pop(id, None)
+        self._before.pop(id, None)
+        del self.docs[id]
+        self.purged.append(id)
+
+    def snapshot(self) -> ClusterDatabase:
+        """The database as a backup has it."""
+        return copy.deepcopy(self)
 
     def lag(self, id: str) -> None:
         """Has a copy that is behind deliver the state before, and a later one the newest again."""
@@ -147,6 +163,24 @@ class ClusterDatabase:
             b",".join(self._listed(key, bodies=bodies) for key in keys),
         )
 
+    def listing(self, query: dict[str, str]) -> bytes:
+        """The answer of ``GET /{db}/_all_docs``: documents that are not deleted, in the order of their bytes."""
+        start, end = (json.loads(query.get(name, "null")) for name in ("startkey", "endkey"))
+        live = sorted((id for id, state in self.docs.items() if not state.deleted), key=_in_bytes)
+        found = [
+            id
+            for id in live
+            if (start is None or _in_bytes(id) >= _in_bytes(start)) and (end is None or _in_bytes(id) < _in_bytes(end))
+        ]
+        skip = int(query.get("skip", "0"))
+        return self.all_docs(
+            found[skip : skip + int(query.get("limit", "1000000"))], bodies=query.get("include_docs") == "true"
+        )
+
+    def purged_infos(self) -> bytes:
+        """The answer of ``GET /{db}/_purged_infos``."""
+        return json.dumps({"purged_infos": [{"id": id, "revs": ["1-a"]} for id in self.purged]}).encode()
+
     def _listed(self, id: str, *, bodies: bool) -> bytes:
         key, state = json.dumps(id).encode(), self.docs.get(id)
         if state is None:
@@ -161,6 +195,10 @@ class ClusterDatabase:
             if state and (state.rev == rev or (rev is None and not state.deleted)):
                 return state.raw
         return None
+
+
+def _in_bytes(id: str) -> bytes:
+    return id.encode("utf-8", "surrogatepass")
 
 
 class Cluster:
@@ -221,6 +259,10 @@ class _Handler(BaseHTTPRequestHandler):
             limit = int(query.get("limit", "1000000"))
             interval = int(query.get("seq_interval", "1"))
             return database.changes(query.get("since", "0"), limit, interval, bodies=bodies)
+        if path == "_purged_infos":
+            return database.purged_infos()
+        if path == "_all_docs" and not body:
+            return database.listing(query)
         if path == "_all_docs":
             return database.all_docs(json.loads(body)["keys"], bodies=bodies)
         return database.document(unquote_to_bytes(path).decode("utf-8", "surrogatepass"), query.get("rev"))
