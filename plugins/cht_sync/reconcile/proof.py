@@ -15,7 +15,7 @@ from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.page import MEGABYTE, Change, DatabaseInfo
 from cht_sync.reconcile.beside import unlisted
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
-from cht_sync.reconcile.difference import Difference, Found
+from cht_sync.reconcile.difference import Found
 from cht_sync.reconcile.repair import Repair
 from cht_sync.reconcile.stored_side import storable
 from cht_sync.reconcile.touched import Interval, TouchedDocuments
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_RANGES = 500
 LISTED_AT_A_TIME, BODIES_AT_A_TIME = 10_000, 1000
+# So many differences are kept in memory.
+SUSPECTS = 50_000
 _HAS_ROWS = "select exists (select from {schema}.{table} where source = %s and not _deleted)"
 log = logging.getLogger(__name__)
 
@@ -139,11 +141,11 @@ class Proof:
             if part == INTERVAL:
                 why_not = self._interval(Interval(*planned.interval), info, found)  # type: ignore[arg-type]
             elif part == TOMBSTONES:
-                self._compare(self._tombstones(), found, self.verdicts.number())
+                self._compare(part, self._tombstones(), found, self.verdicts.number())
             elif part == BESIDE:
-                self._compare_ids(unlisted(self.stored, self._source, self.verdicts.number()), found)
+                self._compare_ids(part, unlisted(self.stored, self._source, self.verdicts.number()), found)
             else:
-                self._compare(self._range(planned.keys), found, self.verdicts.number())
+                self._compare(part, self._range(planned.keys), found, self.verdicts.number())
             if why_not:
                 self.verdicts.skip(part, why_not)
                 return why_not
@@ -173,29 +175,33 @@ class Proof:
         touched = TouchedDocuments(self.comparison, self._source, info).of(interval, self._options.by_reported_date)
         if touched.why_not:
             return touched.why_not
-        ids = list(dict.fromkeys([*touched.ids, *self._hook.purged(self._database)]))
-        self._compare_ids(batched(ids, AT_A_TIME), found)
-        if self._options.reprocess and not self._options.dry_run:
-            self._restamp(touched.ids, found)
+        again = self._options.reprocess and not self._options.dry_run
+        for ids in touched.batches:
+            self._compare_ids(INTERVAL, iter([ids]), found)
+            if again:
+                self._restamp(ids, found)
+        if purged := self._hook.purged(self._database):
+            self._compare_ids(INTERVAL, batched(purged, AT_A_TIME), found)
         return ""
 
     def _restamp(self, ids: list[str], found: Found) -> None:
-        plain = [each for each in ids if storable(each)]
         with self._open_store() as store:
-            for some in batched(plain, AT_A_TIME):
+            for some in batched((each for each in ids if storable(each)), AT_A_TIME):
                 found.restamped += store.restamp(self._source, some).rows
 
     # --- comparing -------------------------------------------------------------------------------
 
-    def _compare_ids(self, batches: Iterator[list[str]], found: Found) -> None:
+    def _compare_ids(self, part: str, batches: Iterator[list[str]], found: Found) -> None:
         for ids in self._kindly(batches, len):
             found.compared += len(ids)
             found.suspects += self.comparison.look(ids, found)
+            self._settle(part, found, SUSPECTS)
 
-    def _compare(self, batches: Iterator[list[Change]], found: Found, proof: int | None = None) -> None:
+    def _compare(self, part: str, batches: Iterator[list[Change]], found: Found, proof: int | None = None) -> None:
         for states in self._kindly(batches, len):
             found.compared += len(states)
             found.suspects += self.comparison.listed(states, proof)
+            self._settle(part, found, SUSPECTS)
 
     def _kindly(self, batches: Iterator[list], size: Callable[[list], int]) -> Iterator[list]:
         """Hands out batches no faster than the rate allows."""
@@ -222,9 +228,10 @@ class Proof:
         for page in self.comparison.pages(None):
             yield [change for change in page.results if change.deleted]
 
-    def _settle(self, part: str, found: Found) -> None:
-        """Has a second look at what differs, and repairs it unless it is only to be told."""
-        sure: list[Difference] = []
+    def _settle(self, part: str, found: Found, least: int = 1) -> None:
+        """Has a second look at what differs, once there is enough of it; repairs it, unless it is only to be told."""
+        if len(found.suspects) < least:
+            return
         suspects = list({each.id: each for each in found.suspects}.values())
         sure = self.comparison.confirmed(suspects, found)
         found.suspects = []

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.errors import SettingsError
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.reconcile.report import Line, line_of, table, vanished
 from cht_sync.reconcile.stored_side import StoredSide
@@ -32,6 +32,7 @@ def plan_parts() -> Parts:
 
     :return: arguments of the operator for each part, save for those that follow the others.
     :raises SettingsError: if a setting cannot be used.
+    :raises CouchDBError: if CouchDB does not answer: a full proof is not left out in silence.
     """
     settings, context = Settings(), get_current_context()
     settings.check()
@@ -63,8 +64,8 @@ def _plan(settings: Settings, source: Source, context: Any, interval: Interval, 
     with open_proof(settings, hook, source["database"], source["source"], context) as proof:
         try:
             return proof.plan(interval, full)
-        except (SettingsError, CouchDBError) as error:
-            # Its own task says so and fails; the other sources are proven all the same.
+        except SettingsError as error:
+            # Its own task meets the same and fails; the other sources are proven all the same.
             log.warning("%s cannot be listed: %s", source["source"], error)
             return proof.plan(interval, full=False)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 # A cluster merges its shards in any order: so many changes more are read than the windows held, to be behind their end.
 MARGIN = 10_000
+AT_A_TIME = 10_000
+REMEMBERED = 300_000
 KNOWS_TIME = (3, 6)
 _WINDOWS = """
 select seq_from, pages, documents + quarantined, stamp_from, stamp_to, instance_start_time from {schema}.couchdb_window
@@ -31,6 +32,14 @@ where saved_timestamp between %(from)s and %(to)s and coalesce(source, %(source)
 union all
 select _id from {schema}.couchdb_collision
 where saved_timestamp between %(from)s and %(to)s and source = %(source)s
+"""
+_STAMPS = """
+select saved_timestamp, count(*) from {schema}.{table}
+where saved_timestamp between %(from)s and %(to)s and coalesce(source, %(source)s) = %(source)s group by 1
+union all
+select saved_timestamp, count(*) from {schema}.couchdb_collision
+where saved_timestamp between %(from)s and %(to)s and source = %(source)s group by 1
+order by 1
 """
 _QUARANTINED = """
 select _id from {schema}.couchdb_quarantine
@@ -57,11 +66,11 @@ class Interval:
 class Touched:
     """Documents to compare.
 
-    :param ids: each once.
+    :param batches: their ids; each once, unless there are very many.
     :param why_not: a sentence, where nobody can tell which they are; then there are none.
     """
 
-    ids: list[str]
+    batches: Iterator[list[str]]
     why_not: str = ""
 
 
@@ -90,13 +99,13 @@ class TouchedDocuments:
         """
         reaches, since = self._ledger_reaches(interval)
         if reaches:
-            return Touched(self._of_ledger(interval))
+            return Touched(_once(self._of_ledger(interval)))
         if by_reported_date:
-            return Touched(self._reported(interval))
+            return Touched(iter([self._reported(interval)]))
         if says_time(self._comparison.hook):
-            return Touched(list(dict.fromkeys(self._of_time(interval))))
+            return Touched(_once(self._of_time(interval)))
         return Touched(
-            [],
+            iter(()),
             f"The ledger of {self._source} begins at {since}, not before this interval: nobody knows which documents"
             " were touched then. Trigger a run with by_reported_date or full_proof."
             if since
@@ -114,35 +123,49 @@ class TouchedDocuments:
         reaches = begun <= interval.start or (from_the_beginning and begun < interval.end)
         return reaches, begun.strftime("%Y-%m-%d %H:%M UTC")
 
-    def _of_ledger(self, interval: Interval) -> list[str]:
+    def _of_ledger(self, interval: Interval) -> Iterator[list[str]]:
         values = {"source": self._source, "start": interval.start, "end": interval.end}
         with self._stored.transaction("read the ledger") as cursor:
             cursor.execute(self._stored.compose(_WINDOWS), values)
             windows = cursor.fetchall()
-        # Seqs of a database that was dropped since mean nothing to the one of now.
-        read = [each for each in windows if each[1] and each[5] in {None, self._info.instance_start_time}]
-        ids: dict[str, None] = {}
-        if number := sum(documents for _, _, documents, *_ in read):
-            ids.update(dict.fromkeys(self._replayed(read[0][0], 2 * number + MARGIN)))
+        # First, for what is stamped anew while this goes on leaves its place.
         stamps = [(first, last) for *_, first, last, _ in windows if first is not None]
         if stamps:
             span = {"from": min(first for first, _ in stamps), "to": max(last for _, last in stamps)}
-            ids.update(dict.fromkeys(self._ids(_STAMPED, {**values, **span})))
-        ids.update(dict.fromkeys(self._ids(_QUARANTINED, values)))
-        return list(ids)
+            yield from self._stamped({**values, **span})
+        yield self._ids(_QUARANTINED, values)
+        # Seqs of a database that was dropped since mean nothing to the one of now.
+        read = [each for each in windows if each[1] and each[5] in {None, self._info.instance_start_time}]
+        if number := sum(documents for _, _, documents, *_ in read):
+            yield from self._replayed(read[0][0], 2 * number + MARGIN)
 
-    def _replayed(self, since: str | None, most: int) -> Iterator[str]:
-        changes = itertools.chain.from_iterable(page.results for page in self._comparison.pages(since))
-        return (change.id for change in itertools.islice(changes, most))
+    def _stamped(self, values: dict[str, Any]) -> Iterator[list[str]]:
+        """Rows by their stamps, some pages at a time."""
+        with self._stored.transaction("look for stamps") as cursor:
+            cursor.execute(self._stored.compose(_STAMPS), values)
+            stamps = cursor.fetchall()
+        first, rows = None, 0
+        for stamp, number in stamps:
+            first, rows = first or stamp, rows + number
+            if rows >= AT_A_TIME or stamp == stamps[-1][0]:
+                yield self._ids(_STAMPED, {**values, "from": first, "to": stamp})
+                first, rows = None, 0
 
-    def _of_time(self, interval: Interval) -> Iterator[str]:
+    def _replayed(self, since: str | None, most: int) -> Iterator[list[str]]:
+        for page in self._comparison.pages(since):
+            yield [change.id for change in page.results[:most]]
+            most -= len(page.results)
+            if most <= 0:
+                return
+
+    def _of_time(self, interval: Interval) -> Iterator[list[str]]:
         """The feed from a point in time on, which CouchDB 3.6 finds by itself.
 
         Source: https://docs.couchdb.org/en/latest/api/database/changes.html
         """
         behind = self._pending(interval.end)
         for page in self._comparison.pages(_rfc3339(interval.start)):
-            yield from (change.id for change in page.results)
+            yield [change.id for change in page.results]
             if page.pending is not None and page.pending + MARGIN < behind:
                 return
 
@@ -158,6 +181,17 @@ class TouchedDocuments:
         with self._stored.transaction("look for documents") as cursor:
             cursor.execute(self._stored.compose(query), values)
             return [name for (name,) in cursor]
+
+
+def _once(batches: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Leaves out what came before, as long as memory allows: to compare a document twice does no harm."""
+    seen: set[str] = set()
+    for batch in batches:
+        fresh = [each for each in dict.fromkeys(batch) if each not in seen]
+        if len(seen) < REMEMBERED:
+            seen.update(fresh)
+        if fresh:
+            yield fresh
 
 
 def says_time(hook: CouchDBHook) -> bool:
