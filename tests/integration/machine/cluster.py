@@ -37,6 +37,8 @@ class ClusterDatabase:
         self.docs: dict[str, State] = {}
         #: For each request of the feed: ``cut``, ``back``, ``twice`` or ``bare``; a good answer where it is empty.
         self.mishaps: deque[str] = deque()
+        #: Seqs by time, as CouchDB 3.6 takes it for ``since``.
+        self.moments: dict[str, str] = {}
         #: Ids that ``_purged_infos`` tells.
         self.purged: list[str] = []
         self._before: dict[str, State] = {}
@@ -107,7 +109,7 @@ class ClusterDatabase:
     def changes(self, since: str, limit: int, interval: int, *, bodies: bool) -> bytes:
         """The answer of ``GET /{db}/_changes``."""
         mishap = self.mishaps.popleft() if self.mishaps else ""
-        places = list(self._seqs[since])
+        places = list(self._seqs[self.moments.get(since, since)])
         if mishap == "back":
             shard = self._random.randrange(SHARDS)
             places[shard] = max(0, places[shard] - self._random.randint(1, 5))
@@ -149,6 +151,10 @@ class ClusterDatabase:
         elif bodies:
             fields += self._random.choice([[], [b'"doc":null'], [b'"error":"timeout"']])
         return b"{%s}" % b",".join(fields)
+
+    def mark(self, moment: str) -> None:
+        """Remembers what the feed holds now by a time."""
+        self.moments[moment] = self._seq(tuple(map(len, self._shards)))
 
     def _seq(self, places: tuple[int, ...]) -> str:
         """The number in front only says how far it is, as in CouchDB; the rest is what counts."""
@@ -206,8 +212,8 @@ class Cluster:
 
     def __init__(self) -> None:
         self.databases: dict[str, ClusterDatabase] = {}
-        handler = type("Handler", (_Handler,), {"databases": self.databases})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.handler = type("Handler", (_Handler,), {"databases": self.databases})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -227,6 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Head and body in one segment: else each answer waits for the client's acknowledgement.
     wbufsize = 1 << 16
     databases: dict[str, ClusterDatabase]
+    version = "3.3.3"
 
     def do_GET(self) -> None:
         self._answer(b"")
@@ -241,7 +248,9 @@ class _Handler(BaseHTTPRequestHandler):
         database = self.databases.get(unquote(name))
         answer: bytes | None = None
         if not name:
-            answer = b'{"couchdb":"Welcome","version":"3.3.3","vendor":{"name":"The Apache Software Foundation"}}'
+            answer = b'{"couchdb":"Welcome","version":"%s","vendor":{"name":"The Apache Software Foundation"}}' % (
+                self.version.encode()
+            )
         elif database:
             answer = self._of_database(database, rest[0], query, body)
         self.send_response(404 if answer is None else 200)

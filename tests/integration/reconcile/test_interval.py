@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.reconcile.touched import Interval
+from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.reconcile.proving import prove_interval
 from tests.integration.test_operator import copy, couch  # noqa: F401
 
@@ -117,3 +119,25 @@ def test_two_runs_at_once_repair_once(days, database, differences):
     # A repaired document is repaired by one of them.
     assert sum(each.repaired for each in done) == 30
     assert differences(days) == []
+
+
+def test_a_couchdb_that_takes_a_time_is_asked_for_it(database, monkeypatch):
+    cluster = Cluster()
+    for name, value in {"HOST": "127.0.0.1", "PORT": str(cluster.port)}.items():
+        monkeypatch.setenv(f"COUCHDB_{name}", value)
+    cluster.databases["medic"] = medic = ClusterDatabase("medic", 1)
+    medic.put("early", "1-a", b'{"_id":"early","_rev":"1-a"}')
+    medic.mark("2026-02-27T00:00:00Z")
+    medic.put("lost", "1-a", b'{"_id":"lost","_rev":"1-a"}')
+    medic.put("kept", "1-a", b'{"_id":"kept","_rev":"1-a"}')
+    medic.mark("2026-02-28T00:00:00Z")
+    CouchDBToPostgresOperator(task_id="sync", database="medic").execute({})
+    database.rows("delete from v1.couchdb where _id in ('lost', 'early')")
+    database.rows("update v1.couchdb_window set started_at = %s, ended_at = %s", FIRST, FIRST + DAY)
+    early = Interval(FIRST - 2 * DAY, FIRST - DAY)
+    assert prove_interval("medic", "127.0.0.1/medic", early).skipped == 1
+    cluster.handler.version = "3.6.0"
+    summary = prove_interval("medic", "127.0.0.1/medic", early)
+    assert (summary.skipped, summary.compared, summary.repaired) == (0, 2, 1)
+    assert database.rows("select _id from v1.couchdb order by 1") == [("kept",), ("lost",)]
+    cluster.close()

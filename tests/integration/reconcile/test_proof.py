@@ -8,11 +8,13 @@ import pytest
 
 from cht_sync.__main__ import main
 from cht_sync.connections import postgres_connection
+from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import SettingsError
 from cht_sync.page import Change, Refused, Revision
-from cht_sync.settings import RawTable
+from cht_sync.reconcile.opening import open_proof
+from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
-from tests.integration.reconcile.proving import prove_all
+from tests.integration.reconcile.proving import context, prove_all
 from tests.integration.test_operator import Couch, copy, couch  # noqa: F401
 
 pytestmark = pytest.mark.integration
@@ -200,3 +202,43 @@ def test_the_answer_on_one_line(synced, database, monkeypatch, capsys):
     database.rows("insert into v1.couchdb values (now(), 'x', false, 'gone/medic', '{}')")
     assert main(["verify"]) == 1
     assert "gone/medic: gone/medic is configured no more" in capsys.readouterr().out
+
+
+def test_a_proof_that_is_ended_goes_on_and_still_tells_what_it_repaired(synced, database, differences, monkeypatch):
+    monkeypatch.setattr("cht_sync.reconcile.repair.AT_ONCE", 5)
+    database.rows("delete from v1.couchdb where _id between 'd000' and 'd020'")
+    put, calls = DocumentStore.put, []
+
+    def ended(self, *arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return put(self, *arguments, **options)
+
+    monkeypatch.setattr(DocumentStore, "put", ended)
+    with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context("one run")) as proof:
+        parts = proof.plan(None, full=True)
+        with pytest.raises(KeyboardInterrupt):
+            proof.do(parts[0])
+        assert proof.verdicts.summary().unfinished == len(parts)
+    with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context("one run")) as proof:
+        for part in parts:
+            proof.do(part)
+        summary = proof.verdicts.summary()
+    assert (summary.bad, summary.repaired) == (False, 21)
+    assert database.rows("select verdict from v1.couchdb_reconciliation where part = 'range 1'") == [("repaired",)]
+    assert differences(synced) == []
+
+
+def test_what_is_too_old_is_forgotten(synced, database):
+    prove_all(synced.name, synced.source)
+    database.rows("update v1.couchdb_window set ended_at = now() - interval '11 days'")
+    database.rows("update v1.couchdb_reconciliation set planned_at = now() - interval '11 days'")
+    with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context()) as proof:
+        proof.plan(None, full=True)
+        proof.verdicts.prune(10)
+        planned = database.value("select count(*) from v1.couchdb_reconciliation")
+    assert database.value("select count(*) from v1.couchdb_window") == 0
+    assert 0 < planned == database.value("select count(*) from v1.couchdb_reconciliation where verdict is null")
+    # Of the proofs that are over nothing is left in the listing.
+    assert database.value("select count(*) from v1.couchdb_listing") == 0
