@@ -11,10 +11,10 @@ export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install demo pipeline test bench lint lock audit screenshot clean
+.PHONY: help install demo pipeline verify test bench lint lock audit screenshot clean
 
 help:
-	@echo "make install | demo | pipeline | test | bench | lint | lock | audit | screenshot | clean"
+	@echo "make install | demo | pipeline | verify | test | bench | lint | lock | audit | screenshot | clean"
 
 install: $(VENV)/installed
 
@@ -30,6 +30,9 @@ demo: install
 
 pipeline: install
 	@$(BIN)/python -m cht_sync pipeline
+
+verify: install
+	@$(BIN)/python -m cht_sync verify
 
 test: install
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)

@@ -58,8 +58,22 @@ class AirflowClient:
         :return: id of the run.
         """
         run = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
-        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+        self.unpause(dag_id)
         return str(run["dag_run_id"])
+
+    def unpause(self, dag_id: str) -> None:
+        """Lets the scheduler start runs of a DAG.
+
+        :param dag_id: the DAG.
+        """
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """All runs of a DAG.
+
+        :param dag_id: the DAG.
+        """
+        return list(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns", params={"limit": 100})["dag_runs"])
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """One run.

@@ -12,21 +12,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     :param arguments: of the command line; ``sys.argv`` by default.
-    :returns: 0, or 1 after an error that was told on stderr.
+    :returns: 0, or 1 after an error that was told on stderr, or where a copy is not equal.
     """
     parsed = _parser().parse_args(arguments)
     # Both are read once, when Airflow is imported: nobody at a terminal needs what it tells of itself.
     os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("AIRFLOW__OPENLINEAGE__NAMESPACE", "cht_sync")
-    from cht_sync.errors import SettingsError
+    from cht_sync.errors import CouchDBError, SettingsError, StoreError
 
-    command: Callable[[argparse.Namespace], None] = parsed.command
+    command: Callable[[argparse.Namespace], int | None] = parsed.command
     try:
-        command(parsed)
-    except SettingsError as error:
+        return command(parsed) or 0
+    except (SettingsError, CouchDBError, StoreError) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,6 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     pipeline = commands.add_parser("pipeline", help="install the dbt project that the settings name")
     pipeline.add_argument("--force", action="store_true", help="build it again even if nothing changed")
     pipeline.set_defaults(command=_pipeline)
+    proof = commands.add_parser(
+        "verify", help="compare all documents of CouchDB and Postgres; exit code 1 unless equal"
+    )
+    proof.add_argument("--content", action="store_true", help="compare contents too, not only revisions")
+    proof.set_defaults(command=_verify)
     starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json anew")
     starter.set_defaults(command=_starter_manifest)
     return parser
@@ -57,6 +61,17 @@ def _pipeline(parsed: argparse.Namespace) -> None:
         )
         return
     publish(settings, made)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    _read_env_file()
+    from cht_sync.reconcile.report import table
+    from cht_sync.reconcile.verify import verify
+    from cht_sync.settings import Settings
+
+    lines = verify(Settings(), parsed.content)
+    print(table(lines))
+    return 0 if all(line.equal for line in lines) else 1
 
 
 def _read_env_file() -> None:

@@ -82,7 +82,16 @@ class Checkpoints:
         self._execute(cursor, "select source from {schema}.couchdb_progress")
         return {name for (name,) in cursor}
 
-    def move(self, cursor: Any, source: str, page: Page, since: str | None, instance: str | None) -> None:
+    def move(
+        self,
+        cursor: Any,
+        source: str,
+        page: Page,
+        since: str | None,
+        instance: str | None,
+        *,
+        ledger: tuple[sql.Composed, dict[str, Any]],
+    ) -> None:
         """Moves a checkpoint behind a page, if it is where the page was read from.
 
         :param cursor: of the transaction that stores the page.
@@ -90,6 +99,7 @@ class Checkpoints:
         :param page: the page.
         :param since: the checkpoint that the page was read from.
         :param instance: ``instance_start_time`` of the database.
+        :param ledger: what is sent along, for one answer less to wait for.
         :raises CheckpointConflictError: if the checkpoint is not ``since`` any more.
         """
         pending = 0 if page.is_last else page.pending
@@ -100,7 +110,9 @@ class Checkpoints:
             "pending": None if pending is None else min(pending, _LARGEST_INTEGER),
             "instance": instance,
         }
-        self._execute(cursor, _FIRST if since is None else _NEXT, values)
+        note, noted = ledger
+        text = sql.SQL(_FIRST if since is None else _NEXT).format(**self._names)
+        cursor.execute(note + sql.SQL(";") + text, {**noted, **values})
         if cursor.rowcount != 1:
             raise CheckpointConflictError(_MOVED.format(source=source))
 

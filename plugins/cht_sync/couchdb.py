@@ -14,9 +14,10 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from cht_sync import transport
+from cht_sync.all_docs import decode_rows
 from cht_sync.connections import couchdb_connection
 from cht_sync.errors import CouchDBError, NotHandedOutError, RequestRefusedError, SettingsError
-from cht_sync.page import MEGABYTE, NOTHING, Change, DatabaseInfo, Page, Revision, ServerInfo
+from cht_sync.page import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo
 from cht_sync.page_decoder import decode_page
 from cht_sync.patience import patiently
 from cht_sync.settings import COUCHDB_CONN_ID
@@ -210,27 +211,85 @@ class CouchDBHook(BaseHook):
         )
         return decode_page(request.send())
 
-    def states(self, database: str, ids: list[str]) -> list[Change]:
-        """The winning revision of documents by id, without their bodies.
+    def states(
+        self, database: str, ids: list[str], bodies: bool = False, most_bytes: int | None = None
+    ) -> list[Change]:
+        """The winning revision of documents by id.
 
         :param database: name of the database.
         :param ids: the ids wanted.
+        :param bodies: whether the documents come along, where they are not deleted; default false.
+        :param most_bytes: bytes to read into memory at most; any number by default.
         :return: a change for each id, in the order of ``ids``; without a revision where the server does not know it.
+        :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises CouchDBError: if it did not answer within the tolerance.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_all_docs
         """
-        path = f"/{quote(database, safe='')}/_all_docs"
-        body = self._request("POST", path, f"database {database!r}", json={"keys": ids})
-        try:
-            # Python's reader takes an _id that holds lone surrogates, as the feed may name one.
-            rows = json.loads(body.decode("utf-8", "surrogatepass"))["rows"]
-            keys = [row["key"] for row in rows]
-            found = [_state(row) for row in rows]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise CouchDBError(f"{self.url}{path} did not answer as CouchDB does.") from None
-        if keys != ids:
-            raise CouchDBError(f"{self.url}{path} answered for other documents than it was asked for.")
+        params = {"include_docs": "true"} if bodies else {}
+        found = self._all_docs("POST", database, most_bytes, params=params, json={"keys": ids})
+        if [each.id for each in found] != ids:
+            raise CouchDBError(f"{self.url}/{database}/_all_docs answered for other documents than it was asked for.")
         return found
+
+    def listing(
+        self,
+        database: str,
+        keys: tuple[str | None, str | None],
+        limit: int,
+        *,
+        skip: int = 0,
+        bodies: bool = False,
+        most_bytes: int | None = None,
+    ) -> list[Change]:
+        """Documents that are not deleted, in the server's own order of ids, which nobody else should try to know.
+
+        :param database: name of the database.
+        :param keys: ``_id`` to begin with, and the one to end before; None for the begin and the end of all.
+        :param limit: documents at most.
+        :param skip: documents to leave out at the beginning, default none.
+        :param bodies: whether the documents come along, default false.
+        :param most_bytes: bytes to read into memory at most; any number by default.
+        :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
+        :raises CouchDBError: if it did not answer within the tolerance.
+            Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#get--db-_all_docs
+        """
+        start, end = keys
+        params: dict[str, Any] = {"limit": limit}
+        params |= {"skip": skip} if skip else {}
+        params |= {"include_docs": "true"} if bodies else {}
+        params |= {"startkey": json.dumps(start)} if start is not None else {}
+        params |= {"endkey": json.dumps(end), "inclusive_end": "false"} if end is not None else {}
+        return self._all_docs("GET", database, most_bytes, params=params)
+
+    def _all_docs(self, method: str, database: str, most_bytes: int | None, **options: Any) -> list[Change]:
+        path = f"/{quote(database, safe='')}/_all_docs"
+        request = self._prepared(method, path, f"database {database!r}", most_bytes=most_bytes, **options)
+
+        def once() -> list[Change]:
+            body = request.send()
+            try:
+                return decode_rows(body)
+            except ValueError:
+                # A listing that breaks off came with status 200: it counts only when it is whole.
+                raise CouchDBError(f"{self.url}{path} did not answer as CouchDB does.") from None
+
+        return self.patiently(once)
+
+    def purged(self, database: str) -> list[str]:
+        """Ids of documents that were purged of late, in whole or in part, where the server tells.
+
+        :param database: name of the database.
+        :return: the ids; none where the server does not know the question or the user may not ask.
+            Source: https://docs.couchdb.org/en/stable/api/database/misc.html#get--db-_purged_infos
+        """
+        try:
+            answer = self._decoded(
+                dict[str, list[PurgedInfo]], f"/{quote(database, safe='')}/_purged_infos", f"purges of {database!r}"
+            )
+        except (RequestRefusedError, CouchDBError) as error:
+            self.log.info("Purges cannot be asked for (%s).", error)
+            return []
+        return list(dict.fromkeys(info.id for info in answer.get("purged_infos", [])))
 
     def body(self, database: str, change: Change, sink: IO[bytes]) -> None:
         """Writes one document to a file as it comes, whatever its size.
@@ -269,13 +328,3 @@ class CouchDBHook(BaseHook):
         except (SettingsError, CouchDBError) as error:
             return False, str(error)
         return True, f"CouchDB answers at {self.url}."
-
-
-def _state(row: dict[str, Any]) -> Change:
-    value, error = row.get("value"), row.get("error")
-    return Change(
-        id=row["key"],
-        changes=[Revision(value["rev"])] if value else [],
-        deleted=bool(value and value.get("deleted")),
-        error=msgspec.Raw(json.dumps(error).encode()) if error else NOTHING,
-    )

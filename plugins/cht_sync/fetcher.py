@@ -102,10 +102,16 @@ class DocumentFetcher:
                 body=sink,
             )
         body = sink.read()
-        return self._accept(change, body)
+        return self.accept(change, body)
 
-    def _accept(self, change: Change, body: bytes) -> Refused | None:
-        """Takes a body for that of a document only where it says so itself."""
+    @staticmethod
+    def accept(change: Change, body: bytes) -> Refused | None:
+        """Takes a body for that of a document only where it says so itself.
+
+        :param change: gets the body.
+        :param body: what was handed out.
+        :return: the document, where the body is another one's.
+        """
         try:
             name, rev, deleted = name_of(body)
         except ValueError:

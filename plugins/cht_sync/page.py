@@ -108,3 +108,9 @@ class DatabaseInfo(msgspec.Struct):
     doc_del_count: int | None = None
     instance_start_time: str = "0"
     update_seq: msgspec.Raw = NOTHING
+
+
+class PurgedInfo(msgspec.Struct):
+    """A document of which revisions were purged."""
+
+    id: str

@@ -43,6 +43,10 @@ set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted,
 where coalesce(stored.source, excluded.source) = excluded.source
   and (stored._deleted, stored.source, stored.doc) is distinct from (excluded._deleted, excluded.source, excluded.doc)
 """
+_RESTAMP = """
+update {schema}.{table} set saved_timestamp = %(stamp)s
+where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s
+"""
 # What a document itself is to blame for: data exceptions and program limits.
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _ITS_DATA = {"22", "54"}
@@ -62,7 +66,8 @@ class Written:
     :param collisions: documents whose ``_id`` belongs to another source.
     :param resolved: entries of the quarantine that were closed.
     :param reasons: SQLSTATE of what was quarantined, by how many; ``-`` where it was not Postgres that refused.
-    :param stamp: ``saved_timestamp`` of the rows; None where none differs.
+    :param first_stamp: first ``saved_timestamp`` that was given, in the table of documents or that of collisions.
+    :param stamp: the last one; None where nothing differs.
     """
 
     documents: int = 0
@@ -72,6 +77,7 @@ class Written:
     collisions: int = 0
     resolved: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    first_stamp: datetime | None = None
     stamp: datetime | None = None
 
 
@@ -115,6 +121,21 @@ class PageWriter:
         done.quarantined = len(refused)
         return done
 
+    def restamp(self, cursor: Any, source: str, ids: list[str]) -> Written:
+        """Gives rows a new ``saved_timestamp`` and changes nothing else.
+
+        :param cursor: of an open transaction.
+        :param source: name of the source.
+        :param ids: of the documents.
+        """
+        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
+        stamp, *_ = cursor.fetchone()
+        cursor.execute(sql.SQL(_RESTAMP).format(**self._names), {"stamp": stamp, "source": source, "ids": ids})
+        done = Written(documents=len(ids), rows=cursor.rowcount)
+        if done.rows:
+            done.first_stamp = done.stamp = stamp
+        return done
+
     def _put(self, cursor: Any, source: str, rows: list[Row], done: Written) -> list[Refused]:
         """Stores rows, halving them until what Postgres refuses stands alone."""
         if not rows:
@@ -123,7 +144,7 @@ class PageWriter:
             with _savepoint(cursor):
                 self._put_all(cursor, source, rows, done)
         except psycopg2.Error as error:
-            if not _is_refusal(error):
+            if not is_refusal(error):
                 raise
             if len(rows) == 1:
                 return [_refused(rows[0], error)]
@@ -132,9 +153,7 @@ class PageWriter:
         return []
 
     def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written) -> None:
-        cursor.copy_expert(_COPY, CopyStream(rows))
-        if cursor.rowcount != len(rows):
-            raise StoreError(f"Postgres took {cursor.rowcount} of {len(rows)} documents; the page is rolled back.")
+        copy_rows(cursor, rows)
         cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
         stamp, collisions_exist, quarantine_open = cursor.fetchone()
         cursor.execute(sql.SQL(_UPSERT).format(**self._names), {"stamp": stamp, "source": source})
@@ -148,7 +167,8 @@ class PageWriter:
         done.rows += written
         done.collisions += beside
         done.resolved += resolved
-        done.stamp = stamp if written else done.stamp
+        if written or beside:
+            done.first_stamp, done.stamp = done.first_stamp or stamp, stamp
 
     def _check_table(self, refused: list[Refused], rows: int) -> None:
         by_table = [each for each in refused if _is_one_of(each.sqlstate or "", _ITS_TABLE)]
@@ -157,6 +177,18 @@ class PageWriter:
                 f"Every document of a page is refused with SQLSTATE {by_table[0].sqlstate} ({by_table[0].reason}): take"
                 " away the constraint or trigger that is not of this project, or give Postgres more memory."
             )
+
+
+def copy_rows(cursor: Any, rows: list[Row]) -> None:
+    """Fills the page table.
+
+    :param cursor: of a transaction whose session has it.
+    :param rows: what is to be in it.
+    :raises StoreError: if Postgres took fewer.
+    """
+    cursor.copy_expert(_COPY, CopyStream(rows))
+    if cursor.rowcount != len(rows):
+        raise StoreError(f"Postgres took {cursor.rowcount} of {len(rows)} documents; the page is rolled back.")
 
 
 @contextmanager
@@ -172,8 +204,11 @@ def _savepoint(cursor: Any) -> Iterator[None]:
     cursor.execute("release savepoint cht_sync")
 
 
-def _is_refusal(error: psycopg2.Error) -> bool:
-    """Whether Postgres has something against a document, not against this session or the server."""
+def is_refusal(error: psycopg2.Error) -> bool:
+    """Whether Postgres has something against a document, not against this session or the server.
+
+    :param error: what it said.
+    """
     code = error.pgcode or ""
     # Arrays of jsonb grow by doubling, and a text of 64 MB can hold more values than one allocation takes.
     too_many_values = code == "XX000" and "invalid memory alloc request size" in str(error)

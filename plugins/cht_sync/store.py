@@ -22,9 +22,12 @@ from cht_sync.quarantine import Quarantine
 from cht_sync.schema import Schema
 from cht_sync.settings import RawTable
 from cht_sync.source_lock import holder, try_lock
+from cht_sync.windows import Run, Windows
 
 log = logging.getLogger(__name__)
 MOMENT_S = 2.0
+# What a repair calls itself in pg_stat_activity, and seconds for which a sync waits for repairs at most.
+REPAIR, REPAIR_S = "cht_reconcile", 120.0
 _KNOWN = """
 (select _id, doc->>'_rev' from {schema}.{table}
     where source = %(source)s and not _deleted and _id > %(after)s order by _id limit %(limit)s)
@@ -46,16 +49,23 @@ class DocumentStore:
     :param raw: names of schema and table.
     :param application_name: what ``pg_stat_activity`` shows, default ``cht_sync``.
     :param tolerance: seconds for which a page is tried again while Postgres restarts or reports a deadlock.
+    :param run: who writes, for the ledger.
     """
 
     def __init__(
-        self, connection: Connection, raw: RawTable, application_name: str = "cht_sync", tolerance: float = 60.0
+        self,
+        connection: Connection,
+        raw: RawTable,
+        application_name: str = "cht_sync",
+        tolerance: float = 60.0,
+        run: Run | None = None,
     ) -> None:
         self._connection, self._raw, self._application_name = connection, raw, application_name
         self._tolerance = tolerance
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
         self._checkpoints = Checkpoints(self._names)
         self._writer = PageWriter(self._names, self._lock_name("order"))
+        self._windows = Windows(self._names, run or Run())
         self._open: Any = None
         self._claims: set[str] = set()
 
@@ -109,26 +119,33 @@ class DocumentStore:
         """
         return Schema(self._conn, self._connection, self._raw).prepare()
 
-    def claim(self, source: str) -> None:
+    def claim(self, source: str, patience: float = MOMENT_S) -> None:
         """Makes this store the one writer of a source until it is closed.
 
+        A repair holds a source for a few seconds only, so that it is always waited for.
+
         :param source: name of the source.
+        :param patience: seconds to wait for another writer, default a moment.
         :raises CheckpointConflictError: if another writer has it; the text says who and since when.
         """
         name, begun = self._lock_name(source), time.monotonic()
         while not self._try_to_claim(source, name):
             # The session of a run that has just ended or was killed may take a moment to be gone.
-            if time.monotonic() - begun > MOMENT_S:
+            waited = time.monotonic() - begun
+            if waited > patience and (waited > REPAIR_S or not self._holder(name).startswith(REPAIR)):
                 break
             time.sleep(0.1)
         else:
             return
-        with self._transaction("look for who holds a source") as cursor:
-            who = holder(cursor, name)
+        who = self._holder(name)
         raise CheckpointConflictError(
             f"Source {source} is being written by {who}: wait until it ends, or end it with pg_terminate_backend if"
             " nothing of it runs any more."
         )
+
+    def _holder(self, name: str) -> str:
+        with self._transaction("look for who holds a source") as cursor:
+            return holder(cursor, name)
 
     def _try_to_claim(self, source: str, name: str) -> bool:
         with self._transaction("lock a source") as cursor:
@@ -221,18 +238,27 @@ class DocumentStore:
 
         def work(cursor: Any) -> Written:
             written = self._writer.write(cursor, source, page.results, page.held, page.checkpoint)
-            self._checkpoints.move(cursor, source, page, since, instance)
+            ledger = self._windows.growth(source, written, page, since, instance)
+            self._checkpoints.move(cursor, source, page, since, instance, ledger=ledger)
             return written
 
         return self._surely(source, work, lambda: since != page.checkpoint == self.checkpoint(source))
 
-    def put(self, source: str, changes: list[Change], refused: list[Refused], state: SourceState) -> Written:
+    def put(
+        self,
+        source: str,
+        changes: list[Change],
+        refused: list[Refused],
+        state: SourceState,
+        note: Callable[[Any], None] | None = None,
+    ) -> Written:
         """Stores documents that were fetched by id; the checkpoint stays where it is.
 
         :param source: name of the source, claimed.
         :param changes: newest states of documents.
         :param refused: documents that could not be had.
         :param state: what was known of the source before they were fetched.
+        :param note: is called with the cursor of the transaction, to write what belongs to it.
         :return: what was stored.
         :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
         :raises StoreError: if Postgres fails; nothing was stored.
@@ -240,7 +266,11 @@ class DocumentStore:
 
         def work(cursor: Any) -> Written:
             self._checkpoints.check(cursor, source, state)
-            return self._writer.write(cursor, source, changes, refused, None)
+            written = self._writer.write(cursor, source, changes, refused, None)
+            cursor.execute(*self._windows.growth(source, written))
+            if note:
+                note(cursor)
+            return written
 
         return self._surely(source, work)
 
@@ -259,10 +289,28 @@ class DocumentStore:
         def work(cursor: Any) -> Written:
             self._checkpoints.check(cursor, source, state)
             written = self._writer.write(cursor, source, tombstones, [], None)
+            cursor.execute(*self._windows.growth(source, written))
             self._checkpoints.swept(cursor, source, after)
             return written
 
         return self._surely(source, work, lambda: self.state(source) == replace(state, sweep_after=after))
+
+    def restamp(self, source: str, ids: list[str]) -> Written:
+        """Gives rows a new ``saved_timestamp``, so that models work them again; needs no claim: nothing else changes.
+
+        :param source: name of the source.
+        :param ids: of its documents.
+        :return: how many rows there are of them.
+        :raises StoreError: if Postgres fails; nothing was changed then.
+        """
+
+        def once() -> Written:
+            with self._transaction(f"give documents of {source} a new stamp") as cursor:
+                written = self._writer.restamp(cursor, source, ids)
+                cursor.execute(*self._windows.growth(source, written))
+                return written
+
+        return patiently(once, _may_pass, self._tolerance, log)
 
     def _surely(
         self, source: str, work: Callable[[Any], Written], committed: Callable[[], bool] = lambda: False
@@ -284,7 +332,7 @@ class DocumentStore:
                 answer.append(work(cursor))
             return answer[0]
 
-        return patiently(once, lambda error: isinstance(error, StoreError) and error.passing, self._tolerance, log)
+        return patiently(once, _may_pass, self._tolerance, log)
 
     def _claim_again(self, source: str) -> None:
         try:
@@ -292,3 +340,7 @@ class DocumentStore:
         except CheckpointConflictError as error:
             # It may be our own session of before: Postgres needs a moment to notice that it is gone.
             raise StoreError(str(error), passing=True) from None
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, StoreError) and error.passing

@@ -32,17 +32,7 @@ def figures(folder: Path) -> list[Figure]:
     """
     with PostgresServer(folder / "postgres") as postgres, PouchDBServer(folder / "couchdb") as couchdb:
         fill(couchdb)
-        environment = {
-            **foreign(os.environ),
-            "PYTHONPATH": os.pathsep.join(["plugins", "."]),
-            "AIRFLOW_HOME": str(folder / "airflow"),
-            "POSTGRES_HOST": postgres.host,
-            "POSTGRES_PORT": str(postgres.port),
-            "POSTGRES_PASSWORD": postgres.password,
-            "COUCHDB_USER": couchdb.user,
-            "COUCHDB_PASSWORD": couchdb.password,
-            "COUCHDB_HOST": "127.0.0.1",
-        }
+        environment = environment_of(folder, postgres, couchdb)
         measured = Measured(environment, postgres)
         found = measured.compare("pouchdb-server", urlsplit(couchdb.url).port or 0)
         with ReplayServer(couchdb, "bench") as replay:
@@ -55,6 +45,27 @@ def figures(folder: Path) -> list[Figure]:
     return found
 
 
+def environment_of(folder: Path, postgres: PostgresServer, couchdb: PouchDBServer) -> dict[str, str]:
+    """What a worker has to know.
+
+    :param folder: for Airflow's home.
+    :param postgres: where it writes.
+    :param couchdb: where it reads.
+    """
+    return {
+        **foreign(os.environ),
+        "PYTHONPATH": os.pathsep.join(["plugins", "."]),
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "POSTGRES_HOST": postgres.host,
+        "POSTGRES_PORT": str(postgres.port),
+        "POSTGRES_PASSWORD": postgres.password,
+        "COUCHDB_USER": couchdb.user,
+        "COUCHDB_PASSWORD": couchdb.password,
+        "COUCHDB_HOST": "127.0.0.1",
+        "COUCHDB_PORT": str(urlsplit(couchdb.url).port),
+    }
+
+
 class Measured:
     """Runs the worker.
 
@@ -65,15 +76,17 @@ class Measured:
     def __init__(self, environment: dict[str, str], postgres: PostgresServer) -> None:
         self._environment, self._postgres, self._number = environment, postgres, 0
 
-    def run(self, what: str, database: str) -> dict[str, float]:
-        """One round in a fresh process and a fresh Postgres database.
+    def run(self, what: str, database: str, name: str = "") -> dict[str, float]:
+        """One round in a fresh process.
 
-        :param what: ``read``, ``write`` or ``copy``.
+        :param what: ``read``, ``write``, ``copy`` or ``prove``.
         :param database: the CouchDB database.
+        :param name: the Postgres database; a fresh one by default.
         """
-        self._number += 1
-        name = f"bench_{self._number}"
-        self._postgres.create_database(name)
+        if not name:
+            self._number += 1
+            name = f"bench_{self._number}"
+            self._postgres.create_database(name)
         done = subprocess.run(
             [sys.executable, str(WORKER), what, database],
             env={**self._environment, "POSTGRES_DB": name},

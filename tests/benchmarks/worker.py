@@ -1,4 +1,4 @@
-"""One round: reads, writes or copies a database, and prints seconds, CPU seconds and peak memory as JSON."""
+"""One round: reads, writes, copies or proves a database, and prints seconds, CPU seconds and peak memory as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from cht_sync.couchdb import CouchDBHook
 from cht_sync.feed import ChangesFeed
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.page import Page
+from cht_sync.reconcile.opening import open_proof
 from cht_sync.settings import Settings
+from cht_sync.sources import source_name
 from cht_sync.store import DocumentStore
 
 
@@ -50,6 +52,22 @@ def write(pages: list[Page]) -> None:
             since = page.checkpoint
 
 
+def prove(database: str) -> None:
+    """Proves a whole database, one part after the other.
+
+    :param database: name of the database.
+    """
+    hook = CouchDBHook()
+    source = source_name(hook, database)
+    context = {"run_id": f"bench {time.time()}", "params": {}}
+    with open_proof(Settings(), hook, database, source, context) as proof:
+        for part in proof.plan(None, full=True):
+            proof.do(part)
+        summary = proof.verdicts.summary()
+    if summary.bad or summary.differences or not summary.compared:
+        raise RuntimeError(f"the copy is not equal: {summary}")
+
+
 def highest() -> int:
     """Bytes of memory this process had at most; ``ru_maxrss`` would tell those of whoever started it, too."""
     status = Path("/proc/self/status").read_text()
@@ -67,6 +85,8 @@ def main() -> None:
         throw_away(database)
     elif what == "write":
         write(pages)
+    elif what == "prove":
+        prove(database)
     else:
         operator.execute({})
     peak = highest() - before

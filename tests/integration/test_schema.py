@@ -39,8 +39,10 @@ def test_an_empty_database(database):
         "0001_raw_documents.sql",
         "0002_model_runs.sql",
         "0003_quarantine.sql",
+        "0004_deployments.sql",
         "0005_test_results.sql",
         "0006_model_results.sql",
+        "0007_windows.sql",
     ]
     names = {
         "",
@@ -52,8 +54,12 @@ def test_an_empty_database(database):
         "_collision",
         "_test_result",
         "_model_result",
+        "_window",
+        "_reconciliation",
+        "_listing",
+        "_deployment",
     }
-    assert {f"v1.couchdb{name}" for name in names} == database.tables()
+    assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
     assert prepare() == []
 

@@ -3,6 +3,7 @@ import io
 import json
 import time
 from email.utils import formatdate
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from airflow.sdk import Connection
@@ -317,3 +318,33 @@ def test_no_part_of_a_document_is_in_the_error(couch):
     assert "Amina" not in str(caught.value)
     assert "254" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_listing_is_asked_for_as_couchdb_wants_it(couch):
+    couch.script = [Answer(body=b'{"rows":[{"id":"a","key'), Answer(body=recorded("all_docs_startkey"))]
+    found = CouchDBHook().listing("medic", ("c", 'e"\ud800'), 10, skip=2, bodies=True)
+    # An answer that broke off with status 200 was asked for again.
+    assert len(couch.requests) == 2
+    asked = parse_qs(urlsplit(couch.requests[-1][1]).query)
+    assert (asked["startkey"], asked["endkey"]) == (['"c"'], [r'"e\"\ud800"'])
+    assert (asked["inclusive_end"], asked["limit"], asked["skip"], asked["include_docs"]) == (
+        ["false"],
+        ["10"],
+        ["2"],
+        ["true"],
+    )
+    assert found[0].id == "c"
+
+
+def test_a_listing_that_is_too_large_says_so(couch):
+    couch.script = [Answer(body=recorded("all_docs"))]
+    with pytest.raises(PageTooLargeError):
+        CouchDBHook().listing("medic", (None, None), 10, bodies=True, most_bytes=100)
+
+
+def test_purged_documents_are_told_where_the_server_tells(couch):
+    couch.script = [Answer(body=recorded("purged_infos"))]
+    assert CouchDBHook().purged("medic") == ["a"]
+    for refusal in (Answer(403, b'{"error":"forbidden"}'), Answer(404, b'{"error":"not_found"}')):
+        couch.script = [refusal]
+        assert CouchDBHook().purged("medic") == []

@@ -17,6 +17,7 @@ from cht_sync.settings import COUCHDB_CONN_ID, Settings
 from cht_sync.source_copy import SourceCopy
 from cht_sync.sources import source_name
 from cht_sync.store import DocumentStore
+from cht_sync.windows import Run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -102,7 +103,8 @@ class CouchDBToPostgresOperator(BaseOperator):
         budget = self.time_budget or settings.time_budget
         assets = [source_asset(source), table_asset(settings)]
         progress = Progress(source)
-        with DocumentStore(postgres_connection(settings), settings.raw_table, f"cht_sync {source}") as store:
+        run = Run.of(context)
+        with DocumentStore(postgres_connection(settings), settings.raw_table, f"cht_sync {source}", run=run) as store:
             self._store = store
             copy = SourceCopy(hook, self.database, store, progress, settings.max_page_bytes)
             copy.look(confirmed_gone)  # refuses a wrong password or name before anything is written

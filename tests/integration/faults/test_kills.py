@@ -137,6 +137,17 @@ def direct_rig(couchdb_server, database, monkeypatch):
     return rig
 
 
+def assert_ledger_has_no_gap(rig):
+    """Every window begins where the one before it ended, the last one where the checkpoint is."""
+    with closing(psycopg2.connect(rig.dsn)) as conn, conn.cursor() as cursor:
+        cursor.execute("select seq_from, seq_to from v1.couchdb_window where pages > 0 order by started_at")
+        found = cursor.fetchall()
+        cursor.execute("select seq from v1.couchdb_progress")
+        ends = [end for _, end in found]
+        assert [begin for begin, _ in found] == [None, *ends[:-1]]
+        assert cursor.fetchall() == [(ends[-1],)]
+
+
 def test_a_sync_that_is_killed_hundreds_of_times_loses_nothing(direct_rig, couchdb_server, tmp_path):
     rig, writer, begun = direct_rig, Writer(direct_rig.couch), time.monotonic()
     rig.couch.fill(BACKLOG)
@@ -168,6 +179,7 @@ def test_a_sync_that_is_killed_hundreds_of_times_loses_nothing(direct_rig, couch
         f" {time.monotonic() - begun:.0f} s."
     )
     assert verdict.differences == []
+    assert_ledger_has_no_gap(rig)
     assert verdict.documents > 2 * BACKLOG
     assert killer.kills >= KILLS
     assert KILLS / 10 < killer.progress < KILLS

@@ -10,6 +10,7 @@ What it does that a single, well-behaved node does not:
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import threading
@@ -36,6 +37,10 @@ class ClusterDatabase:
         self.docs: dict[str, State] = {}
         #: For each request of the feed: ``cut``, ``back``, ``twice`` or ``bare``; a good answer where it is empty.
         self.mishaps: deque[str] = deque()
+        #: Seqs by time, as CouchDB 3.6 takes it for ``since``.
+        self.moments: dict[str, str] = {}
+        #: Ids that ``_purged_infos`` tells.
+        self.purged: list[str] = []
         self._before: dict[str, State] = {}
         self._shards: list[list[State | None]] = [[] for _ in range(SHARDS)]
         self._places: dict[str, list[int]] = {}
@@ -50,6 +55,19 @@ class ClusterDatabase:
             self._before[id] = self.docs[id]
         self.docs[id] = State.of_bytes(id, rev, deleted, raw)
         self._log(self.docs[id])
+
+    def purge(self, id: str) -> None:
+        """Forgets a document, without a change in the feed."""
+        for shard in self._shards:
+            shard[:] = [None if state and state.id == id else state for state in shard]
+        self._places.pop(id, None)
+        self._before.pop(id, None)
+        del self.docs[id]
+        self.purged.append(id)
+
+    def snapshot(self) -> ClusterDatabase:
+        """The database as a backup has it."""
+        return copy.deepcopy(self)
 
     def lag(self, id: str) -> None:
         """Has a copy that is behind deliver the state before, and a later one the newest again."""
@@ -91,7 +109,7 @@ class ClusterDatabase:
     def changes(self, since: str, limit: int, interval: int, *, bodies: bool) -> bytes:
         """The answer of ``GET /{db}/_changes``."""
         mishap = self.mishaps.popleft() if self.mishaps else ""
-        places = list(self._seqs[since])
+        places = list(self._seqs[self.moments.get(since, since)])
         if mishap == "back":
             shard = self._random.randrange(SHARDS)
             places[shard] = max(0, places[shard] - self._random.randint(1, 5))
@@ -134,6 +152,10 @@ class ClusterDatabase:
             fields += self._random.choice([[], [b'"doc":null'], [b'"error":"timeout"']])
         return b"{%s}" % b",".join(fields)
 
+    def mark(self, moment: str) -> None:
+        """Remembers what the feed holds now by a time."""
+        self.moments[moment] = self._seq(tuple(map(len, self._shards)))
+
     def _seq(self, places: tuple[int, ...]) -> str:
         """The number in front only says how far it is, as in CouchDB; the rest is what counts."""
         seq = f"{sum(places)}-g1AAAA{'x'.join(map(str, places))}_"
@@ -146,6 +168,24 @@ class ClusterDatabase:
             len(self.docs),
             b",".join(self._listed(key, bodies=bodies) for key in keys),
         )
+
+    def listing(self, query: dict[str, str]) -> bytes:
+        """The answer of ``GET /{db}/_all_docs``: documents that are not deleted, in the order of their bytes."""
+        start, end = (json.loads(query.get(name, "null")) for name in ("startkey", "endkey"))
+        live = sorted((id for id, state in self.docs.items() if not state.deleted), key=_in_bytes)
+        found = [
+            id
+            for id in live
+            if (start is None or _in_bytes(id) >= _in_bytes(start)) and (end is None or _in_bytes(id) < _in_bytes(end))
+        ]
+        skip = int(query.get("skip", "0"))
+        return self.all_docs(
+            found[skip : skip + int(query.get("limit", "1000000"))], bodies=query.get("include_docs") == "true"
+        )
+
+    def purged_infos(self) -> bytes:
+        """The answer of ``GET /{db}/_purged_infos``."""
+        return json.dumps({"purged_infos": [{"id": id, "revs": ["1-a"]} for id in self.purged]}).encode()
 
     def _listed(self, id: str, *, bodies: bool) -> bytes:
         key, state = json.dumps(id).encode(), self.docs.get(id)
@@ -163,13 +203,17 @@ class ClusterDatabase:
         return None
 
 
+def _in_bytes(id: str) -> bytes:
+    return id.encode("utf-8", "surrogatepass")
+
+
 class Cluster:
     """The server; databases are put into ``databases``."""
 
     def __init__(self) -> None:
         self.databases: dict[str, ClusterDatabase] = {}
-        handler = type("Handler", (_Handler,), {"databases": self.databases})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.handler = type("Handler", (_Handler,), {"databases": self.databases})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -189,6 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Head and body in one segment: else each answer waits for the client's acknowledgement.
     wbufsize = 1 << 16
     databases: dict[str, ClusterDatabase]
+    version = "3.3.3"
 
     def do_GET(self) -> None:
         self._answer(b"")
@@ -203,7 +248,9 @@ class _Handler(BaseHTTPRequestHandler):
         database = self.databases.get(unquote(name))
         answer: bytes | None = None
         if not name:
-            answer = b'{"couchdb":"Welcome","version":"3.3.3","vendor":{"name":"The Apache Software Foundation"}}'
+            answer = b'{"couchdb":"Welcome","version":"%s","vendor":{"name":"The Apache Software Foundation"}}' % (
+                self.version.encode()
+            )
         elif database:
             answer = self._of_database(database, rest[0], query, body)
         self.send_response(404 if answer is None else 200)
@@ -221,6 +268,10 @@ class _Handler(BaseHTTPRequestHandler):
             limit = int(query.get("limit", "1000000"))
             interval = int(query.get("seq_interval", "1"))
             return database.changes(query.get("since", "0"), limit, interval, bodies=bodies)
+        if path == "_purged_infos":
+            return database.purged_infos()
+        if path == "_all_docs" and not body:
+            return database.listing(query)
         if path == "_all_docs":
             return database.all_docs(json.loads(body)["keys"], bodies=bodies)
         return database.document(unquote_to_bytes(path).decode("utf-8", "surrogatepass"), query.get("rev"))

@@ -1,0 +1,86 @@
+"""### Proof and repair: is the copy complete?
+
+Compares what is in CouchDB with what is in PostgreSQL, and repairs what differs. It runs beside `cht_sync`, which
+needs not be paused.
+
+* `plan` says what is to be compared: the documents that the day's runs of `cht_sync` have touched, by the ledger
+  `couchdb_window`; on one day of the week (`CHT_RECONCILE_FULL`), or by the param `full_proof`, all, in ranges.
+* `compare` compares them part by part: id, winning revision and tombstone flag. What differs is read again after a
+  pause, and counts only if the feed does not bring it anyway. It is stored again like any document of the feed, with a
+  new `saved_timestamp`, so that the models follow.
+* `beside` looks, in a full proof, for documents that PostgreSQL holds and CouchDB does not.
+* `verify` says on one line for each source: equal, repaired, differs or in doubt. It fails unless all is well.
+
+**To prove March again**: a backfill, in the UI or by
+`airflow backfill create --dag-id cht_reconcile --from-date 2026-03-01 --to-date 2026-03-31`, as often as you like. Add
+`--dag-run-conf '{"reprocess": true}'` and the models work these documents again.
+
+**A part that is skipped** says why: the ledger does not reach back so far.
+
+**To recover** there is nothing to clean up: run a task again and it does its part again. Verdicts are in the table
+`couchdb_reconciliation`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+
+from cht_sync.operators.reconcile import ReconcileOperator
+from cht_sync.reconcile.tasks import plan_beside, plan_parts, report_verdicts
+from cht_sync.settings import Settings
+
+settings = Settings().usable()
+schedule = settings.reconcile_schedule
+
+
+def switch(title: str, description: str) -> Param:
+    """A param that is off unless a person says otherwise."""
+    return Param(False, type="boolean", title=title, description=description)
+
+
+with DAG(
+    dag_id="cht_reconcile",
+    dag_display_name="CHT Sync: proof and repair",
+    description="Proves that PostgreSQL holds what CouchDB holds, day by day and as a whole, and repairs the rest.",
+    doc_md=__doc__,
+    schedule=CronDataIntervalTimetable(schedule, timezone="UTC") if schedule else None,
+    catchup=False,
+    max_active_runs=1,
+    default_args={"owner": "cht-sync", "retries": 2, "retry_delay": timedelta(minutes=1)},
+    tags=["cht", "proof"],
+    params={
+        "dry_run": switch("Dry run", "Only report; change nothing."),
+        "full_proof": switch("Full proof", "Compare all documents, not only those that the interval has touched."),
+        "compare_content": switch(
+            "Compare content", "Compare bodies too, which finds rows that were altered by hand; reads all of them."
+        ),
+        "reprocess": switch(
+            "Reprocess", "Give all documents of the interval a new saved_timestamp, so that the models work them again."
+        ),
+        "by_reported_date": switch(
+            "By reported date",
+            "Where the ledger does not reach back, take the rows whose reported_date lies in the interval; documents"
+            " that PostgreSQL lacks are not found then.",
+        ),
+    },
+) as dag:
+    parts = plan_parts()
+    compare, beside = (
+        ReconcileOperator.partial(
+            task_id=task_id,
+            map_index_template="{{ task.source }} {{ task.part }}",
+            pool=settings.reconcile_pool,
+            # Of all runs together: neither a backfill's runs nor the scheduled one know of each other.
+            max_active_tis_per_dag=settings.reconcile_parallel,
+            doc_md=ReconcileOperator.__doc__,
+            **options,
+        ).expand_kwargs(arguments)
+        for task_id, arguments, options in (
+            ("compare", parts, {}),
+            ("beside", plan_beside(parts), {"trigger_rule": "all_done"}),
+        )
+    )
+    verify = report_verdicts()
+
+    compare >> beside >> verify
+    [parts, compare] >> verify

@@ -1,0 +1,176 @@
+"""Compares documents of one source on both sides, and says what is really different."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from cht_sync.errors import CouchDBError
+from cht_sync.fetcher import DocumentFetcher
+from cht_sync.page import Change
+from cht_sync.reconcile.difference import Difference, Found
+from cht_sync.transport import PageTooLargeError
+
+if TYPE_CHECKING:
+    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.page import Page
+    from cht_sync.reconcile.stored_side import StoredSide
+
+T = TypeVar("T")
+AT_A_TIME = 1000
+SECOND_LOOK_S = 3.0
+LOOKS = 4
+CHANGES_AT_A_TIME = 10_000
+log = logging.getLogger(__name__)
+
+
+class Comparison:
+    """One source on both sides.
+
+    :param hook: of the server.
+    :param database: name of the database.
+    :param stored: what Postgres holds.
+    :param checkpoint: asks where the feed of the source goes on; None where it was never read.
+    :param content: whether contents are compared too, not only revisions.
+    :param most_bytes: bytes read into memory at most.
+    """
+
+    def __init__(
+        self,
+        hook: CouchDBHook,
+        database: str,
+        stored: StoredSide,
+        checkpoint: Callable[[], str | None],
+        *,
+        content: bool,
+        most_bytes: int,
+    ) -> None:
+        self.hook, self.database, self.stored = hook, database, stored
+        self._checkpoint, self.content, self.most_bytes = checkpoint, content, most_bytes
+        self.fetcher = DocumentFetcher(hook, database, most_bytes)
+
+    def look(self, ids: Iterable[str], found: Found) -> list[Difference]:
+        """Compares documents by id, once.
+
+        :param ids: the ids.
+        :param found: is told of those of which CouchDB does not say whether they exist.
+        """
+        differences: list[Difference] = []
+        for some in batched(ids, AT_A_TIME):
+            # CouchDB first: a change that is stored in between looks like a difference, and passes with the next look.
+            states = self.hook.states(self.database, some)
+            clear = [state for state in states if state.rev or bytes(state.error) == b'"not_found"']
+            if len(clear) < len(states):
+                found.doubt(
+                    len(states) - len(clear), f"CouchDB does not say whether documents of {self.database!r} exist."
+                )
+            differences += self.listed(clear)
+        return differences
+
+    def listed(self, states: list[Change], proof: int | None = None) -> list[Difference]:
+        """Compares documents whose state in CouchDB is known.
+
+        :param states: what CouchDB says, with bodies or without.
+        :param proof: number of the full proof whose listing the ids are added to.
+        """
+        differences = self.stored.differences(states, proof)
+        if not self.content:
+            return differences
+        known = {each.id for each in differences}
+        same = [state for state in states if state.rev and state.id not in known]
+        return differences + self._altered([each for each in same if each.has_document]) + self._altered_by_id(same)
+
+    def _altered(self, states: list[Change]) -> list[Difference]:
+        return self.stored.altered(states) if states else []
+
+    def _altered_by_id(self, states: list[Change]) -> list[Difference]:
+        """Those that came without a body: asked for together, then one by one."""
+        bare = [state for state in states if not state.has_document]
+        differences: list[Difference] = []
+        for some in batched((each.id for each in bare if not each.deleted), 50):
+            try:
+                with_bodies = self.hook.states(self.database, some, bodies=True, most_bytes=self.most_bytes)
+            except PageTooLargeError:
+                with_bodies = []
+            differences += self._altered([each for each in with_bodies if each.rev and each.has_document])
+            seen = {each.id for each in with_bodies if each.has_document}
+            bare = [each for each in bare if each.id not in seen]
+        for state in bare:
+            copy = Change(state.id, state.changes, state.deleted)
+            if self.fetcher.body(copy) is None:
+                differences += self._altered([copy])
+        return differences
+
+    def confirmed(self, suspects: list[Difference], found: Found) -> list[Difference]:
+        """Those that differ in the same way in two looks, with a pause between, and whose change does not wait.
+
+        A replica may lag, and a newer change may be on its way: neither is a difference.
+
+        :param suspects: from a first look.
+        :param found: gets the number of those that are on their way.
+        """
+        sure: list[Difference] = []
+        for _ in range(LOOKS):
+            if not suspects:
+                return sure
+            # Before the look: what was not stored then was not in the feed up to here either.
+            since = self._checkpoint()
+            time.sleep(SECOND_LOOK_S)
+            before, again = set(suspects), self.look([each.id for each in suspects], Found())
+            sure += self.settled([each for each in again if each in before], since, found)
+            suspects = [each for each in again if each not in before]
+        found.on_the_way += len(suspects)
+        return sure
+
+    def settled(self, suspects: list[Difference], since: str | None, found: Found) -> list[Difference]:
+        """Those whose change does not wait in the feed.
+
+        :param suspects: differences, both sides of which were read after ``since`` was the checkpoint.
+        :param since: where the feed went on then; None where it was never read, so that everything waits.
+        :param found: gets the number of the others.
+        """
+        if not suspects:
+            return []
+        names = {each.id for each in suspects}
+        if since is None:
+            waiting = names
+        else:
+            waiting = {change.id for page in self.pages(since) for change in page.results if change.id in names}
+        found.on_the_way += len(waiting)
+        return [each for each in suspects if each.id not in waiting]
+
+    def pages(self, since: str | None) -> Iterator[Page]:
+        """The changes from a checkpoint to the end of the feed, without bodies.
+
+        :param since: the checkpoint; None for the beginning.
+        """
+        while True:
+            page = self.hook.patiently(partial(self._page, since))
+            yield page
+            if page.is_last:
+                return
+            if page.checkpoint == since:
+                raise CouchDBError(f"The feed of {self.database!r} does not go on.")
+            since = page.checkpoint
+
+    def _page(self, since: str | None) -> Page:
+        return self.hook.changes(self.database, since, CHANGES_AT_A_TIME, bodies=False)
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of so many items.
+
+    :param items: any.
+    :param size: items in a list at most.
+    """
+    some: list[T] = []
+    for item in items:
+        some.append(item)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -1,0 +1,273 @@
+"""One proof of one source: its parts, and what is done in each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cht_sync.background import Background
+from cht_sync.checkpoints import Checkpoints, SourceState
+from cht_sync.page import MEGABYTE, Change, DatabaseInfo
+from cht_sync.reconcile.beside import unlisted
+from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
+from cht_sync.reconcile.difference import Found
+from cht_sync.reconcile.repair import Repair
+from cht_sync.reconcile.stored_side import storable
+from cht_sync.reconcile.touched import Interval, TouchedDocuments
+from cht_sync.reconcile.verdicts import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
+from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation
+from cht_sync.transport import PageTooLargeError
+
+if TYPE_CHECKING:
+    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.reconcile.stored_side import StoredSide
+    from cht_sync.store import DocumentStore
+
+MOST_RANGES = 500
+LISTED_AT_A_TIME, BODIES_AT_A_TIME = 10_000, 1000
+# So many differences are kept in memory.
+SUSPECTS = 50_000
+_HAS_ROWS = "select exists (select from {schema}.{table} where source = %s and not _deleted)"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run is to do.
+
+    :param dry_run: whether it only reports.
+    :param content: whether contents are compared too.
+    :param reprocess: whether the documents of an interval get a new stamp, for the models.
+    :param by_reported_date: whether documents say themselves when they were made, where the ledger does not.
+    :param range_size: documents in a range.
+    :param rate: documents a second at most; 0 for no limit.
+    :param patience: seconds to wait for a sync before a repair.
+    :param most_bytes: bytes read into memory at most.
+    """
+
+    dry_run: bool = False
+    content: bool = False
+    reprocess: bool = False
+    by_reported_date: bool = False
+    range_size: int = 50_000
+    rate: int = 0
+    patience: float = 600.0
+    most_bytes: int = 64 * MEGABYTE
+
+
+class Proof:
+    """Proves one source, part by part; each part may be done by another process, and done again.
+
+    :param hook: of the server.
+    :param database: name of the database.
+    :param source: name of the source.
+    :param stored: what Postgres holds of it.
+    :param run: name of the proof.
+    :param open_store: opens a store, for repairs.
+    :param options: what to do.
+    """
+
+    def __init__(
+        self,
+        hook: CouchDBHook,
+        database: str,
+        source: str,
+        stored: StoredSide,
+        run: str,
+        *,
+        open_store: Callable[[], AbstractContextManager[DocumentStore]],
+        options: Options,
+    ) -> None:
+        self._hook, self._database, self._source, self.stored = hook, database, source, stored
+        self._open_store, self._options = open_store, options
+        self.verdicts = Verdicts(stored, run, source)
+        self.comparison = Comparison(
+            hook,
+            database,
+            stored,
+            lambda: self._state().seq,
+            content=options.content,
+            most_bytes=options.most_bytes,
+        )
+
+    # --- what is to be done ----------------------------------------------------------------------
+
+    def plan(self, interval: Interval | None, full: bool) -> list[str]:
+        """Plans the parts, in place of those of an earlier plan of the same name.
+
+        :param interval: a time, what was touched in which is to be compared.
+        :param full: whether all documents are to be compared.
+        :return: names of the parts; ``beside`` is to be done after all others.
+        :raises SettingsError: if the database may not be listed.
+        :raises CouchDBError: if CouchDB does not answer.
+        """
+        parts = [Part(INTERVAL, (interval.start, interval.end))] if interval else []
+        parts += self._ranges() if full else []
+        self.verdicts.plan(parts)
+        return [part.name for part in parts]
+
+    def _ranges(self) -> list[Part]:
+        """Ranges of about the same size, whose bounds the listing itself says."""
+        info = self._hook.database(self._database)
+        size = max(self._options.range_size, info.doc_count // MOST_RANGES)
+        bounds: list[str | None] = [None]
+        while row := self._hook.listing(self._database, (bounds[-1], None), 1, skip=size):
+            bounds.append(row[0].id)
+        keys = zip(bounds, [*bounds[1:], None], strict=True)
+        parts = [Part(f"range {number}", keys=each) for number, each in enumerate(keys, start=1)]
+        parts += [] if info.doc_del_count == 0 else [Part(TOMBSTONES)]
+        return [*parts, Part(BESIDE)]
+
+    # --- doing it --------------------------------------------------------------------------------
+
+    def do(self, part: str) -> Found | str:
+        """Does one part and writes its verdict.
+
+        :param part: its name.
+        :return: what was found, or why the part was skipped.
+        :raises SettingsError: if the database is gone or was emptied.
+        :raises CouchDBError: if CouchDB does not answer.
+        :raises StoreError: if Postgres fails.
+        """
+        planned, found = self.verdicts.part(part), Found()
+        info = self._hook.database(self._database)
+        if self._is_the_same_database(info, found):
+            why_not = ""
+            if part == INTERVAL:
+                why_not = self._interval(Interval(*planned.interval), info, found)  # type: ignore[arg-type]
+            elif part == TOMBSTONES:
+                self._compare(part, self._tombstones(), found, self.verdicts.number())
+            elif part == BESIDE:
+                self._compare_ids(part, unlisted(self.stored, self._source, self.verdicts.number()), found)
+            else:
+                self._compare(part, self._range(planned.keys), found, self.verdicts.number())
+            if why_not:
+                self.verdicts.skip(part, why_not)
+                return why_not
+            self._settle(part, found)
+        self.verdicts.finish(part, found)
+        return found
+
+    def _state(self) -> SourceState:
+        with self.stored.transaction("read couchdb_progress") as cursor:
+            return Checkpoints(self.stored.names).state(cursor, self._source)
+
+    def _has_rows(self) -> bool:
+        with self.stored.transaction("read the documents") as cursor:
+            cursor.execute(self.stored.compose(_HAS_ROWS), (self._source,))
+            return bool(cursor.fetchone()[0])
+
+    def _is_the_same_database(self, info: DatabaseInfo, found: Found) -> bool:
+        """Whether the rows are of this database: one that was made again is the sync's business first."""
+        instance = info.instance_start_time if says_when_made(self._hook, info) else None
+        sign = sign_of_recreation(lambda: self._hook.database(self._database), info, instance, self._state())
+        check_not_emptied(self._source, info, bool(sign), self._has_rows)
+        if sign:
+            found.doubt(1, f"{self._source} is another database than before ({sign}): cht_sync has to read it first.")
+        return not sign
+
+    def _interval(self, interval: Interval, info: DatabaseInfo, found: Found) -> str:
+        touched = TouchedDocuments(self.comparison, self._source, info).of(interval, self._options.by_reported_date)
+        if touched.why_not:
+            return touched.why_not
+        again = self._options.reprocess and not self._options.dry_run
+        for ids in touched.batches:
+            self._compare_ids(INTERVAL, iter([ids]), found)
+            if again:
+                self._restamp(ids, found)
+        if purged := self._hook.purged(self._database):
+            self._compare_ids(INTERVAL, batched(purged, AT_A_TIME), found)
+        return ""
+
+    def _restamp(self, ids: list[str], found: Found) -> None:
+        with self._open_store() as store:
+            for some in batched((each for each in ids if storable(each)), AT_A_TIME):
+                found.restamped += store.restamp(self._source, some).rows
+
+    # --- comparing -------------------------------------------------------------------------------
+
+    def _compare_ids(self, part: str, batches: Iterator[list[str]], found: Found) -> None:
+        for ids in self._kindly(batches, len):
+            found.compared += len(ids)
+            found.suspects += self.comparison.look(ids, found)
+            self._settle(part, found, SUSPECTS)
+
+    def _compare(self, part: str, batches: Iterator[list[Change]], found: Found, proof: int | None = None) -> None:
+        for states in self._kindly(batches, len):
+            found.compared += len(states)
+            found.suspects += self.comparison.listed(states, proof)
+            self._settle(part, found, SUSPECTS)
+
+    def _kindly(self, batches: Iterator[list], size: Callable[[list], int]) -> Iterator[list]:
+        """Hands out batches no faster than the rate allows."""
+        for batch in batches:
+            begun = time.monotonic()
+            yield batch
+            if self._options.rate:
+                time.sleep(max(0.0, size(batch) / self._options.rate - (time.monotonic() - begun)))
+
+    def _range(self, keys: tuple[str | None, str | None]) -> Iterator[list[Change]]:
+        """The documents of a range; while some are compared, the next are on the wire."""
+        walk = _Walk(self._hook, self._database, keys[1], self._options)
+        ahead = Background(partial(walk.read, keys[0], first=True))
+        while True:
+            states, last = ahead.result()
+            if last is not None:
+                ahead = Background(partial(walk.read, last, first=False))
+            yield states
+            if last is None:
+                return
+
+    def _tombstones(self) -> Iterator[list[Change]]:
+        """Deleted documents, which no listing names; the feed does."""
+        for page in self.comparison.pages(None):
+            yield [change for change in page.results if change.deleted]
+
+    def _settle(self, part: str, found: Found, least: int = 1) -> None:
+        """Has a second look at what differs, once there is enough of it; repairs it, unless it is only to be told."""
+        if len(found.suspects) < least:
+            return
+        suspects = list({each.id: each for each in found.suspects}.values())
+        sure = self.comparison.confirmed(suspects, found)
+        found.suspects = []
+        if self._options.dry_run:
+            found.count(sure)
+            return
+        repair = Repair(
+            self.comparison,
+            self._source,
+            self._open_store,
+            patience=self._options.patience,
+            note=lambda cursor, number: self.verdicts.repaired(cursor, part, number),
+        )
+        repair.run(sure, found)
+
+
+class _Walk:
+    """Reads a listing piece by piece."""
+
+    def __init__(self, hook: CouchDBHook, database: str, end: str | None, options: Options) -> None:
+        self._hook, self._database, self._end, self._options = hook, database, end, options
+        self._limit = BODIES_AT_A_TIME if options.content else LISTED_AT_A_TIME
+
+    def read(self, start: str | None, first: bool) -> tuple[list[Change], str | None]:
+        """The next documents, and the ``_id`` to go on with; None at the end."""
+        while True:
+            limit = self._limit
+            bodies = self._options.content and limit > 1
+            most = self._options.most_bytes if bodies else None
+            try:
+                # One more than wanted, in place of skipping one: the document that it begins with may be gone by now.
+                rows = self._hook.listing(self._database, (start, self._end), limit + 1, bodies=bodies, most_bytes=most)
+            except PageTooLargeError:
+                self._limit = max(1, limit // 4)
+                continue
+            last = rows[-1].id if len(rows) > limit else None
+            if not first and rows and rows[0].id == start:
+                rows = rows[1:]
+            return rows, last

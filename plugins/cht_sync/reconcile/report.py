@@ -1,0 +1,147 @@
+"""Is the copy complete? The answer on one line for each source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cht_sync.errors import CouchDBError, SettingsError
+
+if TYPE_CHECKING:
+    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.reconcile.stored_side import StoredSide
+    from cht_sync.reconcile.verdicts import Summary
+
+_COUNTS = """
+select (select count(*) from {schema}.{table} where source = %(source)s and not _deleted),
+    (select count(*) from {schema}.couchdb_quarantine where source = %(source)s and resolved_at is null),
+    (select count(*) from {schema}.couchdb_collision where source = %(source)s and not _deleted)
+"""
+# One look into the index for each source, however many rows there are.
+_SOURCES = """
+with recursive known (source) as (
+    (select source from {schema}.{table} where source is not null order by source limit 1)
+    union all
+    select (select t.source from {schema}.{table} t where t.source > known.source order by t.source limit 1)
+    from known where known.source is not null
+)
+select source from known where source is not null
+union select source from {schema}.couchdb_progress
+"""
+HEADINGS = ("source", "CouchDB", "Postgres", "quarantine", "collision", "on the way", "differences", "verdict")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is known of one source.
+
+    :param source: its name.
+    :param couchdb: documents in CouchDB that are not deleted; None where it does not say.
+    :param postgres: rows that are not deleted.
+    :param quarantine: open entries of the quarantine.
+    :param collision: documents whose ``_id`` another source owns.
+    :param on_the_way: documents whose change waits in the feed.
+    :param differences: documents that are different still.
+    :param verdict: in words.
+    :param reasons: sentences.
+    :param equal: whether nothing is left to do.
+    """
+
+    source: str
+    couchdb: int | None
+    postgres: int
+    quarantine: int
+    collision: int
+    on_the_way: int
+    differences: int
+    verdict: str
+    reasons: tuple[str, ...] = ()
+    equal: bool = True
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The line as texts, in the order of ``HEADINGS``."""
+        numbers = (self.couchdb, self.postgres, self.quarantine, self.collision, self.on_the_way, self.differences)
+        return (self.source, *("?" if each is None else f"{each:,}" for each in numbers), self.verdict)
+
+
+def line_of(hook: CouchDBHook, database: str, source: str, stored: StoredSide, summary: Summary) -> Line:
+    """The line of a source that was proven.
+
+    :param hook: of the server.
+    :param database: name of the database.
+    :param source: name of the source.
+    :param stored: of the source.
+    :param summary: what the proof has found.
+    """
+    reasons = list(summary.reasons)
+    try:
+        documents = hook.database(database).doc_count
+    except (SettingsError, CouchDBError) as error:
+        documents = None
+        reasons.append(str(error))
+    if summary.unfinished:
+        reasons.append(f"{summary.unfinished} parts of the proof were not finished.")
+    left = 0 if not summary.differing_parts else summary.differences - summary.repaired
+    return Line(
+        source, documents, *_counts(stored, source), summary.on_the_way, left, _verdict(summary), tuple(reasons),
+        equal=not summary.bad and documents is not None,
+    )  # fmt: skip
+
+
+def vanished(stored: StoredSide, configured: Iterable[str]) -> list[Line]:
+    """Lines of the sources that Postgres holds documents of and nobody copies any more.
+
+    :param stored: any.
+    :param configured: names of the sources that are copied.
+    """
+    with stored.transaction("look for sources") as cursor:
+        cursor.execute(stored.compose(_SOURCES))
+        names = sorted({name for (name,) in cursor} - set(configured))
+    lines = []
+    for name in names:
+        rows, quarantine, collision = _counts(stored, name)
+        if rows or quarantine or collision:
+            advice = (
+                f"{name} is configured no more: if its documents are to go, trigger cht_sync with"
+                f" confirm_gone={json.dumps([name])}."
+            )
+            verdict = "not configured"
+            lines.append(Line(name, None, rows, quarantine, collision, 0, 0, verdict, (advice,), equal=False))
+    return lines
+
+
+def _counts(stored: StoredSide, source: str) -> tuple[int, int, int]:
+    with stored.transaction("count documents") as cursor:
+        cursor.execute(stored.compose(_COUNTS), {"source": source})
+        rows, quarantine, collision = cursor.fetchone()
+    return rows, quarantine, collision
+
+
+def _verdict(summary: Summary) -> str:
+    if summary.doubtful or summary.unfinished:
+        return "in doubt"
+    if summary.differing_parts:
+        return "differs"
+    if summary.skipped and not summary.compared:
+        return "skipped"
+    return f"repaired {summary.repaired:,}" if summary.repaired else "equal"
+
+
+def table(lines: list[Line]) -> str:
+    """Lines as a text whose columns stand below one another, reasons behind it.
+
+    :param lines: the lines.
+    """
+    rows = [HEADINGS, *(line.cells for line in lines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    text = [
+        "  ".join(
+            cell.rjust(width) if 0 < column < len(HEADINGS) - 1 else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*text, *(f"{line.source}: {reason}" for line in lines for reason in line.reasons)])

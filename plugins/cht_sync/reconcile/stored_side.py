@@ -1,0 +1,207 @@
+"""What Postgres holds of a source, for comparisons: rows, collisions and quarantine together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.errors import StoreError
+from cht_sync.page import Change
+from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
+from cht_sync.postgres import connect, explained
+from cht_sync.quarantine import fingerprint
+from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
+from cht_sync.rows import Row, key_of, rows_of
+from cht_sync.settings import RawTable
+
+# Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.
+_COMPARE = """
+with listed as materialized (
+    select * from unnest(%(ids)s::varchar[], %(revs)s::varchar[], %(deleted)s::boolean[]) as l (_id, rev, deleted)
+)
+select l._id, case when coalesce(s.source, %(source)s) = %(source)s then s._deleted end,
+    case when coalesce(s.source, %(source)s) = %(source)s then s.doc->>'_rev' end
+from listed l left join {schema}.{table} s using (_id)
+where (coalesce(s.source, %(source)s), s._deleted, s.doc->>'_rev')
+    is distinct from (%(source)s::varchar, l.deleted, l.rev)
+"""
+_NOTE = """
+insert into {schema}.couchdb_listing (proof, _id) select %(proof)s, unnest(%(ids)s::varchar[]) on conflict do nothing
+"""
+_BESIDE = """
+select _id, _deleted, doc->>'_rev' from {schema}.couchdb_collision where _id = any(%(ids)s) and source = %(source)s
+"""
+_QUARANTINED = """
+select key, _rev from {schema}.couchdb_quarantine
+where source = %(source)s and resolved_at is null and key = any(%(keys)s)
+"""
+_ALTERED = """
+select p._id from pg_temp.cht_sync_page p join {schema}.{table} s using (_id)
+where coalesce(s.source, %(source)s) = %(source)s and s.doc->>'_rev' = p.doc->>'_rev' and s.doc <> p.doc
+union all
+select p._id from pg_temp.cht_sync_page p join {schema}.couchdb_collision s using (_id)
+where s.source = %(source)s and s.doc->>'_rev' = p.doc->>'_rev' and s.doc <> p.doc
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is stored of one document."""
+
+    deleted: bool | None = None
+    rev: str | None = None
+
+
+class StoredSide:
+    """Compares what CouchDB lists with what Postgres holds of one source; writes nothing but the listing.
+
+    :param connection: Airflow connection of the role that writes the raw tables.
+    :param raw: names of schema and table.
+    :param source: name of the source.
+    """
+
+    def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
+        self._connection, self._source = connection, source
+        self.names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._open: Any = None
+
+    def __enter__(self) -> StoredSide:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives back the connection."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def cancel(self) -> None:
+        """Ends the statement that another thread waits for."""
+        if self._open is not None and not self._open.closed:
+            self._open.cancel()
+
+    @contextmanager
+    def transaction(self, doing: str) -> Iterator[Any]:
+        """A cursor of a transaction, committed at its end.
+
+        :param doing: what is done, for the text of errors.
+        :raises StoreError: if Postgres fails.
+        """
+        if self._open is None:
+            self._open = connect(self._connection, f"cht_reconcile reads {self._source}")
+        try:
+            with explained(self._connection, doing), self._open, self._open.cursor() as cursor:
+                yield cursor
+        except StoreError as error:
+            if error.lost:
+                self.close()
+            raise
+
+    def compose(self, text: str) -> sql.Composed:
+        """SQL with the names of schema and table.
+
+        :param text: with ``{schema}`` and ``{table}``.
+        """
+        return sql.SQL(text).format(**self.names)
+
+    def differences(self, listed: list[Change], proof: int | None = None) -> list[Difference]:
+        """Compares winning revisions and tombstone flags.
+
+        :param listed: what CouchDB says; without a revision where it does not know a document.
+        :param proof: number of the full proof whose listing the ids are added to.
+        """
+        plain = [each for each in listed if storable(each.id)]
+        values = {
+            "source": self._source,
+            "ids": [each.id for each in plain],
+            "revs": [each.rev for each in plain],
+            "deleted": [each.deleted for each in plain],
+            "proof": proof,
+        }
+        with self.transaction("compare documents") as cursor:
+            if proof is not None:
+                cursor.execute(self.compose(_NOTE), values)
+            cursor.execute(self.compose(_COMPARE), values)
+            held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
+            suspects = [each for each in listed if each.id in held or not storable(each.id)]
+            if not suspects:
+                return []
+            held |= self._beside(cursor, list(held))
+            quarantined = self._quarantined(cursor, suspects)
+        found = [_difference(each, held.get(each.id, _Held()), quarantined.get(each.id, ())) for each in suspects]
+        return [each for each in found if each]
+
+    def _beside(self, cursor: Any, ids: list[str]) -> dict[str, _Held]:
+        cursor.execute(self.compose(_BESIDE), {"ids": ids, "source": self._source})
+        return {name: _Held(deleted, rev) for name, deleted, rev in cursor}
+
+    def _quarantined(self, cursor: Any, suspects: list[Change]) -> dict[str, tuple[str | None]]:
+        """Revisions of open entries."""
+        names = {fingerprint(each.id): each.id for each in suspects}
+        keys = [psycopg2.Binary(key) for key in names]
+        cursor.execute(self.compose(_QUARANTINED), {"source": self._source, "keys": keys})
+        return {names[bytes(key)]: (rev,) for key, rev in cursor}
+
+    def altered(self, changes: list[Change]) -> list[Difference]:
+        """Compares contents, as ``jsonb`` does, of documents whose revision is the same.
+
+        :param changes: with their documents; what cannot be stored is left out.
+        """
+        rows, _ = rows_of(change for change in changes if change.has_document)
+        revisions = {row.change.id: row.change.rev for row in rows}
+        return [Difference(name, ALTERED, revisions[name], revisions[name]) for name in self._altered(rows)]
+
+    def _altered(self, rows: list[Row]) -> list[str]:
+        if not rows:
+            return []
+        refused = None
+        with self.transaction("compare contents") as cursor:
+            cursor.execute(PAGE_TABLE)
+            cursor.execute("savepoint cht_sync")
+            try:
+                copy_rows(cursor, rows)
+            except psycopg2.Error as error:
+                if not is_refusal(error):
+                    raise
+                refused = error
+                cursor.execute("rollback to savepoint cht_sync")
+            else:
+                cursor.execute(self.compose(_ALTERED), {"source": self._source})
+                return [name for (name,) in cursor]
+        # One that Postgres cannot hold is in quarantine, or was found by its revision.
+        half = len(rows) // 2
+        return [] if refused and not half else self._altered(rows[:half]) + self._altered(rows[half:])
+
+
+def storable(document: str) -> bool:
+    """Whether Postgres can hold an ``_id``.
+
+    :param document: the ``_id``.
+    """
+    try:
+        key_of(document)
+    except ValueError:
+        return False
+    return True
+
+
+def _difference(change: Change, held: _Held, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:
+    if change.rev is None:
+        # Not known to CouchDB: nothing or a tombstone is right.
+        alive = held.deleted is False or bool(quarantined)
+        return Difference(change.id, WRONGLY_ALIVE, None, held.rev) if alive else None
+    if quarantined and quarantined[0] in {change.rev, None}:
+        return None
+    if held.deleted is None:
+        return Difference(change.id, MISSING, change.rev, held.rev)
+    if held.deleted != change.deleted:
+        return Difference(change.id, WRONGLY_ALIVE if change.deleted else MISSING, change.rev, held.rev)
+    return Difference(change.id, STALE, change.rev, held.rev) if held.rev != change.rev else None

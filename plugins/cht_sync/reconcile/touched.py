@@ -1,0 +1,208 @@
+"""Which documents the runs of some time have touched: from the ledger, the feed and the rows themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.page import DatabaseInfo
+    from cht_sync.reconcile.comparison import Comparison
+
+# A cluster merges its shards in any order: so many changes more are read than the windows held, to be behind their end.
+MARGIN = 10_000
+AT_A_TIME = 10_000
+REMEMBERED = 300_000
+KNOWS_TIME = (3, 6)
+_WINDOWS = """
+select seq_from, pages, documents + quarantined, stamp_from, stamp_to, instance_start_time from {schema}.couchdb_window
+where source = %(source)s and started_at < %(end)s and ended_at >= %(start)s order by started_at
+"""
+_FIRST_WINDOW = """
+select started_at, seq_from is null and pages > 0 from {schema}.couchdb_window
+where source = %s order by started_at limit 1
+"""
+_STAMPED = """
+select _id from {schema}.{table}
+where saved_timestamp between %(from)s and %(to)s and coalesce(source, %(source)s) = %(source)s
+union all
+select _id from {schema}.couchdb_collision
+where saved_timestamp between %(from)s and %(to)s and source = %(source)s
+"""
+_STAMPS = """
+select saved_timestamp, count(*) from {schema}.{table}
+where saved_timestamp between %(from)s and %(to)s and coalesce(source, %(source)s) = %(source)s group by 1
+union all
+select saved_timestamp, count(*) from {schema}.couchdb_collision
+where saved_timestamp between %(from)s and %(to)s and source = %(source)s group by 1
+order by 1
+"""
+_QUARANTINED = """
+select _id from {schema}.couchdb_quarantine
+where source = %(source)s and resolved_at is null and first_seen < %(end)s and last_seen >= %(start)s
+    and key = sha256(convert_to(_id, 'UTF8'))
+"""
+# Not a cast: a text that is no number must not end the search.
+_REPORTED = """
+select _id from {schema}.{table}
+where coalesce(source, %(source)s) = %(source)s and jsonb_typeof(doc->'reported_date') = 'number'
+    and (doc->'reported_date')::numeric between %(from)s and %(to)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Some time, from the first moment to before the last."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Documents to compare.
+
+    :param batches: their ids; each once, unless there are very many.
+    :param why_not: a sentence, where nobody can tell which they are; then there are none.
+    """
+
+    batches: Iterator[list[str]]
+    why_not: str = ""
+
+
+class TouchedDocuments:
+    """Finds the documents that were touched in some time.
+
+    :param comparison: of the source, for both sides.
+    :param source: its name.
+    :param info: of the database as it is now.
+    """
+
+    def __init__(self, comparison: Comparison, source: str, info: DatabaseInfo) -> None:
+        self._comparison, self._stored = comparison, comparison.stored
+        self._source, self._info = source, info
+
+    def of(self, interval: Interval, by_reported_date: bool) -> Touched:
+        """Documents of an interval.
+
+        Their ids come from three places, for each knows what the others do not: the feed, read again without bodies
+        from where it stood then (rows that were lost since), the rows by their stamps (documents that were purged
+        since), and the quarantine.
+
+        :param interval: the time.
+        :param by_reported_date: whether documents are taken by what they say of themselves where the ledger does not
+            reach back; those that Postgres lacks are not found then.
+        """
+        reaches, since = self._ledger_reaches(interval)
+        if reaches:
+            return Touched(_once(self._of_ledger(interval)))
+        if by_reported_date:
+            return Touched(iter([self._reported(interval)]))
+        if says_time(self._comparison.hook):
+            return Touched(_once(self._of_time(interval)))
+        return Touched(
+            iter(()),
+            f"The ledger of {self._source} begins at {since}, not before this interval: nobody knows which documents"
+            " were touched then. Trigger a run with by_reported_date or full_proof."
+            if since
+            else f"The ledger of {self._source} is empty: no run of cht_sync has recorded anything yet.",
+        )
+
+    def _ledger_reaches(self, interval: Interval) -> tuple[bool, str]:
+        with self._stored.transaction("read the ledger") as cursor:
+            cursor.execute(self._stored.compose(_FIRST_WINDOW), (self._source,))
+            first = cursor.fetchone()
+        if first is None:
+            return False, ""
+        begun, from_the_beginning = first
+        # Before a copy from the beginning there was nothing; but of days before it nobody knows anything either.
+        reaches = begun <= interval.start or (from_the_beginning and begun < interval.end)
+        return reaches, begun.strftime("%Y-%m-%d %H:%M UTC")
+
+    def _of_ledger(self, interval: Interval) -> Iterator[list[str]]:
+        values = {"source": self._source, "start": interval.start, "end": interval.end}
+        with self._stored.transaction("read the ledger") as cursor:
+            cursor.execute(self._stored.compose(_WINDOWS), values)
+            windows = cursor.fetchall()
+        # First, for what is stamped anew while this goes on leaves its place.
+        stamps = [(first, last) for *_, first, last, _ in windows if first is not None]
+        if stamps:
+            span = {"from": min(first for first, _ in stamps), "to": max(last for _, last in stamps)}
+            yield from self._stamped({**values, **span})
+        yield self._ids(_QUARANTINED, values)
+        # Seqs of a database that was dropped since mean nothing to the one of now.
+        read = [each for each in windows if each[1] and each[5] in {None, self._info.instance_start_time}]
+        if number := sum(documents for _, _, documents, *_ in read):
+            yield from self._replayed(read[0][0], 2 * number + MARGIN)
+
+    def _stamped(self, values: dict[str, Any]) -> Iterator[list[str]]:
+        """Rows by their stamps, some pages at a time."""
+        with self._stored.transaction("look for stamps") as cursor:
+            cursor.execute(self._stored.compose(_STAMPS), values)
+            stamps = cursor.fetchall()
+        first, rows = None, 0
+        for stamp, number in stamps:
+            first, rows = first or stamp, rows + number
+            if rows >= AT_A_TIME or stamp == stamps[-1][0]:
+                yield self._ids(_STAMPED, {**values, "from": first, "to": stamp})
+                first, rows = None, 0
+
+    def _replayed(self, since: str | None, most: int) -> Iterator[list[str]]:
+        for page in self._comparison.pages(since):
+            yield [change.id for change in page.results[:most]]
+            most -= len(page.results)
+            if most <= 0:
+                return
+
+    def _of_time(self, interval: Interval) -> Iterator[list[str]]:
+        """The feed from a point in time on, which CouchDB 3.6 finds by itself.
+
+        Source: https://docs.couchdb.org/en/latest/api/database/changes.html
+        """
+        behind = self._pending(interval.end)
+        for page in self._comparison.pages(_rfc3339(interval.start)):
+            yield [change.id for change in page.results]
+            if page.pending is not None and page.pending + MARGIN < behind:
+                return
+
+    def _pending(self, moment: datetime) -> int:
+        page = next(self._comparison.pages(_rfc3339(moment)))
+        return len(page.results) + (page.pending or 0)
+
+    def _reported(self, interval: Interval) -> list[str]:
+        first, end = (round(moment.timestamp() * 1000) for moment in (interval.start, interval.end))
+        return self._ids(_REPORTED, {"source": self._source, "from": first, "to": end - 1})
+
+    def _ids(self, query: str, values: dict[str, object]) -> list[str]:
+        with self._stored.transaction("look for documents") as cursor:
+            cursor.execute(self._stored.compose(query), values)
+            return [name for (name,) in cursor]
+
+
+def _once(batches: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Leaves out what came before, as long as memory allows: to compare a document twice does no harm."""
+    seen: set[str] = set()
+    for batch in batches:
+        fresh = [each for each in dict.fromkeys(batch) if each not in seen]
+        if len(seen) < REMEMBERED:
+            seen.update(fresh)
+        if fresh:
+            yield fresh
+
+
+def says_time(hook: CouchDBHook) -> bool:
+    """Whether a server takes a time as ``since``.
+
+    :param hook: of the server.
+    """
+    server = hook.server()
+    numbers = tuple(int(each) for each in re.findall(r"\d+", server.version)[:2])
+    return server.couchdb == "Welcome" and numbers >= KNOWS_TIME
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,200 @@
+"""The table ``couchdb_reconciliation``: the parts of each proof, and what each has found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from cht_sync.errors import SettingsError
+from cht_sync.reconcile.difference import Found
+
+if TYPE_CHECKING:
+    from cht_sync.reconcile.stored_side import StoredSide
+
+INTERVAL, TOMBSTONES, BESIDE = "interval", "tombstones", "beside"
+_NUMBER = "select hashtextextended(%(run)s || ' ' || %(source)s, 3)"
+_FORGET = """
+delete from {schema}.couchdb_reconciliation where run = %(run)s and source = %(source)s;
+delete from {schema}.couchdb_listing where proof = hashtextextended(%(run)s || ' ' || %(source)s, 3)
+"""
+_PLAN = """
+insert into {schema}.couchdb_reconciliation
+    (run, source, part, interval_start, interval_end, first_key, end_key)
+values (%s, %s, %s, %s, %s, %s, %s)
+"""
+_PART = """
+select interval_start, interval_end, first_key, end_key from {schema}.couchdb_reconciliation
+where run = %s and source = %s and part = %s
+"""
+_REPAIRED = """
+update {schema}.couchdb_reconciliation set repaired = repaired + %s where run = %s and source = %s and part = %s
+"""
+_FINISH = """
+update {schema}.couchdb_reconciliation set
+    compared = %(compared)s, on_the_way = %(on_the_way)s, missing = %(missing)s, stale = %(stale)s,
+    wrongly_alive = %(wrongly_alive)s, altered = %(altered)s, restamped = %(restamped)s, doubtful = %(doubtful)s,
+    reason = %(reason)s, finished_at = now(),
+    verdict = case when %(verdict)s = 'equal' and repaired > 0 then 'repaired' else %(verdict)s end
+where run = %(run)s and source = %(source)s and part = %(part)s
+"""
+_SKIP = """
+update {schema}.couchdb_reconciliation set verdict = 'skipped', reason = %s, finished_at = now()
+where run = %s and source = %s and part = %s
+"""
+_SUMMARY = """
+select coalesce(sum(compared), 0), coalesce(sum(on_the_way), 0), coalesce(sum(repaired), 0),
+    coalesce(sum(missing + stale + wrongly_alive + altered), 0), coalesce(sum(restamped), 0),
+    coalesce(sum(doubtful), 0), count(*) filter (where verdict is null), count(*) filter (where verdict = 'skipped'),
+    count(*) filter (where verdict = 'differs'), array_remove(array_agg(distinct reason), null)
+from {schema}.couchdb_reconciliation where run = %s and source = %s
+"""
+_PRUNE = """
+delete from {schema}.couchdb_window where ended_at < now() - make_interval(days => %(days)s);
+delete from {schema}.couchdb_reconciliation where planned_at < now() - make_interval(days => %(days)s);
+delete from {schema}.couchdb_listing where proof not in (
+    select hashtextextended(run || ' ' || source, 3) from {schema}.couchdb_reconciliation
+    where part = 'beside' and verdict is null and planned_at > now() - interval '7 days'
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a proof.
+
+    :param name: unique in the proof of a source.
+    :param interval: which time it is about.
+    :param keys: ids that a range begins with and ends before, in the order of CouchDB; None for begin and end of all.
+    """
+
+    name: str
+    interval: tuple[datetime | None, datetime | None] = (None, None)
+    keys: tuple[str | None, str | None] = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What all parts of a proof have found about a source."""
+
+    compared: int
+    on_the_way: int
+    repaired: int
+    differences: int
+    restamped: int
+    doubtful: int
+    unfinished: int
+    skipped: int
+    differing_parts: int
+    reasons: Sequence[str]
+
+    @property
+    def bad(self) -> bool:
+        """Whether something is different still, or in doubt."""
+        return bool(self.doubtful or self.unfinished or self.differing_parts)
+
+
+class Verdicts:
+    """Plans and verdicts of one proof of one source.
+
+    :param stored: of the source.
+    :param run: name of the proof, that of Airflow's run.
+    :param source: name of the source.
+    """
+
+    def __init__(self, stored: StoredSide, run: str, source: str) -> None:
+        self._stored, self._run, self._source = stored, run, source
+
+    def plan(self, parts: list[Part]) -> None:
+        """Notes the parts that are to be done, all or none, in place of those of an earlier plan.
+
+        :param parts: the parts.
+        """
+        with self._stored.transaction("plan a proof") as cursor:
+            cursor.execute(self._stored.compose(_FORGET), {"run": self._run, "source": self._source})
+            for part in parts:
+                # As JSON: an _id may hold what a text cannot.
+                keys = (None if key is None else json.dumps(key) for key in part.keys)
+                cursor.execute(self._stored.compose(_PLAN), (self._run, self._source, part.name, *part.interval, *keys))
+
+    def number(self) -> int:
+        """The number of the proof in the listing."""
+        with self._stored.transaction("read the plan of a proof") as cursor:
+            cursor.execute(_NUMBER, {"run": self._run, "source": self._source})
+            return int(cursor.fetchone()[0])
+
+    def part(self, name: str) -> Part:
+        """A part as it was planned.
+
+        :param name: its name.
+        :raises SettingsError: if there is none of that name.
+        """
+        with self._stored.transaction("read the plan of a proof") as cursor:
+            cursor.execute(self._stored.compose(_PART), (self._run, self._source, name))
+            found = cursor.fetchone()
+        if found is None:
+            raise SettingsError(
+                f"couchdb_reconciliation has no part {name!r} of run {self._run!r} for {self._source}: run the task"
+                " `plan` again."
+            )
+        start, end, *keys = found
+        first, last = (None if key is None else json.loads(key) for key in keys)
+        return Part(name, (start, end), (first, last))
+
+    def repaired(self, cursor: Any, part: str, number: int) -> None:
+        """Counts a repair, in its transaction, so that one which is ended later still tells of it.
+
+        :param cursor: of the transaction that stores the repair.
+        :param part: name of the part.
+        :param number: documents.
+        """
+        cursor.execute(self._stored.compose(_REPAIRED), (number, self._run, self._source, part))
+
+    def finish(self, part: str, found: Found) -> None:
+        """Writes the verdict of a part.
+
+        :param part: its name.
+        :param found: what the comparison has found.
+        """
+        values = {
+            "run": self._run,
+            "source": self._source,
+            "part": part,
+            "compared": found.compared,
+            "on_the_way": found.on_the_way,
+            "restamped": found.restamped,
+            "doubtful": found.doubtful,
+            "verdict": found.verdict,
+            "reason": " ".join(found.reasons) or None,
+            **{kind: found.kinds[kind] for kind in ("missing", "stale", "wrongly_alive", "altered")},
+        }
+        with self._stored.transaction("write a verdict") as cursor:
+            cursor.execute(self._stored.compose(_FINISH), values)
+
+    def skip(self, part: str, reason: str) -> None:
+        """Notes that a part could not be done, and why.
+
+        :param part: its name.
+        :param reason: one sentence.
+        """
+        with self._stored.transaction("write a verdict") as cursor:
+            cursor.execute(self._stored.compose(_SKIP), (reason, self._run, self._source, part))
+
+    def summary(self) -> Summary:
+        """What all parts have found."""
+        with self._stored.transaction("read the verdicts") as cursor:
+            cursor.execute(self._stored.compose(_SUMMARY), (self._run, self._source))
+            *counts, reasons = cursor.fetchone()
+        names = [each.name for each in fields(Summary)]
+        values: list[Any] = [*map(int, counts), reasons or ()]
+        return Summary(**dict(zip(names, values, strict=True)))
+
+    def prune(self, days: int) -> None:
+        """Forgets windows and verdicts of all sources that are too old.
+
+        :param days: for how long they are kept.
+        """
+        with self._stored.transaction("forget old windows") as cursor:
+            cursor.execute(self._stored.compose(_PRUNE), {"days": days})

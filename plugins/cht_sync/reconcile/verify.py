@@ -1,0 +1,47 @@
+"""``make verify``: compares everything and changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cht_sync.connections import postgres_connection
+from cht_sync.couchdb import CouchDBHook
+from cht_sync.reconcile.opening import open_proof
+from cht_sync.reconcile.report import Line, line_of, vanished
+from cht_sync.reconcile.stored_side import StoredSide
+from cht_sync.settings import Settings
+from cht_sync.sources import Source, configured_sources
+from cht_sync.store import DocumentStore
+
+
+def verify(settings: Settings, content: bool) -> list[Line]:
+    """Compares all documents of all sources.
+
+    :param settings: the environment.
+    :param content: whether contents are compared too, not only revisions.
+    :return: a line for each source.
+    :raises SettingsError: if a setting, a database or a role is wrong.
+    :raises CouchDBError: if CouchDB does not answer.
+    :raises StoreError: if Postgres fails.
+    """
+    settings.check()
+    sources = configured_sources(settings)
+    with DocumentStore(postgres_connection(settings), settings.raw_table, "cht_reconcile verify") as store:
+        store.prepare()
+    run = f"verify {datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
+    context = {"run_id": run, "params": {"dry_run": True, "compare_content": content}}
+    lines = [_line(settings, source, context) for source in sources]
+    with StoredSide(postgres_connection(settings), settings.raw_table, "all") as stored:
+        return lines + vanished(stored, [source["source"] for source in sources])
+
+
+def _line(settings: Settings, source: Source, context: dict[str, Any]) -> Line:
+    hook = CouchDBHook(source["couchdb_conn_id"])
+    with open_proof(settings, hook, source["database"], source["source"], context) as proof:
+        for part in proof.plan(None, full=True):
+            proof.do(part)
+        line = line_of(hook, source["database"], source["source"], proof.stored, proof.verdicts.summary())
+    # For whoever asks at this moment, what is on its way is not there yet.
+    return replace(line, equal=False, verdict="not there yet") if line.equal and line.on_the_way else line
