@@ -219,10 +219,15 @@ class Request:
                 self.sink.write(chunk)
             return b""
         body = bytearray()
-        for chunk in response.iter_content(CHUNK):
-            body += chunk
-            if self.most_bytes is not None and len(body) > self.most_bytes:
-                raise PageTooLargeError(self.most_bytes)
+        try:
+            for chunk in response.iter_content(CHUNK):
+                body += chunk
+                if self.most_bytes is not None and len(body) > self.most_bytes:
+                    raise PageTooLargeError(self.most_bytes)
+        except Exception:
+            # Its traceback leads here: what came so far would stay in memory for as long as the error does.
+            body.clear()
+            raise
         return body
 
     def _refused(self, response: requests.Response) -> Exception:
