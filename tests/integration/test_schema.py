@@ -22,7 +22,7 @@ insert into v1.couchdb_progress values ('77-g1AAAA', 12, now(), 'couch/medic'), 
 
 
 def prepare(raw=RawTable("v1", "couchdb")):
-    with DocumentStore(postgres_connection(), raw) as store:
+    with DocumentStore(postgres_connection(), raw, tolerance=0.3) as store:
         return store.prepare()
 
 
