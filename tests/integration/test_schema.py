@@ -1,3 +1,6 @@
+from hashlib import sha256
+
+import psycopg2
 import pytest
 from psycopg2 import sql
 
@@ -39,6 +42,7 @@ def test_an_empty_database(database):
         "0001_raw_documents.sql",
         "0002_model_runs.sql",
         "0003_quarantine.sql",
+        "0008_collision_key.sql",
     ]
     names = {"", "_progress", "_model_run", "_migration", "_quarantine", "_quarantine_part", "_collision"}
     assert {f"v1.couchdb{name}" for name in names} == database.tables()
@@ -67,6 +71,22 @@ def test_a_database_of_cht_sync_2(database):
         ("updated_at", "timestamp with time zone"),
         ("source", "character varying"),
     ]
+
+
+def test_collisions_of_before_get_their_key(database):
+    prepare()
+    database.rows(
+        "alter table v1.couchdb_collision drop column key, add primary key (_id, source);"
+        " delete from v1.couchdb_migration where name like '%0008_collision_key';"
+        " insert into v1.couchdb_collision (_id, source, _deleted, doc, saved_timestamp)"
+        " values ('é', 'a', false, '{}', now()), ('é', 'b', false, '{}', now())"
+    )
+    assert prepare() == ["0008_collision_key.sql"]
+    assert database.rows("select distinct encode(key, 'hex') from v1.couchdb_collision") == [
+        (sha256("é".encode()).hexdigest(),)
+    ]
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        database.rows("update v1.couchdb_collision set source = 'a'")
 
 
 @pytest.mark.parametrize(
