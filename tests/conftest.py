@@ -3,9 +3,12 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
+from psycopg2 import sql
 
 from include.demo.postgres import PostgresServer
 from include.demo.pouchdb import PouchDBServer
@@ -23,8 +26,18 @@ def server_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
     """Yield a running PostgreSQL server; take a database of your own by `create_database`."""
-    quick = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    quick = {
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+        # Else a worker looks through one of the many databases every other moment.
+        "autovacuum": "off",
+        "scram_iterations": "1",
+    }
     with PostgresServer(server_folder / "postgres", settings=quick) as server:
+        with closing(psycopg2.connect(server.dsn())) as conn, conn, conn.cursor() as cursor:
+            # Hashed anew, so that the thousands of connections to come cost one round each and not 4,096.
+            cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(server.user)), (server.password,))
         yield server
 
 

@@ -22,11 +22,11 @@ cross join lateral (
 """
 # A tombstone gives way to a document that lives, and goes to where the document was.
 _KEEP_TOMBSTONES = """
-insert into {schema}.couchdb_collision as c (_id, source, _deleted, doc, saved_timestamp)
-select stored._id, stored.source, true, stored.doc, %(stamp)s
+insert into {schema}.couchdb_collision as c (key, _id, source, _deleted, doc, saved_timestamp)
+select sha256(convert_to(stored._id, 'UTF8')), stored._id, stored.source, true, stored.doc, %(stamp)s
 from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
 where stored.source <> %(source)s and stored._deleted and not page._deleted
-on conflict (_id, source) do update
+on conflict (key, source) do update
 set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
 """
 _TAKE_OVER = """
@@ -40,11 +40,11 @@ delete from {schema}.couchdb_collision c using pg_temp.cht_sync_page page, {sche
 where c._id = page._id and c.source = %(source)s and stored._id = page._id and stored.source = %(source)s
 """
 _KEEP_BESIDE = """
-insert into {schema}.couchdb_collision as c (_id, source, _deleted, doc, saved_timestamp)
-select page._id, %(source)s, page._deleted, page.doc, %(stamp)s
+insert into {schema}.couchdb_collision as c (key, _id, source, _deleted, doc, saved_timestamp)
+select sha256(convert_to(page._id, 'UTF8')), page._id, %(source)s, page._deleted, page.doc, %(stamp)s
 from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
 where stored.source <> %(source)s
-on conflict (_id, source) do update
+on conflict (key, source) do update
 set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
 where (c._deleted, c.doc) is distinct from (excluded._deleted, excluded.doc)
 """
@@ -60,9 +60,9 @@ with heirs as (
 ), forgotten as (
     delete from {schema}.couchdb_collision c using heirs where c._id = heirs._id and c.source = heirs.source
 ), kept as (
-    insert into {schema}.couchdb_collision (_id, source, _deleted, doc, saved_timestamp)
-    select _id, %(source)s, true, tombstone, %(stamp)s from heirs
-    on conflict (_id, source) do update
+    insert into {schema}.couchdb_collision (key, _id, source, _deleted, doc, saved_timestamp)
+    select sha256(convert_to(_id, 'UTF8')), _id, %(source)s, true, tombstone, %(stamp)s from heirs
+    on conflict (key, source) do update
     set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
 )
 update {schema}.{table} stored

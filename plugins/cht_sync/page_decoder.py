@@ -55,6 +55,10 @@ def decode_page(body: bytes | bytearray) -> Page:
 
 def _is_seq(value: bytes) -> bool:
     """Whether it can be a checkpoint: a text that Postgres holds, a number, or the array of old clusters."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
     if value.startswith(b'"'):
         text = msgspec.json.decode(value, type=str)
         return bool(text) and "\0" not in text

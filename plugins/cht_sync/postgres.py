@@ -87,6 +87,16 @@ def connect(connection: Connection, application_name: str) -> Any:
         if final or not isinstance(error, psycopg2.OperationalError):
             raise SettingsError(message) from None
         raise StoreError(message, passing=True, lost=True) from None
+    try:
+        with explained(connection, "begin a session"):
+            _bound(conn, application_name)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _bound(conn: Any, application_name: str) -> None:
     with conn, conn.cursor() as cursor:
         cursor.execute(
             "select set_config('application_name', %s, false), set_config('statement_timeout', %s, false),"
@@ -101,7 +111,6 @@ def connect(connection: Connection, application_name: str) -> Any:
             (list(_NOTICE_DEATH), list(_NOTICE_DEATH.values())),
         )
     conn.set_client_encoding("UTF8")
-    return conn
 
 
 @contextmanager

@@ -151,10 +151,21 @@ class Settings(Environment):
     def raw_table(self) -> RawTable:
         """The table of documents; both names are used as they are, quoted."""
         return RawTable(
-            self.identifier("POSTGRES_SCHEMA", "v1"),
+            self._schema("POSTGRES_SCHEMA", "v1"),
             # Its companions (couchdb_progress...) have fixed names in the same schema.
             self.identifier("POSTGRES_TABLE", "couchdb"),
         )
+
+    def _schema(self, name: str, default: str) -> str:
+        """Source: https://www.postgresql.org/docs/current/sql-createschema.html"""
+        value = self.identifier(name, default)
+        if value.startswith("pg_") or value == "information_schema":
+            raise SettingsError(
+                f"{name}={value!r} cannot be used: PostgreSQL keeps information_schema and names that begin with pg_"
+                " for itself; give the schema another name.",
+                name,
+            )
+        return value
 
     @property
     def couchdb_databases(self) -> list[str]:
@@ -264,7 +275,7 @@ class Settings(Environment):
     @property
     def dbt_schema(self) -> str:
         """``DBT_POSTGRES_SCHEMA``: the schema of the models, default the raw schema."""
-        return self.identifier("DBT_POSTGRES_SCHEMA", self.raw_table.schema)
+        return self._schema("DBT_POSTGRES_SCHEMA", self.raw_table.schema)
 
     @property
     def dbt_threads(self) -> int:

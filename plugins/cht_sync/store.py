@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import itertools
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.sdk import Connection
 from psycopg2 import sql
@@ -16,15 +15,14 @@ from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
-from cht_sync.patience import patiently
-from cht_sync.postgres import connect, explained
+from cht_sync.patient_session import PatientSession
 from cht_sync.quarantine import Quarantine
 from cht_sync.schema import Schema
 from cht_sync.settings import RawTable
 from cht_sync.source_lock import holder, try_lock
 from cht_sync.windows import Run, Windows
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 MOMENT_S = 2.0
 # What a repair calls itself in pg_stat_activity, and seconds for which a sync waits for repairs at most.
 REPAIR, REPAIR_S = "cht_reconcile", 120.0
@@ -48,7 +46,8 @@ class DocumentStore:
     :param connection: Airflow connection of the role that writes.
     :param raw: names of schema and table.
     :param application_name: what ``pg_stat_activity`` shows, default ``cht_sync``.
-    :param tolerance: seconds for which a page is tried again while Postgres restarts or reports a deadlock.
+    :param tolerance: seconds for which everything is tried again while Postgres restarts or reports a deadlock, default
+        60.
     :param run: who writes, for the ledger.
     """
 
@@ -60,14 +59,13 @@ class DocumentStore:
         tolerance: float = 60.0,
         run: Run | None = None,
     ) -> None:
-        self._connection, self._raw, self._application_name = connection, raw, application_name
-        self._tolerance = tolerance
+        self._connection, self._raw = connection, raw
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
         self._checkpoints = Checkpoints(self._names)
         self._writer = PageWriter(self._names, self._lock_name("order"))
         self._windows = Windows(self._names, run or Run())
-        self._open: Any = None
         self._claims: set[str] = set()
+        self._session = PatientSession(connection, application_name, tolerance, self._claims.clear)
 
     def __enter__(self) -> DocumentStore:
         return self
@@ -77,37 +75,17 @@ class DocumentStore:
 
     def close(self) -> None:
         """Gives back the connection and with it every claim."""
-        self._claims.clear()
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        self._session.close()
 
     def cancel(self) -> None:
         """Ends the statement that another thread waits for; its page is rolled back."""
-        if self._open is not None and not self._open.closed:
-            self._open.cancel()
-
-    @property
-    def _conn(self) -> Any:
-        if self._open is None:
-            self._open = connect(self._connection, self._application_name)
-        return self._open
+        self._session.cancel()
 
     def _sql(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(**self._names)
 
     def _lock_name(self, subject: str) -> str:
         return f"{self._raw.schema}.{self._raw.table} {subject}"
-
-    @contextmanager
-    def _transaction(self, doing: str) -> Iterator[Any]:
-        try:
-            with explained(self._connection, doing), self._conn, self._conn.cursor() as cursor:
-                yield cursor
-        except StoreError as error:
-            if error.lost:
-                self.close()
-            raise
 
     # --- before the first page -----------------------------------------------------------------
 
@@ -117,7 +95,12 @@ class DocumentStore:
         :return: names of the migrations that were applied.
         :raises SettingsError: if a table of that name is another kind of table or rights are missing.
         """
-        return Schema(self._conn, self._connection, self._raw).prepare()
+
+        def once() -> list[str]:
+            with self._session.made_again():
+                return Schema(self._session.conn, self._connection, self._raw).prepare()
+
+        return self._session.patiently(once)
 
     def claim(self, source: str, patience: float = MOMENT_S) -> None:
         """Makes this store the one writer of a source until it is closed.
@@ -128,6 +111,19 @@ class DocumentStore:
         :param patience: seconds to wait for another writer, default a moment.
         :raises CheckpointConflictError: if another writer has it; the text says who and since when.
         """
+        tries = itertools.count()
+        self._session.patiently(lambda: self._claim(source, next(tries) > 0, patience))
+
+    def _claim(self, source: str, again: bool, patience: float = MOMENT_S) -> None:
+        try:
+            self._claim_once(source, patience)
+        except CheckpointConflictError as error:
+            if not again:
+                raise
+            # It may be our own session of before: Postgres needs a moment to notice that it is gone.
+            raise StoreError(str(error), passing=True) from None
+
+    def _claim_once(self, source: str, patience: float) -> None:
         name, begun = self._lock_name(source), time.monotonic()
         while not self._try_to_claim(source, name):
             # The session of a run that has just ended or was killed may take a moment to be gone.
@@ -144,11 +140,11 @@ class DocumentStore:
         )
 
     def _holder(self, name: str) -> str:
-        with self._transaction("look for who holds a source") as cursor:
+        with self._session.transaction("look for who holds a source") as cursor:
             return holder(cursor, name)
 
     def _try_to_claim(self, source: str, name: str) -> bool:
-        with self._transaction("lock a source") as cursor:
+        with self._session.transaction("lock a source") as cursor:
             if not try_lock(cursor, name):
                 return False
             cursor.execute(PAGE_TABLE)
@@ -160,8 +156,7 @@ class DocumentStore:
 
         :param source: name of the source.
         """
-        with self._transaction("read couchdb_progress") as cursor:
-            return self._checkpoints.state(cursor, source)
+        return self._session.ask("read couchdb_progress", lambda cursor: self._checkpoints.state(cursor, source))
 
     def checkpoint(self, source: str) -> str | None:
         """Where the feed of a source goes on.
@@ -173,19 +168,21 @@ class DocumentStore:
 
     def sources(self) -> set[str]:
         """Names of all sources that were ever read."""
-        with self._transaction("read couchdb_progress") as cursor:
-            return self._checkpoints.sources(cursor)
+        return self._session.ask("read couchdb_progress", self._checkpoints.sources)
 
     def has_rows(self, source: str) -> bool:
         """Whether any document of a source is stored and not deleted.
 
         :param source: name of the source.
         """
-        with self._transaction("read the documents") as cursor:
+
+        def question(cursor: Any) -> bool:
             cursor.execute(
                 self._sql("select exists (select from {schema}.{table} where source = %s and not _deleted)"), (source,)
             )
             return cursor.fetchone()[0]
+
+        return self._session.ask("read the documents", question)
 
     def restart(self, source: str, instance: str | None) -> None:
         """Makes the feed of a source begin at the beginning, and a sweep follow it; rows stay as they are.
@@ -193,8 +190,7 @@ class DocumentStore:
         :param source: name of the source, claimed.
         :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
         """
-        with self._transaction("reset a checkpoint") as cursor:
-            self._checkpoints.restart(cursor, source, instance)
+        self._surely(source, lambda cursor: self._checkpoints.restart(cursor, source, instance))
 
     def known(self, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
         """Documents of a source that are stored or in quarantine and not deleted, in the order of their ids.
@@ -204,9 +200,12 @@ class DocumentStore:
         :param limit: documents at most.
         :return: ``_id`` and revision of each.
         """
-        with self._transaction("read the documents") as cursor:
+
+        def question(cursor: Any) -> list[tuple[str, str | None]]:
             cursor.execute(self._sql(_KNOWN), {"source": source, "after": after, "limit": limit})
             return cursor.fetchall()
+
+        return self._session.ask("read the documents", question)
 
     def quarantined(
         self, source: str, after: bytes, limit: int, everything: bool
@@ -219,8 +218,10 @@ class DocumentStore:
         :param everything: all of them, or only those without a body that were not tried for ten minutes.
         :return: key, ``_id`` as it is in the table, and revision of each.
         """
-        with self._transaction("read couchdb_quarantine") as cursor:
-            return Quarantine(self._names).open(cursor, source, after, limit, everything)
+        entries = Quarantine(self._names)
+        return self._session.ask(
+            "read couchdb_quarantine", lambda cursor: entries.open(cursor, source, after, limit, everything)
+        )
 
     # --- pages ---------------------------------------------------------------------------------
 
@@ -242,7 +243,7 @@ class DocumentStore:
             self._checkpoints.move(cursor, source, page, since, instance, ledger=ledger)
             return written
 
-        return self._surely(source, work, lambda: since != page.checkpoint == self.checkpoint(source))
+        return self._surely(source, work, lambda: since != page.checkpoint == self._look(source).seq)
 
     def put(
         self,
@@ -293,7 +294,7 @@ class DocumentStore:
             self._checkpoints.swept(cursor, source, after)
             return written
 
-        return self._surely(source, work, lambda: self.state(source) == replace(state, sweep_after=after))
+        return self._surely(source, work, lambda: self._look(source) == replace(state, sweep_after=after))
 
     def restamp(self, source: str, ids: list[str]) -> Written:
         """Gives rows a new ``saved_timestamp``, so that models work them again; needs no claim: nothing else changes.
@@ -304,43 +305,34 @@ class DocumentStore:
         :raises StoreError: if Postgres fails; nothing was changed then.
         """
 
-        def once() -> Written:
-            with self._transaction(f"give documents of {source} a new stamp") as cursor:
-                written = self._writer.restamp(cursor, source, ids)
-                cursor.execute(*self._windows.growth(source, written))
-                return written
+        def work(cursor: Any) -> Written:
+            written = self._writer.restamp(cursor, source, ids)
+            cursor.execute(*self._windows.growth(source, written))
+            return written
 
-        return patiently(once, _may_pass, self._tolerance, log)
+        return self._session.ask(f"give documents of {source} a new stamp", work)
 
-    def _surely(
-        self, source: str, work: Callable[[Any], Written], committed: Callable[[], bool] = lambda: False
-    ) -> Written:
+    def _look(self, source: str) -> SourceState:
+        """Asks once: whoever calls is patient already."""
+        with self._session.transaction("read couchdb_progress") as cursor:
+            return self._checkpoints.state(cursor, source)
+
+    def _surely(self, source: str, work: Callable[[Any], T], committed: Callable[[], bool] = lambda: False) -> T:
         """Runs a transaction until it is known to be committed, through restarts and deadlocks.
 
         :param work: what the transaction does; done anew in each try.
         :param committed: asks whether the commit of an earlier try, whose answer was lost, had come through.
         """
-        answer: list[Written] = []  # filled while the outcome of a commit is not known
+        answer: list[T] = []  # filled while the outcome of a commit is not known
 
-        def once() -> Written:
+        def once() -> T:
             if source not in self._claims:
-                self._claim_again(source)
+                self._claim(source, again=True)
                 if answer and committed():
                     return answer[0]
             answer.clear()
-            with self._transaction(f"store a page of {source}") as cursor:
+            with self._session.transaction(f"store a page of {source}") as cursor:
                 answer.append(work(cursor))
             return answer[0]
 
-        return patiently(once, _may_pass, self._tolerance, log)
-
-    def _claim_again(self, source: str) -> None:
-        try:
-            self.claim(source)
-        except CheckpointConflictError as error:
-            # It may be our own session of before: Postgres needs a moment to notice that it is gone.
-            raise StoreError(str(error), passing=True) from None
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, StoreError) and error.passing
+        return self._session.patiently(once)

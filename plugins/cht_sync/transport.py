@@ -10,13 +10,15 @@ from typing import IO, Any
 
 import requests
 from airflow.sdk import Connection
-from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
 from cht_sync.errors import BrokenAnswerError, CouchDBError, RequestRefusedError, SettingsError
+from cht_sync.slow_answers import FEWEST_BYTES, Watch, WatchedAdapter
 
 CHUNK = 256 * 1024
 LONGEST_RETRY_AFTER = 120.0  # seconds
+# Read time-outs in which 256 KB of an answer have to come.
+PATIENCE_WITH_DRIPS = 2
 _UNUSABLE = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -89,7 +91,7 @@ def new_session(url: str, connection: Connection, cookie: bool) -> requests.Sess
     """
     session = requests.Session()
     session.headers["Accept"] = "application/json"
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4)
+    adapter = WatchedAdapter(pool_connections=2, pool_maxsize=4)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     extra = connection.extra_dejson
@@ -144,11 +146,28 @@ class Request:
         :raises CouchDBError: if another try may help; as BrokenAnswerError if asking for less may.
         :raises PageTooLargeError: if the body is larger than ``most_bytes``.
         """
+        with Watch(PATIENCE_WITH_DRIPS * self.timeouts[1]) as watch:
+            try:
+                body = self._send(watch)
+            except Exception:
+                self._check_speed(watch)
+                raise
+            # A body without a length ends with its connection, whoever ended that.
+            self._check_speed(watch)
+            return body
+
+    def _check_speed(self, watch: Watch) -> None:
+        if watch.expired:
+            raise BrokenAnswerError(
+                f"{self._server} did not finish its answer (not even {FEWEST_BYTES // 1024} KB in {watch.seconds:g} s)."
+            ) from None
+
+    def _send(self, watch: Watch) -> bytes | bytearray:
         try:
             with self._respond() as response:
                 if response.status_code in {401, 403} and isinstance(self.session.auth, _CookieAuth):
-                    return self._send_signed_in(self.session.auth)
-                return self._read(response)
+                    return self._send_signed_in(self.session.auth, watch)
+                return self._read(response, watch)
         except requests.exceptions.SSLError as error:
             raise self._tls_failure(error) from None
         except _UNUSABLE as error:
@@ -202,27 +221,34 @@ class Request:
             **self.options,
         )
 
-    def _send_signed_in(self, auth: _CookieAuth) -> bytes | bytearray:
+    def _send_signed_in(self, auth: _CookieAuth, watch: Watch) -> bytes | bytearray:
         signed_in = auth.sign_in(self.timeouts)
         if signed_in.status_code != 200:
-            return self._read(signed_in)
+            return self._read(signed_in, watch)
         with self._respond() as response:
-            return self._read(response)
+            return self._read(response, watch)
 
-    def _read(self, response: requests.Response) -> bytes | bytearray:
+    def _read(self, response: requests.Response, watch: Watch) -> bytes | bytearray:
         if response.status_code not in {200, 201, 202}:
             raise self._refused(response)
         if self.sink is not None:
             self.sink.seek(0)
             self.sink.truncate()
             for chunk in response.iter_content(CHUNK):
+                watch.came(len(chunk))
                 self.sink.write(chunk)
             return b""
         body = bytearray()
-        for chunk in response.iter_content(CHUNK):
-            body += chunk
-            if self.most_bytes is not None and len(body) > self.most_bytes:
-                raise PageTooLargeError(self.most_bytes)
+        try:
+            for chunk in response.iter_content(CHUNK):
+                watch.came(len(chunk))
+                body += chunk
+                if self.most_bytes is not None and len(body) > self.most_bytes:
+                    raise PageTooLargeError(self.most_bytes)
+        except Exception:
+            # Its traceback leads here: what came so far would stay in memory for as long as the error does.
+            body.clear()
+            raise
         return body
 
     def _refused(self, response: requests.Response) -> Exception:

@@ -1,5 +1,8 @@
 """The same _id in two sources."""
 
+import hashlib
+
+import psycopg2
 import pytest
 
 from tests.integration.conftest import page_of
@@ -126,6 +129,32 @@ def test_a_source_that_is_given_up_hands_its_rows_on(sources, store, database):
         ("settings", SOUTH, False),
     ]
     assert store.state(NORTH).sweep_after is None
+
+
+def longest_id(database):
+    """The longest ``_id`` that the primary key of the documents takes; it does not compress."""
+    letters = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(50))
+    for length in range(2710, 2600, -1):
+        try:
+            database.rows("insert into v1.couchdb (_id) values (%s)", letters[:length])
+        except psycopg2.errors.ProgramLimitExceeded:
+            continue
+        database.rows("delete from v1.couchdb")
+        return letters[:length]
+    raise AssertionError("no length fits")
+
+
+def test_an_id_that_an_index_just_holds_collides_like_any_other(sources, database):
+    name = longest_id(database)
+    for source in (NORTH, SOUTH):
+        written = sources.write(source, {**doc(source), "_id": name})
+        assert written.quarantined == 0
+    assert (sources.row(), sources.beside()) == ((NORTH, False, NORTH), {SOUTH: (False, SOUTH)})
+    assert sources.write(NORTH, {**tombstone("gone"), "_id": name}).quarantined == 0
+    assert (sources.row(), sources.beside()) == ((SOUTH, False, SOUTH), {NORTH: (True, "gone")})
+    sources.write(SOUTH, {**tombstone("gone"), "_id": name})
+    assert sources.write(WEST, {**doc("w"), "_id": name}).quarantined == 0
+    assert sources.row() == (WEST, False, "w")
 
 
 def test_the_rest_of_a_page_is_not_disturbed(sources, database):

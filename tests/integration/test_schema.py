@@ -1,3 +1,6 @@
+from hashlib import sha256
+
+import psycopg2
 import pytest
 from psycopg2 import sql
 
@@ -22,7 +25,7 @@ insert into v1.couchdb_progress values ('77-g1AAAA', 12, now(), 'couch/medic'), 
 
 
 def prepare(raw=RawTable("v1", "couchdb")):
-    with DocumentStore(postgres_connection(), raw) as store:
+    with DocumentStore(postgres_connection(), raw, tolerance=0.3) as store:
         return store.prepare()
 
 
@@ -43,6 +46,7 @@ def test_an_empty_database(database):
         "0005_test_results.sql",
         "0006_model_results.sql",
         "0007_windows.sql",
+        "0008_collision_key.sql",
     ]
     names = {
         "",
@@ -85,6 +89,22 @@ def test_a_database_of_cht_sync_2(database):
         ("updated_at", "timestamp with time zone"),
         ("source", "character varying"),
     ]
+
+
+def test_collisions_of_before_get_their_key(database):
+    prepare()
+    database.rows(
+        "alter table v1.couchdb_collision drop column key, add primary key (_id, source);"
+        " delete from v1.couchdb_migration where name like '%0008_collision_key';"
+        " insert into v1.couchdb_collision (_id, source, _deleted, doc, saved_timestamp)"
+        " values ('é', 'a', false, '{}', now()), ('é', 'b', false, '{}', now())"
+    )
+    assert prepare() == ["0008_collision_key.sql"]
+    assert database.rows("select distinct encode(key, 'hex') from v1.couchdb_collision") == [
+        (sha256("é".encode()).hexdigest(),)
+    ]
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        database.rows("update v1.couchdb_collision set source = 'a'")
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ json_values = st.recursive(
     ),
     key=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=50),
 )
-def test_what_is_stored_is_what_came(database, fields, key):
+def test_what_is_stored_is_what_came(store, database, fields, key):
     def stripped(value):
         if isinstance(value, str):
             return value.replace("\0", "")
@@ -214,11 +214,9 @@ def test_what_is_stored_is_what_came(database, fields, key):
 
     document = {**fields, "_id": key}
     expected = stripped(document)
-    with DocumentStore(postgres_connection(), RAW) as store:
-        store.prepare()
-        claimed(store)
-        store.save(SOURCE, page_of(document, last_seq="1"), store.checkpoint(SOURCE))
-        stored = database.value("select doc from v1.couchdb where _id = %s", key)
+    claimed(store)
+    store.save(SOURCE, page_of(document, last_seq="1"), store.checkpoint(SOURCE))
+    stored = database.value("select doc from v1.couchdb where _id = %s", key)
     if len(expected) == len(document):  # keys that become equal are another matter
         assert stored == expected
 

@@ -15,6 +15,8 @@ class Answer:
     #: send so many bytes of the body, then drop the connection; -1 drops it before the status line
     cut: int | None = None
     delay: float = 0.0
+    #: seconds before each byte of the body
+    drip: float = 0.0
 
 
 class ScriptedServer:
@@ -58,7 +60,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(answer.body if answer.cut is None else answer.body[: answer.cut])
+        body = answer.body if answer.cut is None else answer.body[: answer.cut]
+        step = 1 if answer.drip else len(body) or 1
+        for start in range(0, len(body), step):
+            threading.Event().wait(answer.drip)
+            self.wfile.write(body[start : start + step])
         self.close_connection = answer.cut is not None
 
     do_GET = do_POST = answer

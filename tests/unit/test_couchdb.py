@@ -311,6 +311,22 @@ def test_a_long_time_out_does_not_use_up_the_patience(couch, monkeypatch):
     assert page(hook).checkpoint == "2-b"
 
 
+@pytest.mark.parametrize("to_file", [False, True])
+def test_an_answer_that_drips_is_given_up_and_asked_for_again(couch, monkeypatch, to_file):
+    couch.script = [Answer(body=PAGE, drip=0.1), Answer(body=PAGE)]
+    extra = json.dumps({"read_timeout": 0.3})
+    hook = hook_with(monkeypatch, host="127.0.0.1", port=couch.port, extra=extra)
+    sink = io.BytesIO()
+    begun = time.monotonic()
+    if to_file:
+        hook.body("medic", Change("a", [Revision("1-a")]), sink)
+    else:
+        assert page(hook).checkpoint == "2-b"
+    assert time.monotonic() - begun < len(PAGE) * 0.1
+    assert len(couch.requests) == 2
+    assert sink.getvalue() == (PAGE if to_file else b"")
+
+
 def test_no_part_of_a_document_is_in_the_error(couch):
     couch.script = [Answer(body=b'{"results":[{"id":"a","doc":{"name":"Amina Hassan","phone":"+254700000001"')]
     with pytest.raises(CouchDBError) as caught:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cht_sync.errors import BrokenAnswerError
 from cht_sync.page_decoder import _row_by_row, decode_page
+from cht_sync.rows import rows_of
 from tests.unit.test_page import recorded
 
 values = st.recursive(
@@ -67,6 +68,25 @@ def test_a_cut_page_is_never_one(rows, data):
 
 def stored(change):
     return change.id, change.deleted, bytes(change.doc)
+
+
+WHOLE = page(
+    [{"id": f"d{n}", "changes": [{"rev": "1-x"}], "doc": {"_id": f"d{n}", "n": [n]}} for n in range(3)], (",", ":")
+)
+# Every other time in the last fields, which are what moves the checkpoint.
+places = st.integers(0, len(WHOLE) - 1) | st.integers(WHOLE.rindex(b"]"), len(WHOLE) - 1)
+
+
+@given(places, st.integers(0, 4), st.binary(min_size=1, max_size=4))
+def test_noise_in_a_page_raises_nothing_but_the_feeds_error(place, cut, noise):
+    """Nor does what is made of such a page: its checkpoint, and rows that Postgres then judges."""
+    try:
+        found = decode_page(WHOLE[:place] + noise + WHOLE[place + cut :])
+    except BrokenAnswerError:
+        return
+    assert found.checkpoint.encode()
+    stored, refused = rows_of(found.results)
+    assert len(stored) + len(refused) <= len(found.results)
 
 
 @given(rows, st.data())
@@ -162,10 +182,24 @@ def test_a_recorded_page_with_one_odd_row():
     assert [each.id for each in decode_page(body).results] == [each.id for each in whole.results]
 
 
-@pytest.mark.parametrize("seq", ["null", "{}", '{"error":"x"}', '""', "true", '"a\\u0000"'])
-def test_what_is_no_seq_is_no_checkpoint(seq):
+NO_SEQS = [
+    b"null",
+    b"{}",
+    b'{"error":"x"}',
+    b'""',
+    b"true",
+    b'"a\\u0000"',
+    b'"5-\xff"',
+    b'"\xed\xa0\x80"',
+    b'[5,"\xff"]',
+]
+
+
+@pytest.mark.parametrize("seq", NO_SEQS)
+@pytest.mark.parametrize("row", [b"", b'{"id":"a","doc":{}}', rb'{"id":"a","doc":"\ud800"}'])
+def test_what_is_no_seq_is_no_checkpoint(seq, row):
     with pytest.raises(BrokenAnswerError):
-        decode_page(f'{{"results":[],"last_seq":{seq},"pending":0}}'.encode())
+        decode_page(b'{"results":[' + row + b'],"last_seq":' + seq + b',"pending":0}')
 
 
 def test_an_odd_tombstone_in_a_buffer():

@@ -42,6 +42,9 @@ def test_no_database_is_refused(environ):
         ("POSTGRES_TABLE", "100%", "raw_table", "without %"),
         ("POSTGRES_SCHEMA", "x" * 64, "raw_table", "at most 63 bytes"),
         ("POSTGRES_SCHEMA", "a\nb", "raw_table", "control characters"),
+        ("POSTGRES_SCHEMA", "pg_cht", "raw_table", "another name"),
+        ("DBT_POSTGRES_SCHEMA", "pg_models", "dbt_schema", "another name"),
+        ("DBT_POSTGRES_SCHEMA", "information_schema", "dbt_schema", "another name"),
     ],
 )
 def test_a_bad_value_gets_one_sentence(name, value, attribute, remedy):

@@ -134,6 +134,17 @@ def test_a_server_that_hangs_for_a_while(few):
     assert few.differences() == []
 
 
+def test_a_server_that_drips(few):
+    """Each byte comes before the time-out of a byte, head and all; the answer would take minutes."""
+    few.extra(read_timeout=0.3)
+    fault = few.http.inject(Fault(bandwidth=20, match=PAGE, times=2))
+    begun = time.monotonic()
+    few.run()
+    assert time.monotonic() - begun < 30
+    assert fault.hits == 2
+    assert few.differences() == []
+
+
 def test_pages_that_are_too_slow_get_smaller(few):
     """A server that needs too long for twenty changes may manage ten."""
     few.extra(read_timeout=0.3)

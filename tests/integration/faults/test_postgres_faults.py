@@ -144,6 +144,27 @@ def test_connections_that_always_break_are_told(few, monkeypatch, match):
     assert_all_came_once(few)
 
 
+@pytest.mark.parametrize(
+    "match",
+    [b"application_name", b"couchdb_migration", b"pg_try_advisory_lock", b"sweep_after from", b"order by key"],
+    ids=["begins", "prepares", "claims", "looks for the checkpoint", "looks into the quarantine"],
+)
+def test_a_connection_that_breaks_before_the_first_page(few, match):
+    fault = few.sql.inject(Fault(match=match, close_at=0, times=2))
+    few.run()
+    assert fault.hits == 2
+    assert_all_came_once(few)
+
+
+def test_a_server_that_comes_up_late(few):
+    few.sql.refuse()
+    timer = threading.Timer(1.0, few.sql.listen)
+    timer.start()
+    few.run()
+    timer.join()
+    assert_all_came_once(few)
+
+
 def test_a_server_that_is_gone_is_told(few, monkeypatch):
     patience(monkeypatch, 0.5)
     before = few.state()

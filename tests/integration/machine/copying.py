@@ -41,8 +41,6 @@ class Warehouse:
         server.create_database(DATABASE)
         password = secrets.token_hex(8)
         with closing(psycopg2.connect(server.dsn(DATABASE))) as conn, conn, conn.cursor() as cursor:
-            # A handshake of 4,096 rounds is a fifth of the time of a copy this small.
-            cursor.execute("set scram_iterations = 1")
             cursor.execute(f"drop schema if exists v1 cascade; drop role if exists {ROLE}")
             cursor.execute(f"create role {ROLE} superuser login password %s", (password,))
         self._connection = psycopg2.connect(

@@ -21,7 +21,8 @@ from tests.integration.machine.copying import TINY_BUDGET, Warehouse
 from tests.integration.machine.odd_documents import ALL_FIELDS, IDS, KEPT_FIELDS, PLAIN_IDS, as_json
 from tests.oracle.oracle import CouchDB
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+# What is covered is covered by the other tests; to trace these would cost as much time as they need.
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.no_cover]
 EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "500"))
 which = st.integers(0, 1)
 place = st.integers(0, 30)

@@ -3,10 +3,11 @@ import json
 import pytest
 import yaml
 from airflow.sdk import Connection
+from jinja2 import Environment
 
 from cht_sync.pipeline import profile
 from cht_sync.pipeline.profile import PROFILE, TARGET, models_environment, profile_config, profile_text
-from cht_sync.settings import Settings
+from cht_sync.settings import REPOSITORY, Settings
 
 
 @pytest.fixture
@@ -64,3 +65,27 @@ def test_models_read_the_database_of_the_connection(connection):
     assert (variables["POSTGRES_SCHEMA"], variables["POSTGRES_TABLE"]) == ("raw", "docs")
     assert variables["ROOT_POSTGRES_SCHEMA"] == "raw"
     assert variables["DO_NOT_TRACK"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("prefer", "", "", "")),
+        ({"PGSSLMODE": "require"}, ("require", "", "", "")),
+        ({"POSTGRES_SSLMODE": "verify-ca", "PGSSLMODE": "require"}, ("verify-ca", "", "", "")),
+        ({"POSTGRES_SSLROOTCERT": "/ca"}, ("verify-full", "/ca", "", "")),
+        ({"POSTGRES_SSLCERT": "/c", "POSTGRES_SSLKEY": "/k"}, ("prefer", "", "/c", "/k")),
+        ({"POSTGRES_SSLCERT": "/c", "POSTGRES_SSLKEY": "/k", "DBT_POSTGRES_SSLCERT": "/d"}, ("prefer", "", "/d", "")),
+        (
+            {"POSTGRES_SSLMODE": "require", "DBT_POSTGRES_SSLMODE": "verify-full", "DBT_POSTGRES_SSLROOTCERT": "/o"},
+            ("verify-full", "/o", "", ""),
+        ),
+    ],
+)
+def test_dbt_on_the_command_line_reads_the_same_variables(environ, expected):
+    profiles = yaml.safe_load((REPOSITORY / "include" / "dbt" / "profiles.yml").read_text())
+    jinja = Environment()
+    jinja.globals["env_var"] = environ.get
+    output = profiles["cht_sync"]["outputs"]["default"]
+    names = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+    assert tuple(jinja.from_string(output[name]).render() for name in names) == expected

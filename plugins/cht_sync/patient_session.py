@@ -1,0 +1,100 @@
+"""One session with Postgres, made again when it was lost, and whatever is asked of it tried again for a while."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from airflow.sdk import Connection
+
+from cht_sync.errors import StoreError
+from cht_sync.patience import patiently
+from cht_sync.postgres import connect, explained
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class PatientSession:
+    """A connection that is opened when it is needed.
+
+    :param connection: Airflow connection of the role.
+    :param application_name: what ``pg_stat_activity`` shows.
+    :param tolerance: seconds for which :meth:`patiently` tries again while Postgres restarts or reports a deadlock.
+    :param on_close: called whenever the session is gone, and with it its locks.
+    """
+
+    def __init__(
+        self, connection: Connection, application_name: str, tolerance: float, on_close: Callable[[], object]
+    ) -> None:
+        self._connection, self._application_name, self._tolerance = connection, application_name, tolerance
+        self._on_close = on_close
+        self._open: Any = None
+
+    @property
+    def conn(self) -> Any:
+        """The psycopg2 connection.
+
+        :raises SettingsError: if role, password, database or a certificate are refused.
+        :raises StoreError: if the server cannot be reached.
+        """
+        if self._open is None:
+            self._open = connect(self._connection, self._application_name)
+        return self._open
+
+    def close(self) -> None:
+        """Gives back the connection."""
+        self._on_close()
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def cancel(self) -> None:
+        """Ends the statement that another thread waits for."""
+        if self._open is not None and not self._open.closed:
+            self._open.cancel()
+
+    @contextmanager
+    def made_again(self) -> Iterator[None]:
+        """Closes the connection where an error says that it is lost, so that the next use opens another."""
+        try:
+            yield
+        except StoreError as error:
+            if error.lost:
+                self.close()
+            raise
+
+    @contextmanager
+    def transaction(self, doing: str) -> Iterator[Any]:
+        """A cursor inside of a transaction, which is committed at the end.
+
+        :param doing: what is tried, for error texts.
+        :raises SettingsError: if the role has not the right.
+        :raises StoreError: for any other failure of the server.
+        """
+        with self.made_again(), explained(self._connection, doing), self.conn, self.conn.cursor() as cursor:
+            yield cursor
+
+    def patiently(self, once: Callable[[], T]) -> T:
+        """Calls until it succeeds, through restarts and deadlocks.
+
+        :param once: what to call; whatever it does may be done again.
+        :raises StoreError: the last failure.
+        """
+        return patiently(once, lambda error: isinstance(error, StoreError) and error.passing, self._tolerance, log)
+
+    def ask(self, doing: str, question: Callable[[Any], T]) -> T:
+        """Runs a transaction that may as well be run twice.
+
+        :param doing: what is tried, for error texts.
+        :param question: gets the cursor.
+        :return: what the question returned.
+        """
+
+        def once() -> T:
+            with self.transaction(doing) as cursor:
+                return question(cursor)
+
+        return self.patiently(once)
