@@ -1,4 +1,4 @@
-"""The command line: ``python -m cht_sync pipeline``, with ``plugins`` on PYTHONPATH."""
+"""The command line: ``python -m cht_sync COMMAND``, with ``plugins`` on PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     :param arguments: of the command line; ``sys.argv`` by default.
-    :returns: 0, or 1 after an error that was told on stderr.
+    :returns: 0, or 1 after an error that was told on stderr or a check that failed.
     """
     parsed = _parser().parse_args(arguments)
     # Both are read once, when Airflow is imported: nobody at a terminal needs what it tells of itself.
@@ -20,13 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("AIRFLOW__OPENLINEAGE__NAMESPACE", "cht_sync")
     from cht_sync.errors import SettingsError
 
-    command: Callable[[argparse.Namespace], None] = parsed.command
+    command: Callable[[argparse.Namespace], int | None] = parsed.command
     try:
-        command(parsed)
+        return command(parsed) or 0
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,6 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     pipeline = commands.add_parser("pipeline", help="install the dbt project that the settings name")
     pipeline.add_argument("--force", action="store_true", help="build it again even if nothing changed")
     pipeline.set_defaults(command=_pipeline)
+    check = commands.add_parser("check", help="tell what is missing for a run, one line for each prerequisite")
+    check.set_defaults(command=_check)
     starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json anew")
     starter.set_defaults(command=_starter_manifest)
     return parser
@@ -47,6 +48,13 @@ def _pipeline(parsed: argparse.Namespace) -> None:
 
     made = install(Settings(), force=parsed.force)
     print(f"{made.source} ({made.revision[:12]}), {made.models} models, dbt {made.dbt_version}, in {made.path}")
+
+
+def _check(_: argparse.Namespace) -> int:
+    _read_env_file()
+    from cht_sync.check.command import check
+
+    return check()
 
 
 def _read_env_file() -> None:
