@@ -11,7 +11,7 @@ from cht_sync.connections import couchdb_connection, dbt_connection, postgres_co
 from cht_sync.errors import SettingsError
 from cht_sync.settings import Settings
 
-KNOWN = {"", "admin", "changeme", "cht_sync", "medic", "pass", "password", "postgres", "secret"}
+KNOWN = {"", "admin", "change-me", "changeme", "cht_sync", "medic", "pass", "password", "postgres", "secret"}
 # Hosts that stand for a missing setting: services of the profile `local`.
 LOCAL_HOSTS = {"couchdb": "COUCHDB_HOST", "postgres": "POSTGRES_HOST"}
 
