@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import requests
 
@@ -15,7 +17,19 @@ from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.settings import Settings
 from cht_sync.sources import Source, configured_sources
 
-ONE_TRY = 0.0
+# Three tries all the same, so that a hiccup is no finding.
+NO_TOLERANCE_S = 0.0
+
+
+class QuietHook(CouchDBHook):
+    """A hook that does not tell of each try: the finding says how they ended."""
+
+    @property
+    def log(self) -> Any:
+        """A logger that says nothing."""
+        silent = logging.getLogger("cht_sync.check.silent")
+        silent.disabled = True
+        return silent
 
 
 def check_couchdb(settings: Settings) -> Iterator[Finding]:
@@ -28,7 +42,7 @@ def check_couchdb(settings: Settings) -> Iterator[Finding]:
     for conn_id in settings.couchdb_conn_ids:
         subject = f"CouchDB {conn_id}"
         try:
-            hook = CouchDBHook(conn_id, tolerance=ONE_TRY)
+            hook = QuietHook(conn_id, tolerance=NO_TOLERANCE_S)
             works, text = hook.test_connection()
             if not works:
                 yield failed(subject, text)

@@ -64,3 +64,13 @@ def test_connections_are_read_from_airflows_database_where_there_is_one(monkeypa
     assert os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == ("server" if there else None)
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
     monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT")
+
+
+def test_a_server_that_is_down_is_one_line_and_nothing_else(monkeypatch, capfd):
+    # Port 1 of this machine, where nothing listens.
+    for name, value in {"COUCHDB_HOST": "127.0.0.1", "COUCHDB_PORT": "1", "COUCHDB_DBS": "medic"}.items():
+        monkeypatch.setenv(name, value)
+    sources, server = command.checks(Settings())["CouchDB"]()
+    assert (sources.state, server.state) == (State.OK, State.FAILED)
+    assert "COUCHDB_PORT" in server.text
+    assert "Trying again" not in "".join(capfd.readouterr())
