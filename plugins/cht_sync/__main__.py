@@ -1,4 +1,4 @@
-"""The command line: ``python -m cht_sync pipeline``, with ``plugins`` on PYTHONPATH."""
+"""The command line: ``python -m cht_sync COMMAND``, with ``plugins`` on PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     :param arguments: of the command line; ``sys.argv`` by default.
-    :returns: 0, or 1 after an error that was told on stderr, or where a copy is not equal.
+    :returns: 0, or 1 after an error that was told on stderr, where a copy is not equal, or after a check that failed.
     """
     parsed = _parser().parse_args(arguments)
     # Both are read once, when Airflow is imported: nobody at a terminal needs what it tells of itself.
@@ -39,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     proof.add_argument("--content", action="store_true", help="compare contents too, not only revisions")
     proof.set_defaults(command=_verify)
+    check = commands.add_parser("check", help="tell what is missing for a run, one line for each prerequisite")
+    check.set_defaults(command=_check)
     starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json anew")
     starter.set_defaults(command=_starter_manifest)
     return parser
@@ -72,6 +74,13 @@ def _verify(parsed: argparse.Namespace) -> int:
     lines = verify(Settings(), parsed.content)
     print(table(lines))
     return 0 if all(line.equal for line in lines) else 1
+
+
+def _check(_: argparse.Namespace) -> int:
+    _read_env_file()
+    from cht_sync.check.command import check
+
+    return check()
 
 
 def _read_env_file() -> None:

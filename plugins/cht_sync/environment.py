@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from cht_sync.errors import SettingsError
 
@@ -25,6 +26,33 @@ class Environment:
         :param default: what stands for a missing or empty one.
         """
         return (self._environ.get(name) or "").strip() or default
+
+    def secret(self, name: str, default: str = "") -> str:
+        """A password: of the variable, or of the file that ``<name>_FILE`` names, as secrets of Docker are mounted.
+
+        The end of the file's last line is no part of it.
+        Source: https://docs.docker.com/compose/how-tos/use-secrets/
+
+        :param name: name of the variable.
+        :param default: what stands for a missing or empty one.
+        :raises SettingsError: if both are set, or the file cannot be read or is empty.
+        """
+        setting, path = f"{name}_FILE", self.text(f"{name}_FILE")
+        if not path:
+            return self.text(name, default)
+        if self.text(name):
+            raise SettingsError(f"{name} and {setting} are both set: take one away.", setting)
+        try:
+            secret = Path(path).read_text("utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"{setting}={path!r} cannot be read ({type(error).__name__}): name a file of UTF-8 text that holds the"
+                " password and that the user of this process may read.",
+                setting,
+            ) from None
+        if not secret:
+            raise SettingsError(f"{setting}={path!r} is an empty file: write the password into it.", setting)
+        return secret
 
     def words(self, name: str) -> list[str]:
         """The words of a list separated by commas or white space, each once, in order.

@@ -63,6 +63,19 @@ class Schema:
                 self._create_bookkeeping(cursor)
                 return [file.name for file in files if self._apply(cursor, file)]
 
+    def pending(self) -> list[str]:
+        """What :meth:`prepare` would apply; writes nothing.
+
+        :return: names of files.
+        :raises SettingsError: if a table of that name has other columns, or the role may not read it.
+        """
+        with explained(self._connection, f"read the tables of schema {self._raw.schema!r}"):
+            files = self._pending_files()
+            with self._conn, self._conn.cursor() as cursor:
+                self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
+                self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
+        return [file.name for file in files]
+
     def _pending_files(self) -> list[Path]:
         files = sorted(each for each in self._folder.glob("*.sql") if re.match(r"\d{4}_", each.name))
         with self._conn, self._conn.cursor() as cursor:

@@ -95,7 +95,7 @@ class Settings(Environment):
             port=self.port("COUCHDB_PORT", 5984),
             secure=self.flag("COUCHDB_SECURE", False),
             user=self.text("COUCHDB_USER", "medic"),
-            password=self.text("COUCHDB_PASSWORD", "password"),
+            password=self.secret("COUCHDB_PASSWORD", "password"),
         )
 
     @property
@@ -105,15 +105,19 @@ class Settings(Environment):
             host=self.text("POSTGRES_HOST", "postgres"),
             port=self.port("POSTGRES_PORT", 5432),
             user=self.text("POSTGRES_USER", "postgres"),
-            password=self.text("POSTGRES_PASSWORD", "postgres"),
+            password=self.secret("POSTGRES_PASSWORD", "postgres"),
             database=self.text("POSTGRES_DB", "cht_sync"),
         )
 
     @property
     def dbt_postgres_overrides(self) -> dict[str, str]:
         """``DBT_POSTGRES_USER``, ``_PASSWORD`` and ``_HOST`` where set, by field of :class:`PostgresSettings`."""
-        names = {"user": "DBT_POSTGRES_USER", "password": "DBT_POSTGRES_PASSWORD", "host": "DBT_POSTGRES_HOST"}
-        return {key: value for key, name in names.items() if (value := self.text(name))}
+        values = {
+            "user": self.text("DBT_POSTGRES_USER"),
+            "password": self.secret("DBT_POSTGRES_PASSWORD"),
+            "host": self.text("DBT_POSTGRES_HOST"),
+        }
+        return {key: value for key, value in values.items() if value}
 
     @property
     def postgres_tls(self) -> dict[str, str]:

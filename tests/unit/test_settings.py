@@ -91,3 +91,40 @@ def test_empty_counts_as_not_set():
 def test_no_password_in_a_representation():
     settings = Settings({"COUCHDB_PASSWORD": "s3cret", "POSTGRES_PASSWORD": "s3cret"})
     assert "s3cret" not in f"{settings.couchdb!r} {settings.postgres!r} {settings!r}"
+
+
+PASSWORDS = {
+    "COUCHDB_PASSWORD": lambda settings: settings.couchdb.password,
+    "POSTGRES_PASSWORD": lambda settings: settings.postgres.password,
+    "DBT_POSTGRES_PASSWORD": lambda settings: settings.dbt_postgres_overrides["password"],
+}
+
+
+@pytest.mark.parametrize("name", PASSWORDS)
+def test_a_password_may_be_in_a_file(tmp_path, name):
+    file = tmp_path / "secret"
+    file.write_text(" pässword \r\n")
+    assert PASSWORDS[name](Settings({f"{name}_FILE": str(file)})) == " pässword "
+    assert PASSWORDS[name](Settings({f"{name}_FILE": " ", name: "plain"})) == "plain"
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        (None, {}, "cannot be read (FileNotFoundError)"),
+        (b"s3cret\xff", {}, "cannot be read (UnicodeDecodeError)"),
+        (b"\n", {}, "is an empty file"),
+        (b"s3cret", {"POSTGRES_PASSWORD": "s3cret"}, "POSTGRES_PASSWORD and POSTGRES_PASSWORD_FILE are both set"),
+    ],
+)
+def test_a_file_that_holds_no_password_gets_one_sentence(tmp_path, content, more, said):
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    settings = Settings({"POSTGRES_PASSWORD_FILE": str(file), **more})
+    with pytest.raises(SettingsError) as caught:
+        settings.check()
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.setting == "POSTGRES_PASSWORD_FILE"
+    settings.usable().check()

@@ -12,6 +12,7 @@ from include.demo.couch import Couch
 from include.demo.errors import DemoError
 from include.demo.fill import FillReport, fill
 from include.demo.generator import generate
+from include.demo.live import live
 from include.demo.pouchdb import PouchDBServer
 from include.demo.touch import touch
 
@@ -170,3 +171,11 @@ def check_touch(server: PouchDBServer) -> None:
 def test_touch_of_an_empty_server_says_what_to_do(couchdb_server: PouchDBServer) -> None:
     with pytest.raises(DemoError, match="fill it first"):
         touch(couchdb_server.url, couchdb_server.auth)
+
+
+def test_a_filled_server_lives_on(server: PouchDBServer, report: FillReport) -> None:
+    before = census(server.url, server.auth)
+    assert live(server.url, server.auth, DOCUMENTS, pause=0.0, rounds=2) == 2 * (10 + 2 + 10)
+    after = census(server.url, server.auth)
+    assert sum(after.tombstones.values()) >= sum(before.tombstones.values()) + 2
+    assert sum(after.documents.values()) > sum(before.documents.values())

@@ -1,0 +1,61 @@
+"""Refuses to start with a password that everybody knows, or with no server named; writes nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from airflow.sdk import Connection
+
+from cht_sync.connections import couchdb_connection, dbt_connection, postgres_connection
+from cht_sync.errors import SettingsError
+from cht_sync.settings import Settings
+
+KNOWN = {"", "admin", "change-me", "changeme", "cht_sync", "medic", "pass", "password", "postgres", "secret"}
+# Hosts that stand for a missing setting: services of the profile `local`.
+LOCAL_HOSTS = {"couchdb": "COUCHDB_HOST", "postgres": "POSTGRES_HOST"}
+
+
+def reasons(settings: Settings) -> Iterator[str]:
+    """Why the services must not start, each as one sentence.
+
+    :param settings: the environment.
+    """
+    try:
+        named = {
+            "COUCHDB_PASSWORD_FILE": [couchdb_connection(each, settings) for each in settings.couchdb_conn_ids],
+            "POSTGRES_PASSWORD_FILE": [postgres_connection(settings)],
+            "DBT_POSTGRES_PASSWORD_FILE": [dbt_connection(settings)],
+        }
+    except SettingsError as error:
+        yield str(error)
+        return
+    found = [each for setting, group in named.items() for connection in group for each in _of(connection, setting)]
+    yield from dict.fromkeys(found)
+
+
+def _of(connection: Connection, setting: str) -> Iterator[str]:
+    where = f"{connection.login}@{connection.host} (connection {connection.conn_id!r})"
+    if str(connection.host).lower() in LOCAL_HOSTS:
+        variable = LOCAL_HOSTS[str(connection.host).lower()]
+        yield f"{variable} is not set, or names the server of the profile local: name the real server."
+    elif (connection.password or "").strip().lower() in KNOWN or connection.password == connection.login:
+        yield (
+            f"The password of {where} is empty or one that everybody knows: give that role another one, and write it"
+            f" into the file that {setting} names."
+        )
+
+
+def main() -> int:
+    """Prints the reasons.
+
+    :return: exit code: 1 where there is any.
+    """
+    found = list(reasons(Settings()))
+    for each in found:
+        print(each, file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Whether each CouchDB server answers and hands out the feeds that are to be copied."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+
+from cht_sync.check.clock import compared
+from cht_sync.check.finding import Finding, failed, ok, warning
+from cht_sync.couchdb import CouchDBHook
+from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.settings import Settings
+from cht_sync.sources import Source, configured_sources
+
+# Three tries all the same, so that a hiccup is no finding.
+NO_TOLERANCE_S = 0.0
+
+
+class QuietHook(CouchDBHook):
+    """A hook that does not tell of each try: the finding says how they ended."""
+
+    @property
+    def log(self) -> Any:
+        """A logger that says nothing."""
+        silent = logging.getLogger("cht_sync.check.silent")
+        silent.disabled = True
+        return silent
+
+
+def check_couchdb(settings: Settings) -> Iterator[Finding]:
+    """Findings about each server and each of its databases.
+
+    :param settings: the environment.
+    """
+    sources = _Sources(settings)
+    yield sources.finding
+    for conn_id in settings.couchdb_conn_ids:
+        subject = f"CouchDB {conn_id}"
+        try:
+            hook = QuietHook(conn_id, tolerance=NO_TOLERANCE_S)
+            works, text = hook.test_connection()
+            if not works:
+                yield failed(subject, text)
+                continue
+            user = hook.connection.login or "nobody"
+            yield ok(subject, f"{hook.server().version} at {hook.url}, signed in as {user}.")
+            yield check_clock(hook)
+        except (SettingsError, CouchDBError) as error:
+            yield failed(subject, str(error))
+            continue
+        for source in sources.found:
+            if source["couchdb_conn_id"] == conn_id:
+                yield check_feed(hook, source)
+
+
+class _Sources:
+    """The databases to copy, and whether the settings name any."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.found: list[Source] = []
+        try:
+            self.found = configured_sources(settings)
+        except SettingsError as error:
+            self.finding = failed("Sources", str(error))
+        else:
+            self.finding = ok("Sources", f"{', '.join(source['source'] for source in self.found)}.")
+
+
+def check_feed(hook: CouchDBHook, source: Source) -> Finding:
+    """Whether the user may read a database's feed, asked for one change without its document.
+
+    :param hook: of the server.
+    :param source: one of its databases.
+    """
+    subject = f"Source {source['source']}"
+    try:
+        hook.patiently(lambda: hook.changes(source["database"], None, 1, bodies=False))
+        count = hook.database(source["database"]).doc_count
+    except (SettingsError, CouchDBError) as error:
+        return failed(subject, str(error))
+    return ok(subject, f"its feed can be read; {count:,} documents.")
+
+
+def check_clock(hook: CouchDBHook) -> Finding:
+    """Compares the ``Date`` of an answer with this machine's clock.
+
+    :param hook: of the server.
+    """
+    subject = f"Clock of {hook.conn_id}"
+    session, before = hook.get_conn(), datetime.now(UTC)
+    try:
+        answer = session.head(f"{hook.url}/", timeout=hook.timeouts, allow_redirects=False, verify=session.verify)
+        theirs = parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
+    except (requests.exceptions.RequestException, TypeError, ValueError):
+        return warning(subject, "is not known, since the server or the proxy before it sends no date.")
+    return compared(subject, theirs, before, datetime.now(UTC))

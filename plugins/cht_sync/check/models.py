@@ -1,0 +1,27 @@
+"""Whether a dbt project is there to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cht_sync.check.finding import Finding, failed, ok
+from cht_sync.errors import SettingsError
+from cht_sync.pipeline.deployment import require_current
+from cht_sync.settings import Settings
+
+
+def check_models(settings: Settings) -> Iterator[Finding]:
+    """One finding about the dbt project that the settings name.
+
+    :param settings: the environment.
+    """
+    subject = "dbt project"
+    try:
+        found = require_current(settings)
+    except SettingsError as error:
+        yield failed(subject, str(error))
+        return
+    if not found.installed:
+        yield ok(subject, f"{found.source}, which need no installation.")
+        return
+    yield ok(subject, f"{found.source} ({found.revision[:12]}), {found.models} models, in {found.path}.")

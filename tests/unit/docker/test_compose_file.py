@@ -1,0 +1,134 @@
+"""The promises of docker-compose.yml, Dockerfile and .dockerignore, read from the files themselves."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from cht_sync.settings import REPOSITORY
+
+TEXT = (REPOSITORY / "docker-compose.yml").read_text()
+COMPOSE = yaml.safe_load(TEXT)
+SERVICES = COMPOSE["services"]
+TEMPLATE = set(re.findall(r"^([A-Z0-9_]+)=", (REPOSITORY / ".env.template").read_text(), re.M))
+PROFILES = {"local", "gamma", "production", "celery", "monitoring"}
+AIRFLOW = {"api-server", "dag-processor", "triggerer"}
+
+
+def of(profile: str) -> dict:
+    return {name: service for name, service in SERVICES.items() if profile in service["profiles"]}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_looked_after(name):
+    service = SERVICES[name]
+    assert set(service["profiles"]) <= PROFILES
+    assert ("healthcheck" in service) != ("x-no-healthcheck" in service)
+    runs_once = "runs once" in service.get("x-no-healthcheck", "")
+    assert service["restart"] == ("no" if runs_once else "unless-stopped")
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.get("privileged")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned(name):
+    image = SERVICES[name]["image"]
+    assert re.fullmatch(r"[a-z0-9./-]+:(v?\d+\.\d+[\w.-]*|\$\{CHT_IMAGE_TAG:-\d+\.\d+\.\d+\})", image)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_open_to_this_machine_only(name):
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+
+@pytest.mark.parametrize("profile", ["local", "gamma", "production", "celery"])
+def test_a_profile_is_whole_by_itself(profile):
+    services = of(profile)
+    assert services.keys() >= AIRFLOW
+    # One scheduler, one init: two would be two Airflows on one database.
+    assert sum("scheduler" in (service.get("command") or []) for service in services.values()) == 1
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= services.keys(), name
+    used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert {volume for volume in used if not volume.startswith(".")} == set(COMPOSE["volumes"])
+
+
+@pytest.mark.parametrize("profile", ["gamma", "production", "celery", "monitoring"])
+def test_outside_local_passwords_come_from_files_only(profile):
+    for name, service in of(profile).items():
+        for variable, value in service.get("environment", {}).items():
+            # Not the ids of connections, nor paths of keys.
+            if re.search(r"PASS|TOKEN|SECRET|_KEY|CONN|BROKER|BACKEND", variable) and not re.search(
+                r"_CONN_IDS$|_CLIENT_KEY$", variable
+            ):
+                by_file = re.search(r"_(FILE|CMD)$", variable)
+                assert by_file, f"{name}: {variable}"
+                assert re.fullmatch(r"(cat )?/(run/secrets|opt/cht/keys|keys)/[a-z_.]+", value), f"{name}: {variable}"
+
+
+@pytest.mark.parametrize("profile", ["gamma", "production", "celery"])
+def test_where_tasks_run_init_has_refused_what_everybody_knows(profile):
+    with_passwords = {name: each for name, each in of(profile).items() if "couchdb_password" in each.get("secrets", [])}
+    assert with_passwords.pop("init")["entrypoint"] == ["/opt/cht/include/docker/init.sh", "remote"]
+    assert with_passwords
+    runs_tasks = [name for name in of(profile) if re.match("scheduler|worker", name)]
+    for name in runs_tasks:
+        assert SERVICES[name]["depends_on"]["init"] == {"condition": "service_completed_successfully"}
+    script = (REPOSITORY / "include/docker/init.sh").read_text()
+    assert script.index("refuse_defaults.py") < script.index("airflow db migrate")
+
+
+def test_celery_has_workers_that_scale_and_the_others_do_not():
+    assert {"redis", "worker", "scheduler-celery"} <= of("celery").keys()
+    assert "scheduler" not in of("celery")
+    assert "ports" not in SERVICES["worker"]
+    assert "container_name" not in TEXT
+    for name, executor in {"scheduler": "Local", "scheduler-local": "Local", "scheduler-celery": "Celery"}.items():
+        assert SERVICES[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] == f"{executor}Executor"
+
+
+def test_each_variable_is_in_the_template():
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", TEXT))
+    assert asked <= TEMPLATE
+    # And each setting of the project reaches the tasks, save those that mean another place in a container.
+    given = set(SERVICES["scheduler"]["environment"])
+    elsewhere = {"COMPOSE_PROJECT_NAME", "DATAEMON_INTERVAL", "CHT_PIPELINE_DIR"}
+    project = {name for name in TEMPLATE if re.match("COUCHDB_|POSTGRES_|DBT_|CHT_|BATCH", name)} - elsewhere
+    by_file = {"COUCHDB_PASSWORD", "POSTGRES_PASSWORD", "DBT_POSTGRES_PASSWORD"}
+    of_compose = {"CHT_IMAGE_TAG", "COUCHDB_LOCAL_PORT", "POSTGRES_LOCAL_PORT"}
+    assert project - by_file - of_compose - given == set()
+
+
+def test_the_image_holds_the_locked_versions_and_no_root():
+    text = (REPOSITORY / "Dockerfile").read_text()
+    (image,) = re.findall(r"^ARG AIRFLOW_IMAGE=(\S+)", text, re.M)
+    version = re.search(r"^apache-airflow==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.M)[1]
+    assert image == f"apache/airflow:slim-{version}-python3.12"
+    assert re.findall(r"^USER (\S+)", text, re.M)[-1] == "50000:0"
+    assert "--require-hashes" in text
+    assert text.count("\nFROM ") >= 3
+
+
+def test_the_lock_of_the_image_is_that_of_the_tests():
+    def pinned(name: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for package, version in re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", (REPOSITORY / name).read_text(), re.M):
+            found.setdefault(package, set()).add(version)
+        return found
+
+    image, tests = pinned("requirements-image.txt"), pinned("requirements.txt")
+    differing = {name for name in tests.keys() & image.keys() if not image[name] <= tests[name]}
+    assert differing == set()
+    assert {"celery", "redis", "apache-airflow-providers-cncf-kubernetes"} <= image.keys()
+
+
+def test_nothing_gets_into_the_image_by_mistake():
+    lines = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*"
+    copied = re.findall(r"^COPY (?!--from)(\S+)", (REPOSITORY / "Dockerfile").read_text(), re.M)
+    assert {line[1:] for line in lines if line.startswith("!")} == set(copied)
+    assert "/secrets/" in (REPOSITORY / ".gitignore").read_text().splitlines()

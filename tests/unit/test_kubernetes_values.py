@@ -1,0 +1,63 @@
+"""The values for the Helm chart: what can be known of them without the chart."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.sources import configured_sources
+from include.docker.refuse_defaults import reasons
+
+FOLDER = REPOSITORY / "include" / "kubernetes"
+COMMON = yaml.safe_load((FOLDER / "values-common.yaml").read_text())
+EXECUTORS = {
+    path.stem: yaml.safe_load(path.read_text()) for path in FOLDER.glob("values-*.yaml") if "common" not in path.name
+}
+SECRET = yaml.safe_load((FOLDER / "connections.yaml").read_text())
+
+
+@pytest.fixture
+def variables(monkeypatch):
+    for name, value in SECRET["stringData"].items():
+        monkeypatch.setenv(name, value)
+    return Settings(SECRET["stringData"])
+
+
+def test_the_connections_are_those_of_several_servers(variables):
+    assert [source["source"] for source in configured_sources(variables)] == [
+        "north.example.org/medic", "north.example.org/medic-sentinel", "south.example.org/medic",
+    ]  # fmt: skip
+    raw, models = postgres_connection(variables), dbt_connection(variables)
+    assert (raw.login, models.login, raw.schema) == ("cht_sync", "cht_dbt", "cht_sync")
+    assert {each.extra_dejson["sslmode"] for each in (raw, models)} == {"verify-full"}
+
+
+def test_passwords_that_were_not_filled_in_are_known_ones(variables):
+    assert len(list(reasons(variables))) == 4
+
+
+def test_each_executor_is_one_of_airflows_and_lists_are_said_once():
+    assert {values["executor"] for values in EXECUTORS.values()} == {"CeleryExecutor", "KubernetesExecutor"}
+    for values in EXECUTORS.values():
+        # Helm merges maps and replaces lists and texts: one said twice would take the other away.
+        assert "env" not in values
+        assert "extraEnvFrom" not in values
+
+
+def test_the_versions_are_those_of_the_image():
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    assert f"slim-{COMMON['airflowVersion']}-" in dockerfile
+    assert f"DAGS_FOLDER={COMMON['config']['core']['dags_folder']} " in dockerfile
+    assert f"PLUGINS_FOLDER={COMMON['config']['core']['plugins_folder']} " in dockerfile
+    assert f"CHT_IMAGE_TAG:-{COMMON['images']['airflow']['tag']}" in (REPOSITORY / "docker-compose.yml").read_text()
+
+
+def test_no_password_is_in_the_values():
+    for path in FOLDER.glob("values-*.yaml"):
+        text = re.sub(r"#.*", "", path.read_text())
+        assert not re.search(r"(?i)(password|secret|token|key): (?!.*(/|~|cht-sync-))\S", text), path.name
+    assert COMMON["extraEnvFrom"].strip().endswith(f"name: {SECRET['metadata']['name']}")
