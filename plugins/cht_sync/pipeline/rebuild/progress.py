@@ -1,4 +1,4 @@
-"""The starter keeps how far each model has come in a table of its own, which a rebuild has to follow."""
+"""Tables that the starter and the wrapper project keep of their own, which a rebuild has to follow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from psycopg2 import sql
 from cht_sync.pipeline.rebuild.manifest import Manifest, models
 
 TABLE = "dbt_progress"
+EDITED = "cht_edited_rows"
 
 
 def move_progress(cursor: Any, manifest: Manifest, built: Collection[str], schemas: Mapping[str, str]) -> None:
@@ -37,6 +38,25 @@ def move_progress(cursor: Any, manifest: Manifest, built: Collection[str], schem
         if _exists(cursor, there):
             take = sql.SQL("insert into {} select * from {} where model = any(%s)").format(live, there)
             cursor.execute(take, (list(complete),))
+
+
+def move_edited_rows(cursor: Any, schemas: Mapping[str, str]) -> None:
+    """Takes over which rows of the new tables hang on rows that were edited while they were built aside.
+
+    They are known by the number of their table, which a table keeps when it moves. The next run of the models takes
+    away those that it does not write anew. Source: include/dbt/wrapper/macros/edited_rows.sql.
+
+    :param cursor: in the transaction of the swap.
+    :param schemas: the schema aside for each schema of a model.
+    """
+    for schema, aside in schemas.items():
+        live, there = sql.Identifier(schema, EDITED), sql.Identifier(aside, EDITED)
+        if not _exists(cursor, there):
+            continue
+        if _exists(cursor, live):
+            cursor.execute(sql.SQL("insert into {} select * from {}").format(live, there))
+        else:
+            cursor.execute(sql.SQL("alter table {} set schema {}").format(there, sql.Identifier(schema)))
 
 
 def _exists(cursor: Any, table: sql.Identifier) -> bool:
