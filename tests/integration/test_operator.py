@@ -149,6 +149,26 @@ def test_a_source_that_is_being_copied_is_left_alone(couch, database):
             copy(couch)
 
 
+def test_an_old_couch2pg_beside_is_noticed(couch, database, monkeypatch):
+    """It takes no lock, but moves the same checkpoint: what it wrote stays, and the page on its way is rolled back."""
+    couch.write(*({"_id": f"d{n}"} for n in range(300)))
+    save, calls, found = DocumentStore.save, itertools.count(1), []
+
+    def save_beside(self, source, *arguments):
+        if next(calls) == 2:
+            database.rows("update v1.couchdb set doc = '{\"theirs\": 1}' where _id = 'd0'")
+            database.rows("update v1.couchdb_progress set seq = '150', pending = 0 where source = %s", source)
+            found.append(database.value("select count(*) from v1.couchdb"))
+        return save(self, source, *arguments)
+
+    monkeypatch.setattr(DocumentStore, "save", save_beside)
+    with pytest.raises(CheckpointConflictError, match="was moved by another writer.*couch2pg"):
+        copy(couch)
+    assert [database.value("select count(*) from v1.couchdb")] == found
+    assert database.value("select doc from v1.couchdb where _id = 'd0'") == {"theirs": 1}
+    assert database.value("select seq from v1.couchdb_progress") == "150"
+
+
 def test_assets_have_an_event_when_something_changed(couch, database):
     class Events(dict):
         def __missing__(self, alias):

@@ -1,7 +1,8 @@
-"""The tests of the operator once more, over connections that are slow, come in pieces and break now and then."""
+"""The tests of the operator and of databases made again once more, over connections that are slow, come in pieces and break now and then."""
 
 from __future__ import annotations
 
+import inspect
 import itertools
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.rig import shorten_pauses
 
-pytest.register_assert_rewrite("tests.integration.test_operator")
-from tests.integration import test_operator  # noqa: E402
+pytest.register_assert_rewrite("tests.integration.test_operator", "tests.integration.test_recreation")
+from tests.integration import test_operator, test_recreation  # noqa: E402
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PIECE = 256
@@ -18,6 +19,14 @@ LATENCY = 0.002
 # The same server serves the tests as they are: theirs and these must not share names of databases.
 test_operator._numbers = itertools.count(10_001)
 globals().update({name: each for name, each in vars(test_operator).items() if name.startswith("test_")})
+globals().update(
+    {
+        name: each
+        for name, each in vars(test_recreation).items()
+        # The others are of recorded answers, which no server gives.
+        if name.startswith("test_") and "couch" in inspect.signature(each).parameters
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +52,7 @@ def proxies(couchdb_server, postgres_server):
 def couch(couchdb_server, proxies, database, monkeypatch):
     """Yield what the tests of the operator call so, and lead the settings through the proxies."""
     shorten_pauses(monkeypatch, 60.0)
+    monkeypatch.setattr("cht_sync.recreation.SECOND_LOOK_S", 0.01)
     http, sql = proxies
     monkeypatch.setenv("COUCHDB_HOST", "127.0.0.1")
     monkeypatch.setenv("COUCHDB_PORT", str(http.port))
@@ -51,3 +61,10 @@ def couch(couchdb_server, proxies, database, monkeypatch):
     monkeypatch.setenv("POSTGRES_HOST", "127.0.0.1")
     monkeypatch.setenv("POSTGRES_PORT", str(sql.port))
     return test_operator.Couch(couchdb_server)
+
+
+def test_large_documents_come_through(couch, database):
+    """In place of the twelve of the operator's test: each is 16,000 pieces twice over."""
+    couch.write(*({"_id": f"d{n}", "text": "x" * 4_000_000} for n in range(2)))
+    assert test_operator.copy(couch)["documents"] == 2
+    assert database.rows("select count(*), min(length(doc->>'text')) from v1.couchdb") == [(2, 4_000_000)]
