@@ -224,11 +224,11 @@ def main() -> int:
     # Where nobody watches, lines need not break at 80 characters.
     console = Console() if sys.stdout.isatty() else Console(width=140)
     folder = Path(os.environ.get("DEMO_DIR") or REPOSITORY / ".demo").absolute()
-    settings = settings_of(Path(os.environ.get("DEMO_ENV_FILE") or REPOSITORY / ".env"))
-    # From here on settings go to the processes by name, not by inheritance.
-    for name in set(os.environ) - set(foreign(os.environ)):
-        del os.environ[name]
     try:
+        settings = settings_of(Path(os.environ.get("DEMO_ENV_FILE") or REPOSITORY / ".env"))
+        # From here on settings go to the processes by name, not by inheritance.
+        for name in set(os.environ) - set(foreign(os.environ)):
+            del os.environ[name]
         return Demo(folder, settings, console).run()
     except DemoError as error:
         console.print(str(error), style="red", highlight=False, markup=False)

@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 from dotenv import dotenv_values
 
+from include.demo.errors import DemoError
 from include.demo.fill import DATABASES
 from include.demo.postgres import PostgresServer
 from include.demo.pouchdb import PouchDBServer
 
 RAW_DATABASE = "cht_sync"
 METADATA_DATABASE = "airflow"
+PASSWORDS = ("COUCHDB_PASSWORD", "POSTGRES_PASSWORD", "DBT_POSTGRES_PASSWORD")
 
 
 # Variables of the project, of the demo and of Airflow's connections to the servers.
@@ -39,9 +41,26 @@ def settings_of(env_file: Path) -> dict[str, str]:
     """The variables of the environment, and those of a ``.env`` file that the environment does not set.
 
     :param env_file: the file; it may be missing.
+    :raises DemoError: if a file that should hold a password does not.
     """
     from_file = {name: value for name, value in dotenv_values(env_file).items() if value}
-    return {**from_file, **{name: value for name, value in os.environ.items() if value}}
+    return _with_passwords({**from_file, **{name: value for name, value in os.environ.items() if value}})
+
+
+def _with_passwords(settings: dict[str, str]) -> dict[str, str]:
+    """Reads the files of passwords, which the demo's own servers would else be asked with."""
+    named = [name for name in PASSWORDS if f"{name}_FILE" in settings]
+    if not named:
+        return settings
+    from cht_sync.environment import Environment
+    from cht_sync.errors import SettingsError
+
+    try:
+        read = {name: Environment(settings).secret(name) for name in named}
+    except SettingsError as error:
+        raise DemoError(str(error)) from None
+    files = {f"{name}_FILE" for name in named}
+    return {**{name: value for name, value in settings.items() if name not in files}, **read}
 
 
 @dataclass

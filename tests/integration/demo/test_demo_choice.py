@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from include.demo.errors import DemoError
 from include.demo.servers import Servers, foreign, settings_of
 
 pytestmark = pytest.mark.integration
@@ -50,6 +51,18 @@ def test_the_environment_comes_before_the_file(tmp_path: Path, monkeypatch):
     found = settings_of(file)
     assert (found["COUCHDB_HOST"], found["COUCHDB_USER"]) == ("from environment", "ann")
     assert "POSTGRES_HOST" not in found
+
+
+def test_passwords_may_be_in_files(tmp_path: Path, monkeypatch):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    monkeypatch.setenv("POSTGRES_PASSWORD_FILE", str(secret))
+    found = settings_of(tmp_path / "no.env")
+    assert found["POSTGRES_PASSWORD"] == "s3cret"
+    assert "POSTGRES_PASSWORD_FILE" not in found
+    monkeypatch.setenv("COUCHDB_PASSWORD_FILE", str(tmp_path / "nowhere"))
+    with pytest.raises(DemoError, match="COUCHDB_PASSWORD_FILE"):
+        settings_of(tmp_path / "no.env")
 
 
 def test_what_is_foreign_holds_no_setting():
