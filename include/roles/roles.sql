@@ -149,7 +149,7 @@ where n.nspname = :'raw_schema'
   and (
       c.relname = :'raw_table'
       or c.relname in (
-          'couchdb_progress', 'couchdb_migration', 'couchdb_model_run',
+          'couchdb_progress', 'couchdb_migration', 'couchdb_model_run', 'couchdb_model_result',
           'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision',
           'couchdb_deployment', '_dataemon'
       )

@@ -16,6 +16,7 @@ from cht_sync.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+from functools import cache
 
 log = logging.getLogger(__name__)
 # Idle links through firewalls are found dead within a minute or two instead of hanging for ever.
@@ -121,9 +122,15 @@ def _lookup(conn_id: str, default_id: str, otherwise: Callable[[], Connection]) 
     except AirflowNotFoundException:
         if conn_id == default_id:
             connection = otherwise()
-            log.info("Airflow has no connection %s: %s comes from the environment.", conn_id, connection.host)
+            _tell_once(conn_id, str(connection.host))
             return connection
     raise SettingsError(f"Airflow has no connection {conn_id!r}: add it, or take it out of CHT_COUCHDB_CONN_IDS.")
+
+
+@cache
+def _tell_once(conn_id: str, host: str) -> None:
+    """A task looks a connection up several times."""
+    log.info("Airflow has no connection %s: %s comes from the environment.", conn_id, host)
 
 
 def _couchdb_from_environment(settings: Settings) -> Connection:

@@ -60,5 +60,9 @@ class CheckpointConflictError(StoreError):
     """Another writer moved the checkpoint or holds the source; nothing of the page was stored."""
 
 
+class ShrunkError(AirflowFailException):
+    """A model lost more rows than is believed without a person; another try would find the same."""
+
+
 class StoppedError(AirflowException):
     """Airflow ended the task; the page on its way was stored with its checkpoint, or not at all."""

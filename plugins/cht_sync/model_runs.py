@@ -20,10 +20,17 @@ _LAST = """
 select modelled_to, deployment from {schema}.couchdb_model_run where models_schema = %s and models = %s
 """
 _RECORD = """
-insert into {schema}.couchdb_model_run (models_schema, models, modelled_to, deployment, succeeded_at)
-values (%s, %s, %s, %s, now())
+insert into {schema}.couchdb_model_run (models_schema, models, modelled_to, deployment, newest, succeeded_at)
+values (%s, %s, %s, %s, (select max(saved_timestamp) from {schema}.{table}), now())
 on conflict (models_schema, models) do update
-set modelled_to = excluded.modelled_to, deployment = excluded.deployment, succeeded_at = excluded.succeeded_at
+set modelled_to = excluded.modelled_to, deployment = excluded.deployment, newest = excluded.newest,
+    succeeded_at = excluded.succeeded_at
+returning newest
+"""
+_WAITING = """
+select count(*) from (
+    select from {schema}.{table} where %(after)s::timestamp is null or saved_timestamp > %(after)s limit %(most)s
+) as waiting
 """
 # How far models came that take documents in batches: the starter keeps it in a table of its own, others show it by
 # their newest row.
@@ -94,15 +101,28 @@ class ModelRuns:
             modelled_to, deployment = cursor.fetchone() or (None, None)
         return ModelsState(newest, modelled_to, deployment)
 
-    def record(self, modelled_to: datetime, deployment: str) -> None:
+    def record(self, modelled_to: datetime, deployment: str) -> datetime | None:
         """Notes a good run of the models.
 
         :param modelled_to: the newest stamp when it began.
         :param deployment: the dbt deployment that ran.
+        :return: the newest stamp now.
         :raises StoreError: if Postgres fails.
         """
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_RECORD), (*self._key, modelled_to, deployment))
+            return cursor.fetchone()[0]
+
+    def waiting(self, after: datetime | None, most: int) -> int:
+        """Documents that are not yet modelled, tombstones too.
+
+        :param after: the stamp that models have come to; None for all documents.
+        :param most: where to stop counting.
+        :raises StoreError: if Postgres fails.
+        """
+        with _cursor(self._connection) as cursor:
+            cursor.execute(self._sql(_WAITING), {"after": after, "most": most})
+            return cursor.fetchone()[0]
 
     def reached(self, connection: Connection) -> datetime | None:
         """The stamp up to which the models have come, where a run takes a batch of documents only.

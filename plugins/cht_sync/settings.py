@@ -231,6 +231,16 @@ class Settings(Environment):
         return self.number("DBT_BATCH_SIZE", 0, low=0, high=2**31 - 1)
 
     @property
+    def models_time_budget(self) -> int:
+        """``CHT_MODELS_TIME_BUDGET``: seconds after which a run of the models begins no further batch, default 600."""
+        return self.number("CHT_MODELS_TIME_BUDGET", 600, low=1, high=86_400)
+
+    @property
+    def most_drop(self) -> int:
+        """``CHT_MODELS_MAX_DROP``: percent of its rows that a model may lose from run to run, default 20."""
+        return self.number("CHT_MODELS_MAX_DROP", 20, low=0, high=100)
+
+    @property
     def dbt_selector(self) -> str:
         """``DBT_SELECTOR``: a dbt ``--select`` expression, default everything."""
         return self.text("DBT_SELECTOR")

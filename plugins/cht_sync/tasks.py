@@ -12,6 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.model_runs import ModelRuns
+from cht_sync.pipeline.operators.run_all import MODELLED_TO
+from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID
 from cht_sync.pipeline.version_in_use import expected_version
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
@@ -82,27 +84,32 @@ def models_have_work() -> dict[str, str] | None:
     return {"newest": state.newest.isoformat(), "deployment": deployment}
 
 
-@task(task_id="result", trigger_rule="all_done", retries=0)
-def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> None:
+@task(task_id="result", trigger_rule="all_done", retries=0, multiple_outputs=False)
+def report_result(models_group: str, ti: RuntimeTaskInstanceProtocol) -> dict[str, Any]:
     """Notes what the models have seen, and makes the run fail where any part of it failed.
 
     Without this last task a run whose models succeed would look well although a source failed.
 
     :param models_group: task group of the models.
     :param ti: Airflow's task instance.
+    :return: ``newest`` document and ``modelled_to`` as ISO 8601 UTC, and ``lag_seconds`` between them; empty where
+        no models ran.
     :raises AirflowFailException: if a task of the run failed; names them.
     """
     states = _states(ti)
     failed = sorted(name for name, state in states.items() if state in BAD_STATES)
     models_failed = [name for name in failed if name.startswith(f"{models_group}.")]
     work = ti.xcom_pull(task_ids="new_documents")
+    lag = {}
     if work and not models_failed:
-        _note_good_run(Settings(), datetime.fromisoformat(work["newest"]), work["deployment"])
+        reached = ti.xcom_pull(task_ids=f"{models_group}.{RUN_ALL_TASK_ID}", key=MODELLED_TO)
+        lag = _note_good_run(Settings(), reached or work["newest"], work["deployment"], bool(reached))
     if failed:
         raise AirflowFailException(
             f"This run is incomplete: {', '.join(_readable(failed, ti))} failed; what the other tasks did is stored."
             " The log of each says why; the next run goes on from the checkpoints."
         )
+    return lag
 
 
 def _readable(tasks: list[str], ti: Any) -> list[str]:
@@ -112,13 +119,15 @@ def _readable(tasks: list[str], ti: Any) -> list[str]:
     return [numbered.get(task, task) for task in tasks]
 
 
-def _note_good_run(settings: Settings, newest: datetime, deployment: str) -> None:
-    runs = _model_runs(settings)
-    if settings.dbt_batch_size:
+def _note_good_run(settings: Settings, modelled_to: str, deployment: str, is_certain: bool) -> dict[str, Any]:
+    runs, reached = _model_runs(settings), datetime.fromisoformat(modelled_to)
+    if settings.dbt_batch_size and not is_certain:
         # A batch may end before the newest document; noting where it ended makes the next run go on.
-        newest = min(newest, runs.reached(dbt_connection(settings)) or newest)
-    runs.record(newest, deployment)
-    log.info("The models have seen the documents up to %s UTC.", newest.isoformat(" "))
+        reached = min(reached, runs.reached(dbt_connection(settings)) or reached)
+    newest = runs.record(reached, deployment) or reached
+    lag = max((newest - reached).total_seconds(), 0.0)
+    log.info("The models have seen the documents up to %s UTC; %s s behind the newest.", reached, f"{lag:,.0f}")
+    return {"newest": newest.isoformat(), "modelled_to": reached.isoformat(), "lag_seconds": lag}
 
 
 def _states(ti: Any) -> dict[str, str]:

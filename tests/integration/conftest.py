@@ -30,6 +30,16 @@ class Database:
     def value(self, query, *values):
         return self.rows(query, *values)[0][0]
 
+    def name_it(self, server, monkeypatch):
+        for variable, value in {
+            "POSTGRES_HOST": server.host,
+            "POSTGRES_PORT": str(server.port),
+            "POSTGRES_USER": server.user,
+            "POSTGRES_PASSWORD": server.password,
+            "POSTGRES_DB": self.name,
+        }.items():
+            monkeypatch.setenv(variable, value)
+
     def tables(self):
         return {
             f"{schema}.{table}"
@@ -44,15 +54,9 @@ class Database:
 def database(postgres_server, monkeypatch):
     name = f"cht_{next(_numbers)}"
     postgres_server.create_database(name)
-    for variable, value in {
-        "POSTGRES_HOST": postgres_server.host,
-        "POSTGRES_PORT": str(postgres_server.port),
-        "POSTGRES_USER": postgres_server.user,
-        "POSTGRES_PASSWORD": postgres_server.password,
-        "POSTGRES_DB": name,
-    }.items():
-        monkeypatch.setenv(variable, value)
-    return Database(postgres_server.dsn(name), name)
+    database = Database(postgres_server.dsn(name), name)
+    database.name_it(postgres_server, monkeypatch)
+    return database
 
 
 @pytest.fixture

@@ -15,13 +15,16 @@ class Run:
 
     dag_id, run_id = "cht_sync", "manual"
 
-    def __init__(self, work=None, **states):
+    def __init__(self, work=None, reached=None, **states):
         self.states, self.work = {name.replace("__", "."): state for name, state in states.items()}, work
+        self.reached = reached
 
     def get_task_states(self, dag_id, run_ids):
         return {run_ids[0]: self.states}
 
-    def xcom_pull(self, task_ids):
+    def xcom_pull(self, task_ids, key="return_value"):
+        if key == "modelled_to":
+            return self.reached if task_ids == "models.dbt_run" else None
         return {"new_documents": self.work, "sources": [{"source": "h/medic"}, {"source": "h/users"}]}[task_ids]
 
 
@@ -33,6 +36,7 @@ class Runs:
 
     def record(self, newest, deployment):
         self.noted.append((newest, deployment))
+        return datetime(2024, 3, 1, 10, 0, 30)
 
     def reached(self, connection):
         return self._reached
@@ -46,7 +50,7 @@ def runs(monkeypatch):
 
 
 def report(run):
-    tasks.report_result.function(models_group="models", ti=run)
+    return tasks.report_result.function(models_group="models", ti=run)
 
 
 def test_a_good_run_is_noted(runs):
@@ -77,3 +81,22 @@ def test_a_batch_is_noted_as_far_as_it_came(runs, monkeypatch):
     runs._reached = datetime(2024, 2, 1)
     report(Run(WORK, models__contact="success"))
     assert runs.noted == [(datetime(2024, 2, 1), "d1")]
+
+
+def test_the_lag_is_part_of_the_result(runs):
+    run = Run(WORK, reached="2024-03-01T09:59:30", models__contact="success")
+    assert report(run) == {
+        "newest": "2024-03-01T10:00:30",
+        "modelled_to": "2024-03-01T09:59:30",
+        "lag_seconds": 60.0,
+    }
+    assert runs.noted == [(datetime(2024, 3, 1, 9, 59, 30), "d1")]
+    assert report(Run(None, sync_0="success")) == {}
+
+
+def test_what_the_run_of_dbt_says_counts_before_the_newest_row(runs, monkeypatch):
+    """Tombstones at the end leave no row, and are no lag."""
+    monkeypatch.setenv("DBT_BATCH_SIZE", "100")
+    runs._reached = datetime(2024, 2, 1)
+    report(Run(WORK, reached=WORK["newest"], models__contact="success"))
+    assert runs.noted == [(datetime(2024, 3, 1, 10), "d1")]

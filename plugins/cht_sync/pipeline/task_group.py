@@ -21,6 +21,7 @@ from cht_sync.pipeline.deployment import INSTALL, Deployment, require_current
 from cht_sync.pipeline.graph import Graph
 from cht_sync.pipeline.mode import models_mode
 from cht_sync.pipeline.operators.refuse import RefuseOperator
+from cht_sync.pipeline.operators.retry_failed import RetryFailedModels
 from cht_sync.pipeline.operators.run_all import RunAllModels
 from cht_sync.pipeline.operators.run_model import RunModel
 from cht_sync.pipeline.operators.watch_model import WatchModel
@@ -31,6 +32,7 @@ from cht_sync.settings import Settings
 log = logging.getLogger(__name__)
 
 RUN_ALL_TASK_ID = "dbt_run"
+RETRY_TASK_ID = "retry_failed"
 REFUSE_TASK_ID = "not_ready"
 POKE_INTERVAL_S = 1
 RETRY_DELAY = timedelta(seconds=10)
@@ -103,7 +105,7 @@ class _Draw:
         self._producer_task_id = f"{group_id}.{RUN_ALL_TASK_ID}"
         self._names = Counter(model["name"] for model in self._models.values())
         self._limit = timedelta(minutes=settings.run_timeout)
-        self._producer: RunAllModels | None = None
+        self._first: RunAllModels | RetryFailedModels | None = None
         batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
         self.operator_args: dict[str, Any] = {
             "vars": batch,
@@ -132,8 +134,8 @@ class _Draw:
         place = {"dag": dag, "task_group": task_group}
         if node.unique_id not in self._chosen:
             return None
-        if self._watched and self._producer is None:
-            self._producer = self._run_all(task_args, place)
+        if self._first is None:
+            self._first = self._run_all(task_args, place) if self._watched else self._retry_failed(task_args, place)
         text = self._models[node.unique_id]["description"] or f"The dbt model `{node.name}`."
         if node.has_ephemeral_materialization:
             # dbt writes it into the models that use it.
@@ -150,7 +152,9 @@ class _Draw:
             **place,
         }
         if not self._watched:
-            return RunModel(execution_timeout=self._limit, **arguments)
+            task = RunModel(execution_timeout=self._limit, **arguments)
+            self._first >> task
+            return task
         return WatchModel(
             producer_task_id=self._producer_task_id,
             # Deferred sensors end up failed now and then: https://github.com/apache/airflow/issues/72716.
@@ -160,6 +164,19 @@ class _Draw:
             **arguments,
         )
 
+    def _selection(self) -> str | None:
+        return None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen))
+
+    def _retry_failed(self, task_args: dict[str, Any], place: dict[str, Any]) -> RetryFailedModels:
+        return RetryFailedModels(
+            task_id=RETRY_TASK_ID,
+            doc_md="Runs what failed the last time, before all else.",
+            retries=0,
+            execution_timeout=self._limit,
+            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._selection()},
+            **place,
+        )
+
     def _run_all(self, task_args: dict[str, Any], place: dict[str, Any]) -> RunAllModels:
         arguments = {
             **task_args,
@@ -167,7 +184,7 @@ class _Draw:
             # Assets are told by the tasks of the models, with names that this one finds.
             "emit_datasets": False,
             "_should_generate_model_uris": True,
-            "select": None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen)),
+            "select": self._selection(),
         }
         return RunAllModels(
             task_id=RUN_ALL_TASK_ID,

@@ -26,6 +26,7 @@ on-run-end:
   {% if execute %}{% for one in results %}
     {% do run_query("insert into " ~ ref('results') ~ " values ('" ~ one.node.name ~ "', '" ~ one.node.schema ~ "')") %}
   {% endfor %}{% endif %}
+  {{ return('') }}
 {% endmacro %}
 """,
     "models/results.sql": """

@@ -23,6 +23,7 @@ from cht_sync.pipeline.rebuild import RebuildPlan, missing_constraints, plan_reb
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.settings import Settings
+from tests.integration.conftest import Database
 from tests.integration.pipeline.deleting_project import FILES, write
 
 pytestmark = pytest.mark.integration
@@ -44,13 +45,16 @@ class Rig:
         self.profiles = tmp_path / "profiles"
         self.profiles.mkdir()
         (self.profiles / "profiles.yml").write_text(profile_text(self.settings))
+        self.first = self.version("first")
+        self.manifest = self.manifest_of(self.first)
+
+    def reset(self):
+        self.sql("drop schema if exists v1 cascade; drop schema if exists v1__next cascade; create schema v1")
         self.sql(
-            "create schema v1; create table v1.couchdb (saved_timestamp timestamp, _id varchar primary key,"
+            "create table v1.couchdb (saved_timestamp timestamp, _id varchar primary key,"
             " _deleted boolean, source varchar, doc jsonb)"
         )
         self.save({f"person{n}": "person" for n in range(60)} | {f"report{n}": "report" for n in range(60)})
-        self.first = self.version("first")
-        self.manifest = self.manifest_of(self.first)
         self.dbt(self.first, "run")
 
     def sql(self, text, *values):
@@ -72,7 +76,9 @@ class Rig:
         shutil.copytree(WRAPPER, folder)
         write(folder / "project", **changed)
         (folder / "packages.yml").write_text("packages:\n  - local: project\n")
-        self.dbt(folder, "deps")
+        # What `dbt deps` makes of a local package.
+        (folder / "dbt_packages").mkdir()
+        (folder / "dbt_packages" / "deleting").symlink_to(folder / "project")
         self.dbt(folder, "parse")
         return folder
 
@@ -125,9 +131,21 @@ class Rig:
         }
 
 
+@pytest.fixture(scope="module")
+def shared_rig(postgres_server, tmp_path_factory):
+    """One database for all: the first version is parsed once."""
+    postgres_server.create_database("rebuilds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POSTGRES_DB", "rebuilds")
+        for part in ("host", "port", "user", "password"):
+            patch.setenv(f"POSTGRES_{part.upper()}", str(getattr(postgres_server, part)))
+        yield Rig(Database(postgres_server.dsn("rebuilds"), "rebuilds"), tmp_path_factory.mktemp("rebuild"))
+
+
 @pytest.fixture
-def rig(database, tmp_path):
-    return Rig(database, tmp_path)
+def rig(shared_rig):
+    shared_rig.reset()
+    return shared_rig
 
 
 class Reader(threading.Thread):
@@ -284,7 +302,7 @@ def test_a_rebuild_that_fails_or_is_killed_leaves_everything_as_it_was(rig, monk
 
     def kill():
         while not rig.sql(
-            "select from pg_stat_activity where query like '%%pg_sleep(60) is not%%' and pid <> pg_backend_pid() and state = 'active'"
+            "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
         ):
             time.sleep(0.1)
         os.kill(pids[0], signal.SIGKILL)

@@ -204,6 +204,16 @@ def test_keys_of_hooks_follow_and_keys_that_were_given_up_do_not(world):
     assert swapped.notes == ["Gone: v1.child (lost), a foreign key to v1.root: there is no such column any more."]
 
 
+def test_keys_to_tables_that_stay_are_made_with_the_swap(world):
+    world.sql(
+        "alter table v1__next.child drop constraint child_uuid_fkey;"
+        "insert into v1__next.child values ('deleted since', 'new')"
+    )
+    assert world.swap(("child",)).rows == {"model.p.child": 9}
+    assert world.foreign_keys() == [("v1.child", "child_uuid_fkey", "v1.root", "c")]
+    assert world.editions() == ["old", "new"]
+
+
 def test_views_of_models_change_places_with_tables(world):
     world.sql(
         "create view v1.seen as select * from v1.child; create table v1.kept as select 'old' as edition;"

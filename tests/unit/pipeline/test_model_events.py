@@ -2,7 +2,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from cht_sync.model_results import ModelResult
 from cht_sync.pipeline.operators.model_events import ModelEvents
+
+CONTACT = "model.p.contact"
+KEY = "model__p__contact_status"
+NODE = SimpleNamespace(node_relation=SimpleNamespace(database="cht", schema="v1", alias="contact"))
 
 
 class Ti:
@@ -13,45 +18,39 @@ class Ti:
         self.pushed[key] = value
 
 
-def event(name, status="success", resource_type="model", message="INSERT 0 3"):
-    table = SimpleNamespace(database="cht", schema="v1", alias="contact")
-    node = SimpleNamespace(
-        unique_id="model.p.contact", resource_type=resource_type, node_status=status, node_relation=table
-    )
-    data = SimpleNamespace(node_info=node, run_result=SimpleNamespace(message=message))
-    return SimpleNamespace(info=SimpleNamespace(name=name), data=data)
+def result(status="success", message="INSERT 0 3"):
+    return ModelResult(CONTACT, "contact", status, message)
 
 
 @pytest.mark.parametrize("namespace", ["postgres://db:5432", None])
 def test_one_xcom_tells_how_a_model_ended(namespace):
     ti = Ti()
-    events = ModelEvents(ti, namespace)
-    for name in ("NodeStart", "SQLQuery", "NodeFinished"):
-        events(event(name))
+    ModelEvents(ti, namespace).tell(result(), NODE)
     uris = ["postgres://db:5432/cht/v1/contact"] if namespace else []
-    told = {"status": "success", "outlet_uris": uris, "message": "INSERT 0 3"}
-    assert ti.pushed == {"model__p__contact_status": told}
+    assert ti.pushed == {KEY: {"status": "success", "outlet_uris": uris, "message": "INSERT 0 3"}}
 
 
 def test_a_model_behind_a_failed_one_counts_as_failed():
     ti = Ti()
-    events = ModelEvents(ti, None)
-    events(event("SkippingDetails", "skipped"))
-    events(event("NodeFinished", "skipped"))
-    assert ti.pushed["model__p__contact_status"]["status"] == "failed"
+    ModelEvents(ti, None).tell(result("skipped"), NODE)
+    assert ti.pushed[KEY]["status"] == "failed"
 
 
-def test_hooks_are_no_models():
+def test_a_success_is_kept_while_dbt_runs_again_and_a_failure_is_not():
     ti = Ti()
-    ModelEvents(ti, None)(event("NodeFinished", resource_type="operation"))
+    events = ModelEvents(ti, None)
+    events.keep = True
+    events.tell(result(), NODE)
     assert ti.pushed == {}
+    events.release()
+    assert ti.pushed[KEY]["status"] == "success"
+    events.tell(result(), NODE)
+    events.tell(result("error"), NODE)
+    events.release()
+    assert ti.pushed[KEY]["status"] == "error"
 
 
-def test_an_error_is_kept_for_later():
-    class Broken:
-        def xcom_push(self, **_):
-            raise RuntimeError("no server")
-
-    events = ModelEvents(Broken(), None)
-    events(event("NodeFinished"))
-    assert str(events.error) == "no server"
+def test_models_that_wait_are_told_why():
+    ti = Ti()
+    ModelEvents(ti, None).hold({CONTACT}, "person fails")
+    assert ti.pushed == {KEY: {"status": "held", "outlet_uris": [], "message": "person fails"}}

@@ -32,9 +32,9 @@ def draw(tmp_path, monkeypatch):
 
 def test_local_mode_has_one_task_for_each_model(draw):
     dag = draw(CHT_MODELS_EXECUTION="local")
-    assert set(dag.task_ids) == {f"models.{name}" for name in MODELS}
+    assert set(dag.task_ids) == {"models.retry_failed", *(f"models.{name}" for name in MODELS)}
     contact = dag.get_task("models.contact")
-    assert contact.upstream_task_ids == {"models.document_metadata"}
+    assert contact.upstream_task_ids == {"models.document_metadata", "models.retry_failed"}
     assert contact.select == "fqn:cht_starter.contacts.contact"
     assert contact.install_deps is False
     assert contact.emit_datasets
@@ -97,7 +97,7 @@ def test_models_of_one_name_and_ephemeral_ones(draw, tmp_path):
     Deployment(path, path / "graph.json", "/p", configured_source(Settings(environ)).fingerprint).save()
     (tmp_path / "current").symlink_to("versions/one")
     dag = draw(DBT_LOCAL_PATH="/p", CHT_MODELS_EXECUTION="local")
-    assert set(dag.task_ids) == {"models.a__contact", "models.b__contact"}
+    assert set(dag.task_ids) == {"models.retry_failed", "models.a__contact", "models.b__contact"}
     assert dag.get_task("models.b__contact").task_type == "EmptyOperator"
     (path / "graph.json").write_text("{")
     assert draw(DBT_LOCAL_PATH="/p").task_ids == ["models.not_ready"]

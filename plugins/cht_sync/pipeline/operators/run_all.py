@@ -1,25 +1,38 @@
-"""The task that runs dbt once for all models, while others watch it."""
+"""The task that runs dbt for all models, while others watch it."""
 
 from __future__ import annotations
 
+from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 from cosmos.constants import _PRODUCER_CMD_FLAGS_XCOM_KEY
 from cosmos.dataset import get_dataset_namespace
 from cosmos.operators._watcher import safe_xcom_push
-from cosmos.operators.local import AbstractDbtLocalBase, DbtLocalBaseOperator
+from cosmos.operators.local import DbtLocalBaseOperator
 from cosmos.operators.watcher import DbtProducerWatcherOperator
 
+from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.model_runs import ModelRuns
+from cht_sync.pipeline.dbt_runs import DbtRuns
+from cht_sync.pipeline.lineage import Lineage
+from cht_sync.pipeline.model_watch import ModelWatch
+from cht_sync.pipeline.models_run import ModelsRun
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.model_events import ModelEvents
+from cht_sync.settings import Settings
+
+MODELLED_TO = "modelled_to"
+LIFT = "lift_guard"
 
 
 class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
     """Runs ``dbt run`` and tells each model's task how that model ended.
 
-    It differs from Cosmos's own producer in three ways: it runs ``dbt run``, not ``dbt build``, so that data tests
-    and unit tests stay out of the minute-by-minute run; clearing it runs dbt again, which is safe under the lock;
-    and a model that fails turns that model's task red, not this one.
+    It differs from Cosmos's own producer in four ways: it runs ``dbt run``, not ``dbt build``, so that data tests
+    and unit tests stay out of the minute-by-minute run; what failed the last time runs first, and batches follow
+    each other; clearing it runs dbt again, which is safe under the lock; and a model that fails turns that model's
+    task red, not this one.
     """
 
     base_cmd = ["run"]
@@ -40,19 +53,28 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         DbtLocalBaseOperator.execute(self, context, **kwargs)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt in this process.
+        """Runs dbt in this process, as often as it takes.
 
         :param command: program and arguments.
         :param env: environment for dbt.
         :param cwd: folder to run in.
         :returns: what dbt returned.
         """
+        context = kwargs["context"]
+        dbt = DbtRuns(command, env, cwd)
+        broken = dbt.parse()
+        if broken is not None:
+            return broken
+        settings, ti = Settings(), context["ti"]
+        lift = bool((context.get("params") or {}).get(LIFT))
         namespace = get_dataset_namespace(self.profile_config) if self._should_generate_model_uris else None
-        events = ModelEvents(kwargs["context"]["ti"], namespace)
-        self._dbt_runner_callbacks = [events]
-        result = AbstractDbtLocalBase.run_dbt_runner(self, command, env, cwd, **kwargs)
-        if events.error:
-            raise events.error
+        events = ModelEvents(ti, namespace)
+        watch = ModelWatch(settings, Lineage.of(dbt.manifest), dbt.compiled, lift, events.tell)
+        with closing(watch):
+            run = ModelsRun(dbt, watch, _Waiting(settings), events, lift=lift, budget=settings.models_time_budget)
+            result = run.execute()
+        if run.modelled_to:
+            safe_xcom_push(task_instance=ti, key=MODELLED_TO, value=run.modelled_to.isoformat())
         return result
 
     def handle_exception_dbt_runner(self, result: Any) -> None:
@@ -68,3 +90,20 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
             self.log.error("dbt failed for %s: see the tasks of these models.", names)
             return
         super().handle_exception_dbt_runner(result)
+
+
+class _Waiting:
+    """What is not yet modelled, by both roles' connections."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._runs = ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
+        self._models = dbt_connection(settings)
+
+    def newest(self) -> datetime | None:
+        return self._runs.state().newest
+
+    def reached(self) -> datetime | None:
+        return self._runs.reached(self._models)
+
+    def waiting(self, after: datetime | None, most: int) -> int:
+        return self._runs.waiting(after, most)

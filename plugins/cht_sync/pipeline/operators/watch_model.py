@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from cosmos.operators._watcher.base import get_status_xcom_key, get_xcom_val
 from cosmos.operators._watcher.state import is_dbt_node_status_success, is_producer_task_terminated
 from cosmos.operators.watcher import DbtRunWatcherOperator
 
+from cht_sync.errors import ShrunkError
+from cht_sync.model_results import SHRUNK
+from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
+from cht_sync.pipeline.operators.model_events import HELD
+from cht_sync.pipeline.operators.run_all import LIFT
+from cht_sync.pipeline.operators.run_model import watched_run
 
 LOOK_AT_PRODUCER_EVERY = 3
 
@@ -29,19 +35,25 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         :param context: of the task.
         :returns: whether it has ended well.
         :raises AirflowException: if the model failed, or dbt ended without it.
+        :raises ShrunkError: if it lost more rows than is believed.
+        :raises AirflowSkipException: if it waits for another that fails.
         """
         ended = self._pokes % LOOK_AT_PRODUCER_EVERY == 0 and self._producer_ended(context)
         self._pokes += 1
-        if ended and context["ti"].try_number > 1:
-            return self._fallback_to_non_watcher_run(context["ti"].try_number, context)
         # Read after the state of dbt_run: what that has not told by its end it never will.
         told = get_xcom_val(context["ti"], self.producer_task_id, get_status_xcom_key(self.model_unique_id))
+        if told and told["status"] == HELD:
+            raise AirflowSkipException(f"{self.model_unique_id} did not run. {told['message']}")
+        if ended and context["ti"].try_number > 1:
+            return self._fallback_to_non_watcher_run(context["ti"].try_number, context)
         if told is None:
             if ended:
                 raise AirflowException(
                     f"{self.model_unique_id} was not run: look at the log of {self.producer_task_id}."
                 )
             return False
+        if told["status"] == SHRUNK:
+            raise ShrunkError(told["message"])
         self._outlet_uris = told["outlet_uris"]
         if not is_dbt_node_status_success(told["status"]):
             raise AirflowException(f"{self.model_unique_id} {told['status']}: {told['message'].strip()}")
@@ -50,3 +62,17 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
 
     def _producer_ended(self, context: Any) -> bool:
         return is_producer_task_terminated(self._get_producer_task_status(context))
+
+    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        """Runs its own model in this process, in a second try.
+
+        :param command: program and arguments.
+        :param env: environment for dbt.
+        :param cwd: folder to run in.
+        :returns: what dbt returned.
+        """
+        dbt = DbtRuns(command, env, cwd)
+        broken = dbt.parse()
+        return (
+            broken if broken is not None else watched_run(dbt, bool((kwargs["context"].get("params") or {}).get(LIFT)))
+        )

@@ -62,14 +62,19 @@ class DbtProcess:
         process = getattr(self, "_process", None)
         if process:
             with suppress(OSError):
-                if not error:
+                if error:
+                    # It ends at once, in the middle of a model too.
+                    self._commands.close()
+                else:
                     self._commands.write('{"do": "end"}\n')
-                self._commands.close()
+                    self._commands.flush()
             try:
                 process.wait(END_WITHIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            with suppress(OSError):
+                self._commands.close()
             self._logged.join(END_WITHIN_S)
             self._answers.close()
         self._work.cleanup()
@@ -152,6 +157,8 @@ class DbtProcess:
             **models_environment(self._settings),
             **self._options,
             ModelsProfile.get_env_var_name("password"): password,
+            # A process that is ended early leaves semaphores, which its helper takes away and tells at length.
+            "PYTHONWARNINGS": "ignore:resource_tracker",
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import psycopg2
 from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
+from cht_sync.pipeline.rebuild.manifest import ForeignKey
 from cht_sync.pipeline.rebuild.saved import Relation, columns
 
 _KEYS = """
@@ -83,12 +85,16 @@ class KeyKeeper:
 
     :param cursor: in the transaction of the swap.
     :param pairs: old relation, where there was one, and new relation.
+    :param places: schema and name that each new relation is to have.
     """
 
-    def __init__(self, cursor: Any, pairs: Collection[tuple[Relation | None, Relation]]) -> None:
+    def __init__(
+        self, cursor: Any, pairs: Collection[tuple[Relation | None, Relation]], places: Collection[tuple[str, str]]
+    ) -> None:
         self._cursor = cursor
         self._successor: Mapping[int, Relation] = {old.oid: new for old, new in pairs if old}
         self._new = {new.oid: new for _, new in pairs}
+        self._places = places
         self.leading: list[tuple[Key, str]] = []
 
     def mend(self) -> None:
@@ -99,6 +105,26 @@ class KeyKeeper:
                     sql.SQL("alter table {} drop constraint {}").format(key.table, sql.Identifier(key.name))
                 )
                 self._add(key, key.name, self._new[key.child], self._successor[key.parent])
+
+    def declare(self, child: Relation, keys: Collection[ForeignKey]) -> None:
+        """Adds foreign keys of a contract that lead to tables which stay, and which dbt was kept from making.
+
+        :param child: the new relation.
+        :param keys: those that its contract declares.
+        :raises SettingsError: if one does not fit.
+        """
+        for key in keys:
+            if not key.schema or (key.schema, key.table) in self._places:
+                continue
+            table = sql.Identifier(key.schema, key.table)
+            if key.cascades and key.target_columns:
+                self._drop_orphans(child, key.columns, table, key.target_columns)
+            to_columns = sql.SQL(", ").join(map(sql.Identifier, key.target_columns))
+            target = sql.SQL(key.expression) if key.expression else sql.SQL("{} ({})").format(table, to_columns)
+            columns_here = sql.SQL(", ").join(map(sql.Identifier, key.columns))
+            add = sql.SQL("alter table {} add foreign key ({}) references ").format(child.identifier, columns_here)
+            with _fitting(f"from {child.name} ({', '.join(key.columns)}) to {key.schema}.{key.table}"):
+                self._cursor.execute(add + target)
 
     def carry(self, given_up: Collection[str]) -> list[str]:
         """Adds foreign keys of old relations that their successors lack, unless the project gave them up.
@@ -166,30 +192,37 @@ class KeyKeeper:
 
     def _add(self, key: Key, name: str, child: Relation, parent: Relation | None) -> None:
         target: sql.Composable = parent.identifier if parent else sql.SQL(key.parent_text)
-        self._drop_orphans(key, child, target)
+        if key.on_delete == "c":
+            self._drop_orphans(child, key.columns, target, key.parent_columns)
         add = sql.SQL("alter table {} add constraint {} ").format(child.identifier, sql.Identifier(name))
-        try:
+        with _fitting(f"{key.name} of {key.text} to {key.parent_text}"):
             self._cursor.execute(add + key.pointed_to(target))
-        except (
-            psycopg2.errors.ForeignKeyViolation,
-            psycopg2.errors.InvalidForeignKey,
-            psycopg2.errors.UndefinedColumn,
-            psycopg2.errors.DatatypeMismatch,
-        ) as error:
-            raise SettingsError(
-                f"The foreign key {key.name} of {key.text} to {key.parent_text} does not fit what was built anew"
-                f" ({error.diag.message_primary}): nothing was changed; mend or drop it."
-            ) from None
 
-    def _drop_orphans(self, key: Key, child: Relation, target: sql.Composable) -> None:
-        """What the foreign key would have done while the new parent lost these rows."""
-        if key.on_delete != "c":
-            return
+    def _drop_orphans(self, child: Relation, here: Sequence[str], target: sql.Composable, there: Sequence[str]) -> None:
+        """What the cascade would have done while the parent lost these rows."""
         same = [
-            sql.SQL("parent.{} = child.{}").format(sql.Identifier(there), sql.Identifier(here))
-            for here, there in zip(key.columns, key.parent_columns, strict=True)
+            sql.SQL("parent.{} = child.{}").format(sql.Identifier(far), sql.Identifier(near))
+            for near, far in zip(here, there, strict=True)
         ]
-        known = [sql.SQL("child.{} is not null").format(sql.Identifier(column)) for column in key.columns]
+        known = [sql.SQL("child.{} is not null").format(sql.Identifier(column)) for column in here]
         statement = sql.SQL("delete from {} as child where {} and not exists (select from {} as parent where {})")
         both = sql.SQL(" and ")
-        self._cursor.execute(statement.format(child.identifier, both.join(known), target, both.join(same)))
+        with _fitting(f"from {child.text} ({', '.join(here)})"):
+            self._cursor.execute(statement.format(child.identifier, both.join(known), target, both.join(same)))
+
+
+@contextmanager
+def _fitting(which: str) -> Iterator[None]:
+    try:
+        yield
+    except (
+        psycopg2.errors.ForeignKeyViolation,
+        psycopg2.errors.InvalidForeignKey,
+        psycopg2.errors.UndefinedColumn,
+        psycopg2.errors.UndefinedTable,
+        psycopg2.errors.DatatypeMismatch,
+    ) as error:
+        raise SettingsError(
+            f"The foreign key {which} does not fit what was built anew ({error.diag.message_primary}): nothing was"
+            " changed; mend or drop it."
+        ) from None

@@ -29,6 +29,7 @@ class ForeignKey:
     :param table: that table.
     :param target_columns: columns there; empty for its primary key.
     :param cascades: whether deletes are carried on.
+    :param expression: what follows ``references`` in the contract; empty where it names the parts.
     """
 
     columns: tuple[str, ...]
@@ -36,6 +37,7 @@ class ForeignKey:
     table: str
     target_columns: tuple[str, ...]
     cascades: bool
+    expression: str = ""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -120,7 +122,8 @@ def foreign_keys(manifest: Manifest, node: dict[str, Any]) -> list[ForeignKey]:
             found.append(ForeignKey(columns, named["schema"], named["alias"], to_columns, False))
         elif target := target_of(to or constraint.get("expression") or ""):
             there = to_columns or target.columns
-            found.append(ForeignKey(columns, target.schema, target.table, there, target.cascades))
+            text = "" if to else constraint["expression"]
+            found.append(ForeignKey(columns, target.schema, target.table, there, target.cascades, text))
     return found
 
 

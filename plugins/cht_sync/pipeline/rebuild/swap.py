@@ -17,7 +17,7 @@ from cht_sync.pipeline.rebuild.constraints import missing_by_model
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.hanging import HangingViews
 from cht_sync.pipeline.rebuild.keys import KeyKeeper
-from cht_sync.pipeline.rebuild.manifest import RELATIONS, Manifest
+from cht_sync.pipeline.rebuild.manifest import RELATIONS, Manifest, constrained, foreign_keys
 from cht_sync.pipeline.rebuild.plan import RebuildPlan
 from cht_sync.pipeline.rebuild.progress import move_progress
 from cht_sync.pipeline.rebuild.saved import (
@@ -151,8 +151,13 @@ class Swap:
 
     def _before_locks(self, cursor: Any, pairs: list[Pair]) -> KeyKeeper:
         """All that takes its time: no lock of it is one that readers meet."""
-        keys = KeyKeeper(cursor, [(pair.old, pair.new) for pair in pairs])
+        nodes = [self._manifest["nodes"][pair.unique_id] for pair in pairs]
+        places = [(node["schema"], node["alias"]) for node in nodes]
+        keys = KeyKeeper(cursor, [(pair.old, pair.new) for pair in pairs], places)
         keys.mend()
+        for pair, node in zip(pairs, nodes, strict=True):
+            if constrained(node):
+                keys.declare(pair.new, foreign_keys(self._manifest, node))
         self._swapped.notes += [f"Gone: {text}." for text in keys.carry(self._plan.given_up)]
         for pair in pairs:
             if pair.old and pair.old.kind != "v" and pair.new.kind != "v":

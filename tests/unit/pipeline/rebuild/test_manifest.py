@@ -46,7 +46,7 @@ def test_foreign_keys_of_columns_and_of_the_model():
     node = model("a", columns={"uuid": column}, constraints=[whole, {"type": "check", "expression": "x > 0"}])
     manifest = {"nodes": {"a": node, "b": model("b", alias="bee")}}
     assert foreign_keys(manifest, node) == [
-        ForeignKey(("uuid",), "v1", "b", ("id",), True),
+        ForeignKey(("uuid",), "v1", "b", ("id",), True, "v1.b (id) on delete cascade"),
         ForeignKey(("x", "y"), "v1", "bee", ("p", "q"), False),
     ]
 

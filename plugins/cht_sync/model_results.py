@@ -1,0 +1,167 @@
+"""The table ``couchdb_model_result``: how each model ended the last time, and since when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.postgres import connect, explained
+from cht_sync.settings import RawTable
+
+FAILED = ("error", "fail", "runtime error")
+SHRUNK = "shrunk"
+_READY = "select to_regclass({table_text}) is not null"
+_RECORD = """
+insert into {schema}.couchdb_model_result as last (models_schema, model, name, status, message, seconds, row_count,
+    accepted_row_count, failing_since, failures, documents_at_fault, ended_at)
+values (%(models_schema)s, %(model)s, %(name)s, %(status)s, %(message)s, %(seconds)s, %(rows)s::bigint,
+    case when %(status)s = 'success' then %(rows)s::bigint end,
+    case when %(failed)s then now() end, case when %(failed)s then 1 else 0 end, %(at_fault)s::varchar[], now())
+on conflict (models_schema, model) do update
+set name = excluded.name, status = excluded.status, message = excluded.message, seconds = excluded.seconds,
+    row_count = coalesce(excluded.row_count, last.row_count),
+    accepted_row_count = coalesce(excluded.accepted_row_count, last.accepted_row_count),
+    failing_since = case when %(failed)s then coalesce(last.failing_since, now()) end,
+    failures = case when %(failed)s then last.failures + 1 else 0 end,
+    documents_at_fault = excluded.documents_at_fault, ended_at = excluded.ended_at
+"""
+_FAILING = """
+select model, name, message, failing_since, documents_at_fault from {schema}.couchdb_model_result
+where models_schema = %s and status = any(%s) order by model
+"""
+_ACCEPTED = "select model, accepted_row_count from {schema}.couchdb_model_result where models_schema = %s"
+_FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s and model = any(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResult:
+    """How one model ended.
+
+    :param model: dbt's unique id.
+    :param name: name of the model.
+    :param status: dbt's word, or ``shrunk``.
+    :param message: what dbt or the check said.
+    :param seconds: how long it took.
+    :param rows: rows of its table afterwards, where they were counted.
+    :param at_fault: ids of documents that it fails on.
+    """
+
+    model: str
+    name: str
+    status: str
+    message: str = ""
+    seconds: float | None = None
+    rows: int | None = None
+    at_fault: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether dbt failed on this very model."""
+        return self.status in FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A model that failed the last time.
+
+    :param name: name of the model.
+    :param message: what dbt said.
+    :param since: when it failed for the first time after a success.
+    :param at_fault: ids of documents that it fails on.
+    """
+
+    name: str
+    message: str
+    since: datetime
+    at_fault: list[str]
+
+
+class ModelResults:
+    """The table, for the models of one schema.
+
+    :param connection: Airflow connection of the role that writes the raw tables.
+    :param raw: names of schema and table of the documents.
+    :param models_schema: schema of the models.
+    """
+
+    def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
+        self._connection, self._models_schema = connection, models_schema
+        table = '"{}".couchdb_model_result'.format(raw.schema.replace('"', '""'))
+        self._names = {"schema": sql.Identifier(raw.schema), "table_text": sql.Literal(table)}
+
+    def record(self, results: Collection[ModelResult]) -> None:
+        """Notes how models ended; those that did not run keep what they had.
+
+        :param results: of one dbt run.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor() as cursor:
+            for one in results if cursor else ():
+                values = {
+                    "models_schema": self._models_schema,
+                    "model": one.model,
+                    "name": one.name,
+                    "status": one.status,
+                    "message": one.message[:2000],
+                    "seconds": one.seconds,
+                    "rows": one.rows,
+                    "failed": one.failed or one.status == SHRUNK,
+                    "at_fault": one.at_fault or None,
+                }
+                cursor.execute(self._sql(_RECORD), values)
+
+    def failing(self) -> dict[str, Failing]:
+        """Models that failed the last time they ran, by unique id.
+
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor() as cursor:
+            if not cursor:
+                return {}
+            cursor.execute(self._sql(_FAILING), (self._models_schema, list(FAILED)))
+            return {
+                model: Failing(name, message or "", since, at_fault or [])
+                for model, name, message, since, at_fault in cursor
+            }
+
+    def accepted(self) -> dict[str, int]:
+        """Rows that each model is held to, by unique id; without those that were never counted.
+
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor() as cursor:
+            if not cursor:
+                return {}
+            cursor.execute(self._sql(_ACCEPTED), (self._models_schema,))
+            return {model: rows for model, rows in cursor if rows is not None}
+
+    def forget(self, models: Collection[str]) -> None:
+        """Drops what is known of models that are not in the project any more.
+
+        :param models: unique ids.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor() as cursor:
+            if cursor:
+                cursor.execute(self._sql(_FORGET), (self._models_schema, list(models)))
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(**self._names)
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
+        with (
+            explained(self._connection, "read or write how the models ended"),
+            closing(connect(self._connection, "cht_sync models")) as conn,
+            conn,
+            conn.cursor() as cursor,
+        ):
+            cursor.execute(self._sql(_READY))
+            yield cursor if cursor.fetchone()[0] else None

@@ -1,0 +1,144 @@
+"""Looks at each model when dbt has ended with it: what it holds, what it fails on; and remembers it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+from cosmos.operators._watcher.state import DBT_UPSTREAM_FAILURE_SKIP_EVENT_NAMES
+from psycopg2 import sql
+
+from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.model_results import FAILED, SHRUNK, ModelResult, ModelResults
+from cht_sync.pipeline.at_fault import documents_at_fault
+from cht_sync.pipeline.guard import cascades, held
+from cht_sync.pipeline.lineage import Lineage
+from cht_sync.pipeline.row_counts import RowCounts
+from cht_sync.postgres import connect, explained
+from cht_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class ModelWatch:
+    """Is told dbt's events, and judges and records each model that has ended.
+
+    :param settings: the environment.
+    :param lineage: of the project.
+    :param compiled: gives the SQL of a model that dbt has compiled, by unique id.
+    :param lift: believe any number of rows, as a person has said.
+    :param tell: is given each result as soon as it is known, with dbt's information of the model.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        lineage: Lineage,
+        compiled: Callable[[str], str],
+        lift: bool = False,
+        tell: Callable[[ModelResult, Any], None] | None = None,
+    ) -> None:
+        self._settings, self._lineage, self._compiled, self._tell = settings, lineage, compiled, tell
+        self._judged = lineage.of_documents() & set(lineage.relations)
+        self.memory = ModelResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
+        self._before = self.memory.failing()
+        self._connection = dbt_connection(settings)
+        self._conn = connect(self._connection, "cht_sync models")
+        self._conn.autocommit = True
+        self._counts = RowCounts(self._conn, {} if lift else self.memory.accepted(), settings.most_drop)
+        self._behind: set[str] = set()
+        self.results: dict[str, ModelResult] = {}
+        self.error: Exception | None = None
+
+    def close(self) -> None:
+        """Gives back the connection."""
+        self._conn.close()
+
+    def __call__(self, event: Any) -> None:
+        """Looks at one event of dbt.
+
+        Source: https://docs.getdbt.com/reference/programmatic-invocations#registering-callbacks
+
+        :param event: of dbt.
+        """
+        if event.info.name in DBT_UPSTREAM_FAILURE_SKIP_EVENT_NAMES:
+            self._behind.add(event.data.node_info.unique_id)
+        if event.info.name != "NodeFinished" or event.data.node_info.resource_type != "model":
+            return
+        try:
+            result = self._result(event.data)
+            self.results[result.model] = result
+            if self._tell:
+                self._tell(result, event.data.node_info)
+        except Exception as error:
+            # dbt would swallow it, or count it against the model: who runs dbt raises it afterwards.
+            self.error = self.error or error
+
+    def failing(self) -> set[str]:
+        """Models that failed the last time and are still in the project; what is known of others is dropped."""
+        gone = set(self._before) - self._lineage.models
+        if gone:
+            self.memory.forget(gone)
+        return set(self._before) - gone
+
+    def since(self, model: str) -> str:
+        """When a model began to fail, for a sentence.
+
+        :param model: unique id.
+        """
+        before = self._before.get(model)
+        return f"since {before.since:%Y-%m-%d %H:%M} UTC" if before else "in this run"
+
+    def held(self, failing: set[str]) -> set[str]:
+        """Models that must wait for others.
+
+        :param failing: unique ids of models that fail.
+        """
+        with explained(self._connection, "read the foreign keys"), self._conn.cursor() as cursor:
+            return held(failing, self._lineage, cascades(cursor))
+
+    def record(self) -> None:
+        """Remembers what is known by now; raises what went wrong while dbt was looked at."""
+        if self.error:
+            raise self.error
+        self.memory.record(list(self.results.values()))
+
+    def _result(self, data: Any) -> ModelResult:
+        node = data.node_info
+        model, name, status = node.unique_id, node.node_name, str(node.node_status)
+        message = " ".join(str(data.run_result.message).split())
+        seconds = float(getattr(data.run_result, "execution_time", 0) or 0)
+        if model in self._behind:
+            return ModelResult(model, name, "skipped", "a model that it reads failed", seconds)
+        if status in FAILED:
+            guilty = self._guilty(model, message)
+            if guilty:
+                message += f" (documents at fault: {', '.join(guilty)})"
+                log.error("%s fails on the documents %s.", name, ", ".join(guilty))
+            return ModelResult(model, name, status, message, seconds, at_fault=guilty)
+        rows = self._counts.count(*self._lineage.relations[model]) if model in self._judged else None
+        complaint = self._counts.complaint(model, name, rows) if rows is not None else ""
+        if complaint:
+            return ModelResult(model, name, SHRUNK, complaint, seconds, rows)
+        return ModelResult(model, name, status, message, seconds, rows)
+
+    def _guilty(self, model: str, message: str) -> list[str]:
+        before = self._before.get(model)
+        if before and before.at_fault and before.message.partition(" (documents at fault")[0] == message:
+            return before.at_fault
+        raw, database = self._settings.raw_table, postgres_connection(self._settings).schema or ""
+        since = self._newest_row(model)
+        return documents_at_fault(self._conn, self._compiled(model), raw, database, since)
+
+    def _newest_row(self, model: str) -> Any:
+        if model not in self._lineage.relations:
+            return None
+        table = sql.Identifier(*self._lineage.relations[model])
+        try:
+            with self._conn.cursor() as cursor:
+                cursor.execute(sql.SQL("select max(saved_timestamp) from {}").format(table))
+                return cursor.fetchone()[0]
+        except psycopg2.Error:
+            return None  # not built yet, or without that column

@@ -1,0 +1,158 @@
+"""One run of the models: first what failed the last time, then all, batch by batch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from cht_sync.pipeline.dbt_runs import DbtRuns
+from cht_sync.pipeline.lineage import Lineage
+from cht_sync.pipeline.model_watch import ModelWatch
+
+log = logging.getLogger(__name__)
+GROWTH = 4
+
+
+class Waiting(Protocol):
+    """What is stored and not yet modelled; :class:`cht_sync.model_runs.ModelRuns` knows it."""
+
+    def newest(self) -> datetime | None:
+        """Stamp of the newest document."""
+
+    def reached(self) -> datetime | None:
+        """Stamp up to which the models have come."""
+
+    def waiting(self, after: datetime | None, most: int) -> int:
+        """Documents behind a stamp, counted up to ``most``."""
+
+
+class Tells(Protocol):
+    """Whom the run tells how models ended; :class:`ModelEvents` does, to their tasks."""
+
+    keep: bool
+
+    def release(self) -> None:
+        """Tells what was kept."""
+
+    def hold(self, models: set[str], why: str) -> None:
+        """Tells that models do not run."""
+
+
+class ModelsRun:
+    """Runs dbt until the models hold what was stored when it began, or a model fails, or the time is over.
+
+    :param dbt: runs it; parsed.
+    :param watch: judges and records what it does.
+    :param waiting: what is not yet modelled.
+    :param tells: is told how models ended.
+    :param lift: run every model although one that hangs on it fails.
+    :param budget: seconds after which no further batch is begun.
+    :param clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        dbt: DbtRuns,
+        watch: ModelWatch,
+        waiting: Waiting,
+        tells: Tells,
+        *,
+        lift: bool = False,
+        budget: float = 600,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dbt, self._watch, self._waiting, self._tells, self._lift = dbt, watch, waiting, tells, lift
+        self._clock, self._until = clock, clock() + budget
+        self._lineage = Lineage.of(dbt.manifest)
+        self._all = self._lineage.chosen(dbt.select)
+        self.modelled_to: datetime | None = None
+
+    def execute(self) -> Any:
+        """Runs the models.
+
+        :return: dbt's result: the first that is no success, else the last.
+        """
+        failing = self._watch.failing() & self._all
+        if not failing:
+            return self._everything()
+        closed = self._retry(failing)
+        return closed if closed is not None else self._everything()
+
+    def _retry(self, failing: set[str]) -> Any:
+        """Runs what failed and its children; where that fails again, whatever else may run.
+
+        :return: dbt's result where the guard is closed; None where all may run.
+        """
+        first = self._lineage.descendants(failing) & self._all
+        log.info("Failed the last time, so run first with all that reads it: %s.", self._names(failing))
+        self._tells.keep = True
+        result = self._run(self._lineage.select(first))
+        still = {model for model, one in self._watch.results.items() if one.failed}
+        if not still:
+            # What was kept is told by the run of all models, which runs these once more.
+            return None if result.success else result
+        self._tells.release()
+        self._tells.keep = False
+        held = set() if self._lift else self._watch.held(still) & self._all
+        rest = self._all - first
+        if held:
+            waits = self._lineage.descendants(held) & rest
+            why = self._reason(still)
+            log.warning("%s Held back: %s.", why, self._names(waits))
+            self._tells.hold(waits, why)
+            rest -= waits
+        if rest:
+            self._run(self._lineage.select(rest))
+        return result
+
+    def _reason(self, still: set[str]) -> str:
+        since = ", ".join(f"{self._lineage.name(each)} (fails {self._watch.since(each)})" for each in sorted(still))
+        return (
+            f"Readers keep the last good state until these models run again: {since}. Mend the model or the document"
+            " that it names, or trigger a run with lift_guard, which lets edited rows vanish from the models that fail."
+        )
+
+    def _names(self, models: set[str]) -> str:
+        return ", ".join(sorted(map(self._lineage.name, models)))
+
+    def _everything(self) -> Any:
+        """Runs all models, in batches until the newest document is reached where a batch size is set."""
+        chosen = self._dbt.select or None
+        size = int(self._dbt.variables.get("batch_size") or 0)
+        if not size:
+            newest = self._waiting.newest()
+            self._tells.keep = False
+            result = self._run(chosen)
+            self.modelled_to = newest if result.success else None
+            return result
+        return self._batches(chosen, size)
+
+    def _batches(self, chosen: str | None, size: int) -> Any:
+        now = size
+        while True:
+            newest, before = self._waiting.newest(), self._waiting.reached()
+            last = self._waiting.waiting(before, now + 1) <= now
+            self._tells.keep = not last
+            result = self._run(chosen, batch_size=now)
+            after = self._waiting.reached()
+            self.modelled_to = (newest if last else after) if result.success else None
+            over = self._clock() > self._until
+            if last or over or not result.success:
+                self._tells.release()
+                if over and not last:
+                    log.info("The time for batches is over; the next run goes on behind %s UTC.", after)
+                return result
+            # Nothing but tombstones leaves no trace in a model that derives its place from its newest row: the same
+            # batch would be taken for ever.
+            now = now * GROWTH if after == before else size
+            if after == before:
+                log.info("A batch of tombstones; taking %s documents at once.", f"{now:,}")
+
+    def _run(self, select: str | None, **variables: Any) -> Any:
+        self._watch.results.clear()
+        result = self._dbt.run(self._watch, select, variables)
+        self._watch.record()
+        return result

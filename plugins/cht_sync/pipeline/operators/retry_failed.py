@@ -1,0 +1,53 @@
+"""The task that runs what failed the last time before anything else may run."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from cosmos.operators.local import DbtRunLocalOperator
+
+from cht_sync.pipeline.dbt_runs import DbtRuns
+from cht_sync.pipeline.lineage import Lineage
+from cht_sync.pipeline.model_watch import ModelWatch
+from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
+from cht_sync.pipeline.operators.run_all import LIFT
+from cht_sync.pipeline.operators.run_model import watched_run
+from cht_sync.settings import Settings
+
+
+class RetryFailedModels(DbtTaskMixin, DbtRunLocalOperator):
+    """Runs the models that failed the last time, with all that reads them; where each model is a task of its own.
+
+    It fails where one fails again: then no other model runs, and readers keep the last good state.
+    """
+
+    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        """Runs dbt in this process, or nothing where nothing failed.
+
+        :param command: program and arguments.
+        :param env: environment for dbt.
+        :param cwd: folder to run in.
+        :returns: what dbt returned.
+        """
+        dbt = DbtRuns(command, env, cwd)
+        broken = dbt.parse()
+        if broken is not None:
+            return broken
+        if (kwargs["context"].get("params") or {}).get(LIFT):
+            self.log.info("The guard is lifted for this run.")
+            return _nothing()
+        lineage = Lineage.of(dbt.manifest)
+        chosen = lineage.chosen(dbt.select)
+        with closing(ModelWatch(Settings(), lineage, dbt.compiled)) as watch:
+            failing = watch.failing() & chosen
+        if not failing:
+            self.log.info("No model failed the last time.")
+            return _nothing()
+        return watched_run(dbt, False, lineage.select(lineage.descendants(failing) & chosen))
+
+
+def _nothing() -> Any:
+    from dbt.cli.main import dbtRunnerResult
+
+    return dbtRunnerResult(success=True)
