@@ -109,6 +109,20 @@ def installed(settings: Settings) -> Deployment | None:
     return Deployment.load(link.resolve()) if link.is_symlink() else None
 
 
+def is_current(settings: Settings, deployment: Deployment) -> bool:
+    """Whether ``current`` points to a version.
+
+    :param settings: the environment.
+    :param deployment: the version.
+    """
+    try:
+        found = installed(settings)
+    except SettingsError as error:
+        log.warning("%s", error)
+        return False
+    return found is not None and found.path == deployment.path.resolve()
+
+
 def kept(settings: Settings) -> list[Deployment]:
     """The versions that were built to an end and are still there, the newest first.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import secrets
 import shutil
@@ -12,22 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-
-from airflow.sdk.log import mask_secret
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.build import build
-from cht_sync.pipeline.content import build_key, content_hash
-from cht_sync.pipeline.deployment import CURRENT, RECORD_FILE, VERSIONS, Deployment, find, installed
-from cht_sync.pipeline.fetch import fetch, require_project, tarball_validator
-from cht_sync.pipeline.git import GitRepository
-from cht_sync.pipeline.hub import PROBE_TIMEOUT_S, hub_answers, hub_url
+from cht_sync.pipeline.deployment import CURRENT, RECORD_FILE, VERSIONS, Deployment, find
+from cht_sync.pipeline.fetch import fetch
 from cht_sync.pipeline.source import configured_source
+from cht_sync.pipeline.wanted import is_mendable, wanted
 from cht_sync.settings import Settings
-
-log = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 3
 
@@ -46,38 +38,6 @@ def install(settings: Settings, force: bool = False) -> Deployment:
     made = stage(settings, force)
     publish(settings, made)
     return made
-
-
-def wanted(settings: Settings) -> Deployment:
-    """The version that the settings name as its source is now, found out without fetching it.
-
-    Its revision is empty where only a download can tell.
-
-    :param settings: the environment.
-    :raises SettingsError: if the source cannot be read.
-    """
-    source = configured_source(settings)
-    for secret in source.secrets:
-        mask_secret(secret)
-    revision = validator = ""
-    if source.kind == "git":
-        revision = GitRepository(source).commit()
-    elif source.kind == "tarball":
-        validator = tarball_validator(source)
-    else:
-        require_project(source, Path(source.location))
-        revision = content_hash(Path(source.location))
-    folder = settings.pipeline_dir / VERSIONS
-    return Deployment(
-        path=folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-        graph=folder,
-        source=source.text,
-        fingerprint=source.fingerprint,
-        revision=revision,
-        build=build_key(settings),
-        dbt_version=version("dbt-core"),
-        validator=validator,
-    )
 
 
 def stage(settings: Settings, force: bool = False) -> Deployment:
@@ -134,15 +94,6 @@ def _one_at_a_time(folder: Path, wait: bool = True) -> Iterator[None]:
         yield
 
 
-def is_mendable(found: Deployment, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
-    """Whether packages that the hub could not give when a version was built can be had now.
-
-    :param found: the version.
-    :param timeout_s: how long to wait for the hub, in seconds.
-    """
-    return bool(found.stand_ins) and hub_answers(hub_url(), timeout_s)
-
-
 def _build_new(settings: Settings, goal: Deployment, force: bool) -> Deployment:
     source, path = configured_source(settings), goal.path
     try:
@@ -182,17 +133,3 @@ def _remove_old(folder: Path, young_s: float) -> None:
     keep = {in_use, *finished[: KEPT_VERSIONS - 1], *young}
     for path in set(versions) - keep:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def is_current(settings: Settings, deployment: Deployment) -> bool:
-    """Whether ``current`` points to a version.
-
-    :param settings: the environment.
-    :param deployment: the version.
-    """
-    try:
-        found = installed(settings)
-    except SettingsError as error:
-        log.warning("%s", error)
-        return False
-    return found is not None and found.path == deployment.path.resolve()

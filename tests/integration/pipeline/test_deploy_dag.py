@@ -46,7 +46,7 @@ def airflow(database, tmp_path):
 def test_the_token_of_a_private_repository_is_nowhere(repository, airflow, database, tmp_path):
     with GitServer(repository.parent, TOKEN, "") as server:
         url = f"http://{QUOTED}@{server.host}/{repository.name}/.git#v1"
-        watch = ArgumentWatch()
+        watch = ArgumentWatch(pause_s=0.02)
         watch.start()
         code, deployed = airflow("dags", "test", "cht_pipeline_deploy", CHT_PIPELINE_BRANCH_URL=url)
         seen = watch.stop()

@@ -20,13 +20,14 @@ FORMS = [TOKEN, QUOTED, base64.b64encode(f"{TOKEN}:".encode()).decode()]
 class ArgumentWatch(threading.Thread):
     """Looks at the arguments of every process under this one, again and again."""
 
-    def __init__(self):
+    def __init__(self, pause_s=0.002):
         super().__init__(daemon=True)
+        self._pause_s = pause_s
         self.seen: set[str] = set()
         self._over = threading.Event()
 
     def run(self):
-        while not self._over.wait(0.002):
+        while not self._over.wait(self._pause_s):
             for process in psutil.Process().children(recursive=True):
                 try:
                     self.seen.add(" ".join(process.cmdline()))
