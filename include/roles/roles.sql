@@ -1,7 +1,7 @@
 -- Three roles with no more rights than each needs, on an empty database as on a live one of CHT Sync 2.x:
 --
 --   sync_role       owns the raw documents and their bookkeeping, and sees no model
---   dbt_role        owns the models, and reads the raw documents
+--   dbt_role        owns the models, reads the raw documents, and notes from which project the models come
 --   dashboard_role  reads the models; raw documents and what could not be stored stay closed to it
 --
 -- Run it in the database of the documents, as a superuser or as the owner of the database with CREATEROLE; as often as
@@ -38,6 +38,9 @@
 \else
     \set models_schema :raw_schema
 \endif
+-- Where models are built before they replace those in use, out of sight of the dashboards.
+select :'models_schema' || '__next' as next_schema
+\gset
 
 begin;
 -- A table in use is not waited for: rather run this again than make everybody queue behind it.
@@ -76,14 +79,14 @@ select format('grant %I to current_user', name) from cht_joined
 -- --- the schemas: nobody's, so that neither role can drop what the other has in it -------------------------------
 
 select format('create schema %I', name)
-from (values (:'raw_schema'), (:'models_schema')) as wanted (name)
+from (values (:'raw_schema'), (:'models_schema'), (:'next_schema')) as wanted (name)
 where not exists (select from pg_namespace where nspname = name)
 group by name
 \gexec
 
 select format('alter schema %I owner to current_user', nspname)
 from pg_namespace
-where nspname in (:'raw_schema', :'models_schema')
+where nspname in (:'raw_schema', :'models_schema', :'next_schema')
   and pg_get_userbyid(nspowner) in (select name from cht_wanted)
 \gexec
 
@@ -111,10 +114,10 @@ select format('grant connect, temporary on database %I to %I, %I', current_datab
 select format('grant connect on database %I to %I', current_database(), :'dashboard_role')
 \gexec
 
-revoke all on schema :"raw_schema", :"models_schema" from public, :"sync_role", :"dbt_role", :"dashboard_role";
+revoke all on schema :"raw_schema", :"models_schema", :"next_schema" from public, :"sync_role", :"dbt_role", :"dashboard_role";
 grant usage, create on schema :"raw_schema" to :"sync_role";
 grant usage on schema :"raw_schema" to :"dbt_role";
-grant usage, create on schema :"models_schema" to :"dbt_role";
+grant usage, create on schema :"models_schema", :"next_schema" to :"dbt_role";
 grant usage on schema :"models_schema" to :"dashboard_role";
 
 select 'revoke create on schema public from public'
@@ -133,7 +136,12 @@ alter default privileges for role :"dbt_role" in schema :"models_schema" grant s
 
 -- The tables of the sync, by name, since its schema may hold models too.
 create temporary table cht_raw on commit drop as
-select c.oid, c.oid::regclass as relation, c.relowner
+select
+    c.oid,
+    c.oid::regclass as relation,
+    c.relowner,
+    -- What the models come from is noted by their own role, in the transaction that swaps them.
+    c.relname in ('couchdb_deployment', '_dataemon') as is_for_dbt
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = :'raw_schema'
@@ -142,7 +150,8 @@ where n.nspname = :'raw_schema'
       c.relname = :'raw_table'
       or c.relname in (
           'couchdb_progress', 'couchdb_migration', 'couchdb_model_run', 'couchdb_model_result',
-          'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision', 'couchdb_test_result'
+          'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision', 'couchdb_test_result',
+          'couchdb_deployment', '_dataemon'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'
@@ -154,7 +163,8 @@ where pg_get_userbyid(relowner) <> :'sync_role'
 \gexec
 select format('revoke all on table %s from public, %I, %I', relation, :'dbt_role', :'dashboard_role') from cht_raw
 \gexec
-select format('grant select on table %s to %I', relation, :'dbt_role') from cht_raw
+select format('grant %s on table %s to %I', case when is_for_dbt then 'select, insert, update, delete' else 'select' end, relation, :'dbt_role')
+from cht_raw
 \gexec
 
 -- Everything else in the schema of the models: tables and views, and sequences that belong to no column.
@@ -201,8 +211,9 @@ from (
     union all
     select :'dbt_role', 'write', relation
     from cht_raw
-    where has_any_column_privilege(:'dbt_role', oid, 'insert, update')
-       or has_table_privilege(:'dbt_role', oid, 'delete, truncate, trigger')
+    where (not is_for_dbt and has_any_column_privilege(:'dbt_role', oid, 'insert, update'))
+       or (not is_for_dbt and has_table_privilege(:'dbt_role', oid, 'delete'))
+       or has_table_privilege(:'dbt_role', oid, 'truncate, trigger')
     union all
     select :'sync_role', 'read or write', relation
     from cht_model

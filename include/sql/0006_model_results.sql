@@ -15,7 +15,7 @@ create table if not exists {schema}.couchdb_model_result (
     primary key (models_schema, model)
 );
 comment on table {schema}.couchdb_model_result is
-    'The newest result of each dbt model; while failing_since is set, models it hangs from by cascade do not run.';
+    'The newest result of each dbt model, and since when it is not as it should be.';
 comment on column {schema}.couchdb_model_result.status is
     'success, error, skipped (behind one that failed), or shrunk (fewer rows than is believed without a person).';
 comment on column {schema}.couchdb_model_result.row_count is

@@ -42,11 +42,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _pipeline(parsed: argparse.Namespace) -> None:
     _read_env_file()
-    from cht_sync.pipeline.install import install
+    from cht_sync.pipeline.install import publish, stage
+    from cht_sync.pipeline.version_in_use import deployed_version
     from cht_sync.settings import Settings
 
-    made = install(Settings(), force=parsed.force)
+    settings = Settings()
+    made = stage(settings, force=parsed.force)
     print(f"{made.source} ({made.revision[:12]}), {made.models} models, dbt {made.dbt_version}, in {made.path}")
+    in_use = deployed_version(settings)
+    if in_use and in_use.version != made.version:
+        print(
+            f"The tables in the database come from {in_use.text}: the DAG cht_pipeline_deploy rebuilds what changed"
+            " and switches, within ten minutes or when it is triggered."
+        )
+        return
+    publish(settings, made)
 
 
 def _read_env_file() -> None:

@@ -64,5 +64,9 @@ class ShrunkError(AirflowFailException):
     """A model lost more rows than is believed without a person; another try would find the same."""
 
 
+class HeldError(AirflowFailException):
+    """A model waits, because its deletes would reach the rows of another that fails; another try would, too."""
+
+
 class StoppedError(AirflowException):
     """Airflow ended the task; the page on its way was stored with its checkpoint, or not at all."""

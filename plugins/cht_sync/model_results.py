@@ -14,7 +14,7 @@ from psycopg2 import sql
 from cht_sync.postgres import connect, explained
 from cht_sync.settings import RawTable
 
-FAILED = ("error", "fail", "runtime error")
+FAILED = ("error", "fail", "runtime error", "partial success")
 SHRUNK = "shrunk"
 _READY = "select to_regclass({table_text}) is not null"
 _RECORD = """
@@ -34,6 +34,10 @@ set name = excluded.name, status = excluded.status, message = excluded.message, 
 _FAILING = """
 select model, name, message, failing_since, documents_at_fault from {schema}.couchdb_model_result
 where models_schema = %s and status = any(%s) order by model
+"""
+_TROUBLES = """
+select name, status, message from {schema}.couchdb_model_result
+where models_schema = %s and status = any(%s) order by name
 """
 _ACCEPTED = "select model, accepted_row_count from {schema}.couchdb_model_result where models_schema = %s"
 _FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s and model = any(%s)"
@@ -129,6 +133,17 @@ class ModelResults:
                 model: Failing(name, message or "", since, at_fault or [])
                 for model, name, message, since, at_fault in cursor
             }
+
+    def troubles(self) -> list[str]:
+        """A sentence for each model that failed or shrank the last time.
+
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor() as cursor:
+            if not cursor:
+                return []
+            cursor.execute(self._sql(_TROUBLES), (self._models_schema, [*FAILED, SHRUNK]))
+            return [message if status == SHRUNK else f"{name}: {message}" for name, status, message in cursor]
 
     def accepted(self) -> dict[str, int]:
         """Rows that each model is held to, by unique id; without those that were never counted.

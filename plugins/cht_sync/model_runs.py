@@ -25,7 +25,12 @@ values (%s, %s, %s, %s, (select max(saved_timestamp) from {schema}.{table}), now
 on conflict (models_schema, models) do update
 set modelled_to = excluded.modelled_to, deployment = excluded.deployment, newest = excluded.newest,
     succeeded_at = excluded.succeeded_at
-returning newest
+returning newest, modelled_to
+"""
+_LOOK = """
+update {schema}.couchdb_model_run set newest = (select max(saved_timestamp) from {schema}.{table})
+where models_schema = %s and models = %s
+returning newest, modelled_to
 """
 _WAITING = """
 select count(*) from (
@@ -101,17 +106,27 @@ class ModelRuns:
             modelled_to, deployment = cursor.fetchone() or (None, None)
         return ModelsState(newest, modelled_to, deployment)
 
-    def record(self, modelled_to: datetime, deployment: str) -> datetime | None:
+    def record(self, modelled_to: datetime, deployment: str) -> tuple[datetime | None, datetime | None]:
         """Notes a good run of the models.
 
         :param modelled_to: the newest stamp when it began.
         :param deployment: the dbt deployment that ran.
-        :return: the newest stamp now.
+        :return: the newest stamp now, and that of the models.
         :raises StoreError: if Postgres fails.
         """
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_RECORD), (*self._key, modelled_to, deployment))
-            return cursor.fetchone()[0]
+            return cursor.fetchone()
+
+    def look(self) -> tuple[datetime | None, datetime | None]:
+        """Notes how far the models are behind after a run that was not good.
+
+        :return: the newest stamp now, and that of the models; None where they have not run to a good end yet.
+        :raises StoreError: if Postgres fails.
+        """
+        with _cursor(self._connection) as cursor:
+            cursor.execute(self._sql(_LOOK), self._key)
+            return cursor.fetchone() or (None, None)
 
     def waiting(self, after: datetime | None, most: int) -> int:
         """Documents that are not yet modelled, tombstones too.

@@ -323,6 +323,16 @@ class Settings(Environment):
         return self.text("CHT_PIPELINE_BRANCH_URL")
 
     @property
+    def pipeline_schedule(self) -> str | None:
+        """``CHT_PIPELINE_SCHEDULE``: when a new version of the dbt project is looked for, default every 10 minutes."""
+        return self._schedule("CHT_PIPELINE_SCHEDULE", "*/10 * * * *")
+
+    @property
+    def pipeline_timeout(self) -> int:
+        """``CHT_PIPELINE_TIMEOUT``: minutes after which a deployment with its rebuild is ended, default 1440."""
+        return self.number("CHT_PIPELINE_TIMEOUT", 1440, low=1, high=10_080)
+
+    @property
     def dbt_environment(self) -> dict[str, str]:
         """The variables that dbt packages for the CHT read with ``env_var()``, each with its default."""
         raw = self.raw_table

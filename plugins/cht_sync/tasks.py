@@ -12,11 +12,12 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
+from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
-from cht_sync.pipeline.deployment import expected_version
 from cht_sync.pipeline.operators.run_all import MODELLED_TO
 from cht_sync.pipeline.run_options import run_vars
 from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID
+from cht_sync.pipeline.version_in_use import expected_version
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
@@ -98,27 +99,34 @@ def report_result(
     :param ti: Airflow's task instance.
     :param params: of the run.
     :return: ``newest`` document and ``modelled_to`` as ISO 8601 UTC, and ``lag_seconds`` between them; empty where
-        no models ran.
+        no models ran. After a failure the same is in the XCom ``lag``.
     :raises AirflowFailException: if a task of the run failed; names them.
     """
     states = _states(ti)
     failed = sorted(name for name, state in states.items() if state in BAD_STATES)
     models_failed = [name for name in failed if name.startswith(f"{models_group}.")]
     work = ti.xcom_pull(task_ids="new_documents")
-    lag = {}
-    if work and not models_failed:
+    troubles, lag = [], {}
+    if work:
+        settings = Settings()
+        troubles = _model_results(settings).troubles()
         told = _told(ti, models_group, states)
-        if all(told):
-            reached = min(told) if told else None
-            lag = _note_good_run(Settings(), params, reached or work["newest"], work["deployment"], bool(reached))
-        else:
-            log.info("Some models were held back: the next run of the models takes them up.")
-    if failed:
+        is_good = not models_failed and not troubles and all(told)
+        lag = _note(settings, {**work, "params": params}, min(told) if told and all(told) else None, is_good)
+        ti.xcom_push(key="lag", value=lag)
+    if failed or troubles:
+        said = " ".join(f"[{each}]" for each in troubles)
         raise AirflowFailException(
-            f"This run is incomplete: {', '.join(_readable(failed, ti))} failed; what the other tasks did is stored."
-            " The log of each says why; the next run goes on from the checkpoints."
+            f"This run is incomplete: {', '.join(_readable(failed, ti)) or 'a model'} failed; what the other tasks did"
+            f" is stored. The log of each says why; the next run goes on from the checkpoints. {said}".strip()
         )
     return lag
+
+
+def _reached(states: dict[str, str], models_group: str, ti: Any) -> str | None:
+    """How far one dbt process for all models says that it came; None where each model ran by itself."""
+    run_all = f"{models_group}.{RUN_ALL_TASK_ID}"
+    return ti.xcom_pull(task_ids=run_all, key=MODELLED_TO) if run_all in states else None
 
 
 def _readable(tasks: list[str], ti: Any) -> list[str]:
@@ -134,23 +142,29 @@ def _told(ti: Any, models_group: str, states: dict[str, str]) -> list[str]:
     return [ti.xcom_pull(task_ids=name, key=MODELLED_TO) or "" for name in states if dbt.fullmatch(name)]
 
 
-def _note_good_run(
-    settings: Settings, params: dict[str, Any] | None, modelled_to: str, deployment: str, is_certain: bool
-) -> dict[str, Any]:
-    runs, reached = _model_runs(settings), datetime.fromisoformat(modelled_to)
-    if run_vars(settings, params).get("batch_size") and not is_certain:
+def _note(settings: Settings, work: dict[str, Any], told: str | None, is_good: bool) -> dict[str, Any]:
+    """Notes a good run, and how far the models are behind after any."""
+    runs = _model_runs(settings)
+    reached = datetime.fromisoformat(told or work["newest"])
+    if run_vars(settings, work["params"]).get("batch_size") and not told:
         # A batch may end before the newest document; noting where it ended makes the next run go on.
         reached = min(reached, runs.reached(dbt_connection(settings)) or reached)
-    newest = runs.record(reached, deployment) or reached
-    lag = max((newest - reached).total_seconds(), 0.0)
-    log.info("The models have seen the documents up to %s UTC; %s s behind the newest.", reached, f"{lag:,.0f}")
-    return {"newest": newest.isoformat(), "modelled_to": reached.isoformat(), "lag_seconds": lag}
+    newest, modelled_to = runs.record(reached, work["deployment"]) if is_good else runs.look()
+    if not newest or not modelled_to:
+        return {}
+    lag = max((newest - modelled_to).total_seconds(), 0.0)
+    log.info("The models have seen the documents up to %s UTC; %s s behind the newest.", modelled_to, f"{lag:,.0f}")
+    return {"newest": newest.isoformat(), "modelled_to": modelled_to.isoformat(), "lag_seconds": lag}
 
 
 def _states(ti: Any) -> dict[str, str]:
     """State by task of this run, mapped ones as ``sync_0``."""
     run = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])
     return run.get(ti.run_id, {})
+
+
+def _model_results(settings: Settings) -> ModelResults:
+    return ModelResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
 
 
 def _model_runs(settings: Settings) -> ModelRuns:

@@ -39,6 +39,7 @@ def test_an_empty_database(database):
         "0001_raw_documents.sql",
         "0002_model_runs.sql",
         "0003_quarantine.sql",
+        "0004_deployments.sql",
         "0005_test_results.sql",
         "0006_model_results.sql",
     ]
@@ -52,8 +53,9 @@ def test_an_empty_database(database):
         "_collision",
         "_test_result",
         "_model_result",
+        "_deployment",
     }
-    assert {f"v1.couchdb{name}" for name in names} == database.tables()
+    assert {f"v1.couchdb{name}" for name in names} | {"v1._dataemon"} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
     assert prepare() == []
 

@@ -7,6 +7,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync import tasks
 
+NEWEST = datetime(2024, 3, 1, 10, 0, 30)
 WORK = {"newest": "2024-03-01T10:00:00", "deployment": "d1"}
 
 
@@ -18,6 +19,9 @@ class Run:
     def __init__(self, work=None, reached=None, **states):
         self.states, self.work = {name.replace("__", "."): state for name, state in states.items()}, work
         self.reached = reached
+
+    def xcom_push(self, key, value):
+        self.pushed = {key: value}
 
     def get_task_states(self, dag_id, run_ids):
         return {run_ids[0]: self.states}
@@ -32,11 +36,17 @@ class Runs:
     """Stands for ``couchdb_model_run``."""
 
     def __init__(self, reached=None):
-        self.noted, self._reached = [], reached
+        self.noted, self._reached, self.problems = [], reached, []
+
+    def troubles(self):
+        return self.problems
 
     def record(self, newest, deployment):
         self.noted.append((newest, deployment))
-        return datetime(2024, 3, 1, 10, 0, 30)
+        return NEWEST, newest
+
+    def look(self):
+        return NEWEST, datetime(2024, 2, 1)
 
     def reached(self, connection):
         return self._reached
@@ -46,6 +56,7 @@ class Runs:
 def runs(monkeypatch):
     runs = Runs()
     monkeypatch.setattr(tasks, "_model_runs", lambda settings: runs)
+    monkeypatch.setattr(tasks, "_model_results", lambda settings: runs)
     return runs
 
 
@@ -102,8 +113,12 @@ def test_what_the_run_of_dbt_says_counts_before_the_newest_row(runs, monkeypatch
     assert runs.noted == [(datetime(2024, 3, 1, 10), "d1")]
 
 
-def test_a_run_of_which_a_group_held_models_back_is_not_noted(runs):
-    """Its dbt has not said how far all of its models have come."""
-    states = {"models__dbt_run": "success", "models__late__dbt_run": "success", "models__late__user": "success"}
-    assert report(Run(WORK, reached=WORK["newest"], **states)) == {}
+def test_a_model_that_fails_is_named_with_what_it_says_whatever_its_task_does(runs):
+    runs.problems = ["contact: invalid input (documents at fault: c0)"]
+    run = Run(WORK, models__dbt_run="success", models__contact="skipped")
+    with pytest.raises(
+        AirflowFailException, match=r"a model failed.*\[contact: invalid input \(documents at fault: c0\)\]"
+    ):
+        report(run)
     assert runs.noted == []
+    assert run.pushed["lag"]["lag_seconds"] == (NEWEST - datetime(2024, 2, 1)).total_seconds()

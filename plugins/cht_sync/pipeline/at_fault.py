@@ -15,7 +15,7 @@ MOST_DOCUMENTS = 10
 MOST_CANDIDATES = 200_000
 PATIENCE_S = 45.0
 PATIENCE_OF_A_QUERY = "10s"
-# An error that a document's value causes: data exceptions, and what a constraint of the model's table refuses.
+# An error that a document's value causes.
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _OF_DATA = "22"
 _PART = sql.SQL("(select * from {table} where _id = any(%(ids)s))")
@@ -28,7 +28,9 @@ _NO_ALIAS = (
 )
 
 
-def documents_at_fault(conn: Any, query: str, raw: RawTable, database: str, since: Any = None) -> list[str]:
+def documents_at_fault(
+    conn: Any, query: str, raw: RawTable, database: str, *, since: Any = None, known: list[str] | None = None
+) -> list[str]:
     """Documents on which a model's query fails, at most ten; empty where it is not the documents.
 
     The newest 200,000 candidates are looked through, for at most 45 seconds.
@@ -38,6 +40,7 @@ def documents_at_fault(conn: Any, query: str, raw: RawTable, database: str, sinc
     :param raw: names of schema and table of the documents.
     :param database: name of the database.
     :param since: ``saved_timestamp`` of the model's newest row; None for all documents.
+    :param known: what an earlier search found: the answer, where these still fail.
     :return: their ids, in no order.
     """
     narrowed = _narrowed(conn, query, raw, database)
@@ -45,6 +48,8 @@ def documents_at_fault(conn: Any, query: str, raw: RawTable, database: str, sinc
         return []
     search = _Search(conn, narrowed)
     try:
+        if known and all(search.fails([each]) for each in known):
+            return known
         candidates = search.candidates(raw, since)
         return search.guilty(candidates) if candidates and search.fails(candidates) else []
     except psycopg2.Error:
@@ -90,6 +95,8 @@ class _Search:
         except psycopg2.Error as error:
             if (error.pgcode or "").startswith(_OF_DATA):
                 return True
+            if isinstance(error, psycopg2.errors.QueryCanceled) and len(ids) > 1:
+                return True  # too many at once: halves tell
             raise
         return False
 

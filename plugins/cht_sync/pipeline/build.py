@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +13,17 @@ from typing import Any
 import yaml
 
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.deployment import GRAPH_FILE, WRAPPER
-from cht_sync.pipeline.git import without_repository
+from cht_sync.pipeline.content import wrapper_files
+from cht_sync.pipeline.dbt_program import DbtProgram
+from cht_sync.pipeline.deployment import GRAPH_FILE, MANIFEST_FILE
 from cht_sync.pipeline.graph import drawable
 from cht_sync.pipeline.hub import StandInHub, hub_answers, hub_url
-from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, profile_text
 from cht_sync.pipeline.proof import first_use
-from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
 
-DBT_TIMEOUT_S = 900
-DBT_MAIN = "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 UNKNOWN_PACKAGE = re.compile(r"Package (\S+/\S+) was not found in the package index")
 
@@ -49,14 +42,6 @@ class Built:
     stand_ins: list[str]
 
 
-def wrapper_files() -> Iterator[tuple[Path, bytes]]:
-    """Each file of the wrapper project, with its path within it."""
-    for path in sorted(WRAPPER.rglob("*")):
-        relative = path.relative_to(WRAPPER)
-        if path.is_file() and relative.parts[0] not in {"target", "logs", "dbt_packages", ".user.yml"}:
-            yield relative, path.read_bytes()
-
-
 def build(source: Source, folder: Path, settings: Settings) -> Built:
     """Completes a folder that holds a package in ``project/``.
 
@@ -71,11 +56,14 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
         target.write_bytes(content)
     (folder / "packages.yml").write_text("packages:\n  - local: project\n")
     _lift_selectors(folder)
-    dbt = _Dbt(source, folder, settings)
+    dbt = DbtProgram(source, folder, settings)
     stand_ins = _resolve_packages(dbt, folder)
     dbt.run("parse")
-    manifest = json.loads((folder / "target" / "manifest.json").read_text())
+    text = (folder / "target" / "manifest.json").read_text()
+    manifest = json.loads(text)
     _prove(source, manifest, stand_ins)
+    # dbt writes the one in target/ anew with each run.
+    (folder / MANIFEST_FILE).write_text(text)
     graph = drawable(manifest)
     (folder / GRAPH_FILE).write_text(json.dumps(graph, indent=1, sort_keys=True) + "\n")
     return Built(folder / GRAPH_FILE, len(graph["nodes"]), stand_ins)
@@ -99,7 +87,7 @@ def _selectors(path: Path) -> list[dict[str, Any]]:
         raise SettingsError(f"{path.name} of the dbt project cannot be read: {type(error).__name__}.") from None
 
 
-def _resolve_packages(dbt: _Dbt, folder: Path) -> list[str]:
+def _resolve_packages(dbt: DbtProgram, folder: Path) -> list[str]:
     """Runs ``dbt deps``; where the hub is out of reach, against a stand-in that gives empty packages."""
     listed = [folder / "project" / name for name in PACKAGE_FILES if (folder / "project" / name).is_file()]
     hub = hub_url()
@@ -146,63 +134,3 @@ def _prove(source: Source, manifest: dict[str, Any], stand_ins: list[str]) -> No
             f"{source.text} cannot be installed: {node} needs the package {package} from the dbt hub, which cannot"
             " be reached; let this machine reach it, or set DBT_PACKAGE_HUB_URL to a mirror."
         )
-
-
-class _Dbt:
-    """dbt as a program of its own, in one folder, with no way to a database."""
-
-    def __init__(self, source: Source, folder: Path, settings: Settings) -> None:
-        self._source = source
-        self._folder = folder
-        self._profile = profile_text(settings)
-        # The profile asks for a password, but nothing that is run here connects.
-        self._variables = {**settings.dbt_environment, ModelsProfile.get_env_var_name("password"): ""}
-
-    def run(self, command: str) -> None:
-        """Runs a command.
-
-        :param command: ``deps`` or ``parse``.
-        :raises SettingsError: with dbt's own words, if it fails.
-        """
-        if failure := self.try_to(command):
-            self.refuse(command, failure)
-
-    def refuse(self, command: str, failure: str) -> None:
-        """Raises what a command said.
-
-        :param command: ``deps`` or ``parse``.
-        :param failure: its output.
-        :raises SettingsError: always.
-        """
-        lines = [line.strip() for line in failure.splitlines() if line.strip()]
-        words = scrub(" ".join(lines[-12:]), self._source.secrets)[-1500:]
-        raise SettingsError(f"{self._source.text} cannot be installed: dbt {command} says: {words}")
-
-    def try_to(self, command: str, **variables: str) -> str | None:
-        """Runs a command.
-
-        :param command: ``deps`` or ``parse``.
-        :param variables: more environment.
-        :returns: None, or what it said when it failed.
-        """
-        with tempfile.TemporaryDirectory() as profiles:
-            Path(profiles, "profiles.yml").write_text(self._profile)
-            # dbt parses all files anew where the names of profile and target differ: the tasks use these too.
-            where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
-            where += ["--profile", PROFILE]
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-c", DBT_MAIN, "--no-use-colors", "--quiet", command, *where],
-                    cwd=self._folder,
-                    env={**without_repository(os.environ), **self._variables, **variables},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    errors="replace",
-                    timeout=DBT_TIMEOUT_S,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                return f"nothing within {DBT_TIMEOUT_S} s"
-        return (done.stdout or f"exit code {done.returncode}") if done.returncode else None

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
+from cht_sync.pipeline.graph import FORM
+from cht_sync.settings import REPOSITORY, Settings
+
+WRAPPER = REPOSITORY / "include" / "dbt" / "wrapper"
 NOT_COPIED = (".git", "target", "dbt_packages", "logs", "__pycache__", ".venv", ".user.yml")
 
 
@@ -22,3 +29,23 @@ def content_hash(folder: Path) -> str:
             digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:40]
+
+
+def build_key(settings: Settings) -> str:
+    """A hash of what one project is built with: the variables it reads, the versions of dbt, the wrapper project.
+
+    :param settings: the environment.
+    :raises SettingsError: if a variable cannot be used.
+    """
+    versions = {name: version(name) for name in ("dbt-core", "dbt-postgres")}
+    wrapper = {str(path): hashlib.sha256(data).hexdigest() for path, data in wrapper_files()}
+    key = json.dumps([settings.dbt_environment, versions, wrapper, FORM], sort_keys=True)
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def wrapper_files() -> Iterator[tuple[Path, bytes]]:
+    """Each file of the wrapper project, with its path within it."""
+    for path in sorted(WRAPPER.rglob("*")):
+        relative = path.relative_to(WRAPPER)
+        if path.is_file() and relative.parts[0] not in {"target", "logs", "dbt_packages", ".user.yml"}:
+            yield relative, path.read_bytes()

@@ -67,12 +67,14 @@ class DbtRuns:
         self,
         callback: Callable[[Any], None] | None = None,
         select: str | None = None,
+        exclude: str = "",
         variables: Mapping[str, Any] | None = None,
     ) -> Any:
         """Runs models.
 
         :param callback: is told dbt's events.
         :param select: which; default those of the command.
+        :param exclude: which of them not.
         :param variables: of dbt, in place of those of the command with the same name.
         :return: dbt's result.
         """
@@ -86,6 +88,7 @@ class DbtRuns:
             *self._global,
             "run",
             *(["--select", chosen] if chosen else []),
+            *(["--exclude", exclude] if exclude else []),
             *self._kept,
             *self._with_variables({**self.variables, **(variables or {})}),
         ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -58,22 +60,49 @@ def require_project(source: Source, folder: Path) -> None:
         )
 
 
+def tarball_validator(source: Source) -> str:
+    """What the server tells of a tarball without sending it; empty where that does not tell one content from another.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#name-validator-fields
+
+    :param source: the tarball.
+    :raises SettingsError: if there is no tarball to be had.
+    """
+    try:
+        # Not HEAD: addresses that are signed for GET refuse it.
+        with _get(source) as answer:
+            told = [answer.headers.get(name, "") for name in ("ETag", "Last-Modified", "Content-Length")]
+    except requests.RequestException as error:
+        raise _unreachable(source, error) from None
+    return "|".join(told) if told[0] or told[1] else ""
+
+
+@contextmanager
+def _get(source: Source) -> Iterator[requests.Response]:
+    auth = (source.user, source.password) if source.user or source.password else None
+    with requests.get(source.location, auth=auth, stream=True, timeout=TIMEOUT_S) as answer:
+        if answer.status_code != requests.codes.ok:
+            raise SettingsError(f"{source.text} cannot be downloaded: the server answers {answer.status_code}.")
+        yield answer
+
+
+def _unreachable(source: Source, error: Exception) -> SettingsError:
+    reason = scrub(type(error).__name__, source.secrets)
+    return SettingsError(f"{source.text} cannot be downloaded: {reason}; is the host reachable?")
+
+
 def _download(source: Source, folder: Path) -> None:
     with tempfile.TemporaryFile() as file:
         try:
             _stream(source, file)
         except requests.RequestException as error:
-            reason = scrub(type(error).__name__, source.secrets)
-            raise SettingsError(f"{source.text} cannot be downloaded: {reason}; is the host reachable?") from None
+            raise _unreachable(source, error) from None
         file.seek(0)
         _unpack(source, file, folder)
 
 
 def _stream(source: Source, file: object) -> None:
-    auth = (source.user, source.password) if source.user or source.password else None
-    with requests.get(source.location, auth=auth, stream=True, timeout=TIMEOUT_S) as answer:
-        if answer.status_code != requests.codes.ok:
-            raise SettingsError(f"{source.text} cannot be downloaded: the server answers {answer.status_code}.")
+    with _get(source) as answer:
         size = 0
         for block in answer.iter_content(2**16):
             size += len(block)

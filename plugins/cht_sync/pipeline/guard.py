@@ -35,7 +35,7 @@ def held(failing: Collection[str], lineage: Lineage, keys: set[tuple[Relation, R
     """Models that must not run while others fail: those whose deletes would reach a failing one's table.
 
     dbt's ``delete+insert`` deletes an edited row before it writes it anew. The cascade takes the row out of every
-    table that hangs on it, and a model that fails does not put it back.
+    table that hangs on it, and a model that fails, or that is behind one that fails, does not put it back.
 
     :param failing: unique ids of the models that fail.
     :param lineage: of the project.
@@ -47,10 +47,11 @@ def held(failing: Collection[str], lineage: Lineage, keys: set[tuple[Relation, R
     for child, parent in keys:
         if child in owners and parent in owners:
             parents.setdefault(owners[child], set()).add(owners[parent])
+    stopped = lineage.descendants(failing)
     reached: set[str] = set()
-    waiting = set(failing)
+    waiting = set(stopped)
     while waiting:
         found = parents.get(waiting.pop(), set()) - reached
         reached |= found
         waiting |= found
-    return {model for model in reached - set(failing) if lineage.strategies.get(model) not in GENTLE}
+    return {model for model in reached - stopped if lineage.strategies.get(model) not in GENTLE}

@@ -24,14 +24,15 @@ def hub_url() -> str:
     return os.environ.get("DBT_PACKAGE_HUB_URL") or HUB_URL
 
 
-def hub_answers(url: str = HUB_URL) -> bool:
+def hub_answers(url: str = HUB_URL, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
     """Whether the dbt package hub can be reached.
 
     :param url: its address; ``DBT_PACKAGE_HUB_URL`` of dbt.
+    :param timeout_s: how long to wait for it, in seconds.
     """
     try:
         # The first thing that dbt asks for; a proxy that refuses it counts as no hub.
-        with requests.get(f"{url}api/v1/index.json", timeout=PROBE_TIMEOUT_S, stream=True) as answer:
+        with requests.get(f"{url}api/v1/index.json", timeout=timeout_s, stream=True) as answer:
             return answer.ok
     except requests.RequestException:
         return False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import logging
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,14 +18,13 @@ from pathlib import Path
 from airflow.sdk.log import mask_secret
 
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.build import build, wrapper_files
-from cht_sync.pipeline.content import content_hash
-from cht_sync.pipeline.deployment import CURRENT, RECORD_FILE, Deployment, installed
-from cht_sync.pipeline.fetch import fetch, require_project
+from cht_sync.pipeline.build import build
+from cht_sync.pipeline.content import build_key, content_hash
+from cht_sync.pipeline.deployment import CURRENT, RECORD_FILE, VERSIONS, Deployment, find, installed
+from cht_sync.pipeline.fetch import fetch, require_project, tarball_validator
 from cht_sync.pipeline.git import GitRepository
-from cht_sync.pipeline.graph import FORM
-from cht_sync.pipeline.hub import hub_answers, hub_url
-from cht_sync.pipeline.source import Source, configured_source
+from cht_sync.pipeline.hub import PROBE_TIMEOUT_S, hub_answers, hub_url
+from cht_sync.pipeline.source import configured_source
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,99 +35,127 @@ KEPT_VERSIONS = 3
 def install(settings: Settings, force: bool = False) -> Deployment:
     """Installs the dbt project that the settings name, unless the very same one is in use already.
 
-    One that was built without the dbt package hub is built again as soon as the hub answers.
-    The new version is built in a folder of its own; the link ``current`` moves only when dbt has parsed it.
+    No table is rebuilt: where models of another version are in the database, that is for the DAG
+    ``cht_pipeline_deploy``.
 
     :param settings: the environment.
     :param force: build again even if nothing changed.
     :returns: the version that is in use afterwards.
     :raises SettingsError: if the project cannot be fetched or parsed; then the version in use stays.
     """
+    made = stage(settings, force)
+    publish(settings, made)
+    return made
+
+
+def wanted(settings: Settings) -> Deployment:
+    """The version that the settings name as its source is now, found out without fetching it.
+
+    Its revision is empty where only a download can tell.
+
+    :param settings: the environment.
+    :raises SettingsError: if the source cannot be read.
+    """
     source = configured_source(settings)
     for secret in source.secrets:
         mask_secret(secret)
-    with _one_at_a_time(settings.pipeline_dir):
-        wanted = _wanted(source, settings)
-        found = _in_use(settings)
-        if found and not force and wanted.revision and _identity(found) == _identity(wanted) and not _mendable(found):
-            return found
-        made = _build_new(source, settings, wanted)
-        mended = found and found.stand_ins and not made.stand_ins
-        if found and not force and _identity(found) == _identity(made) and not mended:
-            shutil.rmtree(made.path)
-            return found
-        _switch(settings.pipeline_dir, made.path)
-        _remove_old(settings.pipeline_dir)
-        return made
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    try:
-        (folder / "versions").mkdir(parents=True, exist_ok=True)
-        lock = (folder / "install.lock").open("w")
-    except OSError as error:
-        raise SettingsError(
-            f"CHT_PIPELINE_DIR={str(folder)!r} cannot be used: {error.strerror}; name a folder that can be written to."
-        ) from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _wanted(source: Source, settings: Settings) -> Deployment:
-    """What would be installed; its revision is empty while only a download can tell."""
-    revision = ""
+    revision = validator = ""
     if source.kind == "git":
         revision = GitRepository(source).commit()
-    elif source.kind != "tarball":
+    elif source.kind == "tarball":
+        validator = tarball_validator(source)
+    else:
         require_project(source, Path(source.location))
         revision = content_hash(Path(source.location))
-    folder = settings.pipeline_dir / "versions"
+    folder = settings.pipeline_dir / VERSIONS
     return Deployment(
         path=folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
         graph=folder,
         source=source.text,
         fingerprint=source.fingerprint,
         revision=revision,
-        build=_build_key(settings),
+        build=build_key(settings),
         dbt_version=version("dbt-core"),
+        validator=validator,
     )
 
 
-def _build_key(settings: Settings) -> str:
-    versions = {name: version(name) for name in ("dbt-core", "dbt-postgres")}
-    wrapper = {str(path): hashlib.sha256(data).hexdigest() for path, data in wrapper_files()}
-    key = json.dumps([settings.dbt_environment, versions, wrapper, FORM], sort_keys=True)
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def stage(settings: Settings, force: bool = False) -> Deployment:
+    """Builds the project that the settings name in a folder of its own, unless that version is there already.
+
+    One that was built without the dbt package hub is built again as soon as the hub answers. Nothing uses the new
+    folder until :func:`publish`.
+
+    :param settings: the environment.
+    :param force: build again even if nothing changed.
+    :returns: the version.
+    :raises SettingsError: if the project cannot be fetched or parsed.
+    """
+    with _one_at_a_time(settings.pipeline_dir):
+        goal = wanted(settings)
+        found = find(settings, goal.version) if goal.revision else None
+        if found and not force and not is_mendable(found):
+            return found
+        return _build_new(settings, goal, force)
 
 
-def _identity(one: Deployment) -> tuple[str, str, str]:
-    return one.fingerprint, one.revision, one.build
+def publish(settings: Settings, deployment: Deployment) -> None:
+    """Lets ``current`` point to a version, in one step, and removes versions that nobody needs any more.
+
+    :param settings: the environment.
+    :param deployment: a version that was built to an end.
+    """
+    folder = settings.pipeline_dir
+    link = folder / CURRENT
+    before = link.resolve() if link.is_symlink() else None
+    if before != deployment.path.resolve():
+        fresh = folder / f".{CURRENT}-{secrets.token_hex(3)}"
+        fresh.symlink_to(deployment.path.relative_to(folder))
+        os.replace(fresh, link)
+        if before:
+            # From now on its age counts: see _remove_old().
+            with suppress(OSError):
+                os.utime(before)
+    with suppress(BlockingIOError), _one_at_a_time(folder, wait=False):
+        _remove_old(folder, settings.run_timeout * 60)
 
 
-def _mendable(found: Deployment) -> bool:
-    """Whether packages that the hub could not give when this version was built can be had now."""
-    return bool(found.stand_ins) and hub_answers(hub_url())
-
-
-def _in_use(settings: Settings) -> Deployment | None:
+@contextmanager
+def _one_at_a_time(folder: Path, wait: bool = True) -> Iterator[None]:
     try:
-        return installed(settings)
-    except SettingsError as error:
-        log.warning("%s", error)
-        return None
+        (folder / VERSIONS).mkdir(parents=True, exist_ok=True)
+        lock = (folder / "install.lock").open("w")
+    except OSError as error:
+        raise SettingsError(
+            f"CHT_PIPELINE_DIR={str(folder)!r} cannot be used: {error.strerror}; name a folder that can be written to."
+        ) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
-def _build_new(source: Source, settings: Settings, wanted: Deployment) -> Deployment:
-    path = wanted.path
+def is_mendable(found: Deployment, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
+    """Whether packages that the hub could not give when a version was built can be had now.
+
+    :param found: the version.
+    :param timeout_s: how long to wait for the hub, in seconds.
+    """
+    return bool(found.stand_ins) and hub_answers(hub_url(), timeout_s)
+
+
+def _build_new(settings: Settings, goal: Deployment, force: bool) -> Deployment:
+    source, path = configured_source(settings), goal.path
     try:
         path.mkdir()
-        revision = fetch(source, path / "project", wanted.revision)
+        made = replace(goal, revision=fetch(source, path / "project", goal.revision))
+        found = find(settings, made.version)
+        if found and not force and not is_mendable(found):
+            return _instead(found, made)
         built = build(source, path, settings)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        made = replace(wanted, graph=built.graph, revision=revision, installed_at=now)
-        made = replace(made, models=built.models, stand_ins=built.stand_ins)
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        made = replace(made, graph=built.graph, installed_at=now, models=built.models, stand_ins=built.stand_ins)
+        if found and not force and made.stand_ins:
+            return _instead(found, made)
         # Last of all: a folder without its record is one that was never finished.
         made.save()
     except BaseException:
@@ -138,17 +164,35 @@ def _build_new(source: Source, settings: Settings, wanted: Deployment) -> Deploy
     return made
 
 
-def _switch(folder: Path, path: Path) -> None:
-    link = folder / f".{CURRENT}-{secrets.token_hex(3)}"
-    link.symlink_to(path.relative_to(folder))
-    os.replace(link, folder / CURRENT)
+def _instead(found: Deployment, made: Deployment) -> Deployment:
+    """The version that is there already, in place of the same one that was fetched or built again."""
+    shutil.rmtree(made.path)
+    if made.validator != found.validator:
+        found = replace(found, validator=made.validator)
+        found.save()
+    return found
 
 
-def _remove_old(folder: Path) -> None:
-    """Tasks that began before the switch go on in their version, so the last ones stay."""
+def _remove_old(folder: Path, young_s: float) -> None:
+    """Keeps the version in use, the last ones before it, and each that a run may still be using."""
     in_use = (folder / CURRENT).resolve()
-    versions = sorted((folder / "versions").iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    versions = sorted((folder / VERSIONS).iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     finished = [path for path in versions if (path / RECORD_FILE).is_file() and path != in_use]
-    keep = {in_use, *finished[: KEPT_VERSIONS - 1]}
+    young = {path for path in finished if time.time() - path.stat().st_mtime < young_s}
+    keep = {in_use, *finished[: KEPT_VERSIONS - 1], *young}
     for path in set(versions) - keep:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def is_current(settings: Settings, deployment: Deployment) -> bool:
+    """Whether ``current`` points to a version.
+
+    :param settings: the environment.
+    :param deployment: the version.
+    """
+    try:
+        found = installed(settings)
+    except SettingsError as error:
+        log.warning("%s", error)
+        return False
+    return found is not None and found.path == deployment.path.resolve()

@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+# Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
+WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
+
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
@@ -13,7 +16,8 @@ class Lineage:
 
     :param parents: unique ids of all that a model reads, sources too, by its own.
     :param relations: schema and table of each model that has one.
-    :param strategies: incremental strategy of each model; empty where there is none.
+    :param strategies: incremental strategy of each model; ``upsert`` where the wrapper project makes one of
+        ``delete+insert``, empty where there is none.
     :param paths: what ``fqn:`` selects each model by.
     """
 
@@ -36,7 +40,7 @@ class Lineage:
                 for name, node in models.items()
                 if node.config.materialized not in {"ephemeral", "view"}
             },
-            strategies={name: str(node.config.get("incremental_strategy") or "") for name, node in models.items()},
+            strategies={name: _strategy(node, manifest.macros) for name, node in models.items()},
             paths={name: ".".join(node.fqn) for name, node in models.items()},
         )
 
@@ -78,8 +82,38 @@ class Lineage:
         return self.paths[model].rpartition(".")[2]
 
     def select(self, models: Iterable[str]) -> str:
-        """What selects just these models, for ``dbt --select``.
+        """What selects these models, for ``dbt --select``; :meth:`exclude` says what it selects too much.
 
         :param models: unique ids.
         """
         return " ".join(f"fqn:{self.paths[name]}" for name in sorted(models))
+
+    def exclude(self, models: Collection[str]) -> str:
+        """What to exclude beside :meth:`select`: the path of a model may be the folder of others.
+
+        Source: https://docs.getdbt.com/reference/node-selection/methods#fqn
+
+        :param models: unique ids of those that are wanted.
+        """
+        folders = tuple(f"{self.paths[name]}." for name in models)
+        return self.select(name for name, path in self.paths.items() if name not in models and path.startswith(folders))
+
+
+def _strategy(node: Any, macros: Any) -> str:
+    """How an incremental model treats edited rows."""
+    if node.config.materialized != "incremental":
+        return ""
+    key = node.config.unique_key
+    said = str(node.config.get("incremental_strategy") or ("delete+insert" if key else "append"))
+    if said == "delete+insert" and WRITES_OVER in macros and isinstance(key, str) and _is_unique(node, key):
+        return "upsert"
+    return said
+
+
+def _is_unique(node: Any, column: str) -> bool:
+    """Whether the project gives a column a unique index, by a contract or by the model's indexes."""
+    declared = getattr(node.columns.get(column), "constraints", None) or []
+    kinds = {getattr(each.type, "value", each.type) for each in declared}
+    indexes = node.config.get("indexes") or []
+    unique = [each for each in indexes if each.get("unique") and each.get("columns") == [column]]
+    return bool(unique or kinds & {"unique", "primary_key"})

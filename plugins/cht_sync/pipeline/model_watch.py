@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import psycopg2
-from cosmos.operators._watcher.state import DBT_UPSTREAM_FAILURE_SKIP_EVENT_NAMES
 from psycopg2 import sql
 
 from cht_sync.connections import dbt_connection, postgres_connection
@@ -49,6 +50,7 @@ class ModelWatch:
         self._conn.autocommit = True
         self._counts = RowCounts(self._conn, {} if lift else self.memory.accepted(), settings.most_drop)
         self._behind: set[str] = set()
+        self.counting = True  # not while batches follow each other: large tables take their time
         self.results: dict[str, ModelResult] = {}
         self.error: Exception | None = None
 
@@ -63,7 +65,7 @@ class ModelWatch:
 
         :param event: of dbt.
         """
-        if event.info.name in DBT_UPSTREAM_FAILURE_SKIP_EVENT_NAMES:
+        if event.info.name == "SkippingDetails":
             self._behind.add(event.data.node_info.unique_id)
         if event.info.name != "NodeFinished" or event.data.node_info.resource_type != "model":
             return
@@ -101,16 +103,16 @@ class ModelWatch:
 
     def record(self) -> None:
         """Remembers what is known by now; raises what went wrong while dbt was looked at."""
+        self.memory.record(list(self.results.values()))
         if self.error:
             raise self.error
-        self.memory.record(list(self.results.values()))
 
     def _result(self, data: Any) -> ModelResult:
         node = data.node_info
         model, name, status = node.unique_id, node.node_name, str(node.node_status)
-        message = " ".join(str(data.run_result.message).split())
+        message = _without_details(str(data.run_result.message))
         seconds = float(getattr(data.run_result, "execution_time", 0) or 0)
-        if model in self._behind:
+        if model in self._behind or status == "skipped":
             return ModelResult(model, name, "skipped", "a model that it reads failed", seconds)
         if status in FAILED:
             guilty = self._guilty(model, message)
@@ -118,7 +120,8 @@ class ModelWatch:
                 message += f" (documents at fault: {', '.join(guilty)})"
                 log.error("%s fails on the documents %s.", name, ", ".join(guilty))
             return ModelResult(model, name, status, message, seconds, at_fault=guilty)
-        rows = self._counts.count(*self._lineage.relations[model]) if model in self._judged else None
+        judged = self.counting and model in self._judged
+        rows = self._counts.count(*self._lineage.relations[model]) if judged else None
         complaint = self._counts.complaint(model, name, rows) if rows is not None else ""
         if complaint:
             return ModelResult(model, name, SHRUNK, complaint, seconds, rows)
@@ -126,11 +129,17 @@ class ModelWatch:
 
     def _guilty(self, model: str, message: str) -> list[str]:
         before = self._before.get(model)
-        if before and before.at_fault and before.message.partition(" (documents at fault")[0] == message:
-            return before.at_fault
+        known = before.at_fault if before else []
+        if before and not known and before.message == message:
+            return []  # a search has found nothing already
         raw, database = self._settings.raw_table, postgres_connection(self._settings).schema or ""
-        since = self._newest_row(model)
-        return documents_at_fault(self._conn, self._compiled(model), raw, database, since)
+        # A connection of its own: others threads of dbt would wait behind the search.
+        with closing(connect(self._connection, "cht_sync documents at fault")) as conn:
+            conn.autocommit = True
+            since = self._newest_row(model)
+            ids = documents_at_fault(conn, self._compiled(model), raw, database, since=since, known=known)
+        # An _id may hold what forges a line of a log.
+        return [ascii(each)[1:-1][:100] for each in ids]
 
     def _newest_row(self, model: str) -> Any:
         if model not in self._lineage.relations:
@@ -142,3 +151,9 @@ class ModelWatch:
                 return cursor.fetchone()[0]
         except psycopg2.Error:
             return None  # not built yet, or without that column
+
+
+def _without_details(message: str) -> str:
+    """dbt's message without what Postgres adds to it, which quotes rows: they are documents."""
+    head = re.split(r"^\s*(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|WHERE):", message, maxsplit=1, flags=re.MULTILINE)[0]
+    return " ".join(head.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ from cht_sync.pipeline.model_watch import ModelWatch
 
 log = logging.getLogger(__name__)
 GROWTH = 4
+# The model through which documents come in, in cht-pipeline, in the starter and in all that is built on them.
+TAKES_BATCHES = "document_metadata"
 
 
 class Waiting(Protocol):
@@ -48,7 +50,6 @@ class ModelsRun:
     :param watch: judges and records what it does.
     :param waiting: what is not yet modelled.
     :param tells: is told how models ended.
-    :param beside: unique ids of models that another group of the same schema runs, and that must not lose rows either.
     :param lift: run every model although one that hangs on it fails.
     :param budget: seconds after which no further batch is begun.
     :param clock: monotonic seconds.
@@ -61,7 +62,6 @@ class ModelsRun:
         waiting: Waiting,
         tells: Tells,
         *,
-        beside: Collection[str] = (),
         lift: bool = False,
         budget: float = 600,
         clock: Callable[[], float] = time.monotonic,
@@ -69,8 +69,7 @@ class ModelsRun:
         self._dbt, self._watch, self._waiting, self._tells, self._lift = dbt, watch, waiting, tells, lift
         self._clock, self._until = clock, clock() + budget
         self._lineage = Lineage.of(dbt.manifest)
-        self._all, self._beside, self._select = self._lineage.chosen(dbt.select), set(beside), dbt.select or None
-        self._is_held = False
+        self._all = self._lineage.chosen(dbt.select)
         self.modelled_to: datetime | None = None
 
     def execute(self) -> Any:
@@ -78,56 +77,43 @@ class ModelsRun:
 
         :return: dbt's result: the first that is no success, else the last.
         """
-        self._hold_for_others()
-        if not self._all:
-            from dbt.cli.main import dbtRunnerResult
-
-            return dbtRunnerResult(success=True)
-        failing = self._watch.failing() & self._all
-        if not failing:
-            return self._everything()
+        failing = self._watch.failing()
+        if not failing & self._all:
+            return self._everything(held=self._held(failing))
         closed = self._retry(failing)
-        return closed if closed is not None else self._everything()
+        return closed if closed is not None else self._everything(held=set())
 
-    def _hold_for_others(self) -> None:
-        """Holds back what would delete rows of a failing model that another group runs."""
-        failing = self._watch.failing() & self._beside - self._all
-        held = self._watch.held(failing) & self._all if failing and not self._lift else set()
-        if held:
-            waits = self._lineage.descendants(held) & self._all
-            why = self._reason(failing)
-            log.warning("%s Held back: %s.", why, self._names(waits))
-            self._tells.hold(waits, why)
-            self._all -= waits
-            self._select = self._lineage.select(self._all)
-            self._is_held = True
+    def _held(self, failing: set[str]) -> set[str]:
+        """Models that wait, for models of other selections too."""
+        return self._watch.held(failing) & self._all if failing and not self._lift else set()
 
     def _retry(self, failing: set[str]) -> Any:
         """Runs what failed and its children; where that fails again, whatever else may run.
 
         :return: dbt's result where the guard is closed; None where all may run.
         """
-        first = self._lineage.descendants(failing) & self._all
-        log.info("Failed the last time, so run first with all that reads it: %s.", self._names(failing))
+        elsewhere = failing - self._all
+        first = self._lineage.descendants(failing & self._all) & self._all
+        log.info("Failed the last time, so run first with all that reads it: %s.", self._names(failing & self._all))
         self._tells.keep = True
-        result = self._run(self._lineage.select(first))
+        result = self._run(first)
         still = {model for model, one in self._watch.results.items() if one.failed}
-        if not still:
+        if not still and not elsewhere:
             # What was kept is told by the run of all models, which runs these once more.
             return None if result.success else result
-        self._tells.release()
         self._tells.keep = False
-        held = set() if self._lift else self._watch.held(still) & self._all
-        rest = self._all - first
+        held = self._held(still | elsewhere)
+        self._hold(held, still | elsewhere)
+        rest = self._all - self._lineage.descendants(still) - held
+        second = self._run(rest) if rest else None
+        self._tells.release()
+        return second if second and not second.success and result.success else result
+
+    def _hold(self, held: set[str], failing: set[str]) -> None:
         if held:
-            waits = self._lineage.descendants(held) & rest
-            why = self._reason(still)
-            log.warning("%s Held back: %s.", why, self._names(waits))
-            self._tells.hold(waits, why)
-            rest -= waits
-        if rest:
-            self._run(self._lineage.select(rest))
-        return result
+            why = self._reason(failing)
+            log.warning("%s Held back: %s.", why, self._names(held))
+            self._tells.hold(held, why)
 
     def _reason(self, still: set[str]) -> str:
         since = ", ".join(f"{self._lineage.name(each)} (fails {self._watch.since(each)})" for each in sorted(still))
@@ -139,27 +125,30 @@ class ModelsRun:
     def _names(self, models: set[str]) -> str:
         return ", ".join(sorted(map(self._lineage.name, models)))
 
-    def _everything(self) -> Any:
+    def _everything(self, held: set[str]) -> Any:
         """Runs all models, in batches until the newest document is reached where a batch size is set."""
-        chosen = self._select
+        if held:
+            self._hold(held, self._watch.failing())
+        chosen = self._all - held
         size = int(self._dbt.variables.get("batch_size") or 0)
-        if not size:
+        if not size or not any(self._lineage.name(each) == TAKES_BATCHES for each in chosen):
             newest = self._waiting.newest()
             self._tells.keep = False
             result = self._run(chosen)
-            self.modelled_to = newest if self._is_good(result) else None
+            self.modelled_to = newest if result.success else None
             return result
         return self._batches(chosen, size)
 
-    def _batches(self, chosen: str | None, size: int) -> Any:
+    def _batches(self, chosen: set[str], size: int) -> Any:
         now = size
         while True:
             newest, before = self._waiting.newest(), self._waiting.reached()
             last = self._waiting.waiting(before, now + 1) <= now
             self._tells.keep = not last
+            self._watch.counting = last
             result = self._run(chosen, batch_size=now)
             after = self._waiting.reached()
-            self.modelled_to = (newest if last else after) if self._is_good(result) else None
+            self.modelled_to = (newest if last else after) if result.success else None
             over = self._clock() > self._until
             if last or over or not result.success:
                 self._tells.release()
@@ -172,11 +161,10 @@ class ModelsRun:
             if after == before:
                 log.info("A batch of tombstones; taking %s documents at once.", f"{now:,}")
 
-    def _is_good(self, result: Any) -> bool:
-        return bool(result.success) and not self._is_held
-
-    def _run(self, select: str | None, **variables: Any) -> Any:
+    def _run(self, models: set[str], **variables: Any) -> Any:
         self._watch.results.clear()
-        result = self._dbt.run(self._watch, select, variables)
+        everything = models == self._lineage.models
+        select, exclude = ("", "") if everything else (self._lineage.select(models), self._lineage.exclude(models))
+        result = self._dbt.run(self._watch, select, exclude, variables)
         self._watch.record()
         return result

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
 from psycopg2 import sql
 
-FEW = 20
+from cht_sync.postgres import STATEMENT_TIMEOUT
+
+FEW = 20  # with fewer rows a fifth is a row or two
+LARGE = 1_000_000
 PATIENCE = "2s"
 _ESTIMATE = "select n_live_tup from pg_stat_user_tables where schemaname = %s and relname = %s"
+
+
+@contextmanager
+def limited(conn: Any, timeout: str) -> Iterator[None]:
+    """Bounds statements of a shared connection for a block.
+
+    :param conn: in autocommit mode.
+    :param timeout: as Postgres writes it.
+    """
+    with conn.cursor() as cursor:
+        cursor.execute("select set_config('statement_timeout', %s, false)", (timeout,))
+    try:
+        yield
+    finally:
+        with conn.cursor() as cursor:
+            cursor.execute("select set_config('statement_timeout', %s, false)", (STATEMENT_TIMEOUT,))
 
 
 class RowCounts:
@@ -23,11 +43,9 @@ class RowCounts:
 
     def __init__(self, conn: Any, accepted: Mapping[str, int], most_drop: int) -> None:
         self._conn, self._accepted, self._most_drop = conn, accepted, most_drop
-        with conn.cursor() as cursor:
-            cursor.execute("select set_config('statement_timeout', %s, false)", (PATIENCE,))
 
     def count(self, schema: str, table: str) -> int | None:
-        """Rows of a table; where counting takes more than two seconds, what Postgres estimates.
+        """Rows of a table; of one with a million or more, what Postgres estimates.
 
         Source: https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-TABLES-VIEW
 
@@ -36,9 +54,12 @@ class RowCounts:
         :return: None where it cannot be told.
         """
         try:
-            return self._value(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table)))
-        except psycopg2.errors.QueryCanceled:
-            return self._value(_ESTIMATE, schema, table)
+            with limited(self._conn, PATIENCE):
+                estimate = self._value(_ESTIMATE, schema, table)
+                if estimate and estimate >= LARGE:
+                    return estimate
+                # The estimate is nothing after a crash: counting tells, where it is quick.
+                return self._value(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table)))
         except psycopg2.Error:
             return None
 

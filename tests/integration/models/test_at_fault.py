@@ -48,4 +48,11 @@ def test_what_is_not_the_documents_fault(conn, database, query):
 def test_documents_older_than_the_model_are_not_looked_at(conn, database):
     newest = database.value("select max(saved_timestamp) + interval '1 s' from v1.couchdb")
     query = "select (doc->>'n')::bigint from v1.couchdb"
-    assert documents_at_fault(conn, query, RAW, database.name, newest) == []
+    assert documents_at_fault(conn, query, RAW, database.name, since=newest) == []
+
+
+def test_what_was_found_before_is_asked_first(conn, database, monkeypatch):
+    query = "select (doc->>'n')::bigint from v1.couchdb"
+    monkeypatch.setattr("cht_sync.pipeline.at_fault.MOST_CANDIDATES", 0)
+    assert documents_at_fault(conn, query, RAW, database.name, known=["d3"]) == ["d3"]
+    assert documents_at_fault(conn, query, RAW, database.name, known=["d3", "d4"]) == []

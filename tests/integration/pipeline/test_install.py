@@ -1,6 +1,8 @@
 import json
+import os
 import tarfile
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -9,7 +11,7 @@ import pytest
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import install as module
 from cht_sync.pipeline.build import Built
-from cht_sync.pipeline.deployment import STARTER_GRAPH, installed, require_current
+from cht_sync.pipeline.deployment import STARTER_GRAPH, installed, kept, require_current
 from cht_sync.pipeline.hub import StandInHub
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.starter import fresh_graph
@@ -124,9 +126,17 @@ def test_a_tarball_and_how_versions_are_kept(project, settings, tmp_path, monkey
         thread.join()
     versions = made.path.parent
     assert len(list(versions.iterdir())) == 2
-    for _ in range(4):
-        newest = install(named, force=True)
+    for _ in range(3):
+        install(named, force=True)
+    # A run may still be using any of them; later only the last ones are kept.
+    assert len(list(versions.iterdir())) == 5
+    hours_ago = time.time() - 3 * 3600
+    for age, version in enumerate(kept(named)):
+        os.utime(version.path, (hours_ago - age, hours_ago - age))
+    before = installed(named)
+    newest = install(named, force=True)
     assert len(list(versions.iterdir())) == module.KEPT_VERSIONS
+    assert [one.path for one in kept(named)][:2] == [newest.path, before.path]
     assert installed(settings()) == newest
 
 

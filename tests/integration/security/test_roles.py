@@ -17,9 +17,12 @@ from psycopg2 import errors, sql
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_runs import ModelRuns
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
+from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
+from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.lock import schema_lock
+from cht_sync.postgres import connect
 from cht_sync.schema import MIGRATIONS
-from cht_sync.settings import REPOSITORY, RawTable
+from cht_sync.settings import REPOSITORY, RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.starter import run_models
@@ -34,6 +37,8 @@ BOOKKEEPING = [
     "couchdb_quarantine", "couchdb_quarantine_part", "couchdb_collision", "couchdb_test_result",
     "couchdb_model_result",
 ]  # fmt: skip
+# Written by the role of the models, in the transaction that swaps them.
+DEPLOYMENTS = ["couchdb_deployment", "_dataemon"]
 PERSON = {"_id": "p", "type": "person", "name": "Amina", "reported_date": 1_700_000_000_000}
 _numbers = itertools.count(1)
 
@@ -141,6 +146,12 @@ def assert_least_privilege(roles: Roles, raw: str = "v1") -> None:
             f"create trigger t before insert on {name} execute function suppress_redundant_updates_trigger()",
             f"alter table {name} rename to stolen", f"alter table {name} owner to current_user",
         )  # fmt: skip
+    Deployments(Settings()).prepare()  # as each run of cht_pipeline_deploy begins
+    for table in DEPLOYMENTS:
+        name = f'"{raw}".{table}'
+        roles.refuses(roles.dashboard, f"select * from {name}", f"delete from {name}")
+        roles.refuses(roles.dbt, f"drop table {name}", f"truncate {name}", f"alter table {name} rename to stolen")
+        roles.ask(roles.dbt, f"delete from {name} where false")
     roles.refuses(roles.dbt, f'insert into "{raw}".couchdb (_id) values (1)', f'update "{raw}".couchdb set _id = 1')
     contact = f'"{models}".contact'
     roles.refuses(
@@ -195,11 +206,12 @@ def test_a_live_database_of_cht_sync_is_handed_over(roles, database, postgres_se
         before.setenv("POSTGRES_PASSWORD", postgres_server.password)
         before.setenv("DBT_POSTGRES_USER", "")
         before.setenv("DBT_POSTGRES_PASSWORD", "")
+        database.rows("create schema v1")
+        database.rows("create table v1._dataemon (inserted_on timestamp, packages jsonb, manifest jsonb)")
         assert copy(PERSON)["rows"] == 1
         run_models(tmp_path, "v1")
     reader = f"superset_{next(_numbers)}"
     for statement in (
-        "create table v1._dataemon (inserted_on timestamp, packages jsonb, manifest jsonb, dbt_selector text)",
         "create view v1.names as select doc->>'name' as name from v1.couchdb",
         "create materialized view v1.counts as select count(*) from v1.contact",
         "create sequence v1.numbers",
@@ -218,10 +230,8 @@ def test_a_live_database_of_cht_sync_is_handed_over(roles, database, postgres_se
     owners = dict(
         database.rows("select relname, pg_get_userbyid(relowner) from pg_class where relkind in ('r','v','m')")
     )
-    assert {owners[table] for table in BOOKKEEPING} == {roles.sync}
-    assert {owners[each] for each in ("contact", "document_metadata", "_dataemon", "names", "counts", "owned")} == {
-        roles.dbt
-    }
+    assert {owners[table] for table in (*BOOKKEEPING, *DEPLOYMENTS)} == {roles.sync}
+    assert {owners[each] for each in ("contact", "document_metadata", "names", "counts", "owned")} == {roles.dbt}
     assert copy({"_id": "p2", "type": "person", "name": "Amina"})["rows"] == 1
     run_models(tmp_path, "v1")
     database.rows("delete from v1.document_metadata where uuid = 'p2'")
@@ -271,7 +281,7 @@ def test_the_owner_of_the_database_need_not_be_a_superuser(roles, database, copy
         assert_least_privilege(roles)
 
 
-def test_model_runs_and_the_lock_work_with_these_roles(roles, database):
+def test_model_runs_deployments_and_the_lock_work_with_these_roles(roles, database, tmp_path):
     roles = roles()
     assert roles.make().returncode == 0
     raw = RawTable("v1", "couchdb")
@@ -283,6 +293,14 @@ def test_model_runs_and_the_lock_work_with_these_roles(roles, database):
     runs.record(stamp, "one")
     assert runs.state().modelled_to == stamp
     assert runs.reached(dbt_connection()) is None
+    deployments = Deployments(Settings())
+    deployments.prepare()
+    path = tmp_path / "version"
+    path.mkdir()
+    (path / MANIFEST_FILE).write_text('{"nodes": {}}')
+    with closing(connect(dbt_connection(), "swap")) as conn, conn, conn.cursor() as cursor:
+        deployments.record(cursor, Deployment(path, path, "s", "f", "r"), [""], Recorded({}), "")
+    assert deployments.manifests([""]) == {"": {"nodes": {}}}
     with schema_lock(dbt_connection(), "v1", "first"):
         roles.refuses(roles.dbt, "insert into v1.couchdb_model_run values ('v1', '', null, '', now())")
 

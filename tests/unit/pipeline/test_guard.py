@@ -29,6 +29,18 @@ def test_all_that_a_failing_model_hangs_on_is_held():
     assert held({"contact", "person"}, lineage(TREE), CASCADE) == {"root"}
 
 
+def test_what_is_behind_a_failing_model_is_protected_too():
+    """As in cht-pipeline, where contact_type has no foreign key, and person reads it."""
+    tree = {**TREE, "contact_type": ["contact"], "person": ["contact", "contact_type"]}
+    assert held({"contact_type"}, lineage(tree), CASCADE) == {"contact", "root"}
+
+
+def test_a_model_whose_path_is_a_folder_of_others():
+    line = lineage({"form": [], "form.visit": [], "formula": []})
+    assert (line.select({"form"}), line.exclude({"form"})) == ("fqn:p.form", "fqn:p.form.visit")
+    assert line.exclude({"form", "form.visit"}) == ""
+
+
 def test_a_model_that_writes_over_its_rows_need_not_wait():
     assert held({"person"}, lineage(TREE, root="upsert", contact="merge"), CASCADE) == set()
     assert held({"person"}, lineage(TREE, contact="merge"), CASCADE) == {"root"}

@@ -6,6 +6,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException
 from cosmos.exceptions import CosmosDbtRunError
 
+from cht_sync.errors import HeldError, ShrunkError
 from cht_sync.pipeline.operators import watch_model as module
 from cht_sync.pipeline.operators.run_all import RunAllModels
 from cht_sync.pipeline.task_group import models_group
@@ -48,6 +49,14 @@ def test_it_waits_and_then_is_done(poke):
 def test_a_failed_model_tells_dbts_message(poke):
     with pytest.raises(AirflowException, match=r"model\.cht_starter\.contact error: Database Error"):
         poke("running", {**OK, "status": "error", "message": "Database Error\n"})
+
+
+def test_it_fails_for_good_where_it_waits_for_another_or_has_shrunk(poke):
+    with pytest.raises(HeldError, match="did not run. contact fails"):
+        poke("success", {**OK, "status": "held", "message": "contact fails"}, try_number=2)
+    with pytest.raises(ShrunkError, match="fell from"):
+        poke("running", {**OK, "status": "shrunk", "message": "contact fell from 40 to 30 rows"})
+    assert poke.runs == []
 
 
 @pytest.mark.parametrize("state", ["success", "failed", "upstream_failed", "skipped"])

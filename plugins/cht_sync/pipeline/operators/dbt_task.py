@@ -13,12 +13,10 @@ from cosmos.dataset import compute_model_outlet_uris, get_dataset_namespace
 from cosmos.operators.local import AbstractDbtLocalBase
 
 from cht_sync.connections import dbt_connection
-from cht_sync.pipeline.deployment import require_current
-from cht_sync.pipeline.install import install
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
 from cht_sync.pipeline.run_options import run_vars, thread_flags
-from cht_sync.pipeline.source import configured_source
+from cht_sync.pipeline.version_in_use import project_folder
 from cht_sync.settings import Settings
 
 
@@ -30,7 +28,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     Source: ``AbstractDbtLocalBase.build_and_run_cmd`` in ``cosmos/operators/local.py``.
     """
 
-    # Of several groups of models only the first takes batches: others would stay behind it unnoticed.
+    # Of several groups of models one takes batches: others would stay behind it unnoticed.
     takes_batches = True
     _assets: tuple[Asset, ...] = ()
 
@@ -56,14 +54,16 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         :raises SettingsError: if the project that the settings name is not installed.
         """
         settings = Settings()
-        folder = project_folder(settings)
-        self.project_dir = str(folder)
-        if os.access(folder / "target", os.W_OK):
-            # What dbt has parsed stays with its version; Cosmos would keep it in /tmp, by the name of the DAG alone.
-            self.cache_dir = folder
-        env = {**env, **models_environment(settings)}
         holder = f"{context['ti'].dag_id}.{context['ti'].task_id}@{socket.gethostname()}"
+        work = context["ti"].xcom_pull(task_ids="new_documents") or {}
         with schema_lock(dbt_connection(settings), settings.dbt_schema, holder):
+            # Not before: whoever held the lock may have switched to another version.
+            folder = project_folder(settings, work.get("deployment", ""))
+            self.project_dir = str(folder)
+            if os.access(folder / "target", os.W_OK):
+                # What dbt has parsed stays with its version; Cosmos would keep it in /tmp, by the DAG's name alone.
+                self.cache_dir = folder
+            env = {**env, **models_environment(settings)}
             return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
 
     def calculate_openlineage_events_completes(
@@ -92,14 +92,3 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         :param source: ``inputs`` or ``outputs``.
         """
         return list(self._assets) if source == "outputs" else []
-
-
-def project_folder(settings: Settings) -> Path:
-    """The folder to run dbt in; the starter is installed, or brought up to date, if need be.
-
-    :param settings: the environment.
-    :raises SettingsError: if another project is to be installed first.
-    """
-    if configured_source(settings).kind == "starter":
-        return install(settings).path
-    return require_current(settings).path

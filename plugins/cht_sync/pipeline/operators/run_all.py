@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from cosmos.operators.local import DbtLocalBaseOperator
 from cosmos.operators.watcher import DbtProducerWatcherOperator
 
 from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lineage import Lineage
@@ -34,15 +34,12 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
     and unit tests stay out of the minute-by-minute run; what failed the last time runs first, and batches follow
     each other; clearing it runs dbt again, which is safe under the lock; and a model that fails turns that model's
     task red, not this one.
-
-    :param beside: unique ids of models that other groups run.
     """
 
     base_cmd = ["run"]
 
-    def __init__(self, *, beside: Collection[str] = (), **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.beside = sorted(beside)
         # Airflow's log takes dbt's own lines; ModelEvents has no need of JSON.
         self.log_format = None
 
@@ -80,7 +77,6 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
                 watch,
                 _Waiting(settings),
                 events,
-                beside=self.beside,
                 lift=lift,
                 budget=settings.models_time_budget,
             )
@@ -96,7 +92,7 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         :raises CosmosDbtRunError: if anything else failed, such as the connection or a hook.
         """
         results = getattr(result.result, "results", None) or []
-        failed = [one for one in results if str(one.status) in {"error", "fail", "runtime error"}]
+        failed = [one for one in results if str(one.status) in FAILED]
         if failed and not result.exception and all(one.node.resource_type == "model" for one in failed):
             names = ", ".join(one.node.name for one in failed)
             self.log.error("dbt failed for %s: see the tasks of these models.", names)

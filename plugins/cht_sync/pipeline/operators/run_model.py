@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from typing import Any
 
 from cosmos.operators.local import DbtRunLocalOperator
 
-from cht_sync.errors import ShrunkError
+from cht_sync.errors import HeldError
 from cht_sync.model_results import SHRUNK
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lineage import Lineage
@@ -16,6 +17,7 @@ from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.run_all import LIFT
 from cht_sync.settings import Settings
 
+log = logging.getLogger(__name__)
 # Of the last project that this process has parsed, by folder and variables: under ``airflow dags test`` one process
 # runs every model, and parsing again for each would be most of the time.
 _parsed: dict[tuple[str, str], DbtRuns] = {}
@@ -31,7 +33,6 @@ class RunModel(DbtTaskMixin, DbtRunLocalOperator):
         :param env: environment for dbt.
         :param cwd: folder to run in.
         :returns: what dbt returned.
-        :raises ShrunkError: if the model lost more rows than is believed.
         """
         dbt, key = DbtRuns(command, env, cwd), (str(self.project_dir), str(self.vars))
         if key in _parsed:
@@ -45,19 +46,26 @@ class RunModel(DbtTaskMixin, DbtRunLocalOperator):
         return watched_run(dbt, bool((kwargs["context"].get("params") or {}).get(LIFT)))
 
 
-def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None) -> Any:
+def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = "") -> Any:
     """Runs the models of a command once, judges and records them.
 
+    A model that has shrunk is told by the last task of the run: what reads it must run all the same.
+
     :param dbt: parsed.
-    :param lift: believe any number of rows.
+    :param lift: believe any number of rows, and run what is held back.
     :param select: which models; default those of the command.
+    :param own: unique id of the only model, where it may have to wait for others.
     :return: dbt's result.
-    :raises ShrunkError: if a model lost more rows than is believed.
+    :raises HeldError: if it has to.
     """
     with closing(ModelWatch(Settings(), Lineage.of(dbt.manifest), dbt.compiled, lift)) as watch:
+        failing = watch.failing() - {own}
+        if own and failing and not lift and own in watch.held(failing):
+            names = ", ".join(sorted(name.rpartition(".")[2] for name in failing))
+            raise HeldError(f"{own} waits, because its deletes would reach models that fail: {names}.")
         result = dbt.run(watch, select)
         watch.record()
     for one in watch.results.values():
         if one.status == SHRUNK:
-            raise ShrunkError(one.message)
+            log.error("%s", one.message)
     return result

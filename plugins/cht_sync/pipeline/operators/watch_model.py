@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException
 from cosmos.operators._watcher.base import get_status_xcom_key, get_xcom_val
 from cosmos.operators._watcher.state import is_dbt_node_status_success, is_producer_task_terminated
 from cosmos.operators.watcher import DbtRunWatcherOperator
 
-from cht_sync.errors import ShrunkError
+from cht_sync.errors import HeldError, ShrunkError
 from cht_sync.model_results import SHRUNK
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
@@ -36,14 +36,14 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         :returns: whether it has ended well.
         :raises AirflowException: if the model failed, or dbt ended without it.
         :raises ShrunkError: if it lost more rows than is believed.
-        :raises AirflowSkipException: if it waits for another that fails.
+        :raises HeldError: if it waits for another that fails.
         """
         ended = self._pokes % LOOK_AT_PRODUCER_EVERY == 0 and self._producer_ended(context)
         self._pokes += 1
         # Read after the state of dbt_run: what that has not told by its end it never will.
         told = get_xcom_val(context["ti"], self.producer_task_id, get_status_xcom_key(self.model_unique_id))
         if told and told["status"] == HELD:
-            raise AirflowSkipException(f"{self.model_unique_id} did not run. {told['message']}")
+            raise HeldError(f"{self.model_unique_id} did not run. {told['message']}")
         if ended and context["ti"].try_number > 1:
             return self._fallback_to_non_watcher_run(context["ti"].try_number, context)
         if told is None:
@@ -64,7 +64,7 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         return is_producer_task_terminated(self._get_producer_task_status(context))
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs its own model in this process, in a second try.
+        """Runs its own model in this process, in a second try, unless it has to wait for another.
 
         :param command: program and arguments.
         :param env: environment for dbt.
@@ -73,6 +73,7 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         """
         dbt = DbtRuns(command, env, cwd)
         broken = dbt.parse()
-        return (
-            broken if broken is not None else watched_run(dbt, bool((kwargs["context"].get("params") or {}).get(LIFT)))
-        )
+        if broken is not None:
+            return broken
+        lift = bool((kwargs["context"].get("params") or {}).get(LIFT))
+        return watched_run(dbt, lift, own=self.model_unique_id)

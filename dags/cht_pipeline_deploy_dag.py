@@ -1,0 +1,76 @@
+"""### CHT Sync: deploy the dbt project
+
+Looks for a new version of the dbt project that the settings name, and switches the models to it.
+
+* `look` asks the git server, the folder or the tarball's server, without fetching; where nothing is new the run ends.
+* `build` fetches it beside the version in use, resolves packages, parses it and compiles every model against the
+  database. A project that is broken ends here, with dbt's message; the version in use stays.
+* `plan` lists the models that changed, with their rows, in its log and its XCom. With `dry_run` the run ends here.
+* `switch` builds these models and their children aside, swaps them in by one transaction and records the version.
+  Dashboards go on to answer; `cht_sync` goes on to run and waits only for the swap.
+
+**To recover** there is nothing to clean up: what failed is tried again by the next run, and each task may be cleared.
+
+**To roll back**, trigger it with `roll_back_to`: the name of a version's folder or the start of its commit. A wrong
+value lists what is kept. What was rolled back from is not deployed again until its source has a newer state, or by
+`force`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from cht_sync.deploy_tasks import build_version, look_for_version, plan_deployment, switch_version
+from cht_sync.settings import Settings
+
+settings = Settings().usable()
+
+with DAG(
+    dag_id="cht_pipeline_deploy",
+    dag_display_name="CHT pipeline deployment",
+    description="Deploys the dbt project: fetches, validates, rebuilds what changed, and switches to it.",
+    doc_md=__doc__,
+    schedule=settings.pipeline_schedule,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=settings.pipeline_timeout),
+    default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10)},
+    tags=["cht", "dbt"],
+    params={
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="End with the list of models that would be rebuilt, and change nothing.",
+        ),
+        "run_unit_tests": Param(
+            False,
+            type="boolean",
+            title="Run unit tests",
+            description="The unit tests of the project have to pass. They need the tables of the models.",
+        ),
+        "roll_back_to": Param(
+            None,
+            type=["null", "string"],
+            title="Roll back to",
+            description="A version that is kept: its folder's name or the start of its commit. A wrong one lists them.",
+        ),
+        "full_refresh": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Full refresh",
+            description="Models to rebuild although they did not change, one a line; 'all' for all.",
+        ),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Force",
+            description="Build the version again although nothing changed, and deploy what was rolled back from.",
+        ),
+    },
+) as dag:
+    goal = look_for_version()
+    built = build_version(goal)
+    planned = plan_deployment(built)
+    switch_version(built, planned)

@@ -1,0 +1,93 @@
+"""The tasks of the DAG ``cht_pipeline_deploy``."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from cht_sync.settings import Settings
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+    from cht_sync.pipeline.deploy import Wish
+
+log = logging.getLogger(__name__)
+
+
+@task.short_circuit(task_id="look")
+def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
+    """Ends the run where the version that the settings name is in use.
+
+    :param params: of the run.
+    :return: what is to be deployed and why.
+    """
+    from cht_sync.pipeline.deploy import look
+
+    settings = Settings()
+    settings.check()
+    goal = look(settings, _wish(params))
+    return asdict(goal) if goal else None
+
+
+@task.short_circuit(task_id="build")
+def build_version(goal: dict[str, Any], params: dict[str, Any]) -> dict[str, Any] | None:
+    """Fetches, parses and validates the version beside the one in use.
+
+    :param goal: what ``look`` found.
+    :param params: of the run.
+    :return: the goal with the folder of the version; None where it is in use after all.
+    """
+    from cht_sync.pipeline.deploy import Goal
+    from cht_sync.pipeline.deploy import build_version as build
+
+    made = build(Settings(), Goal(**goal), _wish(params))
+    return asdict(made) if made else None
+
+
+@task(task_id="plan")
+def plan_deployment(goal: dict[str, Any], params: dict[str, Any]) -> list[dict[str, Any]]:
+    """Lists the models to rebuild, with the rows they have now.
+
+    :param goal: what ``build`` gave.
+    :param params: of the run.
+    """
+    from cht_sync.pipeline.deploy import Goal, plan
+
+    return plan(Settings(), Goal(**goal), _wish(params))
+
+
+@task(task_id="switch", multiple_outputs=False)
+def switch_version(
+    goal: dict[str, Any], planned: list[dict[str, Any]], params: dict[str, Any], ti: RuntimeTaskInstanceProtocol
+) -> dict[str, Any]:
+    """Rebuilds what changed aside, and switches tables and project at once.
+
+    :param goal: what ``build`` gave.
+    :param planned: what ``plan`` gave; it is worked out again, from what is in the database now.
+    :param params: of the run.
+    :param ti: Airflow's task instance.
+    :raises AirflowSkipException: for a dry run.
+    """
+    from cht_sync.pipeline.deploy import Goal, switch
+
+    if params["dry_run"]:
+        raise AirflowSkipException(f"A dry run: {len(planned)} models would be rebuilt; see the log of plan.")
+    holder = f"{ti.dag_id}.{ti.task_id}@{socket.gethostname()}"
+    return switch(Settings(), Goal(**goal), _wish(params), holder)
+
+
+def _wish(params: dict[str, Any]) -> Wish:
+    from cht_sync.pipeline.deploy import Wish
+
+    return Wish(
+        roll_back_to=(params["roll_back_to"] or "").strip(),
+        full_refresh=list(params["full_refresh"] or []),
+        run_unit_tests=params["run_unit_tests"],
+        force=params["force"],
+    )

@@ -1,0 +1,112 @@
+"""dbt in a process of its own: takes commands as lines of JSON on stdin, and answers each by one on another pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from typing import Any
+
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.manifest import Manifest, WritableManifest
+
+from cht_sync.pipeline.aside.edit import TAG, set_aside
+
+Command = dict[str, Any]
+END: Command = {"do": "end"}
+
+
+class Dbt:
+    """Runs dbt in one project, which is parsed once.
+
+    :param where: options of every dbt command: project, target and folders to write to.
+    """
+
+    def __init__(self, where: list[str]) -> None:
+        self._where = where
+        self._parsed = b""
+
+    def parse(self, profiles: str) -> Command:
+        """Parses the project, as an ordinary run does.
+
+        :param profiles: folder of the profile.
+        """
+        result = dbtRunner().invoke(self._command(["parse"], profiles))
+        if result.success and isinstance(result.result, Manifest):
+            # A run changes its manifest: each gets a copy.
+            self._parsed = result.result.to_msgpack()
+        return _outcome(result)
+
+    def modified(self, profiles: str, state: str) -> Command:
+        """The models that differ from another manifest, without and with what hangs from them.
+
+        :param profiles: folder of the profile.
+        :param state: folder of the other manifest.
+        """
+        try:
+            WritableManifest.read_and_check_versions(os.path.join(state, "manifest.json"))
+        except Exception as error:
+            return {"success": True, "unreadable": f"{type(error).__name__}: {error}"[:300]}
+        found = {}
+        for key, expression in (("modified", "state:modified"), ("all", "state:modified+")):
+            command = ["ls", "--quiet", "--state", state, "--select", expression, "--resource-type", "model"]
+            command += ["--output", "json", "--output-keys", "unique_id"]
+            result = dbtRunner(manifest=Manifest.from_msgpack(self._parsed)).invoke(self._command(command, profiles))
+            if not result.success:
+                return _outcome(result)
+            lines = result.result if isinstance(result.result, list) else []
+            found[key] = [json.loads(line)["unique_id"] for line in lines]
+        return {"success": True, **found}
+
+    def run(self, profiles: str, members: list[str], schemas: dict[str, str], full_refresh: bool) -> Command:
+        """Builds models in schemas aside.
+
+        :param profiles: folder of the profile, whose schema is the one aside.
+        :param members: unique ids of the models.
+        :param schemas: the schema aside for each schema of a model.
+        :param full_refresh: from the beginning, or only what is new.
+        """
+        manifest = Manifest.from_msgpack(self._parsed)
+        set_aside(manifest, members, schemas)
+        command = ["run", "--no-write-json", "--select", f"tag:{TAG}", *(["--full-refresh"] if full_refresh else [])]
+        return _outcome(dbtRunner(manifest=manifest).invoke(self._command(command, profiles)))
+
+    def _command(self, command: list[str], profiles: str) -> list[str]:
+        return ["--no-use-colors", *command, "--profiles-dir", profiles, *self._where]
+
+
+def _outcome(result: dbtRunnerResult) -> Command:
+    results = getattr(result.result, "results", None) or []
+    return {
+        "success": result.success,
+        "exception": " ".join(str(result.exception).split()) if result.exception else "",
+        "models": [
+            {"unique_id": one.node.unique_id, "status": str(one.status), "message": one.message or ""}
+            for one in results
+        ],
+    }
+
+
+def main() -> None:
+    """Answers commands until the last one, or until stdin is closed, which the death of whoever holds it does too."""
+    answers = os.fdopen(int(sys.argv[1]), "w")
+    dbt = Dbt(json.loads(sys.argv[2]))
+    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            commands.put(json.loads(line))
+        # In the middle of a model too: nobody waits for it any more.
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while (command := commands.get()) != END:
+        answer = getattr(dbt, command.pop("do"))(**command)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

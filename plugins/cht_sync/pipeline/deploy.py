@@ -1,0 +1,266 @@
+"""The steps of a deployment: look, build, plan, switch. Each may be done again at any time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from cht_sync.connections import dbt_connection
+from cht_sync.errors import SettingsError
+from cht_sync.pipeline.deployment import Deployment, find, kept
+from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
+from cht_sync.pipeline.install import is_current, is_mendable, publish, stage, wanted
+from cht_sync.pipeline.lock import schema_lock
+from cht_sync.pipeline.rebuild import RebuildPlan, plan_rebuild, rebuild
+from cht_sync.pipeline.source import configured_source
+from cht_sync.pipeline.validate import validate
+from cht_sync.postgres import connect, explained
+from cht_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+# The look has three seconds.
+HUB_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What whoever triggers a deployment may ask for.
+
+    :param roll_back_to: a version that is kept: its folder's name or the start of its revision.
+    :param full_refresh: models to rebuild in any case; ``all`` for all.
+    :param run_unit_tests: whether the unit tests of the project have to pass.
+    :param force: build again although nothing changed, and deploy what was rolled back from.
+    """
+
+    roll_back_to: str = ""
+    full_refresh: list[str] = field(default_factory=list)
+    run_unit_tests: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a deployment is about; handed from task to task.
+
+    :param reason: why there is one, for people.
+    :param before: version by group of models when it was looked.
+    :param held: what is rolled back from, as :attr:`Deployment.content`.
+    :param folder: name of the version's folder, once it is there.
+    """
+
+    reason: str
+    before: dict[str, str]
+    held: str = ""
+    folder: str = ""
+
+
+def look(settings: Settings, wish: Wish) -> Goal | None:
+    """Finds out without fetching anything whether there is something to deploy.
+
+    :param settings: the environment.
+    :param wish: what is asked for.
+    :return: None where the version in use is the one that the settings name.
+    :raises SettingsError: if the source cannot be read, or the version to roll back to is not kept.
+    :raises StoreError: if Postgres fails.
+    """
+    deployments = Deployments(settings)
+    deployments.prepare()
+    recorded = deployments.recorded()
+    if wish.roll_back_to:
+        return _roll_back(settings, recorded, wish.roll_back_to)
+    newest = wanted(settings)
+    if newest.content == recorded.held and not wish.force:
+        log.warning("%s was rolled back from; it is held until its source changes, or by force.", _short(newest))
+        return _rest_of_roll_back(settings, recorded, newest)
+    reason = _reason(settings, recorded, newest, wish)
+    if reason is None:
+        log.info("%s is in use already.", _short(newest))
+        return None
+    log.info("There is something to deploy: %s.", reason)
+    return Goal(reason, recorded.versions)
+
+
+def _short(version: Deployment) -> str:
+    return f"{version.source} ({version.revision[:12] or 'not downloaded yet'})"
+
+
+def _roll_back(settings: Settings, recorded: Recorded, name: str) -> Goal:
+    there = kept(settings)
+    chosen = next((one for one in there if one.path.name == name), None)
+    chosen = chosen or next((one for one in there if len(name) >= 7 and one.revision.startswith(name)), None)
+    if chosen is None:
+        raise SettingsError(
+            f"Param roll_back_to={name!r} names no version that is kept in {settings.pipeline_dir}:"
+            f" {'; '.join(one.text for one in there) or 'there is none'}."
+        )
+    in_use = recorded.version(model_groups(settings)) or ""
+    held = recorded.held or in_use.rpartition("-")[0]
+    log.info("Rolling back to %s.", chosen.text)
+    return Goal(
+        f"roll back to {chosen.text}",
+        recorded.versions,
+        "" if chosen.content == held else held,
+        chosen.path.name,
+    )
+
+
+def _rest_of_roll_back(settings: Settings, recorded: Recorded, newest: Deployment) -> Goal | None:
+    """What is left to do of a roll-back that was cut off; None where it is complete."""
+    groups = model_groups(settings)
+    found = find(settings, recorded.version(groups))
+    if found is None:
+        raise SettingsError(
+            f"{_short(newest)} was rolled back from, and the version that was rolled back to is not kept in"
+            f" {settings.pipeline_dir}: trigger the DAG cht_pipeline_deploy with force to deploy the newest one."
+        )
+    if recorded.is_for(groups, found.version) and is_current(settings, found):
+        return None
+    return Goal(f"roll back to {found.text}", recorded.versions, recorded.held, found.path.name)
+
+
+def _reason(settings: Settings, recorded: Recorded, newest: Deployment, wish: Wish) -> str | None:
+    asked = [name for name in ("force", "full_refresh", "run_unit_tests") if getattr(wish, name)]
+    if asked:
+        return f"param {' and '.join(asked)}"
+    groups = model_groups(settings)
+    in_use = recorded.version(groups)
+    found = find(settings, newest.version if newest.revision else in_use)
+    if not newest.revision and (found is None or _is_other_download(found, newest)):
+        return f"{newest.source} may have changed, which only a download can tell"
+    if found is None:
+        return f"{_short(newest)} in place of {in_use or 'nothing'}"
+    if not recorded.is_for(groups, found.version):
+        return f"{found.text} is built, and the tables do not come from it yet"
+    if not is_current(settings, found):
+        return f"{found.text} is not what this machine uses yet"
+    return "packages of the dbt hub can be had now" if is_mendable(found, HUB_TIMEOUT_S) else None
+
+
+def _is_other_download(found: Deployment, newest: Deployment) -> bool:
+    place = (found.fingerprint, found.build) != (newest.fingerprint, newest.build)
+    return place or not newest.validator or found.validator != newest.validator
+
+
+def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
+    """Fetches, parses and validates the version, in a folder that nothing uses yet.
+
+    :param settings: the environment.
+    :param goal: what :func:`look` found.
+    :param wish: what is asked for.
+    :return: the goal with its folder; None where the download is what is in use already.
+    :raises SettingsError: with git's, dbt's or Postgres's own words, if the version cannot be used.
+    :raises StoreError: if Postgres cannot be reached.
+    """
+    made = _folder(settings, goal) if goal.folder else stage(settings, wish.force)
+    if wish.run_unit_tests or not made.validated:
+        validate(configured_source(settings), made, settings, wish.run_unit_tests)
+        made = replace(made, validated=True)
+        made.save()
+    recorded = Recorded(goal.before)
+    in_use = recorded.is_for(model_groups(settings), made.version) and is_current(settings, made)
+    if in_use and not (wish.full_refresh or goal.folder):
+        log.info("%s is in use already; nothing is rebuilt.", made.text)
+        return None
+    if not goal.folder and not wish.force and made.content == Deployments(settings).recorded().held:
+        log.warning("%s was rolled back from; it is held until its source changes, or by force.", made.text)
+        return None
+    log.info("%s is built.", made.text)
+    return replace(goal, folder=made.path.name)
+
+
+def _folder(settings: Settings, goal: Goal) -> Deployment:
+    found = next((one for one in kept(settings) if one.path.name == goal.folder), None)
+    if found is None:
+        raise SettingsError(
+            f"Version {goal.folder} is not in CHT_PIPELINE_DIR={str(settings.pipeline_dir)!r} of this machine: let all"
+            " machines share that folder, or trigger the DAG cht_pipeline_deploy anew."
+        )
+    return found
+
+
+def plan(settings: Settings, goal: Goal, wish: Wish) -> list[dict[str, Any]]:
+    """Lists the models that would be rebuilt, and changes nothing.
+
+    :param settings: the environment.
+    :param goal: what :func:`build_version` gave.
+    :param wish: what is asked for.
+    :return: for each model its name, its relation, the rows it has now (None where it is not there) and why.
+    :raises SettingsError: if ``full_refresh`` names a model that does not exist.
+    :raises StoreError: if Postgres fails.
+    """
+    made = _folder(settings, goal)
+    plans = [part for _, part in _plans(settings, made, wish) if part]
+    for warning in (each for part in plans for each in part.warnings):
+        log.warning("%s", warning)
+    models = [model for part in plans for model in part.models]
+    for model in models:
+        rows = "not there yet" if model.rows is None else f"{model.rows:,} rows"
+        log.info("%s (%s, %s) is rebuilt: %s.", model.name, model.relation, rows, model.why)
+    log.info("%s models are rebuilt for %s.", len(models), made.text)
+    return [
+        {"model": model.name, "relation": str(model.relation), "rows": model.rows, "why": model.why} for model in models
+    ]
+
+
+def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str, Any]:
+    """Rebuilds what changed, records the version in the transaction that swaps the tables in, and publishes it.
+
+    :param settings: the environment.
+    :param goal: what :func:`build_version` gave.
+    :param wish: what is asked for.
+    :param holder: who asks, shown to those who wait for the lock.
+    :return: the version, and what was rebuilt.
+    :raises StoreError: if Postgres fails, or another deployment came in between; then nothing has changed.
+    """
+    made, deployments = _folder(settings, goal), Deployments(settings)
+    before = Recorded(goal.before)
+    deployments.require_unchanged(made, model_groups(settings), before)
+    parts = list(_plans(settings, made, wish))
+    reports = []
+    for number, (groups, part) in enumerate(parts, 1):
+
+        def in_swap(cursor: Any, groups: Sequence[str] = groups) -> None:
+            deployments.record(cursor, made, groups, before, goal.held)
+
+        def published(last: bool = number == len(parts)) -> None:
+            if last:
+                publish(settings, made)
+
+        if part and part.models:
+            reports.append(asdict(rebuild(settings, made.path, part, holder, in_swap, published)))
+        else:
+            _switch_alone(settings, holder, in_swap, published)
+    log.info("%s is in use.", made.text)
+    return {"version": goal.folder, "source": made.source, "revision": made.revision, "rebuilt": reports}
+
+
+def _plans(settings: Settings, made: Deployment, wish: Wish) -> Iterator[tuple[list[str], RebuildPlan | None]]:
+    """A plan for all groups of models that come from one version; None where nothing can have changed."""
+    deployments, groups = Deployments(settings), model_groups(settings)
+    versions, manifests = deployments.recorded().versions, deployments.manifests(groups)
+    for version in dict.fromkeys(versions.get(models) for models in groups):
+        ours = [models for models in groups if versions.get(models) == version]
+        if version == made.version and not wish.full_refresh:
+            yield ours, None
+            continue
+        state, selector = manifests[ours[0]], " ".join(ours)
+        yield ours, plan_rebuild(settings, made.path, state, selector, wish.full_refresh or None)
+
+
+def _switch_alone(
+    settings: Settings, holder: str, in_swap: Callable[[Any], None], published: Callable[[], None]
+) -> None:
+    """Records and publishes a version for which no table has to be rebuilt."""
+    connection = dbt_connection(settings)
+    with schema_lock(connection, settings.dbt_schema, holder):
+        with (
+            explained(connection, "record the deployment"),
+            closing(connect(connection, "cht_sync deployment")) as conn,
+            conn,
+            conn.cursor() as cursor,
+        ):
+            in_swap(cursor)
+        published()

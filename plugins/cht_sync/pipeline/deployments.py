@@ -1,0 +1,218 @@
+"""Which version of the dbt project built the models, as Postgres remembers it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.errors import StoreError
+from cht_sync.pipeline.deployment import Deployment
+from cht_sync.postgres import connect, explained
+from cht_sync.schema import Schema
+from cht_sync.settings import Settings
+
+Manifest = dict[str, Any]
+TABLES = ("couchdb_deployment", "_dataemon")
+RIGHTS = "select, insert, update, delete"
+_READY = "select count(*) from pg_tables where schemaname = %s and tablename = any(%s)"
+_RECORDED = """
+select models, version, held from {schema}.couchdb_deployment where models_schema = %s
+order by deployed_at desc, models
+"""
+_MANIFEST = """
+select manifest from {schema}._dataemon where coalesce(dbt_selector, '') = %s and manifest is not null
+order by inserted_on desc nulls last limit 1
+"""
+_FORGET = "delete from {schema}._dataemon where coalesce(dbt_selector, '') = %s"
+_REMEMBER = """
+insert into {schema}._dataemon (inserted_on, packages, manifest, dbt_selector)
+values (now() at time zone 'utc', %s, %s, nullif(%s, ''))
+"""
+_RECORD = """
+insert into {schema}.couchdb_deployment (models_schema, models, version, source, revision, held)
+values (%s, %s, %s, %s, %s, %s)
+on conflict (models_schema, models) do update
+set version = excluded.version, source = excluded.source, revision = excluded.revision,
+    held = excluded.held, deployed_at = now()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the models of a schema were deployed from.
+
+    :param versions: version by group of models, the newest deployment first.
+    :param held: what was rolled back from, as :attr:`Deployment.content`; empty where nothing was.
+    """
+
+    versions: dict[str, str]
+    held: str = ""
+
+    def version(self, groups: Sequence[str]) -> str | None:
+        """The version that was deployed last; None before the first deployment.
+
+        :param groups: those of the settings; where none of them is known, any other one counts.
+        """
+        ours = [version for models, version in self.versions.items() if models in groups]
+        return next(iter([*ours, *self.versions.values()]), None)
+
+    def is_for(self, groups: Sequence[str], version: str) -> bool:
+        """Whether every group was deployed from a version.
+
+        :param groups: those of the settings.
+        :param version: the version.
+        """
+        return all(self.versions.get(models) == version for models in groups)
+
+
+class Deployments:
+    """The tables ``couchdb_deployment`` and ``_dataemon``, in the schema of the documents.
+
+    :param settings: the environment.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._schema = settings.raw_table.schema
+        self._names = {"schema": sql.Identifier(self._schema)}
+
+    def prepare(self) -> None:
+        """Creates the tables, and lets the role of the models write them.
+
+        :raises SettingsError: if the role of the documents may not do that.
+        :raises StoreError: if Postgres fails.
+        """
+        connection, models_role = postgres_connection(self._settings), dbt_connection(self._settings).login or ""
+        with closing(connect(connection, "cht_sync deployments")) as conn:
+            Schema(conn, connection, self._settings.raw_table).prepare()
+            with explained(connection, f"let role {models_role!r} record deployments"), conn, conn.cursor() as cursor:
+                for table in TABLES:
+                    relation = sql.Identifier(self._schema, table)
+                    cursor.execute(
+                        "select bool_and(has_table_privilege(%s, %s, one)) from unnest(%s) as one",
+                        (models_role, relation.as_string(cursor), RIGHTS.split(", ")),
+                    )
+                    if not cursor.fetchone()[0]:
+                        grant = sql.SQL("grant {} on {} to {}")
+                        cursor.execute(grant.format(sql.SQL(RIGHTS), relation, sql.Identifier(models_role)))
+
+    def recorded(self) -> Recorded:
+        """What is recorded; nothing where the tables are not there yet.
+
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor(postgres_connection(self._settings)) as cursor:
+            return self._recorded(cursor) if self._ready(cursor) else Recorded({})
+
+    def manifests(self, groups: Sequence[str]) -> dict[str, Manifest | None]:
+        """The manifest that each group was deployed from, by group; CHT Sync 2.x left one too.
+
+        :param groups: groups of models; for one that was never deployed any other one of this project counts.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor(postgres_connection(self._settings)) as cursor:
+            if not self._ready(cursor):
+                return dict.fromkeys(groups)
+            others = list(self._recorded(cursor).versions)
+            return {models: self._manifest(cursor, [models, *others]) for models in groups}
+
+    def record_first(self, deployment: Deployment, groups: Sequence[str]) -> bool:
+        """Notes what is about to build the first models of all; changes nothing where anything is known of them.
+
+        :param deployment: the version.
+        :param groups: groups of models.
+        :return: whether it was noted.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor(postgres_connection(self._settings)) as cursor:
+            if not self._ready(cursor) or self._recorded(cursor).versions:
+                return False
+            if any(self._manifest(cursor, [models]) for models in groups):
+                return False
+            self.record(cursor, deployment, groups, Recorded({}), "")
+        return True
+
+    def record(self, cursor: Any, deployment: Deployment, groups: Sequence[str], before: Recorded, held: str) -> None:
+        """Notes a deployment, in a transaction of the caller's.
+
+        :param cursor: of the role of the models, or of the documents.
+        :param deployment: the version that the models now come from.
+        :param groups: groups of models.
+        :param before: what was recorded when this deployment began.
+        :param held: what is rolled back from, as :attr:`Deployment.content`; empty for none.
+        :raises StoreError: if another deployment came in between; the caller's transaction must not be committed.
+        """
+        schema = self._settings.dbt_schema
+        # Two of them read before either writes; this lock ends with the transaction.
+        cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"cht_sync deployment {schema}",))
+        self._check(self._recorded(cursor), deployment, groups, before)
+        manifest = deployment.manifest.read_text()
+        packages = json.dumps({"packages": [{"source": deployment.source, "revision": deployment.revision}]})
+        for models in groups:
+            cursor.execute(self._sql(_FORGET), (models,))
+            cursor.execute(self._sql(_REMEMBER), (packages, manifest, models))
+            row = (schema, models, deployment.version, deployment.source, deployment.revision, held or None)
+            cursor.execute(self._sql(_RECORD), row)
+
+    def require_unchanged(self, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
+        """Refuses a deployment that another one has overtaken, before it costs anything.
+
+        :param deployment: the version to deploy.
+        :param groups: groups of models.
+        :param before: what was recorded when this deployment began.
+        :raises StoreError: if another version was deployed since.
+        """
+        self._check(self.recorded(), deployment, groups, before)
+
+    def _check(self, now: Recorded, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
+        for models in groups:
+            if now.versions.get(models) not in {before.versions.get(models), deployment.version}:
+                raise StoreError(
+                    f"Another version of the dbt project was deployed to schema {self._settings.dbt_schema!r} since"
+                    " this run looked; nothing was changed: trigger the DAG cht_pipeline_deploy anew."
+                )
+
+    def _recorded(self, cursor: Any) -> Recorded:
+        cursor.execute(self._sql(_RECORDED), (self._settings.dbt_schema,))
+        rows = cursor.fetchall()
+        held = next((each for _, _, each in rows if each), "")
+        return Recorded({models: version for models, version, _ in rows}, held)
+
+    def _manifest(self, cursor: Any, choices: Sequence[str]) -> Manifest | None:
+        for models in choices:
+            cursor.execute(self._sql(_MANIFEST), (models,))
+            if row := cursor.fetchone():
+                return row[0]
+        return None
+
+    def _ready(self, cursor: Any) -> bool:
+        cursor.execute(_READY, (self._schema, list(TABLES)))
+        return cursor.fetchone()[0] == len(TABLES)
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(**self._names)
+
+    @contextmanager
+    def _cursor(self, connection: Connection) -> Iterator[Any]:
+        with (
+            explained(connection, "read or write which dbt project the models come from"),
+            closing(connect(connection, "cht_sync deployments")) as conn,
+            conn,
+            conn.cursor() as cursor,
+        ):
+            yield cursor
+
+
+def model_groups(settings: Settings) -> list[str]:
+    """The groups of models: the parts of ``DBT_SELECTOR``, separated by ``;``; one for all models without it.
+
+    :param settings: the environment.
+    """
+    return [part.strip() for part in settings.text("DBT_SELECTOR").split(";") if part.strip()] or [""]

@@ -1,0 +1,227 @@
+"""Which models a deployment has to build anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from cht_sync.connections import dbt_connection
+from cht_sync.errors import SettingsError
+from cht_sync.pipeline.graph import drawable
+from cht_sync.pipeline.rebuild.constraints import missing_by_model
+from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
+from cht_sync.pipeline.rebuild.manifest import Manifest, aside_schema, descendants, foreign_keys, models, read_manifest
+from cht_sync.pipeline.selection import selected
+from cht_sync.postgres import connect, explained
+from cht_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ALL = "all"
+COUNT_WITHIN = "60s"
+# The starter says `full_refresh: false` lest dbt drops what dashboards read; nothing is dropped early here.
+STARTER_PACKAGE = "cht_starter"
+_ESTIMATE = "select reltuples::bigint from pg_class where oid = to_regclass(%s) and reltuples >= 0"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model to build anew.
+
+    :param unique_id: of dbt.
+    :param name: of the model.
+    :param relation: its ``schema.name``.
+    :param rows: rows it has now; None where it is not there.
+    :param why: in words.
+    """
+
+    unique_id: str
+    name: str
+    relation: str
+    rows: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildPlan:
+    """What a deployment has to build anew.
+
+    :param models: the models, parents first.
+    :param removed: relations of models that the project has no longer; they stay.
+    :param given_up: foreign keys that the project declared and declares no longer, as ``relation (columns)``.
+    :param warnings: what a person should know.
+    """
+
+    models: tuple[PlannedModel, ...] = ()
+    removed: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def unique_ids(self) -> list[str]:
+        """Of the models."""
+        return [model.unique_id for model in self.models]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON knows it, for an XCom."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> RebuildPlan:
+        """The plan again.
+
+        :param value: of :meth:`as_dict`, as JSON gives it back.
+        """
+        planned = tuple(PlannedModel(**one) for one in value["models"])
+        rest = {name: tuple(value[name]) for name in ("removed", "given_up", "warnings")}
+        return cls(planned, **rest)
+
+
+def plan_rebuild(
+    settings: Settings,
+    folder: Path,
+    state: Manifest | None,
+    selector: str,
+    full_refresh: Sequence[str] | None = None,
+) -> RebuildPlan:
+    """Finds the models that a deployment has to build anew, with all that hang from them.
+
+    dbt itself tells what differs from the last deployment.
+    Source: https://docs.getdbt.com/reference/node-selection/state-selection
+
+    :param settings: the environment.
+    :param folder: of the built version.
+    :param state: manifest of the last successful deployment; None where nothing is known, then nothing is modified.
+    :param selector: which models are run, as ``DBT_SELECTOR``; empty for all.
+    :param full_refresh: names of models to build anew in any case, or ``["all"]``.
+    :raises SettingsError: if a name is unknown.
+    :raises RebuildError: if dbt fails.
+    :raises StoreError: if Postgres fails.
+    """
+    connection = dbt_connection(settings)
+    manifest = read_manifest(folder)
+    chosen = selected(drawable(manifest), selector)
+    why = dict(_asked(manifest, chosen, full_refresh or ()))
+    warnings: list[str] = []
+    with (
+        closing(connect(connection, "cht_sync plan")) as conn,
+        explained(connection, "look at the models"),
+        conn.cursor() as cursor,
+    ):
+        if state is not None:
+            aside = aside_schema(settings.dbt_schema)
+            with DbtProcess(settings, folder, aside, conn.server_version) as dbt:
+                differing = dbt.modified(state)
+            if unreadable := differing.get("unreadable"):
+                warnings.append(
+                    f"The manifest of the last deployment cannot be read by this dbt ({unreadable}): no"
+                    " model counts as modified; where one is, name it in full_refresh."
+                )
+                state = None
+            for name in differing.get("modified", ()):
+                why.setdefault(name, "modified")
+        for name, lines in missing_by_model(cursor, manifest, chosen).items():
+            if state is None and name not in why:
+                warnings += [f"{line} is declared and missing: name the model in full_refresh." for line in lines]
+            else:
+                why.setdefault(name, f"lacks a constraint: {lines[0]}")
+        for name in descendants(manifest, why):
+            why.setdefault(name, "hangs from one of these")
+        kept = {name for name in why if _is_kept(manifest["nodes"].get(name, {}))}
+        warnings += [f"{name} says full_refresh: false and stays as it is." for name in sorted(kept & chosen)]
+        members = (set(why) & chosen & set(models(manifest))) - kept
+        planned = [_planned(cursor, manifest["nodes"][name], why[name]) for name in _in_order(manifest, members)]
+        removed = tuple(sorted(_removed(cursor, manifest, state)))
+    for line in warnings:
+        log.warning("%s", line)
+    for relation in removed:
+        log.warning("%s is of no model any more: it stays as it is until someone drops it.", relation)
+    return RebuildPlan(tuple(planned), removed, tuple(_given_up(manifest, members, state)), tuple(warnings))
+
+
+def _asked(manifest: Manifest, chosen: set[str], full_refresh: Sequence[str]) -> Iterator[tuple[str, str]]:
+    by_name: dict[str, list[str]] = {}
+    for unique_id, node in models(manifest).items():
+        by_name.setdefault(node["name"], []).append(unique_id)
+    for name in full_refresh:
+        found = chosen if name == ALL else {one for one in by_name.get(name.rstrip("+"), ()) if one in chosen}
+        if not found:
+            raise SettingsError(
+                f"full_refresh names {name!r}, which is no model that is run: use names such as"
+                f" {', '.join(sorted(by_name)[:3])}, or 'all'.",
+                "full_refresh",
+            )
+        yield from ((unique_id, "asked for") for unique_id in sorted(found))
+
+
+def _is_kept(node: dict[str, Any]) -> bool:
+    """Whether a model says that it must never be built anew.
+
+    Source: https://docs.getdbt.com/reference/resource-configs/full_refresh
+    """
+    return node.get("config", {}).get("full_refresh") is False and node["package_name"] != STARTER_PACKAGE
+
+
+def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
+    """Parents first, and by name."""
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        for parent in sorted(manifest["nodes"].get(name, {}).get("depends_on", {}).get("nodes", ())):
+            visit(parent)
+        if name in members:
+            order.append(name)
+
+    for name in sorted(members):
+        visit(name)
+    return order
+
+
+def _planned(cursor: Any, node: dict[str, Any], why: str) -> PlannedModel:
+    relation = f"{node['schema']}.{node['alias']}"
+    rows = _rows(cursor, sql.Identifier(node["schema"], node["alias"]))
+    return PlannedModel(node["unique_id"], node["name"], relation, rows, why)
+
+
+def _rows(cursor: Any, relation: sql.Identifier) -> int | None:
+    text = relation.as_string(cursor)
+    cursor.execute("select to_regclass(%s) is not null", (text,))
+    if not cursor.fetchone()[0]:
+        return None
+    cursor.execute("savepoint counting")
+    try:
+        cursor.execute("set local statement_timeout = %s", (COUNT_WITHIN,))
+        cursor.execute(sql.SQL("select count(*) from {}").format(relation))
+    except psycopg2.errors.QueryCanceled:
+        cursor.execute("rollback to savepoint counting")
+        cursor.execute(_ESTIMATE, (text,))
+    return (cursor.fetchone() or (0,))[0]
+
+
+def _removed(cursor: Any, manifest: Manifest, state: Manifest | None) -> Iterator[str]:
+    relations = {(node["schema"], node["alias"]) for node in models(manifest).values()}
+    for node in models(state).values() if state else ():
+        place = (node["schema"], node["alias"])
+        cursor.execute("select to_regclass(%s) is not null", (sql.Identifier(*place).as_string(cursor),))
+        if cursor.fetchone()[0] and place not in relations:
+            yield ".".join(place)
+
+
+def _given_up(manifest: Manifest, members: set[str], state: Manifest | None) -> Iterator[str]:
+    for name in sorted(members):
+        before = state["nodes"].get(name) if state else None
+        now = {key.columns for key in foreign_keys(manifest, manifest["nodes"][name])}
+        for key in foreign_keys(state, before) if state and before else ():
+            if key.columns not in now:
+                yield f"{before['schema']}.{before['alias']} ({', '.join(key.columns)})" if before else ""

@@ -1,0 +1,44 @@
+"""The starter keeps how far each model has come in a table of its own, which a rebuild has to follow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.pipeline.rebuild.manifest import Manifest, models
+
+TABLE = "dbt_progress"
+
+
+def move_progress(cursor: Any, manifest: Manifest, built: Collection[str], schemas: Mapping[str, str]) -> None:
+    """Takes over how far models have come that were built aside with all that they read.
+
+    Of the others nothing is known then, so that the next run compares them with everything once.
+
+    :param cursor: in the transaction of the swap.
+    :param manifest: of the project.
+    :param built: unique ids of the models.
+    :param schemas: the schema aside for each schema of a model.
+    """
+    nodes = models(manifest)
+    complete = {
+        nodes[name]["alias"]
+        for name in built
+        if all(one in built for one in nodes[name]["depends_on"]["nodes"] if one in nodes)
+    }
+    for schema, aside in schemas.items():
+        live, there = sql.Identifier(schema, TABLE), sql.Identifier(aside, TABLE)
+        if not _exists(cursor, live):
+            continue
+        names = [nodes[name]["alias"] for name in built]
+        cursor.execute(sql.SQL("delete from {} where model = any(%s)").format(live), (names,))
+        if _exists(cursor, there):
+            take = sql.SQL("insert into {} select * from {} where model = any(%s)").format(live, there)
+            cursor.execute(take, (list(complete),))
+
+
+def _exists(cursor: Any, table: sql.Identifier) -> bool:
+    cursor.execute("select to_regclass(%s) is not null", (table.as_string(cursor),))
+    return bool(cursor.fetchone()[0])

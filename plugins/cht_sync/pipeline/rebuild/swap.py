@@ -1,0 +1,295 @@
+"""Puts the models that were built aside in the place of those in use, in one transaction."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg2
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.pipeline.rebuild.constraints import missing_by_model
+from cht_sync.pipeline.rebuild.errors import RebuildError
+from cht_sync.pipeline.rebuild.hanging import HangingViews
+from cht_sync.pipeline.rebuild.keys import KeyKeeper
+from cht_sync.pipeline.rebuild.manifest import RELATIONS, Manifest, constrained, foreign_keys
+from cht_sync.pipeline.rebuild.plan import RebuildPlan
+from cht_sync.pipeline.rebuild.progress import move_progress
+from cht_sync.pipeline.rebuild.saved import (
+    Relation,
+    Saved,
+    columns,
+    comment,
+    default_grants,
+    give,
+    missing_indexes,
+    save,
+)
+
+log = logging.getLogger(__name__)
+
+# Readers queue behind a lock that is waited for: one try holds them up for a second at most.
+LOCK_TIMEOUT = "1s"
+WAIT_FOR_LOCKS = "1500ms"
+SWAP_WITHIN = "60s"
+BEFORE_LOCKS_WITHIN = "2h"
+PATIENCE_S = 600
+LONGEST_PAUSE_S = 10.0
+_FIND = """
+select c.oid, n.nspname::text, c.relname::text, c.relkind::text
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p', 'v', 'm')
+"""
+_HOLDERS = """
+select distinct format('%%s (%%s, in a transaction since %%s)',
+    coalesce(nullif(a.application_name, ''), a.usename::text), a.pid,
+    coalesce(to_char(a.xact_start at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS'), 'a time that is not shown'))
+from pg_locks l join pg_stat_activity a using (pid)
+where l.locktype = 'relation' and l.granted and l.relation = any(%s) and l.pid <> pg_backend_pid()
+  and l.database = (select oid from pg_database where datname = current_database())
+"""
+
+
+@dataclass(slots=True)
+class Pair:
+    """A model's relation in use and the one built aside.
+
+    :param unique_id: of the model.
+    :param old: None where the model is new.
+    :param new: the one aside.
+    :param saved: what is on the old one.
+    """
+
+    unique_id: str
+    old: Relation | None
+    new: Relation
+    saved: Saved | None = None
+
+
+@dataclass(slots=True)
+class Swapped:
+    """How a swap went.
+
+    :param tries: tries to get the locks.
+    :param locked_s: seconds for which readers had to wait at most, in the try that succeeded.
+    :param rows: rows of each model that has a relation, by unique id.
+    :param notes: what a person should know.
+    """
+
+    tries: int = 0
+    locked_s: float = 0.0
+    rows: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Swap:
+    """One swap.
+
+    :param conn: connection of the role that owns the models, of no use for anything else afterwards.
+    :param connection: its Airflow connection, for texts.
+    :param manifest: of the new version.
+    :param plan: what was built.
+    :param schemas: the schema aside for each schema of a model.
+    """
+
+    def __init__(
+        self, conn: Any, connection: Connection, manifest: Manifest, plan: RebuildPlan, schemas: Mapping[str, str]
+    ) -> None:
+        self._conn = conn
+        self._connection = connection
+        self._manifest = manifest
+        self._plan = plan
+        self._schemas = schemas
+        self._swapped = Swapped()
+
+    def run(self, in_swap: Callable[[Any], None]) -> Swapped:
+        """Swaps and commits.
+
+        :param in_swap: called in the transaction, with a cursor, once all is in place.
+        :raises SettingsError: if something that hangs on a model does not fit.
+        :raises RebuildError: if a constraint is missing, or readers do not let go.
+        """
+        with self._conn, self._conn.cursor() as cursor:
+            # Postgres then tells each name with its schema.
+            cursor.execute("set local search_path = ''")
+            cursor.execute("set local statement_timeout = %s", (BEFORE_LOCKS_WITHIN,))
+            pairs = self._pairs(cursor)
+            keys = self._before_locks(cursor, pairs)
+            began = time.monotonic()
+            while True:
+                self._swapped.tries += 1
+                cursor.execute("savepoint swap")
+                try:
+                    locked = self._exchange(cursor, pairs, keys)
+                    in_swap(cursor)
+                    break
+                except (
+                    psycopg2.errors.LockNotAvailable,
+                    psycopg2.errors.QueryCanceled,
+                    psycopg2.errors.DeadlockDetected,
+                ):
+                    cursor.execute("rollback to savepoint swap")
+                    self._wait(cursor, pairs, began)
+        self._swapped.locked_s = time.monotonic() - locked
+        return self._swapped
+
+    def _pairs(self, cursor: Any) -> list[Pair]:
+        pairs = []
+        for model in self._plan.models:
+            node = self._manifest["nodes"][model.unique_id]
+            new = _find(cursor, self._schemas[node["schema"]], node["alias"])
+            if new:
+                pairs.append(Pair(model.unique_id, _find(cursor, node["schema"], node["alias"]), new))
+            elif node["config"]["materialized"] in RELATIONS:
+                raise RebuildError(f"dbt built {model.name} and it is not there: nothing was changed.")
+        return pairs
+
+    def _before_locks(self, cursor: Any, pairs: list[Pair]) -> KeyKeeper:
+        """All that takes its time: no lock of it is one that readers meet."""
+        nodes = [self._manifest["nodes"][pair.unique_id] for pair in pairs]
+        places = [(node["schema"], node["alias"]) for node in nodes]
+        keys = KeyKeeper(cursor, [(pair.old, pair.new) for pair in pairs], places)
+        keys.mend()
+        for pair, node in zip(pairs, nodes, strict=True):
+            if constrained(node):
+                keys.declare(pair.new, foreign_keys(self._manifest, node))
+        self._swapped.notes += [f"Gone: {text}." for text in keys.carry(self._plan.given_up)]
+        for pair in pairs:
+            if pair.old and pair.old.kind != "v" and pair.new.kind != "v":
+                self._keep_rows(cursor, pair)
+                self._keep_indexes(cursor, pair)
+        keys.lead()
+        for pair in pairs:
+            pair.saved = save(cursor, pair.old.oid) if pair.old else None
+            cursor.execute(sql.SQL("select count(*) from {}").format(pair.new.identifier))
+            self._swapped.rows[pair.unique_id] = cursor.fetchone()[0]
+            if pair.new.kind != "v":
+                cursor.execute(sql.SQL("analyze {}").format(pair.new.identifier))
+        return keys
+
+    def _keep_rows(self, cursor: Any, pair: Pair) -> None:
+        """Rows that hooks wrote into a model which reads nothing, such as the results of dbt's runs."""
+        node = self._manifest["nodes"][pair.unique_id]
+        if node["depends_on"]["nodes"] or pair.new.kind != "r" or not _written_by_hooks(self._manifest, node):
+            return
+        cursor.execute(sql.SQL("select exists (select from {})").format(pair.new.identifier))
+        if not cursor.fetchone()[0] and pair.old:
+            both = sorted(columns(cursor, pair.old.oid) & columns(cursor, pair.new.oid))
+            names = sql.SQL(", ").join(map(sql.Identifier, both))
+            insert = sql.SQL("insert into {} ({}) select {} from {}")
+            cursor.execute(insert.format(pair.new.identifier, names, names, pair.old.identifier))
+
+    def _keep_indexes(self, cursor: Any, pair: Pair) -> None:
+        """Indexes that people made."""
+        for name, definition in missing_indexes(cursor, pair.old.oid, pair.new.oid) if pair.old else ():
+            unique = sql.SQL("unique " if definition.startswith("unique ") else "")
+            using = sql.SQL(definition.removeprefix("unique "))
+            create = sql.SQL("create {}index {} on {} using ").format(unique, sql.Identifier(name), pair.new.identifier)
+            cursor.execute("savepoint index")
+            try:
+                cursor.execute(create + using)
+            except psycopg2.Error as error:
+                cursor.execute("rollback to savepoint index")
+                text = error.diag.message_primary
+                self._swapped.notes.append(f"Gone: the index {name} on {pair.old and pair.old.text} ({text}).")
+
+    def _exchange(self, cursor: Any, pairs: list[Pair], keys: KeyKeeper) -> float:
+        old = [pair.old for pair in pairs if pair.old]
+        cursor.execute("set local lock_timeout = %s", (LOCK_TIMEOUT,))
+        cursor.execute("set local statement_timeout = %s", (WAIT_FOR_LOCKS,))
+        hanging = HangingViews(cursor, old, self._connection.login)
+        tables = [relation for relation in old if relation.kind in "rp"]
+        names = [relation.identifier for relation in tables] + [key.table for key, _ in keys.leading]
+        locked = time.monotonic()
+        if names:
+            cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(names)))
+        cursor.execute("set local statement_timeout = %s", (SWAP_WITHIN,))
+        keys.take_over()
+        hanging.drop()
+        if tables:
+            # Without cascade: what is not known here makes it fail, and is not lost.
+            all_of_them = sql.SQL(", ").join(relation.identifier for relation in tables)
+            try:
+                cursor.execute(sql.SQL("drop table {}").format(all_of_them))
+            except psycopg2.errors.DependentObjectsStillExist as error:
+                detail = " ".join((error.diag.message_detail or "").split())
+                raise RebuildError(
+                    f"Something of people's hangs on a model that was built anew, nothing was changed: {detail};"
+                    " drop it, and the next deployment goes on."
+                ) from None
+        moved = [self._move(cursor, pair) for pair in pairs]
+        keys.rename()
+        hanging.make()
+        for pair, relation in zip(pairs, moved, strict=True):
+            self._dress(cursor, pair, relation)
+        move_progress(cursor, self._manifest, [pair.unique_id for pair in pairs], self._schemas)
+        self._verify(cursor)
+        return locked
+
+    def _move(self, cursor: Any, pair: Pair) -> Relation:
+        schema = self._manifest["nodes"][pair.unique_id]["schema"]
+        move = sql.SQL("alter {} {} set schema {}")
+        cursor.execute(move.format(pair.new.word, pair.new.identifier, sql.Identifier(schema)))
+        return Relation(pair.new.oid, schema, pair.new.name, pair.new.kind)
+
+    def _dress(self, cursor: Any, pair: Pair, relation: Relation) -> None:
+        """Gives a relation what its place had."""
+        give(cursor, relation, default_grants(cursor, relation.schema))
+        if not pair.saved:
+            return
+        # What a project grants by itself is as it says there.
+        own = {str(name).upper() for name in self._manifest["nodes"][pair.unique_id]["config"].get("grants") or {}}
+        give(cursor, relation, [grant for grant in pair.saved.grants if grant[0] not in own])
+        comment(cursor, relation, pair.saved.comments)
+        if pair.old and pair.old.kind == relation.kind:
+            for option in pair.saved.options:
+                cursor.execute(
+                    sql.SQL("alter {} {} set ({})").format(relation.word, relation.identifier, sql.SQL(option))
+                )
+        for statement in pair.saved.statements:
+            cursor.execute(statement)
+
+    def _verify(self, cursor: Any) -> None:
+        missing = missing_by_model(cursor, self._manifest)
+        built = {model.unique_id for model in self._plan.models}
+        lost = [line for name, lines in missing.items() for line in lines if name in built]
+        if lost:
+            raise RebuildError(
+                f"The project declares constraints that are missing after the models were built anew, nothing was"
+                f" changed: {'; '.join(lost)}."
+            )
+        others = [f"Missing before and after: {line}." for lines in missing.values() for line in lines]
+        self._swapped.notes += [line for line in others if line not in self._swapped.notes]
+
+    def _wait(self, cursor: Any, pairs: list[Pair], began: float) -> None:
+        cursor.execute(_HOLDERS, ([pair.old.oid for pair in pairs if pair.old],))
+        who = ", ".join(row[0] for row in cursor.fetchall()) or "transactions that have just ended"
+        if time.monotonic() - began > PATIENCE_S:
+            raise RebuildError(
+                f"Readers did not let go of the models within {PATIENCE_S} s, nothing was changed: end the transactions"
+                f" of {who}; the next deployment tries again."
+            )
+        pause = random.uniform(0.5, min(LONGEST_PAUSE_S, 2.0**self._swapped.tries))  # noqa: S311
+        log.info("Readers hold the models (%s): trying again in %.1f s.", who, pause)
+        time.sleep(pause)
+
+
+def _find(cursor: Any, schema: str, name: str) -> Relation | None:
+    cursor.execute(_FIND, (schema, name))
+    row = cursor.fetchone()
+    return Relation(*row) if row else None
+
+
+def _written_by_hooks(manifest: Manifest, node: dict[str, Any]) -> bool:
+    """Whether a hook, or a macro of a project, names the model in quotes."""
+    marks = [f"'{node['name']}'", f'"{node["name"]}"']
+    texts = [one["raw_code"] for one in manifest["nodes"].values() if one["resource_type"] == "operation"]
+    texts += [
+        one["macro_sql"] for one in manifest["macros"].values() if one["package_name"] not in {"dbt", "dbt_postgres"}
+    ]
+    return any(mark in text for mark in marks for text in texts)
