@@ -33,11 +33,15 @@ set name = excluded.name, status = excluded.status, message = excluded.message, 
 """
 _FAILING = """
 select model, name, message, failing_since, documents_at_fault from {schema}.couchdb_model_result
-where models_schema = %s and status = any(%s) order by model
+where models_schema = %(models_schema)s and status = any(%(states)s)
+    -- One that nobody runs any more, since DBT_SELECTOR leaves it out, must not hold others back for ever.
+    and ended_at > (select max(ended_at) from {schema}.couchdb_model_result where models_schema = %(models_schema)s)
+        - interval '7 days'
+order by model
 """
 _TROUBLES = """
 select name, status, message from {schema}.couchdb_model_result
-where models_schema = %s and status = any(%s) order by name
+where models_schema = %s and status = any(%s) and ended_at > now() - make_interval(secs => %s) order by name
 """
 _ACCEPTED = "select model, accepted_row_count from {schema}.couchdb_model_result where models_schema = %s"
 _FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s and model = any(%s)"
@@ -128,21 +132,22 @@ class ModelResults:
         with self._cursor() as cursor:
             if not cursor:
                 return {}
-            cursor.execute(self._sql(_FAILING), (self._models_schema, list(FAILED)))
+            cursor.execute(self._sql(_FAILING), {"models_schema": self._models_schema, "states": list(FAILED)})
             return {
                 model: Failing(name, message or "", since, at_fault or [])
                 for model, name, message, since, at_fault in cursor
             }
 
-    def troubles(self) -> list[str]:
-        """A sentence for each model that failed or shrank the last time.
+    def troubles(self, seconds: float) -> list[str]:
+        """A sentence for each model that failed or shrank.
 
+        :param seconds: how long ago at most.
         :raises StoreError: if Postgres fails.
         """
         with self._cursor() as cursor:
             if not cursor:
                 return []
-            cursor.execute(self._sql(_TROUBLES), (self._models_schema, [*FAILED, SHRUNK]))
+            cursor.execute(self._sql(_TROUBLES), (self._models_schema, [*FAILED, SHRUNK], seconds))
             return [message if status == SHRUNK else f"{name}: {message}" for name, status, message in cursor]
 
     def accepted(self) -> dict[str, int]:

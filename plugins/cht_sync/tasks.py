@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
@@ -84,7 +84,11 @@ def models_have_work() -> dict[str, str] | None:
         log.info("No document arrived since the last good run of the models; they are skipped.")
         return None
     log.info("The models run: %s.", reason)
-    return {"newest": state.newest.isoformat(), "deployment": deployment}
+    return {
+        "newest": state.newest.isoformat(),
+        "deployment": deployment,
+        "began": datetime.now(UTC).isoformat(),
+    }
 
 
 @task(task_id="result", trigger_rule="all_done", retries=0, multiple_outputs=False)
@@ -109,7 +113,9 @@ def report_result(
     troubles, lag = [], {}
     if work:
         settings = Settings()
-        troubles = _model_results(settings).troubles()
+        # Of this run alone: of what it did not run, another one tells.
+        ago = datetime.now(UTC) - datetime.fromisoformat(work["began"])
+        troubles = _model_results(settings).troubles(ago.total_seconds())
         told = _told(ti, models_group, states)
         if not all(told):
             log.info("dbt did not run all models to a good end: the next run takes them up.")

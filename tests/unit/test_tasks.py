@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from cht_sync import tasks
 
 NEWEST = datetime(2024, 3, 1, 10, 0, 30)
-WORK = {"newest": "2024-03-01T10:00:00", "deployment": "d1"}
+WORK = {"began": "2024-03-01T10:00:00+00:00", "newest": "2024-03-01T10:00:00", "deployment": "d1"}
 
 
 class Run:
@@ -38,7 +38,7 @@ class Runs:
     def __init__(self, reached=None):
         self.noted, self._reached, self.problems = [], reached, []
 
-    def troubles(self):
+    def troubles(self, seconds):
         return self.problems
 
     def record(self, newest, deployment):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.graph import Graph
+from cht_sync.pipeline.models_run import TAKES_BATCHES
 from cht_sync.pipeline.selection import selected
 from cht_sync.settings import Settings
 
@@ -22,16 +23,14 @@ class ModelGroup:
     :param selector: what the person has written; empty for all models.
     :param models: unique ids.
     :param threads: models built at once.
-    :param beside: unique ids of the models of all other groups.
-    :param is_first: whether it is the first group, the only one that takes documents in batches.
+    :param takes_batches: whether ``DBT_BATCH_SIZE`` counts: in the group by which batches are followed.
     """
 
     name: str
     selector: str
     models: frozenset[str]
     threads: int
-    beside: frozenset[str] = frozenset()
-    is_first: bool = True
+    takes_batches: bool = True
 
 
 def model_groups(graph: Graph, settings: Settings) -> list[ModelGroup]:
@@ -59,7 +58,12 @@ def model_groups(graph: Graph, settings: Settings) -> list[ModelGroup]:
         groups.append(ModelGroup(name, selector, frozenset(models - taken), threads))
         taken |= models
     _check_order(graph, groups)
-    return [replace(group, beside=frozenset(taken - group.models), is_first=group is groups[0]) for group in groups]
+    # Others would take one batch while that group takes many, and stay behind unnoticed.
+    return groups if len(groups) == 1 else [replace(group, takes_batches=_follows(graph, group)) for group in groups]
+
+
+def _follows(graph: Graph, group: ModelGroup) -> bool:
+    return any(_name(graph, model) == TAKES_BATCHES for model in group.models)
 
 
 def hook_models(graph: Graph) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -50,7 +50,6 @@ class ModelsRun:
     :param watch: judges and records what it does.
     :param waiting: what is not yet modelled.
     :param tells: is told how models ended.
-    :param beside: unique ids of models that another group of the same schema runs, and that must not lose rows either.
     :param lift: run every model although one that hangs on it fails.
     :param budget: seconds after which no further batch is begun.
     :param clock: monotonic seconds.
@@ -63,7 +62,6 @@ class ModelsRun:
         waiting: Waiting,
         tells: Tells,
         *,
-        beside: Collection[str] = (),
         lift: bool = False,
         budget: float = 600,
         clock: Callable[[], float] = time.monotonic,
@@ -71,7 +69,7 @@ class ModelsRun:
         self._dbt, self._watch, self._waiting, self._tells, self._lift = dbt, watch, waiting, tells, lift
         self._clock, self._until = clock, clock() + budget
         self._lineage = Lineage.of(dbt.manifest)
-        self._all, self._beside = self._lineage.chosen(dbt.select), set(beside)
+        self._all = self._lineage.chosen(dbt.select)
         self.modelled_to: datetime | None = None
 
     def execute(self) -> Any:
@@ -79,7 +77,7 @@ class ModelsRun:
 
         :return: dbt's result: the first that is no success, else the last.
         """
-        failing = self._watch.failing() & (self._all | self._beside)
+        failing = self._watch.failing()
         if not failing & self._all:
             return self._everything(held=self._held(failing))
         closed = self._retry(failing)
@@ -129,7 +127,7 @@ class ModelsRun:
 
     def _everything(self, held: set[str]) -> Any:
         """Runs all models, in batches until the newest document is reached where a batch size is set."""
-        self._hold(held, self._watch.failing() & self._beside)
+        self._hold(held, self._watch.failing() - self._all)
         chosen = self._all - held
         if not chosen:
             from dbt.cli.main import dbtRunnerResult

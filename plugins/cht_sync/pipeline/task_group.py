@@ -172,7 +172,7 @@ class _Draw:
     def _task(self, node: DbtNode, task_id: str, task_args: dict[str, Any], place: dict[str, Any]) -> Any:
         if self._first is None:
             self._first = self._run_all(task_args, place) if self._watched else self._retry_failed(task_args, place)
-            self._first.takes_batches = self._group.is_first
+            self._first.takes_batches = self._group.takes_batches
         text = _doc(self._models[node.unique_id])
         if node.has_ephemeral_materialization:
             # dbt writes it into the models that use it.
@@ -193,7 +193,7 @@ class _Draw:
         }
         if not self._watched:
             task = RunModel(execution_timeout=self._limit, **arguments)
-            task.takes_batches = self._group.is_first
+            task.takes_batches = self._group.takes_batches
             self._first >> task
             return task
         watch = WatchModel(
@@ -204,14 +204,11 @@ class _Draw:
             timeout=self._limit.total_seconds(),
             **arguments,
         )
-        watch.takes_batches = self._group.is_first
+        watch.takes_batches = self._group.takes_batches
         return watch
 
     def _needed(self, node: DbtNode) -> list[str]:
         return sorted(self._hook_models - {node.unique_id})
-
-    def _all_groups(self) -> str:
-        return " ".join(_select(self._models[name]) for name in sorted(self._chosen | self._group.beside))
 
     def _selection(self) -> str | None:
         return None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen))
@@ -222,8 +219,7 @@ class _Draw:
             doc_md="Runs what failed the last time, before all else.",
             retries=0,
             execution_timeout=self._limit,
-            # Of all groups: what fails in a later one must not lose rows by this one either.
-            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._all_groups()},
+            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._selection()},
             **place,
         )
 
@@ -235,7 +231,6 @@ class _Draw:
             "emit_datasets": False,
             "_should_generate_model_uris": True,
             "select": self._selection(),
-            "beside": self._group.beside,
         }
         return RunAllModels(
             task_id=RUN_ALL_TASK_ID,

@@ -28,7 +28,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     Source: ``AbstractDbtLocalBase.build_and_run_cmd`` in ``cosmos/operators/local.py``.
     """
 
-    # Of several groups of models only the first takes batches: others would stay behind it unnoticed.
+    # Of several groups of models one takes batches: others would stay behind it unnoticed.
     takes_batches = True
     _assets: tuple[Asset, ...] = ()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -35,15 +34,12 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
     and unit tests stay out of the minute-by-minute run; what failed the last time runs first, and batches follow
     each other; clearing it runs dbt again, which is safe under the lock; and a model that fails turns that model's
     task red, not this one.
-
-    :param beside: unique ids of models that other groups run.
     """
 
     base_cmd = ["run"]
 
-    def __init__(self, *, beside: Collection[str] = (), **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.beside = sorted(beside)
         # Airflow's log takes dbt's own lines; ModelEvents has no need of JSON.
         self.log_format = None
 
@@ -81,7 +77,6 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
                 watch,
                 _Waiting(settings),
                 events,
-                beside=self.beside,
                 lift=lift,
                 budget=settings.models_time_budget,
             )
