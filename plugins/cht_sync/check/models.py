@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cht_sync.check.finding import Finding, failed, ok
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.deployment import require_current
+from cht_sync.pipeline.deployment import require_configured
 from cht_sync.settings import Settings
 
 
@@ -17,7 +17,7 @@ def check_models(settings: Settings) -> Iterator[Finding]:
     """
     subject = "dbt project"
     try:
-        found = require_current(settings)
+        found = require_configured(settings)
     except SettingsError as error:
         yield failed(subject, str(error))
         return

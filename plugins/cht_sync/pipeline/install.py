@@ -77,7 +77,7 @@ def publish(settings: Settings, deployment: Deployment) -> None:
             with suppress(OSError):
                 os.utime(before)
     with suppress(BlockingIOError), _one_at_a_time(folder, wait=False):
-        _remove_old(folder, settings.run_timeout * 60)
+        _remove_old(folder, settings.models_timeout * 60)
 
 
 @contextmanager
