@@ -23,3 +23,16 @@ for _name in set(os.environ) - set(foreign(os.environ)):
     # What the person has set for real servers must not reach the tests.
     del os.environ[_name]
 os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
+
+
+def pytest_collection_modifyitems(items):
+    """Spreads the files that start a whole Airflow among the others: two at once are too much for two cores."""
+    by_file = {}
+    for item in items:
+        by_file.setdefault(item.path, []).append(item)
+    heavy = [path for path in by_file if "e2e" in path.parts]
+    order = [path for path in by_file if path not in heavy]
+    apart = max(1, len(order) // max(1, len(heavy)))
+    for number, path in enumerate(heavy):
+        order.insert(number * (apart + 1), path)
+    items[:] = [item for path in order for item in by_file[path]]

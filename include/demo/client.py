@@ -11,6 +11,8 @@ from include.demo.airflow import USER, AirflowServices
 from include.demo.errors import DemoError
 
 DONE = {"success", "failed"}
+# A UI on a busy machine may take its time; what asks again and again has limits of its own.
+PATIENCE_S = 90
 
 
 class AirflowClient:
@@ -106,15 +108,15 @@ class AirflowClient:
 
     def _sign_in(self) -> None:
         form = {"username": USER, "password": self._services.password}
-        answer = self._session.post(f"{self._services.url}/auth/token", json=form, timeout=10)
+        answer = self._session.post(f"{self._services.url}/auth/token", json=form, timeout=PATIENCE_S)
         answer.raise_for_status()
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def _call(self, method: str, path: str, accept: tuple[int, ...] = (), **options: Any) -> Any:
-        answer = self._session.request(method, self._services.url + path, timeout=30, **options)
+        answer = self._session.request(method, self._services.url + path, timeout=PATIENCE_S, **options)
         if answer.status_code == 401:
             self._sign_in()
-            answer = self._session.request(method, self._services.url + path, timeout=30, **options)
+            answer = self._session.request(method, self._services.url + path, timeout=PATIENCE_S, **options)
         if answer.status_code in accept:
             return None
         if not answer.ok:
