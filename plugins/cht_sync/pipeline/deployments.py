@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.connections import dbt_connection, postgres_connection
-from cht_sync.errors import StoreError
+from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.deployment import Deployment
 from cht_sync.postgres import connect, explained
 from cht_sync.schema import Schema
@@ -95,13 +95,17 @@ class Deployments:
             with explained(connection, f"let role {models_role!r} record deployments"), conn, conn.cursor() as cursor:
                 for table in TABLES:
                     relation = sql.Identifier(self._schema, table)
-                    cursor.execute(
-                        "select bool_and(has_table_privilege(%s, %s, one)) from unnest(%s) as one",
-                        (models_role, relation.as_string(cursor), RIGHTS.split(", ")),
-                    )
-                    if not cursor.fetchone()[0]:
-                        grant = sql.SQL("grant {} on {} to {}")
-                        cursor.execute(grant.format(sql.SQL(RIGHTS), relation, sql.Identifier(models_role)))
+                    if _may_record(cursor, models_role, relation):
+                        continue
+                    grant = sql.SQL("grant {} on {} to {}")
+                    cursor.execute(grant.format(sql.SQL(RIGHTS), relation, sql.Identifier(models_role)))
+                    # Who has a right and may not give it away is warned only.
+                    if not _may_record(cursor, models_role, relation):
+                        raise SettingsError(
+                            f"Role {connection.login!r} may not let role {models_role!r} record deployments in"
+                            f" {self._schema}.{table}: run include/roles/roles.sql, or"
+                            f" `grant {RIGHTS} on {self._schema}.{table} to {models_role}` as its owner."
+                        )
 
     def recorded(self) -> Recorded:
         """What is recorded; nothing where the tables are not there yet.
@@ -216,3 +220,11 @@ def model_groups(settings: Settings) -> list[str]:
     :param settings: the environment.
     """
     return [part.strip() for part in settings.text("DBT_SELECTOR").split(";") if part.strip()] or [""]
+
+
+def _may_record(cursor: Any, role: str, relation: sql.Identifier) -> bool:
+    cursor.execute(
+        "select bool_and(has_table_privilege(%s, %s, one)) from unnest(%s) as one",
+        (role, relation.as_string(cursor), RIGHTS.split(", ")),
+    )
+    return cursor.fetchone()[0]

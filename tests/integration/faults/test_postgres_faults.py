@@ -41,7 +41,7 @@ def few(rig, monkeypatch):
 def patience(monkeypatch, seconds):
     """How long the store tries again."""
     defaults = DocumentStore.__init__.__defaults__
-    monkeypatch.setattr(DocumentStore.__init__, "__defaults__", (*defaults[:-1], seconds))
+    monkeypatch.setattr(DocumentStore.__init__, "__defaults__", (defaults[0], seconds, *defaults[2:]))
 
 
 def direct(rig, postgres_server):
