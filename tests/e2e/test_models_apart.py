@@ -106,6 +106,7 @@ def apart(server_folder, postgres_server, couchdb_server):
         apart.client.wait_for_dag("cht_models")
         apart.client.wait_for_dag("cht_sync")
         apart.client.wait_for_dag("cht_data_tests")
+        apart.client.wait_for_dag("cht_pipeline_deploy")
         yield apart
 
 
@@ -132,7 +133,7 @@ def test_documents_start_the_models_which_work_on_an_empty_database(apart, first
 def test_the_asset_graph_leads_from_each_database_to_each_model(apart, first):
     assets = {each["uri"]: each["id"] for each in apart.get("/api/v2/assets", limit=100)["assets"]}
     (source,) = (number for uri, number in assets.items() if uri.startswith("couchdb://"))
-    table = next(number for uri, number in assets.items() if uri.endswith("/v1/late"))
+    (table,) = (number for uri, number in assets.items() if uri.endswith("/v1/late"))
     graph = apart.get("/ui/dependencies", node_id=f"asset:{source}")
     following: dict[str, set[str]] = {}
     for edge in graph["edges"]:
@@ -183,7 +184,8 @@ def test_a_deployment_is_drawn_without_a_restart(apart, first):
     before = len(apart.get(versions)["dag_versions"])
     newest = "{{ config(materialized='table', tags=['late']) }} select * from {{ ref('late') }}"
     write_small_project(apart.project, {"models/newest.sql": newest})
-    apart.install()
+    state, tasks = apart.run("cht_pipeline_deploy")
+    assert (state, tasks["switch"]) == ("success", "success")
 
     def drawn():
         tasks = apart.get("/api/v2/dags/cht_models/tasks")["tasks"]

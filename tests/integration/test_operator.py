@@ -1,4 +1,5 @@
 import itertools
+import secrets
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +20,8 @@ class Couch:
     """One database of the CouchDB-protocol server, with the few calls the tests make."""
 
     def __init__(self, server):
-        self.name = f"operator-{next(_numbers)}"
+        # Not a number alone: other test modules may have imported this one under another name.
+        self.name = f"operator-{next(_numbers)}-{secrets.token_hex(3)}"
         self.source = f"127.0.0.1/{self.name}"
         self.session = requests.Session()
         self.session.auth = server.auth
