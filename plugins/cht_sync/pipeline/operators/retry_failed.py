@@ -11,7 +11,7 @@ from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
-from cht_sync.pipeline.operators.run_all import LIFT
+from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
 from cht_sync.settings import Settings
 
@@ -34,7 +34,7 @@ class RetryFailedModels(DbtTaskMixin, DbtRunLocalOperator):
         broken = dbt.parse()
         if broken is not None:
             return broken
-        if (kwargs["context"].get("params") or {}).get(LIFT):
+        if is_lifted(kwargs["context"]):
             self.log.info("The guard is lifted for this run.")
             return _nothing()
         lineage = Lineage.of(dbt.manifest)

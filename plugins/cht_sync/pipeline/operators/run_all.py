@@ -27,6 +27,14 @@ MODELLED_TO = "modelled_to"
 LIFT = "lift_guard"
 
 
+def is_lifted(context: Any) -> bool:
+    """Whether a person lets every model run, and believes any number of rows.
+
+    :param context: of the task.
+    """
+    return bool((context.get("params") or {}).get(LIFT))
+
+
 class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
     """Runs ``dbt run`` and tells each model's task how that model ended.
 
@@ -67,7 +75,7 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         if broken is not None:
             return broken
         settings, ti = Settings(), context["ti"]
-        lift = bool((context.get("params") or {}).get(LIFT))
+        lift = is_lifted(context)
         namespace = get_dataset_namespace(self.profile_config) if self._should_generate_model_uris else None
         events = ModelEvents(ti, namespace)
         watch = ModelWatch(settings, Lineage.of(dbt.manifest), dbt.compiled, lift, events.tell)

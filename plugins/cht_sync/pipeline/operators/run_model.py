@@ -14,7 +14,7 @@ from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
-from cht_sync.pipeline.operators.run_all import LIFT
+from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class RunModel(DbtTaskMixin, DbtRunLocalOperator):
                 return broken
             _parsed.clear()
             _parsed[key] = dbt
-        return watched_run(dbt, bool((kwargs["context"].get("params") or {}).get(LIFT)))
+        return watched_run(dbt, is_lifted(kwargs["context"]))
 
 
 def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = "") -> Any:

@@ -14,7 +14,7 @@ from cht_sync.model_results import SHRUNK
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.model_events import HELD
-from cht_sync.pipeline.operators.run_all import LIFT
+from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
 
 LOOK_AT_PRODUCER_EVERY = 3
@@ -75,5 +75,5 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         broken = dbt.parse()
         if broken is not None:
             return broken
-        lift = bool((kwargs["context"].get("params") or {}).get(LIFT))
+        lift = is_lifted(kwargs["context"])
         return watched_run(dbt, lift, own=self.model_unique_id)
