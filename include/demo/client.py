@@ -85,6 +85,21 @@ class AirflowClient:
         """
         return dict(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
 
+    def clear(self, dag_id: str, run_id: str) -> None:
+        """Lets all tasks of a run that has ended run again, as the button "Clear" of a run does.
+
+        :param dag_id: the DAG.
+        :param run_id: the run.
+        """
+        self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear", json={"dry_run": False})
+
+    def backfills(self, dag_id: str) -> list[dict[str, Any]]:
+        """All backfills of a DAG.
+
+        :param dag_id: the DAG.
+        """
+        return list(self._call("GET", "/api/v2/backfills", params={"dag_id": dag_id})["backfills"])
+
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run.
 

@@ -28,10 +28,11 @@ class Watch:
         self._socket: socket.socket | None = None
         self._bytes = 0
         self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="slow answers", daemon=True)
 
     def __enter__(self) -> Watch:
         _thread.watch = self
-        threading.Thread(target=self._run, name="slow answers", daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -39,6 +40,8 @@ class Watch:
     ) -> None:
         self._ended.set()
         _thread.watch = None
+        # Whoever forks after a request must not do so beside a thread that is just ending.
+        self._thread.join()
 
     def came(self, size: int) -> None:
         """Tells of a part of the answer.

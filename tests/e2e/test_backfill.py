@@ -82,7 +82,9 @@ class Deployment:
         while True:
             self.airflow.check()
             runs = [each for each in self.client.runs(DAG_ID) if each["run_type"] == "backfill"]
-            if len(runs) == DAYS + 1 and all(each["state"] in DONE for each in runs):
+            ended = len(runs) == DAYS + 1 and all(each["state"] in DONE for each in runs)
+            # The scheduler looks at backfills every half minute, and refuses another before.
+            if ended and all(each["completed_at"] for each in self.client.backfills(DAG_ID)):
                 return {each["data_interval_start"][:10]: each for each in runs}
             assert time.monotonic() < deadline, [(each["run_id"], each["state"]) for each in runs]
             time.sleep(0.5)
