@@ -166,6 +166,30 @@ def test_a_run_with_nothing_new_starts_no_dbt(demo):
     }
 
 
+def test_a_run_that_is_cleared_copies_nothing_twice(demo):
+    """What a person does who presses Clear: the same run id, the checkpoint of later runs."""
+    session, api = demo.airflow()
+    runs = session.get(f"{api}/dags/cht_sync/dagRuns", params={"limit": 1, "order_by": "start_date"}).json()
+    path = f"{api}/dags/cht_sync/dagRuns/{runs['dag_runs'][0]['dag_run_id']}"
+    query = "select count(*), max(saved_timestamp) from v1.couchdb"
+    with closing(demo.destination().connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        before = cursor.fetchone()
+        assert session.get(path).json()["state"] == "success"
+        assert session.post(f"{path}/clear", json={"dry_run": False}).ok
+        deadline = time.monotonic() + 120
+        while session.get(path).json()["state"] not in {"success", "failed"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert session.get(path).json()["state"] == "success"
+        tasks = session.get(f"{path}/taskInstances", params={"limit": 100}).json()["task_instances"]
+        assert {task["try_number"] for task in tasks if task["task_id"] == "sync"} == {2}
+        connection.rollback()
+        cursor.execute(query)
+        assert cursor.fetchone() == before
+    assert missing(demo) == {}
+
+
 def test_assets_had_events(demo):
     """What DAGs of a team are scheduled on: each source, the raw table, each model that changed."""
     session, api = demo.airflow()
