@@ -1,25 +1,43 @@
-"""Loads dbt and Cosmos once, in the scheduler.
+"""Loads dbt, Cosmos and this project's own code once, in the scheduler.
 
 LocalExecutor's tasks are forks of the scheduler: what it has loaded they need not load again, several seconds in each
-of a dozen tasks. Airflow imports this module where it finds it on its path, such as in ``$AIRFLOW_HOME/config``.
+of a dozen tasks. Restart the scheduler after an upgrade of any of them.
+Airflow imports this module where it finds it on its path, such as in ``$AIRFLOW_HOME/config``.
 Source: https://airflow.apache.org/docs/apache-airflow/stable/howto/set-config.html
 """
 
 import os
 import sys
+from importlib.util import find_spec
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 if {"scheduler", "standalone"} & set(sys.argv):
+    import airflow.api_fastapi.auth.managers.models.resource_details
+    import airflow.callbacks.callback_requests
     import airflow.io.path
+    import airflow.providers.common.io.assets.file
+    import airflow.providers.postgres.assets.postgres
     import airflow.providers.postgres.hooks.postgres
+    import airflow.providers.standard.decorators.short_circuit
+    import airflow.timetables.trigger
     import cosmos.airflow.task_group
     import cosmos.operators.local
     import cosmos.operators.watcher
+    import cosmos.plugin.airflow3
     import cosmos.profiles
     import dbt.adapters.postgres
     import dbt.cli.main
     import dbt.task.build
     import dbt.task.run
+    import fastapi
     import google.protobuf.json_format
-    import psycopg2
+    import msgspec
+    import psycopg2.sql
+    import requests
+    import upath.implementations.local
+
+    if find_spec("cht_sync"):
+        import cht_sync.operators.couchdb_to_postgres
+        import cht_sync.pipeline.task_group
+        import cht_sync.tasks
