@@ -26,13 +26,17 @@ os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
 
 
 def pytest_collection_modifyitems(items):
-    """Spreads the files that start a whole Airflow among the others: two at once are too much for two cores."""
+    """Spreads the files that start a whole Airflow among those with servers, and leaves the quick ones for the end.
+
+    Two Airflows at once are too much for two cores, and quick files let all workers end at about the same time.
+    """
     by_file = {}
     for item in items:
         by_file.setdefault(item.path, []).append(item)
     heavy = [path for path in by_file if "e2e" in path.parts]
-    order = [path for path in by_file if path not in heavy]
+    quick = [path for path in by_file if "unit" in path.parts]
+    order = [path for path in by_file if path not in heavy and path not in quick]
     apart = max(1, len(order) // max(1, len(heavy)))
     for number, path in enumerate(heavy):
         order.insert(number * (apart + 1), path)
-    items[:] = [item for path in order for item in by_file[path]]
+    items[:] = [item for path in [*order, *quick] for item in by_file[path]]

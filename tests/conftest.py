@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg2
@@ -34,7 +34,11 @@ def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
         "autovacuum": "off",
         "scram_iterations": "1",
     }
-    with PostgresServer(server_folder / "postgres", settings=quick) as server:
+    with ExitStack() as stack:
+        server = PostgresServer(server_folder / "postgres", settings=quick)
+        # Not ended in good order: that would first write hundreds of databases to disk.
+        stack.callback(server.remove)
+        server.start()
         with closing(psycopg2.connect(server.dsn())) as conn, conn, conn.cursor() as cursor:
             # Hashed anew, so that the thousands of connections to come cost one round each and not 4,096.
             cursor.execute(sql.SQL("alter role {} password %s").format(sql.Identifier(server.user)), (server.password,))

@@ -113,7 +113,8 @@ def missing(demo):
 
 def test_everything_arrives(demo):
     demo.wait_for("Ctrl-C ends the demo")
-    assert "the counts agree with CouchDB" in demo.text()
+    assert "Run succeeded" in demo.text(), demo.text()
+    assert "the counts agree with CouchDB" in demo.text(), demo.text()
     assert missing(demo) == {}
 
 
