@@ -47,6 +47,7 @@ lint: install
 
 lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --resolution lowest-direct --generate-hashes --no-annotate requirements-oldest.in -o requirements-oldest.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --only-binary :all: --generate-hashes --no-annotate -c requirements.txt requirements-image.in -o requirements-image.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.txt requirements-uv.in -o requirements-uv.txt

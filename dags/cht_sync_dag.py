@@ -5,7 +5,8 @@ Copies what changed in each CouchDB database to PostgreSQL, then runs the dbt mo
 * `sources` checks the settings and names the databases. Where it fails, the message names setting and remedy.
 * `sync` copies one database from its checkpoint until the feed is drained. One that fails does not stop the others;
   the next run goes on from its checkpoint.
-* `new_documents` skips the models where nothing arrived since their last good run.
+* `new_documents` tells DAGs that are scheduled on the table of new documents, and skips the models where nothing
+  arrived since their last good run.
 * `models` holds a task for each dbt model; one dbt process runs them all. The log of a model holds dbt's message.
   With `CHT_MODELS=asset` it is not here but in the DAG `cht_models`, which starts when documents have arrived.
   What failed the last time runs first. Until it is green again, models whose deletes would reach it are held back, so
@@ -36,7 +37,7 @@ from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresO
 from cht_sync.pipeline.run_options import model_params
 from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings import Settings
-from cht_sync.tasks import list_sources, models_have_work, report_result
+from cht_sync.tasks import list_sources, models_have_work, report_result, tell_of_documents
 
 settings = Settings().usable()
 inline = settings.models_place == "inline"
@@ -80,5 +81,7 @@ with DAG(
     result = report_result("models")
     if inline:
         sync >> models_have_work() >> models_group(settings) >> result
+    else:
+        sync >> tell_of_documents() >> result
     # Not from the gate: a short circuit skips whatever follows it directly.
     [sources, sync] >> result

@@ -36,6 +36,16 @@ class GuardedProcess:
         """Whether the server was started and has not ended."""
         return self._guard is not None and self._guard.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server's guard, whose child the server is.
+
+        :raises DemoError: if the server was not started.
+        """
+        if self._guard is None:
+            raise DemoError(f"{self.name} was not started.")
+        return self._guard.pid
+
     def claim(self) -> None:
         """Take the folder for this server; kept until `release()` or until the started server has ended.
 

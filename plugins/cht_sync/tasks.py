@@ -7,13 +7,14 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import task
+from airflow.sdk import AssetAlias, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
+from cht_sync.operators.couchdb_to_postgres import table_asset
 from cht_sync.pipeline.operators.run_all import MODELLED_TO
 from cht_sync.pipeline.run_options import run_vars
 from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BAD_STATES = {"failed", "upstream_failed"}
+TABLE = AssetAlias("cht_documents_table")
 
 
 @task(task_id="sources", multiple_outputs=False)
@@ -66,14 +68,34 @@ def _give_up(settings: Settings, gone: list[str]) -> None:
             log.warning("%s is given up: %s documents became tombstones.", source, f"{rows:,}")
 
 
-@task.short_circuit(task_id="new_documents", trigger_rule="all_done", ignore_downstream_trigger_rules=False)
-def models_have_work() -> dict[str, str] | None:
-    """Skips the models where nothing arrived since their last good run.
+@task(task_id="new_documents", trigger_rule="all_done", outlets=[TABLE], multiple_outputs=False)
+def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> int:
+    """Sends an event to the asset of the table of documents where a source brought some, whatever the others did.
 
-    :return: the stamp of the newest document and the dbt deployment, noted once the models have run to a good end.
+    :param ti: Airflow's task instance.
+    :param outlet_events: Airflow's.
+    :return: rows that changed.
     """
     settings = Settings()
     settings.check()
+    copied = {each["source"]: each["rows"] for each in ti.xcom_pull(task_ids=["sync"]) if each and each["rows"]}
+    if copied:
+        outlet_events[TABLE].add(table_asset(settings), extra=copied)
+    return sum(copied.values())
+
+
+@task.short_circuit(
+    task_id="new_documents", trigger_rule="all_done", outlets=[TABLE], ignore_downstream_trigger_rules=False
+)
+def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dict[str, str] | None:
+    """Tells of new documents, and skips the models where none arrived since their last good run.
+
+    :param ti: Airflow's task instance.
+    :param outlet_events: Airflow's.
+    :return: the stamp of the newest document and the dbt deployment, noted once the models have run to a good end.
+    """
+    tell_of_documents.function(ti, outlet_events)
+    settings = Settings()
     state = _model_runs(settings).state()
     deployment = expected_version(settings)
     reason = state.reason_to_run(deployment)

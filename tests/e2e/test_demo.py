@@ -128,6 +128,24 @@ def test_changes_arrive_within_two_ticks(demo):
     pytest.fail(f"after two ticks: rows {missing(demo)}, ids {unseen(demo, touched)}")
 
 
+def history(demo):
+    """Every run, and what the tasks that failed have said."""
+    session, api = demo.airflow()
+    told = []
+    for run in session.get(f"{api}/dags/cht_sync/dagRuns", params={"limit": 100, "order_by": "start_date"}).json()[
+        "dag_runs"
+    ]:
+        told.append(" ".join(str(run[name]) for name in ("dag_run_id", "state", "start_date", "end_date", "note")))
+        path = f"{api}/dags/cht_sync/dagRuns/{run['dag_run_id']}/taskInstances"
+        for task in session.get(path, params={"limit": 100, "state": ["failed", "up_for_retry"]}).json()[
+            "task_instances"
+        ]:
+            log = f"{path}/{task['task_id']}/logs/{task['try_number']}"
+            content = session.get(log, params={"map_index": task["map_index"]}).json()["content"]
+            told.append(f"{task['task_id']} {task['try_number']} {task['start_date']} {task['end_date']}: {content}")
+    return "\n".join(told)
+
+
 def logs(demo, since):
     """The logs of the tasks that copied after a moment."""
     files = (demo.folder / "demo" / "airflow" / "logs").rglob("task_id=sync/**/*.log")
@@ -176,7 +194,7 @@ def test_a_run_that_is_cleared_copies_nothing_twice(demo):
     with closing(demo.destination().connect()) as connection, connection.cursor() as cursor:
         cursor.execute(query)
         before = cursor.fetchone()
-        assert session.get(path).json()["state"] == "success"
+        assert session.get(path).json()["state"] == "success", history(demo)
         assert session.post(f"{path}/clear", json={"dry_run": False}).ok
         deadline = time.monotonic() + 120
         while session.get(path).json()["state"] not in {"success", "failed"}:

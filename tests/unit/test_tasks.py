@@ -129,3 +129,47 @@ def test_a_run_of_which_a_group_held_models_back_is_not_noted(runs):
     states = {"models__dbt_run": "success", "models__late__dbt_run": "success", "models__late__user": "success"}
     report(Run(WORK, reached=WORK["newest"], **states))
     assert runs.noted == []
+
+
+class Events(dict):
+    """Stands for Airflow's ``outlet_events`` of one alias."""
+
+    def __missing__(self, alias):
+        self[alias] = self
+        return self
+
+    def add(self, asset, extra):
+        self.told = (asset.uri, extra)
+
+
+class Copied:
+    """A task instance that knows what each source has brought; None is one that failed."""
+
+    def __init__(self, *counts):
+        self.counts = counts
+
+    def xcom_pull(self, task_ids):
+        assert task_ids == ["sync"]
+        return [None if count is None else {"source": f"h/{n}", "rows": count} for n, count in enumerate(self.counts)]
+
+
+def test_one_event_for_the_table_tells_of_all_sources(monkeypatch):
+    """Two tasks that are the first to name the same asset at the same time make Airflow fail one of them."""
+    for name, value in {"COUCHDB_DBS": "medic", "POSTGRES_HOST": "db", "POSTGRES_DB": "cht"}.items():
+        monkeypatch.setenv(name, value)
+    events = Events()
+    assert tasks.tell_of_documents.function(Copied(3, None, 0, 4), events) == 7
+    assert events.told == ("postgres://db:5432/cht/v1/couchdb", {"h/0": 3, "h/3": 4})
+
+
+def test_where_nothing_arrived_there_is_no_event(monkeypatch):
+    monkeypatch.setenv("COUCHDB_DBS", "medic")
+    events = Events()
+    assert tasks.tell_of_documents.function(Copied(0, None), events) == 0
+    assert not hasattr(events, "told")
+
+
+def test_the_tasks_that_copy_at_the_same_time_share_no_asset():
+    from cht_sync.operators.couchdb_to_postgres import DOCUMENTS
+
+    assert tasks.TABLE != DOCUMENTS

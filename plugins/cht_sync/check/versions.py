@@ -15,7 +15,7 @@ PYTHON = ">=3.11,<3.14"
 PACKAGES = {
     "apache-airflow": ">=3.3,<3.4",
     "apache-airflow-providers-postgres": ">=7.1,<8",
-    "astronomer-cosmos": ">=1.15,<1.16",
+    "astronomer-cosmos": ">=1.15.1,<1.16",
     "dbt-core": ">=1.11,<1.12",
     "dbt-postgres": ">=1.10,<2",
     "msgspec": ">=0.19",
