@@ -16,8 +16,8 @@ from airflow.sdk.log import mask_secret
 from cht_sync import transport
 from cht_sync.all_docs import decode_rows
 from cht_sync.connections import couchdb_connection
-from cht_sync.errors import CouchDBError, NotHandedOutError, RequestRefusedError, SettingsError
-from cht_sync.page import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo
+from cht_sync.errors import BrokenAnswerError, CouchDBError, NotHandedOutError, RequestRefusedError, SettingsError
+from cht_sync.page import MEGABYTE, BulkGet, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo
 from cht_sync.page_decoder import decode_page
 from cht_sync.patience import patiently
 from cht_sync.settings import COUCHDB_CONN_ID
@@ -211,6 +211,16 @@ class CouchDBHook(BaseHook):
         )
         return decode_page(request.send())
 
+    def newest_seq(self, database: str) -> str:
+        """Where the changes feed stands now.
+
+        :param database: name of the database.
+        :return: the opaque seq.
+        :raises CouchDBError: if it did not answer within the tolerance.
+            Source: https://docs.couchdb.org/en/stable/api/database/changes.html
+        """
+        return self.patiently(lambda: self.changes(database, "now", 1, bodies=False)).checkpoint
+
     def states(
         self, database: str, ids: list[str], bodies: bool = False, most_bytes: int | None = None
     ) -> list[Change]:
@@ -240,6 +250,7 @@ class CouchDBHook(BaseHook):
         skip: int = 0,
         bodies: bool = False,
         most_bytes: int | None = None,
+        patient: bool = True,
     ) -> list[Change]:
         """Documents that are not deleted, in the server's own order of ids, which nobody else should try to know.
 
@@ -249,8 +260,9 @@ class CouchDBHook(BaseHook):
         :param skip: documents to leave out at the beginning, default none.
         :param bodies: whether the documents come along, default false.
         :param most_bytes: bytes to read into memory at most; any number by default.
+        :param patient: whether to try again what fails in ways that may pass, default true.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
-        :raises CouchDBError: if it did not answer within the tolerance.
+        :raises CouchDBError: if it did not answer; as BrokenAnswerError if a smaller piece may come.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#get--db-_all_docs
         """
         start, end = keys
@@ -259,9 +271,11 @@ class CouchDBHook(BaseHook):
         params |= {"include_docs": "true"} if bodies else {}
         params |= {"startkey": json.dumps(start)} if start is not None else {}
         params |= {"endkey": json.dumps(end), "inclusive_end": "false"} if end is not None else {}
-        return self._all_docs("GET", database, most_bytes, params=params)
+        return self._all_docs("GET", database, most_bytes, patient, params=params)
 
-    def _all_docs(self, method: str, database: str, most_bytes: int | None, **options: Any) -> list[Change]:
+    def _all_docs(
+        self, method: str, database: str, most_bytes: int | None, patient: bool = True, **options: Any
+    ) -> list[Change]:
         path = f"/{quote(database, safe='')}/_all_docs"
         request = self._prepared(method, path, f"database {database!r}", most_bytes=most_bytes, **options)
 
@@ -271,9 +285,30 @@ class CouchDBHook(BaseHook):
                 return decode_rows(body)
             except ValueError:
                 # A listing that breaks off came with status 200: it counts only when it is whole.
-                raise CouchDBError(f"{self.url}{path} did not answer as CouchDB does.") from None
+                raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
 
-        return self.patiently(once)
+        return self.patiently(once) if patient else once()
+
+    def revisions(self, database: str, changes: list[Change], most_bytes: int) -> dict[str, bytes]:
+        """Bodies of the revisions that changes name, deleted ones too, with one request.
+
+        :param database: name of the database.
+        :param changes: documents, each with its revision.
+        :param most_bytes: bytes to read into memory at most.
+        :return: body by ``_id``, of those that the server hands out this way; whoever takes one looks whose it is.
+        :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
+        :raises CouchDBError: if no complete answer came; as SettingsError if the server refuses the request.
+            Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_bulk_get
+        """
+        path = f"/{quote(database, safe='')}/_bulk_get"
+        wanted = [{"id": each.id, "rev": each.rev} for each in changes]
+        subject = f"documents of database {database!r}"
+        body = self._prepared("POST", path, subject, most_bytes=most_bytes, json={"docs": wanted}).send()
+        try:
+            results = msgspec.json.decode(body, type=BulkGet).results
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
+        return {each.id: bytes(leaf.ok) for each in results for leaf in each.docs[:1] if len(leaf.ok)}
 
     def purged(self, database: str) -> list[str]:
         """Ids of documents that were purged of late, in whole or in part, where the server tells.

@@ -114,3 +114,25 @@ class PurgedInfo(msgspec.Struct):
     """A document of which revisions were purged."""
 
     id: str
+
+
+class Leaf(msgspec.Struct):
+    """One revision that ``_bulk_get`` hands out; the body stays the bytes that came."""
+
+    ok: msgspec.Raw = NOTHING
+
+
+class BulkGetResult(msgspec.Struct):
+    """What ``_bulk_get`` has of one document."""
+
+    id: str
+    docs: list[Leaf] = []
+
+
+class BulkGet(msgspec.Struct):
+    """The answer of ``_bulk_get``.
+
+    Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_bulk_get
+    """
+
+    results: list[BulkGetResult] = []

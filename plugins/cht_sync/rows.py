@@ -136,3 +136,15 @@ def _pieces(rows: list[Row]) -> Iterator[bytes]:
                 parts, filled = [], 0
     parts.append(_COPY_END)
     yield b"".join(parts)
+
+
+def storable(document: str) -> bool:
+    """Whether Postgres can hold an ``_id``.
+
+    :param document: the ``_id``.
+    """
+    try:
+        key_of(document)
+    except ValueError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cht_sync import recreation
@@ -18,9 +19,10 @@ from cht_sync.sweep import sweep
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
+    from cht_sync.first_load import FirstLoad
+    from cht_sync.first_load_store import FirstLoadStore
     from cht_sync.page import DatabaseInfo
     from cht_sync.progress import Progress
-    from cht_sync.store import DocumentStore
 
 A_FEW = 20
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class SourceCopy:
     """
 
     def __init__(
-        self, hook: CouchDBHook, database: str, store: DocumentStore, progress: Progress, most_bytes: int
+        self, hook: CouchDBHook, database: str, store: FirstLoadStore, progress: Progress, most_bytes: int
     ) -> None:
         self._hook, self._database, self._store, self._progress = hook, database, store, progress
         self._source, self._most_bytes = progress.source, most_bytes
@@ -90,6 +92,20 @@ class SourceCopy:
                 self._source,
                 f"{self._info.doc_count:,}",
             )
+
+    def load_first(self, load: Callable[[], FirstLoad], least: float, budget: float) -> bool:
+        """Loads a large database that was never read, or goes on with that; any other is left to the feed.
+
+        :param load: gives what does it.
+        :param least: documents from which on a database is large.
+        :param budget: seconds.
+        :return: whether the feed is to be followed now.
+        """
+        if self._info is None or self._store.checkpoint(self._source) is not None:
+            return True
+        if self._info.doc_count < least and self._store.load_plan(self._source) is None:
+            return True
+        return load().run(self._info, self._instance, budget)
 
     def retry_quarantined(self, everything: bool, budget: float) -> None:
         """Fetches documents in quarantine again and tries to store them.

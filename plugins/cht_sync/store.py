@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from airflow.sdk import Connection
 from psycopg2 import sql
@@ -67,7 +67,7 @@ class DocumentStore:
         self._claims: set[str] = set()
         self._session = PatientSession(connection, application_name, tolerance, self._claims.clear)
 
-    def __enter__(self) -> DocumentStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

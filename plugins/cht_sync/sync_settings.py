@@ -37,6 +37,18 @@ class SyncSettings(ServerSettings):
         return self.number("CHT_SYNC_TIME_BUDGET", 300, low=1, high=86_400)
 
     @property
+    def first_load_threshold(self) -> int:
+        """``CHT_FIRST_LOAD_THRESHOLD``: documents from which on a database is first loaded by ranges of ids, several at
+        once, default 100,000; 0 for never.
+        """
+        return self.number("CHT_FIRST_LOAD_THRESHOLD", 100_000, low=0, high=2_000_000_000)
+
+    @property
+    def first_load_connections(self) -> int:
+        """``CHT_FIRST_LOAD_CONNECTIONS``: ranges that a first load reads at once, default 4."""
+        return self.number("CHT_FIRST_LOAD_CONNECTIONS", 4, low=1, high=16)
+
+    @property
     def run_timeout(self) -> int:
         """``CHT_SYNC_TIMEOUT``: minutes after which Airflow ends a whole run, default 120."""
         return self.number("CHT_SYNC_TIMEOUT", 120, low=1, high=10_080)

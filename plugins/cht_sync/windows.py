@@ -81,6 +81,8 @@ class Windows:
         page: Page | None = None,
         since: str | None = None,
         instance: str | None = None,
+        *,
+        size: int = 0,
     ) -> tuple[sql.Composed, dict[str, Any]]:
         """The statement that adds to the window what a transaction stores.
 
@@ -89,6 +91,7 @@ class Windows:
         :param page: the page of the feed; None where documents were fetched by id.
         :param since: the checkpoint that the page was read from.
         :param instance: ``instance_start_time`` of the database.
+        :param size: bytes, where there is no page of the feed.
         :return: SQL, for the same transaction, and its values.
         """
         window = self._open.setdefault(source, str(uuid.uuid4()))
@@ -109,6 +112,6 @@ class Windows:
             "tombstones": written.tombstones,
             "changed": written.rows,
             "quarantined": written.quarantined,
-            "bytes": page.size if page else 0,
+            "bytes": page.size if page else size,
         }
         return sql.SQL(_GROW).format(**self._names), values

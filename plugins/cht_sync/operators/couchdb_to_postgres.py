@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,11 +13,13 @@ from cht_sync.background import Background
 from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import StoppedError
+from cht_sync.first_load import FirstLoad
+from cht_sync.first_load_store import FirstLoadStore
 from cht_sync.progress import Progress
+from cht_sync.reconcile.after_load import prove_load
 from cht_sync.settings import COUCHDB_CONN_ID, Settings
 from cht_sync.source_copy import SourceCopy
 from cht_sync.sources import source_name
-from cht_sync.store import DocumentStore
 from cht_sync.windows import Run
 
 if TYPE_CHECKING:
@@ -66,7 +69,7 @@ class CouchDBToPostgresOperator(BaseOperator):
         self.source = source
         self.batch_size = batch_size
         self.time_budget = time_budget
-        self._store: DocumentStore | None = None
+        self._store: FirstLoadStore | None = None
         self._work: Background[dict[str, Any]] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -102,23 +105,47 @@ class CouchDBToPostgresOperator(BaseOperator):
         confirmed_gone = source in (params.get("confirm_gone") or [])
         budget = self.time_budget or settings.time_budget
         progress = Progress(source)
-        run = Run.of(context)
-        with DocumentStore(postgres_connection(settings), settings.raw_table, f"cht_sync {source}", run=run) as store:
-            self._store = store
+        with self._open(settings, source, context) as store:
             copy = SourceCopy(hook, self.database, store, progress, settings.max_page_bytes)
             copy.look(confirmed_gone)  # refuses a wrong password or name before anything is written
             for migration in store.prepare():
                 self.log.info("Applied migration %s.", migration)
             store.claim(source)
             copy.start(confirmed_gone)
-            copy.retry_quarantined(bool(params.get("retry_quarantine")), budget)
-            copy.drain(self.batch_size or settings.batch_size, budget)
-            copy.sweep(budget)
+            load = partial(self._first_load, settings, store, progress)
+            if copy.load_first(load, _large(settings, params), budget):
+                copy.retry_quarantined(bool(params.get("retry_quarantine")), budget)
+                copy.drain(self.batch_size or settings.batch_size, budget)
+                copy.sweep(budget)
+            began = store.unproven_load(source) if progress.drained else None
+        # The store is closed: a repair claims the source for itself.
+        if began and prove_load(settings, hook, self.database, source, began=began, budget=budget):
+            with self._open(settings, source, context) as store:
+                store.load_is_proven(source)
         copy.tell()
         if progress.rows and "outlet_events" in context:
             event = context["outlet_events"][DOCUMENTS]
             event.add(source_asset(progress.source), extra={"source": progress.source, "rows": progress.rows})
         return asdict(progress)
+
+    def _open(self, settings: Settings, source: str, context: Context) -> FirstLoadStore:
+        connection, run = postgres_connection(settings), Run.of(context)
+        self._store = FirstLoadStore(connection, settings.raw_table, f"cht_sync {source}", run=run)
+        return self._store
+
+    def _first_load(self, settings: Settings, store: FirstLoadStore, progress: Progress) -> FirstLoad:
+        hooks = [CouchDBHook(self.couchdb_conn_id) for _ in range(settings.first_load_connections)]
+        for hook in hooks:
+            hook.get_conn()  # here, because only this thread may ask Airflow for a connection
+        batch_size = self.batch_size or settings.batch_size
+        return FirstLoad(
+            hooks, self.database, store, progress, batch_size=batch_size, most_bytes=settings.max_page_bytes
+        )
+
+
+def _large(settings: Settings, params: Any) -> float:
+    """Documents from which on a database is loaded by ranges."""
+    return 0 if params.get("first_load") else settings.first_load_threshold or float("inf")
 
 
 def source_asset(source: str) -> Asset:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from cht_sync.background import Background
 from cht_sync.checkpoints import Checkpoints, SourceState
+from cht_sync.id_ranges import id_ranges
 from cht_sync.page import MEGABYTE, Change, DatabaseInfo
 from cht_sync.reconcile.beside import unlisted
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
 from cht_sync.reconcile.difference import Found
 from cht_sync.reconcile.repair import Repair
-from cht_sync.reconcile.stored_side import storable
 from cht_sync.reconcile.touched import Interval, TouchedDocuments
 from cht_sync.reconcile.verdicts import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
 from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation
+from cht_sync.rows import storable
 from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
@@ -112,14 +113,10 @@ class Proof:
         return [part.name for part in parts]
 
     def _ranges(self) -> list[Part]:
-        """Ranges of about the same size, whose bounds the listing itself says."""
         info = self._hook.database(self._database)
         size = max(self._options.range_size, info.doc_count // MOST_RANGES)
-        bounds: list[str | None] = [None]
-        while row := self._hook.listing(self._database, (bounds[-1], None), 1, skip=size):
-            bounds.append(row[0].id)
-        keys = zip(bounds, [*bounds[1:], None], strict=True)
-        parts = [Part(f"range {number}", keys=each) for number, each in enumerate(keys, start=1)]
+        ranges = id_ranges(self._hook, self._database, size)
+        parts = [Part(f"range {number}", keys=each) for number, each in enumerate(ranges, start=1)]
         parts += [] if info.doc_del_count == 0 else [Part(TOMBSTONES)]
         return [*parts, Part(BESIDE)]
 

@@ -17,7 +17,7 @@ from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.postgres import connect, explained
 from cht_sync.quarantine import fingerprint
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
-from cht_sync.rows import Row, key_of, rows_of
+from cht_sync.rows import Row, rows_of, storable
 from cht_sync.settings import RawTable
 
 # Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.
@@ -179,18 +179,6 @@ class StoredSide:
         # One that Postgres cannot hold is in quarantine, or was found by its revision.
         half = len(rows) // 2
         return [] if refused and not half else self._altered(rows[:half]) + self._altered(rows[half:])
-
-
-def storable(document: str) -> bool:
-    """Whether Postgres can hold an ``_id``.
-
-    :param document: the ``_id``.
-    """
-    try:
-        key_of(document)
-    except ValueError:
-        return False
-    return True
 
 
 def _difference(change: Change, held: _Held, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:

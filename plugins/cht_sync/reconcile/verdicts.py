@@ -29,6 +29,10 @@ _PART = """
 select interval_start, interval_end, first_key, end_key from {schema}.couchdb_reconciliation
 where run = %s and source = %s and part = %s
 """
+_ALL = """
+select part, verdict is null from {schema}.couchdb_reconciliation where run = %s and source = %s
+order by part = 'beside', part
+"""
 _REPAIRED = """
 update {schema}.couchdb_reconciliation set repaired = repaired + %s where run = %s and source = %s and part = %s
 """
@@ -118,6 +122,13 @@ class Verdicts:
                 # As JSON: an _id may hold what a text cannot.
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
                 cursor.execute(self._stored.compose(_PLAN), (self._run, self._source, part.name, *part.interval, *keys))
+
+    def unfinished(self) -> list[str] | None:
+        """Parts without a verdict, in the order in which they can be done; None where nothing was planned."""
+        with self._stored.transaction("read the plan of a proof") as cursor:
+            cursor.execute(self._stored.compose(_ALL), (self._run, self._source))
+            found = cursor.fetchall()
+        return [part for part, missing in found if missing] if found else None
 
     def number(self) -> int:
         """The number of the proof in the listing."""

@@ -1,0 +1,125 @@
+"""The store of a source that may be loaded for the first time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from cht_sync.checkpoints import SourceState
+from cht_sync.load_parts import LoadPart, LoadParts, LoadPlan
+from cht_sync.page import Change, Page
+from cht_sync.page_writer import Written
+from cht_sync.rows import storable
+from cht_sync.store import DocumentStore
+
+_KNOWN = """
+select _id from {schema}.{table} where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s
+union all select _id from {schema}.couchdb_collision where _id = any(%(ids)s) and source = %(source)s
+union all select _id from {schema}.couchdb_quarantine
+where source = %(source)s and resolved_at is null
+    and key in (select sha256(convert_to(i, 'UTF8')) from unnest(%(ids)s::varchar[]) i)
+"""
+
+
+class FirstLoadStore(DocumentStore):
+    """Stores pages that come by ranges of ids, each with how far its part has come.
+
+    Its parameters are those of :class:`cht_sync.store.DocumentStore`.
+    """
+
+    def load_plan(self, source: str) -> LoadPlan | None:
+        """The first load of a source that is under way.
+
+        :param source: name of the source.
+        """
+        return self._session.ask("read couchdb_first_load", self._parts(source).unfinished)
+
+    def begin_load(self, source: str, plan: LoadPlan) -> None:
+        """Notes a first load that begins.
+
+        :param source: name of the source, claimed.
+        :param plan: its parts.
+        """
+        self._surely(source, lambda cursor: self._parts(source).plan(cursor, plan))
+
+    def add_part(self, source: str, plan: LoadPlan, part: LoadPart) -> None:
+        """Notes one part more.
+
+        :param source: name of the source, claimed.
+        :param plan: of the load.
+        :param part: the part.
+        """
+        self._surely(source, lambda cursor: self._parts(source).add(cursor, plan, part))
+
+    def absent(self, source: str, changes: list[Change]) -> list[Change]:
+        """Those of some documents that are stored nowhere: no row, no collision, no quarantine.
+
+        :param source: name of the source.
+        :param changes: the documents.
+        """
+        names = [change.id for change in changes if storable(change.id)]
+
+        def question(cursor: Any) -> set[str]:
+            cursor.execute(self._sql(_KNOWN), {"source": source, "ids": names})
+            return {name for (name,) in cursor}
+
+        known = self._session.ask("read the documents", question)
+        return [change for change in changes if change.id not in known]
+
+    def save_part(self, source: str, page: Page, before: LoadPart, after: LoadPart, state: SourceState) -> Written:
+        """Stores a page of a part and how far the part has come, both or neither.
+
+        :param source: name of the source, claimed.
+        :param page: documents of the part; those that Postgres refuses go to quarantine.
+        :param before: the part as it was when the page was read.
+        :param after: as it is with the page.
+        :param state: what was known of the source when the load began; it has no checkpoint.
+        :return: what was stored.
+        :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
+        :raises StoreError: if Postgres fails; nothing was stored.
+        """
+
+        def work(cursor: Any) -> Written:
+            self._checkpoints.check(cursor, source, state)
+            written = self._writer.write(cursor, source, page.results, page.held, None)
+            cursor.execute(*self._windows.growth(source, written, size=page.size))
+            self._parts(source).advance(cursor, before, after)
+            return written
+
+        return self._surely(source, work)
+
+    def end_load(self, source: str, plan: LoadPlan) -> None:
+        """Sets the checkpoint to where the feed stood before the load.
+
+        :param source: name of the source, claimed; all parts are done.
+        :param plan: the load.
+        :raises CheckpointConflictError: if another writer has set one; the load stays as it is.
+        """
+        # That something is pending is all that is known until the feed is asked.
+        page = Page([], msgspec.Raw(json.dumps(plan.seq).encode()), pending=1)
+
+        def work(cursor: Any) -> None:
+            ledger = self._windows.growth(source, Written(), page, None, plan.instance)
+            self._checkpoints.move(cursor, source, page, None, plan.instance, ledger=ledger)
+            self._parts(source).finish(cursor)
+
+        self._surely(source, work, lambda: self._look(source).seq == plan.seq)
+
+    def unproven_load(self, source: str) -> str | None:
+        """When the load began that has ended and whose proof has not.
+
+        :param source: name of the source.
+        """
+        return self._session.ask("read couchdb_first_load", self._parts(source).unproven)
+
+    def load_is_proven(self, source: str) -> None:
+        """Notes that the proof after a load has ended.
+
+        :param source: name of the source.
+        """
+        self._session.ask("write couchdb_first_load", self._parts(source).proven)
+
+    def _parts(self, source: str) -> LoadParts:
+        return LoadParts(self._names, source)

@@ -1,0 +1,192 @@
+"""The table ``couchdb_first_load``: which parts a first load has, and how far each has come."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.errors import CheckpointConflictError
+from cht_sync.id_ranges import Range
+
+# What the feed is walked for: no listing names tombstones, and it may have left others out.
+TOMBSTONES, REST = "tombstones", "rest"
+_UNFINISHED = """
+select part, first_key, end_key, position, done, documents, seq, instance_start_time, started_at::varchar
+from {schema}.couchdb_first_load where source = %s and finished_at is null order by part = 'tombstones' desc, part
+"""
+_FORGET = "delete from {schema}.couchdb_first_load where source = %s"
+_PLAN = """
+insert into {schema}.couchdb_first_load (source, part, first_key, end_key, expected, seq, instance_start_time)
+values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing
+"""
+# A row without a seq: what it locks is what other writers have to pass.
+_BEGIN = """
+insert into {schema}.couchdb_progress (source, updated_at, instance_start_time) values (%s, now(), %s)
+on conflict (source) do update set updated_at = now(), instance_start_time = excluded.instance_start_time
+where couchdb_progress.seq is null
+"""
+# Again after a commit whose answer was lost: then it stands there already.
+_ADVANCE = """
+update {schema}.couchdb_first_load
+set position = %(position)s, documents = %(documents)s, done = %(done)s, updated_at = now()
+where source = %(source)s and part = %(part)s and finished_at is null
+    and (position is not distinct from %(before)s or position is not distinct from %(position)s)
+"""
+_PENDING = """
+update {schema}.couchdb_progress set updated_at = now(), pending = (
+    select least(greatest(sum(expected - documents), 1), 2147483647) from {schema}.couchdb_first_load
+    where source = %(source)s and not done
+) where source = %(source)s
+"""
+_FINISH = "update {schema}.couchdb_first_load set finished_at = now() where source = %s and finished_at is null"
+_UNPROVEN = """
+select started_at::varchar from {schema}.couchdb_first_load
+where source = %s and finished_at is not null and proven_at is null limit 1
+"""
+_PROVEN = "update {schema}.couchdb_first_load set proven_at = now() where source = %s and proven_at is null"
+
+
+@dataclass(slots=True)
+class LoadPart:
+    """One part of a first load.
+
+    :param name: unique in the load of a source.
+    :param keys: the range of ids; both None for tombstones, and for a database of one range.
+    :param position: ``_id`` of the last document stored, or the seq that the walk for tombstones has come to.
+    :param done: whether there is no more.
+    :param documents: documents that are stored.
+    :param expected: about how many there are; None where nobody knows.
+    """
+
+    name: str
+    keys: Range = (None, None)
+    position: str | None = None
+    done: bool = False
+    documents: int = 0
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """A first load that is under way.
+
+    :param parts: all its parts.
+    :param seq: where the feed stood before anything was read.
+    :param instance: ``instance_start_time`` of the database.
+    """
+
+    parts: list[LoadPart]
+    seq: str
+    instance: str | None
+
+
+class LoadParts:
+    """Reads and writes the parts, each time inside a transaction of whoever calls.
+
+    :param names: schema and table, as ``psycopg2.sql`` composes them.
+    :param source: name of the source.
+    """
+
+    def __init__(self, names: dict[str, sql.Identifier], source: str) -> None:
+        self._names, self._source = names, source
+
+    def _execute(self, cursor: Any, text: str, values: Any) -> None:
+        cursor.execute(sql.SQL(text).format(**self._names), values)
+
+    def unfinished(self, cursor: Any) -> LoadPlan | None:
+        """The load that is under way.
+
+        :param cursor: any.
+        """
+        self._execute(cursor, _UNFINISHED, (self._source,))
+        rows = cursor.fetchall()
+        if not rows:
+            return None
+        parts = [
+            LoadPart(
+                name, (_id(first), _id(end)), position if name in {TOMBSTONES, REST} else _id(position), done, documents
+            )
+            for name, first, end, position, done, documents, *_ in rows
+        ]
+        return LoadPlan(parts, rows[0][6], rows[0][7])
+
+    def plan(self, cursor: Any, plan: LoadPlan) -> None:
+        """Notes a load that begins, in place of any earlier one.
+
+        :param cursor: of a transaction that holds the source.
+        :param plan: the load.
+        """
+        self._execute(cursor, _FORGET, (self._source,))
+        for part in plan.parts:
+            self.add(cursor, plan, part)
+        self._execute(cursor, _BEGIN, (self._source, plan.instance))
+
+    def add(self, cursor: Any, plan: LoadPlan, part: LoadPart) -> None:
+        """Notes a part.
+
+        :param cursor: of a transaction that holds the source.
+        :param plan: of the load.
+        :param part: the part.
+        """
+        # As JSON: an _id may hold what a text cannot.
+        keys = (None if key is None else json.dumps(key) for key in part.keys)
+        self._execute(cursor, _PLAN, (self._source, part.name, *keys, part.expected, plan.seq, plan.instance))
+
+    def advance(self, cursor: Any, before: LoadPart, after: LoadPart) -> None:
+        """Notes how far a part has come.
+
+        :param cursor: of the transaction that stores a page of it.
+        :param before: the part as it was when the page was read.
+        :param after: as it is with the page.
+        :raises CheckpointConflictError: if another run has been here since.
+        """
+        values = {
+            "source": self._source,
+            "part": after.name,
+            "before": _text(before),
+            "position": _text(after),
+            "documents": after.documents,
+            "done": after.done,
+        }
+        self._execute(cursor, _ADVANCE, values)
+        if cursor.rowcount != 1:
+            raise CheckpointConflictError(
+                f"The first load of {self._source} was moved by another run while documents were on their way; these"
+                " were not stored. Let one run at a time copy a source."
+            )
+        self._execute(cursor, _PENDING, values)
+
+    def finish(self, cursor: Any) -> None:
+        """Notes that the feed takes over.
+
+        :param cursor: of the transaction that sets the checkpoint.
+        """
+        self._execute(cursor, _FINISH, (self._source,))
+
+    def unproven(self, cursor: Any) -> str | None:
+        """When the load began that is finished and not proven; None where there is none.
+
+        :param cursor: any.
+        """
+        self._execute(cursor, _UNPROVEN, (self._source,))
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+    def proven(self, cursor: Any) -> None:
+        """Notes that the proof has ended, whatever it found.
+
+        :param cursor: any.
+        """
+        self._execute(cursor, _PROVEN, (self._source,))
+
+
+def _id(text: str | None) -> str | None:
+    return None if text is None else json.loads(text)
+
+
+def _text(part: LoadPart) -> str | None:
+    """The position as the table holds it."""
+    return part.position if part.position is None or part.name in {TOMBSTONES, REST} else json.dumps(part.position)
