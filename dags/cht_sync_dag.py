@@ -20,6 +20,10 @@ names and wait for the next run, or trigger one.
 **To copy a database again from the beginning**, delete its row from `couchdb_progress`; documents that did not
 change are not touched.
 
+**A database that was never copied** and holds many documents is loaded by ranges of ids first, several at once;
+`couchdb_first_load` tells how far each has come. A run ends after `CHT_SYNC_TIME_BUDGET`, so that the models follow,
+and the next one goes on. When all is there, the feed takes over and a proof of equality ends the load.
+
 **Documents in quarantine** (table `couchdb_quarantine`, with the reason) do not stop anything. After a new revision
 they leave it by themselves; after a change in Postgres or in the settings trigger a run with `retry_quarantine`.
 
@@ -67,6 +71,12 @@ with DAG(
             title="Confirm gone",
             description="Sources (<host>/<database>, one a line) whose database was dropped or emptied for good:"
             " their documents become tombstones, in the models too.",
+        ),
+        "first_load": Param(
+            False,
+            type="boolean",
+            title="First load by ranges",
+            description="Load databases without a checkpoint by ranges of ids, several at once, whatever their size.",
         ),
         **(model_params() if inline else {}),
     },

@@ -9,16 +9,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import copying, parsing, proof, running
+from tests.benchmarks import copying, loading, parsing, proof, running
 from tests.benchmarks.figures import Figure
 
-PARTS = {"copying": copying.figures, "parsing": parsing.figures, "running": running.figures, "proof": proof.figures}
+PARTS = {
+    "copying": copying.figures,
+    "parsing": parsing.figures,
+    "running": running.figures,
+    "proof": proof.figures,
+    "loading": loading.figures,
+}
 
 
 def main(wanted: list[str]) -> int:
     """Measures and prints a table.
 
-    :param wanted: parts to measure: copying, parsing, running, proof; all where none is named.
+    :param wanted: parts to measure: copying, parsing, running, proof, loading; all where none is named.
     """
     console = Console(width=130)
     found: list[Figure] = []

@@ -79,7 +79,7 @@ class Measured:
     def run(self, what: str, database: str, name: str = "") -> dict[str, float]:
         """One round in a fresh process.
 
-        :param what: ``read``, ``write``, ``copy`` or ``prove``.
+        :param what: ``read``, ``write``, ``copy``, ``prove`` or ``load`` with a number of ranges.
         :param database: the CouchDB database.
         :param name: the Postgres database; a fresh one by default.
         """
@@ -98,6 +98,16 @@ class Measured:
             raise RuntimeError(done.stderr[-2000:])
         result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return result
+
+    def through(self, port: int) -> Measured:
+        """The same with CouchDB at another port, such as that of a proxy.
+
+        :param port: where it listens.
+        """
+        other = Measured({**self._environment, "COUCHDB_PORT": str(port)}, self._postgres)
+        # Names of databases must not meet.
+        other._number = self._number + 1000 * port
+        return other
 
     def compare(self, server: str, port: int) -> list[Figure]:
         """Copying against the slower of reading and writing; rounds take turns, so that load hits all alike.

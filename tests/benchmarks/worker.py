@@ -8,13 +8,18 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 
+from cht_sync import first_load
 from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.feed import ChangesFeed
+from cht_sync.first_load import FirstLoad
+from cht_sync.first_load_store import FirstLoadStore
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.page import Page
+from cht_sync.page import MEGABYTE, Page
+from cht_sync.progress import Progress
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.reconcile.verdicts import TOMBSTONES
 from cht_sync.settings import Settings
@@ -71,6 +76,24 @@ def prove(database: str, tombstones: bool) -> None:
         raise RuntimeError(f"the copy is not equal: {summary}")
 
 
+def load(database: str, ranges: int) -> None:
+    """Loads a database by ranges of ids, one for each connection, as far as the feed could take over.
+
+    :param database: name of the database.
+    :param ranges: how many.
+    """
+    first_load.PARTS_A_CONNECTION = 1
+    hooks = [CouchDBHook() for _ in range(ranges)]
+    with FirstLoadStore(postgres_connection(), Settings().raw_table) as store:
+        store.prepare()
+        store.claim("bench")
+        # No tombstones were written: servers that count them say so.
+        info = msgspec.structs.replace(hooks[0].database(database), doc_del_count=0)
+        load = FirstLoad(hooks, database, store, Progress("bench"), batch_size=1000, most_bytes=64 * MEGABYTE)
+        if not load.run(info, None, float("inf")):
+            raise RuntimeError("the load did not end")
+
+
 def highest() -> int:
     """Bytes of memory this process had at most; ``ru_maxrss`` would tell those of whoever started it, too."""
     status = Path("/proc/self/status").read_text()
@@ -81,6 +104,7 @@ def main() -> None:
     """Does what the first argument says with the database that the second one names."""
     what, database = sys.argv[1:]
     pages = read(database) if what == "write" else []
+    os.environ["CHT_FIRST_LOAD_THRESHOLD"] = "0"
     operator = CouchDBToPostgresOperator(task_id="copy", database=database, time_budget=3600)
     process = psutil.Process(os.getpid())
     before, began, cpu = process.memory_info().rss, time.monotonic(), time.process_time()
@@ -88,6 +112,8 @@ def main() -> None:
         throw_away(database)
     elif what == "write":
         write(pages)
+    elif what.startswith("load"):
+        load(database, int(what.split()[1]))
     elif what in {"prove", "prove counted"}:
         prove(database, tombstones=what == "prove")
     else:

@@ -82,11 +82,11 @@ class Writer(threading.Thread):
 class Killer:
     """Starts syncs and kills each at some instant of its life."""
 
-    def __init__(self, rig, launcher, cursor, log):
+    def __init__(self, rig, launcher, cursor, log, **variables):
         self._rig, self._launcher, self._cursor, self._log = rig, launcher, cursor, log
         self._environment = {
             name: value for name, value in os.environ.items() if name.startswith(("POSTGRES_", "AIRFLOW_CONN_CHT_"))
-        }
+        } | variables
         self._chance = random.Random(SEED)
         self.longest = 0.0
         self.statuses, self.doing, self.progress = Counter(), Counter(), 0
@@ -185,3 +185,42 @@ def test_a_sync_that_is_killed_hundreds_of_times_loses_nothing(direct_rig, couch
     assert KILLS / 10 < killer.progress < KILLS
     # Kills hit more than one kind of moment.
     assert len(killer.doing) >= 4
+
+
+def test_a_first_load_that_is_killed_again_and_again_goes_on(direct_rig, couchdb_server, tmp_path):
+    rig, writer = direct_rig, Writer(direct_rig.couch)
+    rig.couch.fill(2 * BACKLOG)
+    with Launcher() as launcher, closing(psycopg2.connect(rig.dsn)) as conn, conn.cursor() as cursor:
+        conn.autocommit = True
+        killer = Killer(rig, launcher, cursor, tmp_path / "log", CHT_FIRST_LOAD_THRESHOLD="1")
+        killer.longest = 0.3
+        writer.start()
+        stored = []
+        try:
+            while killer.kills < 100 and not (stored and stored[-1][0]):
+                pid = killer.start()
+                time.sleep(killer._chance.uniform(0, killer.longest))
+                os.kill(pid, signal.SIGKILL)
+                killer.statuses[launcher.wait(pid)] += 1
+                cursor.execute("select to_regclass('v1.couchdb_first_load')")
+                if cursor.fetchone()[0]:
+                    cursor.execute(
+                        "select count(*) > 0 and bool_and(finished_at is not null), coalesce(sum(documents), 0)::int"
+                        " from v1.couchdb_first_load"
+                    )
+                    stored.append(cursor.fetchone())
+                killer.longest *= 1.03
+        finally:
+            writer.end()
+        killer.run_undisturbed()
+        cursor.execute("select count(*) from v1.couchdb_first_load where not done or proven_at is null")
+        assert cursor.fetchone() == (0,)
+        cursor.execute("select array_agg(distinct verdict) from v1.couchdb_reconciliation")
+        assert cursor.fetchone() == (["equal"],)
+    # It went on from where it was, time after time.
+    counts = [documents for _, documents in stored]
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 5
+    verdict = compare(couchdb_server.url, couchdb_server.auth, rig.couch.name, rig.couch.source, rig.dsn)
+    print(f"\n{killer.kills} kills of a first load, {len(set(counts))} steps; {verdict.documents} documents compared.")
+    assert verdict.differences == []

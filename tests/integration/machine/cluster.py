@@ -109,7 +109,8 @@ class ClusterDatabase:
     def changes(self, since: str, limit: int, interval: int, *, bodies: bool) -> bytes:
         """The answer of ``GET /{db}/_changes``."""
         mishap = self.mishaps.popleft() if self.mishaps else ""
-        places = list(self._seqs[self.moments.get(since, since)])
+        now = tuple(map(len, self._shards))
+        places = list(now if since == "now" else self._seqs[self.moments.get(since, since)])
         if mishap == "back":
             shard = self._random.randrange(SHARDS)
             places[shard] = max(0, places[shard] - self._random.randint(1, 5))
@@ -179,9 +180,12 @@ class ClusterDatabase:
             if (start is None or _in_bytes(id) >= _in_bytes(start)) and (end is None or _in_bytes(id) < _in_bytes(end))
         ]
         skip = int(query.get("skip", "0"))
-        return self.all_docs(
-            found[skip : skip + int(query.get("limit", "1000000"))], bodies=query.get("include_docs") == "true"
-        )
+        found = found[skip : skip + int(query.get("limit", "1000000"))]
+        if query.get("include_docs") != "true":
+            return self.all_docs(found, bodies=False)
+        mishap = self.mishaps.popleft() if self.mishaps else ""
+        answer = self.all_docs(found, bodies=mishap != "bare")
+        return answer[: self._random.randrange(len(answer) - 2)] if mishap == "cut" else answer
 
     def purged_infos(self) -> bytes:
         """The answer of ``GET /{db}/_purged_infos``."""

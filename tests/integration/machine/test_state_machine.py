@@ -174,6 +174,10 @@ class TwoDatabases(RuleBasedStateMachine):
         self.databases = [Database(self.server), Database(self.server)]
         self.broken = False
 
+    @initialize(by_ranges=st.booleans())
+    def choose(self, by_ranges):
+        first_load(by_ranges)
+
     def _pick(self, which, place, *, deleted):
         """An id, every other time of those that are live in the other database too, for whose they are."""
         ids, others = (self.databases[each].ids(deleted=deleted) for each in (which, 1 - which))
@@ -247,8 +251,9 @@ class TwoDatabasesOfACluster(RuleBasedStateMachine):
         self.databases = []
         self.broken = False
 
-    @initialize(seed=st.integers(0, 2**16), at_last=MISHAPS)
-    def create_databases(self, seed, at_last):
+    @initialize(seed=st.integers(0, 2**16), at_last=MISHAPS, by_ranges=st.booleans())
+    def create_databases(self, seed, at_last, by_ranges):
+        first_load(by_ranges)
         self.at_last = at_last
         self.databases = [ClusterDatabase(f"cluster-{next(_numbers)}", seed + n) for n in range(2)]
         self.cluster.databases.update((database.name, database) for database in self.databases)
@@ -322,8 +327,17 @@ class TwoDatabasesOfACluster(RuleBasedStateMachine):
             self.warehouse.check(database, f"127.0.0.1/{database.name}")
 
 
+def first_load(by_ranges):
+    """Whether databases without a checkpoint are loaded by ranges of ids; the fixture takes the variable back."""
+    os.environ["CHT_FIRST_LOAD_THRESHOLD"] = "1" if by_ranges else "0"
+
+
 @pytest.fixture
 def warehouse(postgres_server, monkeypatch):
+    monkeypatch.setenv("CHT_FIRST_LOAD_THRESHOLD", "0")
+    monkeypatch.setenv("CHT_FIRST_LOAD_CONNECTIONS", "2")
+    # A second look at what differs waits for replicas that lag; here none does.
+    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
     warehouse = Warehouse(postgres_server, monkeypatch)
     # Thousands of runs say nothing that the message of the one which failed does not.
     logging.disable(logging.CRITICAL)

@@ -1,0 +1,71 @@
+"""What a first load by ranges gains: against the feed, and by the number of ranges where each connection is slow."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import requests
+
+from include.demo.postgres import PostgresServer
+from include.demo.pouchdb import PouchDBServer
+from tests.benchmarks.copying import Measured, document, environment_of
+from tests.benchmarks.figures import Figure
+from tests.faults.proxy import Fault, FaultProxy
+
+DOCUMENTS, SLOW_DOCUMENTS = 50_000, 16_000
+ROUNDS = 3
+RANGES = (1, 2, 4, 8)
+LIMITS = {
+    "each connection held to 2 MB/s": ("large", Fault(bandwidth=2_000_000)),
+    "200 ms before each answer": ("small", Fault(latency=0.2)),
+}
+
+
+def figures(folder: Path) -> list[Figure]:
+    """Loads the same databases by the feed and by ranges; every round in a process of its own.
+
+    :param folder: for the servers.
+    """
+    with PostgresServer(folder / "load-postgres") as postgres, PouchDBServer(folder / "load-couchdb") as couchdb:
+        _fill(couchdb)
+        measured = Measured(environment_of(folder, postgres, couchdb), postgres)
+        rounds = [{what: measured.run(what, "quick") for what in ("copy", "load 4")} for _ in range(ROUNDS)]
+        ratio = statistics.median(each["copy"]["seconds"] / each["load 4"]["seconds"] for each in rounds)
+        found = [
+            Figure(f"first load of {DOCUMENTS:,} documents by 4 ranges against the feed, no limit", ratio, least=1.0),
+            Figure("peak memory of that", max(each["load 4"]["peak_mb"] for each in rounds), "MB", most=200),
+        ]
+        for name, (database, fault) in LIMITS.items():
+            with FaultProxy(couchdb.host, couchdb.port) as proxy:
+                proxy.inject(fault)
+                found += _scaling(measured.through(proxy.port), name, database)
+    return found
+
+
+def _scaling(measured: Measured, name: str, database: str) -> list[Figure]:
+    seconds = {
+        number: statistics.median(measured.run(f"load {number}", database)["seconds"] for _ in range(ROUNDS))
+        for number in RANGES
+    }
+    first = Figure(f"first load by 1 range, {name}", seconds[1], "s")
+    return [
+        first,
+        *(
+            Figure(f"speed-up by {number} ranges, {name}", seconds[1] / seconds[number], least=0.85 * number)
+            for number in RANGES[1:]
+        ),
+    ]
+
+
+def _fill(couchdb: PouchDBServer) -> None:
+    """Documents of 1 KB, and of 8 KB, of which this machine can hand out 16 MB a second."""
+    session = requests.Session()
+    session.auth = couchdb.auth
+    for database, count, padding in (("quick", DOCUMENTS, 0), ("small", SLOW_DOCUMENTS, 0), ("large", 6_000, 7_000)):
+        session.put(f"{couchdb.url}/{database}").raise_for_status()
+        for start in range(0, count, 1000):
+            documents = [document(number) for number in range(start, start + 1000)]
+            for each in documents:
+                each["padding"] = "x" * padding
+            session.post(f"{couchdb.url}/{database}/_bulk_docs", json={"docs": documents}).raise_for_status()
