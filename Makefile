@@ -7,14 +7,15 @@ SEED ?= 1
 ONESHOT ?=
 TESTS ?= tests
 JOBS ?= 3
+SUPERSET_VENV ?= .superset
 export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install demo pipeline verify test bench lint lock audit screenshot clean
+.PHONY: help install demo pipeline verify dashboards dashboards-test test bench lint lock audit screenshot clean
 
 help:
-	@echo "make install | demo | pipeline | verify | test | bench | lint | lock | audit | screenshot | clean"
+	@echo "make install | demo | pipeline | verify | dashboards | dashboards-test | test | bench | lint | lock | audit | screenshot | clean"
 
 install: $(VENV)/installed
 
@@ -33,6 +34,15 @@ pipeline: install
 
 verify: install
 	@$(BIN)/python -m cht_sync verify
+
+dashboards: install
+	@$(BIN)/python -m cht_sync dashboards
+
+# With the real Superset, in an environment of its own: too large for every run of the tests.
+dashboards-test: install
+	test -x $(SUPERSET_VENV)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(SUPERSET_VENV)
+	$(BIN)/uv pip sync --quiet --python $(SUPERSET_VENV)/bin/python --require-hashes requirements-superset.txt
+	SUPERSET_PROGRAM=$(abspath $(SUPERSET_VENV)/bin/superset) $(BIN)/python -m pytest tests/superset
 
 test: install
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
