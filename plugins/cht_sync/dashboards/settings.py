@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from cht_sync.connections import dbt_connection
@@ -72,11 +73,16 @@ class SupersetSettings(Settings):
                 " for example https://superset.example.org.",
                 "SUPERSET_URL",
             )
+        bundle = self.text("SUPERSET_CA_BUNDLE")
+        if bundle and not Path(bundle).exists():
+            raise SettingsError(
+                f"SUPERSET_CA_BUNDLE={bundle!r} is not there: name a file of the CAs to trust.", "SUPERSET_CA_BUNDLE"
+            )
         return Login(
             url=url,
             user=self.text("SUPERSET_USER", "admin"),
             password=self._needed("SUPERSET_PASSWORD", "the password of SUPERSET_USER"),
-            ca_bundle=self.text("SUPERSET_CA_BUNDLE"),
+            ca_bundle=bundle,
         )
 
     @property
