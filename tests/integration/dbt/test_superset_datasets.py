@@ -137,7 +137,7 @@ def test_who_is_reached(warehouse: Warehouse) -> None:
     ((documents, rejected, newest),) = warehouse.rows(
         f"select documents, documents_with_rejects, newest_report from {freshness}"
     )
-    assert (documents, rejected) == (19, 1)
+    assert (documents, rejected) == (20, 1)
     assert int(newest.timestamp() * 1000) == REPORTED
 
 
