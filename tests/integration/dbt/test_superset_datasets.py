@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,7 +75,9 @@ def test_a_chart_gets_rows(cursor: Any, name: str) -> None:
     rows = cursor.fetchall()
     assert rows
     assert all(any(value is not None for value in row) for row in rows)
-    if unit_rows := {"active_health_workers_by_week": 50, "coverage_by_area": 3}.get(name.split("/")[1].split(".")[0]):
+    if unit_rows := {"active_health_workers_by_week": 50, "coverage_by_area": 3}.get(
+        name.split("/")[1].split(".", maxsplit=1)[0]
+    ):
         assert len(rows) >= unit_rows
 
 
@@ -144,12 +145,12 @@ def test_who_is_reached(warehouse: Warehouse) -> None:
 def test_documents_that_a_model_has_not_seen(warehouse: Warehouse) -> None:
     """They are counted from the last run of the model that went well."""
     warehouse.save(person("a"))
-    warehouse.run()
+    models = ("--select", "document_metadata", "data_record")
+    warehouse.run(*models)
     runs = source(DATASETS["cht_model_runs"])
     assert set(warehouse.rows(f"select status, documents_waiting from {runs}")) == {("success", 0)}
     warehouse.execute("alter table data_record add constraint broken check (form is null) not valid")
     ahead = warehouse.value("select (now() at time zone 'UTC') + interval '1 day'")
     warehouse.save(report("r"), at=ahead)
-    assert not warehouse.dbt("run").success
+    assert not warehouse.dbt("run", *models).success
     assert warehouse.rows(f"select status, documents_waiting from {runs} where model = 'data_record'") == [("error", 1)]
-    assert json.dumps(DATASETS["document_rejects"]["columns"]).count('"value"') == 0

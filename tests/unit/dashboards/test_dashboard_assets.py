@@ -73,6 +73,12 @@ def test_each_dataset_is_on_the_database_and_read_by_a_chart():
     assert {ASSETS[name]["dataset_uuid"] for name in CHARTS} == set(DATASETS)
 
 
+def test_no_dataset_holds_a_value_or_a_name_of_a_person():
+    columns = {(each["table_name"], column["column_name"]) for each in DATASETS.values() for column in each["columns"]}
+    assert ("document_rejects", "value") not in columns
+    assert not {name for _, name in columns} & {"name", "phone", "phone2", "from_phone", "notes", "doc"}
+
+
 def test_the_dashboard_shows_each_chart_once():
     placed = [each for each in DASHBOARD["position"].values() if isinstance(each, dict) and each["type"] == "CHART"]
     shown = [each["meta"]["uuid"] for each in placed]
