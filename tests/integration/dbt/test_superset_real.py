@@ -27,7 +27,7 @@ PROGRAM = os.environ.get("DASHBOARDS_SUPERSET", "")
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not PROGRAM, reason="needs the real Superset: make dashboards-test"),
 ]
 DOCKER = REPOSITORY / "include" / "docker" / "superset"
