@@ -7,14 +7,15 @@ SEED ?= 1
 ONESHOT ?=
 TESTS ?= tests
 JOBS ?= 3
+SUPERSET_VENV ?= .superset
 export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install demo pipeline verify test bench lint lock audit screenshot clean
+.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test bench lint lock audit screenshot clean
 
 help:
-	@echo "make install | demo | pipeline | verify | test | bench | lint | lock | audit | screenshot | clean"
+	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | bench | lint | lock | audit | screenshot | clean"
 
 install: $(VENV)/installed
 
@@ -34,6 +35,18 @@ pipeline: install
 verify: install
 	@$(BIN)/python -m cht_sync verify
 
+dashboards: install
+	@$(BIN)/python -m cht_sync dashboards
+
+dashboards-picture: install
+	$(BIN)/python -m include.demo.dashboard_picture
+
+# With the real Superset, in an environment of its own: too large for every run of the tests.
+dashboards-test: install
+	test -x $(SUPERSET_VENV)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(SUPERSET_VENV)
+	$(BIN)/uv pip sync --quiet --python $(SUPERSET_VENV)/bin/python --require-hashes requirements-superset.txt
+	DASHBOARDS_SUPERSET=$(abspath $(SUPERSET_VENV)/bin/superset) $(BIN)/python -m pytest tests/integration/dbt/test_superset_real.py
+
 test: install
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
@@ -50,6 +63,7 @@ lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --resolution lowest-direct --generate-hashes --no-annotate requirements-oldest.in -o requirements-oldest.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --only-binary :all: --generate-hashes --no-annotate -c requirements.txt requirements-image.in -o requirements-image.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate requirements-superset.in -o requirements-superset.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.txt requirements-uv.in -o requirements-uv.txt
 
 # Asks PyPI's database of vulnerabilities, so it needs the internet and is no part of the tests.

@@ -24,7 +24,7 @@ PASSWORDS = ("COUCHDB_PASSWORD", "POSTGRES_PASSWORD", "DBT_POSTGRES_PASSWORD")
 # Variables of the project, of the demo and of Airflow's connections to the servers.
 OURS = (
     "COUCHDB_", "POSTGRES_", "ROOT_POSTGRES_", "DBT_", "CHT_", "BATCH_SIZE", "AIRFLOW_CONN_CHT_",
-    "DOCUMENTS", "SEED", "ONESHOT", "UI_PORT", "DEMO_",
+    "SUPERSET_", "DOCUMENTS", "SEED", "ONESHOT", "UI_PORT", "DEMO_",
 )  # fmt: skip
 
 

@@ -18,12 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Both are read once, when Airflow is imported: nobody at a terminal needs what it tells of itself.
     os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("AIRFLOW__OPENLINEAGE__NAMESPACE", "cht_sync")
-    from cht_sync.errors import CouchDBError, SettingsError, StoreError
+    from cht_sync.errors import CouchDBError, SettingsError, StoreError, SupersetError
 
     command: Callable[[argparse.Namespace], int | None] = parsed.command
     try:
         return command(parsed) or 0
-    except (SettingsError, CouchDBError, StoreError) as error:
+    except (SettingsError, CouchDBError, StoreError, SupersetError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     proof.set_defaults(command=_verify)
     check = commands.add_parser("check", help="tell what is missing for a run, one line for each prerequisite")
     check.set_defaults(command=_check)
+    dashboards = commands.add_parser("dashboards", help="import the dashboards of include/superset into Superset")
+    dashboards.set_defaults(command=_dashboards)
     starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json anew")
     starter.set_defaults(command=_starter_manifest)
     return parser
@@ -81,6 +83,14 @@ def _check(_: argparse.Namespace) -> int:
     from cht_sync.check.command import check
 
     return check()
+
+
+def _dashboards(_: argparse.Namespace) -> None:
+    _read_env_file()
+    from cht_sync.dashboards.command import import_dashboards
+    from cht_sync.dashboards.settings import SupersetSettings
+
+    print(import_dashboards(SupersetSettings()))
 
 
 def _read_env_file() -> None:

@@ -60,6 +60,10 @@ class CheckpointConflictError(StoreError):
     """Another writer moved the checkpoint or holds the source; nothing of the page was stored."""
 
 
+class SupersetError(AirflowException):
+    """Superset could not be reached or refused dashboards; nothing of them was imported."""
+
+
 class ShrunkError(AirflowFailException):
     """A model lost more rows than is believed without a person; another try would find the same."""
 

@@ -25,6 +25,7 @@ class ScriptedServer:
     def __init__(self) -> None:
         self.script: list[Answer] = [Answer()]
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.bodies: list[bytes] = []
         handler = type("Handler", (_Handler,), {"owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -47,8 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        self.rfile.read(length)
         owner = self.owner
+        owner.bodies.append(self.rfile.read(length))
         owner.requests.append((self.command, self.path, dict(self.headers)))
         answer = owner.script.pop(0) if len(owner.script) > 1 else owner.script[0]
         threading.Event().wait(answer.delay)

@@ -13,7 +13,7 @@ TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
 TEMPLATE = set(re.findall(r"^([A-Z0-9_]+)=", (REPOSITORY / ".env.template").read_text(), re.M))
-PROFILES = {"local", "gamma", "production", "celery", "monitoring"}
+PROFILES = {"local", "gamma", "production", "celery", "monitoring", "superset"}
 AIRFLOW = {"api-server", "dag-processor", "triggerer"}
 
 
@@ -57,7 +57,7 @@ def test_a_profile_is_whole_by_itself(profile):
     assert {volume for volume in used if not volume.startswith(".")} == set(COMPOSE["volumes"])
 
 
-@pytest.mark.parametrize("profile", ["gamma", "production", "celery", "monitoring"])
+@pytest.mark.parametrize("profile", ["gamma", "production", "celery", "monitoring", "superset"])
 def test_outside_local_passwords_come_from_files_only(profile):
     for name, service in of(profile).items():
         for variable, value in service.get("environment", {}).items():
@@ -89,6 +89,15 @@ def test_celery_has_workers_that_scale_and_the_others_do_not():
     assert "container_name" not in TEXT
     for name, executor in {"scheduler": "Local", "scheduler-local": "Local", "scheduler-celery": "Celery"}.items():
         assert SERVICES[name]["environment"]["AIRFLOW__CORE__EXECUTOR"] == f"{executor}Executor"
+
+
+def test_superset_is_that_of_the_tests_and_runs_as_no_root():
+    text = (REPOSITORY / "include/docker/superset/Dockerfile").read_text()
+    pinned = re.search(r"^apache-superset==(\S+)", (REPOSITORY / "requirements-superset.txt").read_text(), re.M)[1]
+    assert re.findall(r"^FROM (\S+)", text, re.M) == [f"apache/superset:{pinned}"]
+    assert re.findall(r"^USER (\S+)", text, re.M)[-1] == "superset"
+    assert {SERVICES[name]["image"] for name in of("superset")} == {f"cht-sync-superset:{pinned}"}
+    assert SERVICES["superset"]["depends_on"]["superset-init"] == {"condition": "service_completed_successfully"}
 
 
 def test_each_variable_is_in_the_template():

@@ -1,0 +1,1 @@
+"""The dashboards of ``include/superset`` on a server of Apache Superset."""

@@ -1,0 +1,87 @@
+"""The files of ``include/superset`` as the archive that Superset imports."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import yaml
+
+from cht_sync.dashboards.query_context import query_context
+from cht_sync.dashboards.settings import Warehouse
+from cht_sync.settings import REPOSITORY
+
+ASSETS = REPOSITORY / "include" / "superset"
+DATABASE_FILE = "databases/cht_sync.yaml"
+NAMESPACE = uuid5(NAMESPACE_URL, "cht-sync-airflow/superset")
+# What Superset itself writes in the place of a password.
+# Source: ``PASSWORD_MASK`` in ``superset/constants.py``.
+MASK = "X" * 10
+
+
+def uuid_of(name: str) -> UUID:
+    """The uuid that an asset must have, so that every deployment knows it by the same.
+
+    :param name: its path within ``include/superset``.
+    """
+    return uuid5(NAMESPACE, name)
+
+
+def assets(folder: Path = ASSETS) -> dict[str, dict[str, Any]]:
+    """What the files hold, by their path.
+
+    :param folder: where they are.
+    """
+    return {
+        path.relative_to(folder).as_posix(): yaml.safe_load(path.read_text("utf-8"))
+        for path in sorted(folder.rglob("*.yaml"))
+    }
+
+
+def prepared(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
+    """The assets for one deployment: with its database and schema, never with a password.
+
+    :param warehouse: the database.
+    """
+    found = assets()
+    for name, content in found.items():
+        if name == DATABASE_FILE:
+            content["sqlalchemy_uri"] = address(warehouse)
+        elif name.startswith("datasets/"):
+            content["schema"] = warehouse.schema
+        elif name.startswith("charts/"):
+            content["query_context"] = json.dumps(query_context(content["params"]))
+    return found
+
+
+def address(warehouse: Warehouse) -> str:
+    """The SQLAlchemy address of a database, masked where its password belongs.
+
+    :param warehouse: the database.
+    """
+    host = f"[{warehouse.host}]" if ":" in warehouse.host else warehouse.host
+    user, database = quote(warehouse.user, safe=""), quote(warehouse.database, safe="")
+    parameters = f"?{urlencode(warehouse.tls)}" if warehouse.tls else ""
+    return f"postgresql+psycopg2://{user}:{MASK}@{host}:{warehouse.port}/{database}{parameters}"
+
+
+def bundle(contents: dict[str, dict[str, Any]]) -> bytes:
+    """The ZIP archive of assets, the same bytes for the same assets.
+
+    Superset takes the first folder off each path.
+    Source: ``remove_root`` in ``superset/commands/importers/v1/utils.py``.
+
+    :param contents: from :func:`prepared`.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            # The time is that of no file: ZipInfo's own, the first of 1980.
+            archive.writestr(zipfile.ZipInfo(f"cht_sync/{name}"), text, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
