@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SYNC_TASK, FAILED = "sync", ("failed", "upstream_failed")
 ENDED = (*FAILED, "success")
+RUNNING = ("running", "up_for_retry", "deferred")
 RUNS = 5
 FAILED_SHOWN = 10
 
@@ -76,12 +77,13 @@ def _run(run: Any, tasks: list[Any]) -> Run:
 
 
 def _of_sources(run_ids: list[str], tasks: list[Any]) -> dict[str, Task]:
-    """The newest first, so that what is in a run under way comes before how the one before it ended."""
     found: dict[str, Task] = {}
-    for run_id in run_ids:
-        for each in tasks:
-            if each.run_id == run_id and each.task_id == SYNC_TASK and each.rendered and each.state in ENDED:
-                found.setdefault(each.rendered, _task(each))
+    # How a task ended tells more than that another one is at work; before the first end that has to do.
+    for states in (ENDED, RUNNING):
+        for run_id in run_ids:
+            for each in tasks:
+                if each.run_id == run_id and each.task_id == SYNC_TASK and each.rendered and each.state in states:
+                    found.setdefault(each.rendered, _task(each))
     return found
 
 

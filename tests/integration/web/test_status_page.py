@@ -82,7 +82,7 @@ def test_the_sum_of_a_day_is_that_of_the_ledger(served, scenes):
 
 def test_first_load(served, scenes):
     scenes.first_load()
-    served.set_runs(states=GOOD)
+    served.set_runs(states={**GOOD, MEDIC: "running"})
     said = status(served)
     assert said["verdict"]["state"] == "loading"
     source = source_of(said)
@@ -91,6 +91,7 @@ def test_first_load(served, scenes):
     # What an earlier load has read does not count: the ledger knows when this one began.
     assert (load["done"], load["total"], load["about"]) == (400_000, 1_650_000, False)
     assert load["seconds_left"] > 0
+    assert source["task"]["state"] == "running"
     assert source_of(said, USERS)["state"] == "ok"
 
 
