@@ -10,4 +10,5 @@ comment on column {schema}.couchdb_model_result.recent_seconds is 'How long the 
 comment on column {schema}.couchdb_model_result.held is
     'Why the newest run held the model back; null where it did not. The other columns tell of its last result.';
 
-create index if not exists couchdb_collision_source on {schema}.couchdb_collision (source);
+create index if not exists couchdb_collision_source on {schema}.couchdb_collision (source, key);
+create index if not exists couchdb_window_beginning on {schema}.couchdb_window (source, ended_at) where seq_from is null;

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 State = Literal["ok", "loading", "behind", "warning", "failing", "paused", "empty", "unknown"]
 ProofVerdict = Literal["equal", "repaired", "differs", "in doubt", "skipped", "under way"]
 # Where counting stops, so that no answer depends on how much there is.
-MOST = 10_000
+MOST = 1_000
 
 
 class Remark(BaseModel):

@@ -22,7 +22,7 @@ from cht_sync.web.status import read_status
 T = TypeVar("T")
 router = APIRouter(prefix="/api", dependencies=[Depends(may_read)])
 SourceName = Annotated[str, Query(max_length=500, description="Name of a source, <host>/<database>.")]
-Offset = Annotated[int, Query(ge=0, le=MOST, description="Entries to leave out.")]
+Offset = Annotated[int, Query(ge=0, le=10 * MOST, description="Entries to leave out.")]
 
 
 @router.get("/status")

@@ -241,9 +241,10 @@ def _about_models(groups: list[Group], models: list[Model], now: datetime) -> It
             link="dags/cht_sync",
         )
     if held:
+        wait = "waits" if len(held) == 1 else "wait"
         yield Remark(
             state="failing",
-            text=f"The guard is closed: {_names(held)} {'waits' if len(held) == 1 else 'wait'}, so that readers of the failing models lose no row.",
+            text=f"The guard is closed: {_names(held)} {wait}, so that readers of the failing models lose no row.",
             since=_since(failing),
             todo="Mend the failing model, or trigger a run with lift_guard.",
             link="dags/cht_sync",

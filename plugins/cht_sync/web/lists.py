@@ -20,8 +20,8 @@ _COLLISIONS = """
 select left(c._id, 200) as id, c._deleted as deleted, d.source as owner, c.saved_timestamp at time zone 'utc' as since
 from (
     select _id, _deleted, saved_timestamp, key from {schema}.couchdb_collision where source = %(source)s
-    limit %(limit)s offset %(offset)s
-) c left join {schema}.{table} d on d._id = c._id
+    order by key limit %(limit)s offset %(offset)s
+) c left join {schema}.{table} d on d._id = c._id order by c.key
 """
 _REJECTED = """
 select left(uuid, 200) as id, saved_timestamp at time zone 'utc' as saved_at from {models}.document_rejects

@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
 HOURS = 24
 RECENTLY = timedelta(minutes=5)
+# The counts are ordered, so that the planner takes the index whatever it believes of how the sources share the rows.
 _SOURCES = """
-select p.source, p.pending, p.updated_at as looked_at, p.seq is null as unread,
+select p.source, p.pending, p.updated_at as looked_at,
     -- An old couch2pg moves the checkpoint without telling when it came to the end.
     greatest(p.drained_at, case when p.pending = 0 then p.updated_at end) as complete_at,
-    (select count(*) from (select from {schema}.couchdb_quarantine q
-        where q.source = p.source and q.resolved_at is null limit %(most)s) as counted) as quarantined,
-    (select count(*) from (select from {schema}.couchdb_collision c
-        where c.source = p.source limit %(most)s) as counted) as colliding
+    (select count(*) from (
+        select from {schema}.couchdb_quarantine q where q.source = p.source and q.resolved_at is null
+        order by q.last_seen limit %(most)s
+    ) as counted) as quarantined,
+    (select count(*) from (
+        select from {schema}.couchdb_collision c where c.source = p.source order by c.key limit %(most)s
+    ) as counted) as colliding
 from {schema}.couchdb_progress p order by p.source
 """
 _NEWEST = """
@@ -34,16 +38,16 @@ from {schema}.couchdb_window
 where source = %(source)s and ended_at > %(now)s - make_interval(hours => %(hours)s)
 group by 1
 """
-# Windows since the feed was last read from its beginning, looked for from the newest on.
+# The window in which the feed was last read from its beginning.
+_BEGINNING = """
+select ended_at from {schema}.couchdb_window
+where source = %(source)s and seq_from is null and pages > 0 order by ended_at desc limit 1
+"""
 _LOADED = """
-with beginning as (
-    select ended_at as at from {schema}.couchdb_window
-    where source = %(source)s and seq_from is null and pages > 0 order by ended_at desc limit 1
-)
-select exists (select from beginning) as known, coalesce(sum(w.documents), 0)::bigint as done,
-    coalesce(sum(w.seconds) filter (where w.ended_at > %(now)s - interval '1 hour'), 0) as seconds,
-    coalesce(sum(w.documents) filter (where w.ended_at > %(now)s - interval '1 hour'), 0)::bigint as lately
-from {schema}.couchdb_window w where w.source = %(source)s and w.ended_at >= (select at from beginning)
+select coalesce(sum(documents), 0)::bigint as done,
+    coalesce(sum(seconds) filter (where ended_at > %(now)s - interval '1 hour'), 0) as seconds,
+    coalesce(sum(documents) filter (where ended_at > %(now)s - interval '1 hour'), 0)::bigint as lately
+from {schema}.couchdb_window where source = %(source)s and ended_at >= %(since)s
 """
 _ESTIMATES = """
 select v.source, (v.share * c.reltuples)::bigint as documents
@@ -115,18 +119,18 @@ def _rate(destination: Destination, known: dict[str, Any]) -> float:
 
 
 def _load(destination: Destination, known: dict[str, Any], source: Source) -> Load:
-    row = destination.rows(_LOADED, **known)[0]
-    done = row["done"] if row["known"] else source.documents_about or 0
+    beginning = destination.rows(_BEGINNING, **known)
+    # A value and no subquery: else the planner takes the whole ledger to lie behind it.
+    since = beginning[0]["ended_at"] if beginning else known["now"] - timedelta(hours=1)
+    row = destination.rows(_LOADED, since=since, **known)[0]
+    about = not beginning
+    done = (source.documents_about or 0) if about else row["done"]
     if source.pending is None:
-        return Load(done=done, about=not row["known"])
+        return Load(done=done, about=about)
     # Of the past hour: what the first minutes brought says little of the rest.
     rate = row["lately"] / row["seconds"] if row["seconds"] else source.rate
-    return Load(
-        done=done,
-        total=done + source.pending,
-        seconds_left=source.pending / rate if rate else None,
-        about=not row["known"],
-    )
+    left = source.pending / rate if rate else None
+    return Load(done=done, total=done + source.pending, seconds_left=left, about=about)
 
 
 def _proof(destination: Destination, known: dict[str, Any]) -> Proof | None:

@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, one: str, many: str, most: int) -> str:
-    """A number with its noun, as in "3 documents" or "more than 10,000 documents".
+    """A number with its noun, as in "3 documents" or "more than 1,000 documents".
 
     :param number: how many.
     :param one: the noun for one.

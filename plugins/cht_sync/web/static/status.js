@@ -3,7 +3,7 @@
 
 const EVERY_MS = 15_000;
 const ROOT = new URL("../", location.href);
-const MOST = 10_000;
+const MOST = 1_000;
 const SVG = "http://www.w3.org/2000/svg";
 const STATES = {
   ok: { word: "Good", path: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Z M7 12.5l3.5 3.5L17 8.5" },
@@ -300,7 +300,7 @@ function openList(title, note, path, parameters, columns) {
       const answer = await ask(`api/${path}?${new URLSearchParams({ ...parameters, offset: rows.children.length })}`);
       if (mine !== drill) return;
       rows.append(...answer.items.map((item) => make("tr", {}, ...columns.map(([name, value]) => cell(name, {}, value(item))))));
-      more.hidden = !answer.more || rows.children.length > MOST;
+      more.hidden = !answer.more || rows.children.length >= 10 * MOST;
       if (!rows.children.length) byId("drill-note").textContent = "None any more.";
     } catch (error) {
       if (mine === drill) byId("drill-note").textContent = error.message;
