@@ -1,11 +1,14 @@
 """What Airflow imports in every process costs nothing there."""
 
+import re
 import subprocess
 import sys
+from typing import get_args
 
 from airflow import plugins_manager
 
 from cht_sync.settings import REPOSITORY
+from cht_sync.web.answers import MOST, State
 
 _LOOK = """
 import sys
@@ -48,3 +51,15 @@ def test_nothing_in_the_page_is_inline_or_from_elsewhere():
         assert "http://" not in addresses
         assert "https://" not in addresses
         assert "innerHTML" not in addresses
+
+
+def test_each_state_has_a_shape_and_a_word_of_its_own():
+    """A colour-blind reader tells them apart."""
+    script = (REPOSITORY / "plugins" / "cht_sync" / "web" / "static" / "status.js").read_text()
+    drawn = re.findall(r'^  (\w+): \{ word: "([^"]+)", path: "([^"]+)"', script, re.M)
+    states, words, shapes = zip(*drawn, strict=True)
+    assert set(states) == set(get_args(State))
+    assert len(set(words)) == len(set(shapes)) == len(states)
+    assert int(re.search(r"const MOST = ([\d_]+);", script)[1]) == MOST
+    style = (REPOSITORY / "plugins" / "cht_sync" / "web" / "static" / "status.css").read_text()
+    assert set(re.findall(r"^\.is-(\w+) \{", style, re.M)) == set(states)
