@@ -28,32 +28,33 @@ def node() -> Path:
     return Path(found.origin).parent / "bin" / "node"
 
 
-def installed_modules() -> Path:
-    """Return the `node_modules` folder with the server, installed by `npm ci` when the lock file is new.
+def installed_modules(recipe: Path = RECIPE) -> Path:
+    """Return a `node_modules` folder, by default that with the server, installed by `npm ci` when the lock file is new.
 
     The folder is kept in `.demo/npm` of the checkout, or in the folder that the environment variable
     `CHT_DEMO_CACHE` names, one subfolder per content of the lock file.
 
+    :param recipe: the folder with `package.json` and `package-lock.json`.
     :raises DemoError: npm failed, e.g. because no registry can be reached.
     """
     cache = Path(os.environ.get(CACHE_VARIABLE) or CHECKOUT / ".demo" / "npm").absolute()
-    content = b"".join((RECIPE / name).read_bytes() for name in RECIPE_FILES)
+    content = b"".join((recipe / name).read_bytes() for name in RECIPE_FILES)
     place = cache / hashlib.sha256(content).hexdigest()[:12]
     cache.mkdir(parents=True, exist_ok=True)
     # Demo and tests may come here at the same time: one installs, the others wait and find it done.
     with (cache / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
-            _install(cache, place)
+            _install(recipe, cache, place)
     return place / "node_modules"
 
 
-def _install(cache: Path, place: Path) -> None:
+def _install(recipe: Path, cache: Path, place: Path) -> None:
     # Renamed when complete, so that an interrupted installation is never used.
     fresh = Path(tempfile.mkdtemp(dir=cache, prefix="installing-"))
     try:
         for name in RECIPE_FILES:
-            shutil.copy(RECIPE / name, fresh)
+            shutil.copy(recipe / name, fresh)
         program = node()
         npm = program.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         # No scripts: the one native module (leveldown) brings prebuilt files for Linux, macOS and Windows.
@@ -66,7 +67,7 @@ def _install(cache: Path, place: Path) -> None:
         )
         if done.returncode:
             raise DemoError(
-                f"npm could not install the demo's CouchDB server into {cache}: {done.stderr.strip()[-600:]} — "
+                f"npm could not install what {recipe} lists into {cache}: {done.stderr.strip()[-600:]} — "
                 "check that the npm registry can be reached (npm_config_registry names another one), "
                 f"or set {CACHE_VARIABLE} to a folder filled on another machine."
             )

@@ -13,22 +13,24 @@ from cht_sync.page import Page
 _LARGEST_INTEGER = 2**31 - 1
 _STATE = "select seq, instance_start_time, sweep_after from {schema}.couchdb_progress where source = %s"
 _FIRST = """
-insert into {schema}.couchdb_progress as stored (source, seq, pending, updated_at, instance_start_time)
-values (%(source)s, %(seq)s, %(pending)s, now(), %(instance)s)
+insert into {schema}.couchdb_progress as stored (source, seq, pending, updated_at, instance_start_time, drained_at)
+values (%(source)s, %(seq)s, %(pending)s, now(), %(instance)s, case when %(drained)s then now() end)
 on conflict (source) do update set seq = excluded.seq, pending = excluded.pending, updated_at = excluded.updated_at,
-    instance_start_time = excluded.instance_start_time
+    instance_start_time = excluded.instance_start_time, drained_at = excluded.drained_at
 where stored.seq is null
 """
 _NEXT = """
 update {schema}.couchdb_progress
-set seq = %(seq)s, pending = %(pending)s, updated_at = now(), instance_start_time = %(instance)s
+set seq = %(seq)s, pending = %(pending)s, updated_at = now(), instance_start_time = %(instance)s,
+    drained_at = case when %(drained)s then now() else drained_at end
 where source = %(source)s and seq = %(since)s
 """
 _RESTART = """
 insert into {schema}.couchdb_progress (source, updated_at, instance_start_time, sweep_after)
 values (%(source)s, now(), %(instance)s, '')
 on conflict (source) do update
-set seq = null, pending = null, updated_at = now(), instance_start_time = %(instance)s, sweep_after = ''
+set seq = null, pending = null, updated_at = now(), instance_start_time = %(instance)s, sweep_after = '',
+    drained_at = null
 """
 _SWEPT = "update {schema}.couchdb_progress set sweep_after = %s where source = %s"
 
@@ -109,6 +111,7 @@ class Checkpoints:
             "seq": page.checkpoint,
             "pending": None if pending is None else min(pending, _LARGEST_INTEGER),
             "instance": instance,
+            "drained": page.is_last,
         }
         note, noted = ledger
         text = sql.SQL(_FIRST if since is None else _NEXT).format(**self._names)

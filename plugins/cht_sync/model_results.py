@@ -16,20 +16,27 @@ from cht_sync.settings import RawTable
 
 FAILED = ("error", "fail", "runtime error", "partial success")
 SHRUNK = "shrunk"
-_READY = "select to_regclass({table_text}) is not null"
+# The newest column: after an upgrade the models may run before the copy has brought the table up to date.
+_READY = (
+    "select exists (select from pg_attribute where attrelid = to_regclass({table_text}) and attname = 'held'"
+    " and not attisdropped)"
+)
 _RECORD = """
 insert into {schema}.couchdb_model_result as last (models_schema, model, name, status, message, seconds, row_count,
-    accepted_row_count, failing_since, failures, documents_at_fault, ended_at)
+    accepted_row_count, failing_since, failures, documents_at_fault, ended_at, recent_seconds)
 values (%(models_schema)s, %(model)s, %(name)s, %(status)s, %(message)s, %(seconds)s, %(rows)s::bigint,
     case when %(status)s = 'success' then %(rows)s::bigint end,
-    case when %(failed)s then now() end, case when %(failed)s then 1 else 0 end, %(at_fault)s::varchar[], now())
+    case when %(failed)s then now() end, case when %(failed)s then 1 else 0 end, %(at_fault)s::varchar[], now(),
+    case when %(ran)s then array[%(seconds)s::double precision] end)
 on conflict (models_schema, model) do update
 set name = excluded.name, status = excluded.status, message = excluded.message, seconds = excluded.seconds,
     row_count = coalesce(excluded.row_count, last.row_count),
     accepted_row_count = coalesce(excluded.accepted_row_count, last.accepted_row_count),
     failing_since = case when %(failed)s then coalesce(last.failing_since, now()) end,
     failures = case when %(failed)s then last.failures + 1 else 0 end,
-    documents_at_fault = excluded.documents_at_fault, ended_at = excluded.ended_at
+    documents_at_fault = excluded.documents_at_fault, ended_at = excluded.ended_at, held = null,
+    recent_seconds = (last.recent_seconds || excluded.recent_seconds)[
+        greatest(coalesce(cardinality(last.recent_seconds || excluded.recent_seconds), 0) - 29, 1):]
 """
 _FAILING = """
 select model, name, message, failing_since, documents_at_fault from {schema}.couchdb_model_result
@@ -44,6 +51,10 @@ select name, status, message from {schema}.couchdb_model_result
 where models_schema = %s and status = any(%s) and ended_at > now() - make_interval(secs => %s) order by name
 """
 _ACCEPTED = "select model, accepted_row_count from {schema}.couchdb_model_result where models_schema = %s"
+_HOLD = """
+update {schema}.couchdb_model_result set held = %(why)s
+where models_schema = %(models_schema)s and model = any(%(held)s)
+"""
 _FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s and model = any(%s)"
 
 
@@ -121,6 +132,7 @@ class ModelResults:
                     "rows": one.rows,
                     "failed": one.failed or one.status == SHRUNK,
                     "at_fault": one.at_fault or None,
+                    "ran": one.seconds is not None and one.status != "skipped",
                 }
                 cursor.execute(self._sql(_RECORD), values)
 
@@ -160,6 +172,19 @@ class ModelResults:
                 return {}
             cursor.execute(self._sql(_ACCEPTED), (self._models_schema,))
             return {model: rows for model, rows in cursor if rows is not None}
+
+    def hold(self, models: Collection[str], why: str) -> None:
+        """Notes which models a run holds back, until they run again.
+
+        :param models: unique ids.
+        :param why: one sentence.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor() as cursor:
+            if cursor:
+                cursor.execute(
+                    self._sql(_HOLD), {"models_schema": self._models_schema, "held": list(models), "why": why[:2000]}
+                )
 
     def forget(self, models: Collection[str]) -> None:
         """Drops what is known of models that are not in the project any more.

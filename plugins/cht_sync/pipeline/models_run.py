@@ -114,6 +114,7 @@ class ModelsRun:
             why = self._reason(failing)
             log.warning("%s Held back: %s.", why, self._names(held))
             self._tells.hold(held, why)
+            self._watch.memory.hold(held, why)
 
     def _reason(self, still: set[str]) -> str:
         since = ", ".join(f"{self._lineage.name(each)} (fails {self._watch.since(each)})" for each in sorted(still))

@@ -163,6 +163,9 @@ class Models:
         told.modelled_to, told.newest = run.modelled_to, runs.newest()
         return told
 
+    def held(self):
+        return dict(self._database.rows("select name, held from v1.couchdb_model_result where held is not null"))
+
     def ids(self, model):
         return {uuid for (uuid,) in self._database.rows(f"select uuid from v1.{model}")}
 

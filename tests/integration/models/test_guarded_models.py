@@ -50,6 +50,7 @@ def test_a_bad_document_does_not_shrink_the_models(models, results, database, ca
     }
     assert models.ids("data_record") == {"r1"}
     assert "contact (fails since 20" in third.why
+    assert models.held() == {"document_metadata": third.why}
     assert models.ids("contact") == left
     assert "fails on the documents c0" in caplog.text
 
@@ -57,7 +58,7 @@ def test_a_bad_document_does_not_shrink_the_models(models, results, database, ca
     fourth = models.run()
     assert set(fourth.status.values()) == {"success"}
     assert fourth.modelled_to == fourth.newest
-    assert results.failing() == {}
+    assert (results.failing(), models.held()) == ({}, {})
     assert models.ids("contact") == models.ids("person") == ids
     assert models.ids("data_record") == {"r1", "r2"}
     assert database.value("select name from v1.contact where uuid = 'c2'") == "edited too"

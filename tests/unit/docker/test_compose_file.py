@@ -14,7 +14,7 @@ COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
 TEMPLATE = set(re.findall(r"^([A-Z0-9_]+)=", (REPOSITORY / ".env.template").read_text(), re.M))
 PROFILES = {"local", "gamma", "production", "celery", "monitoring", "superset"}
-AIRFLOW = {"api-server", "dag-processor", "triggerer"}
+AIRFLOW = {"dag-processor", "triggerer"}
 
 
 def of(profile: str) -> dict:
@@ -49,6 +49,12 @@ def test_ports_are_open_to_this_machine_only(name):
 def test_a_profile_is_whole_by_itself(profile):
     services = of(profile)
     assert services.keys() >= AIRFLOW
+    # Tasks call it by this name.
+    assert [
+        name
+        for name, service in services.items()
+        if "api-server" in (name, *service.get("networks", {}).get("default", {}).get("aliases", []))
+    ] == ["api-server-local" if profile == "local" else "api-server"]
     # One scheduler, one init: two would be two Airflows on one database.
     assert sum("scheduler" in (service.get("command") or []) for service in services.values()) == 1
     for name, service in services.items():

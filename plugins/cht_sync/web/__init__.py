@@ -1,0 +1,1 @@
+"""The status page: a FastAPI application that Airflow's API server serves."""

@@ -1,0 +1,214 @@
+"""What the JSON of the status page holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+State = Literal["ok", "loading", "behind", "warning", "failing", "paused", "empty", "unknown"]
+ProofVerdict = Literal["equal", "repaired", "differs", "in doubt", "skipped", "under way"]
+# Where counting stops, so that no answer depends on how much there is.
+MOST = 1_000
+
+
+class Remark(BaseModel):
+    """One thing to know."""
+
+    state: State
+    text: str
+    since: datetime | None = None
+    todo: str = Field(default="", description="What to do about it; empty where there is nothing to do.")
+    link: str = Field(default="", description="Page of Airflow's UI, relative to its root.")
+
+
+class Verdict(BaseModel):
+    """Is the copy complete and fresh?"""
+
+    state: State
+    headline: str
+    since: datetime | None = None
+    remarks: list[Remark] = []
+
+
+class Destination(BaseModel):
+    """The database that documents are copied to."""
+
+    reachable: bool
+    message: str = ""
+
+
+class Task(BaseModel):
+    """One task instance of Airflow."""
+
+    name: str
+    state: str | None
+    link: str
+
+
+class Run(BaseModel):
+    """A run of a DAG."""
+
+    run_id: str
+    state: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    link: str
+    failed: list[Task] = Field(default=[], description="Up to ten tasks that failed.")
+
+
+class Dag(BaseModel):
+    """The DAG ``cht_sync``, as Airflow knows it."""
+
+    exists: bool = False
+    paused: bool = False
+    next_run_at: datetime | None = None
+    run: Run | None = None
+
+
+class Load(BaseModel):
+    """A copy from the beginning that has not reached the end of the feed yet."""
+
+    done: int
+    total: int | None = Field(default=None, description="Null where CouchDB does not say how much is pending.")
+    seconds_left: float | None = None
+    about: bool = Field(default=False, description="Whether done is an estimate.")
+
+
+class Proof(BaseModel):
+    """What the newest comparison with CouchDB has found."""
+
+    verdict: ProofVerdict
+    at: datetime
+    compared: int
+    differences: int
+    repaired: int
+    reason: str | None = None
+
+
+class Source(BaseModel):
+    """One database of CouchDB."""
+
+    source: str
+    state: State = "unknown"
+    word: str = ""
+    looked_at: datetime | None = Field(default=None, description="When its feed was last read.")
+    complete_at: datetime | None = Field(default=None, description="When its feed was last read to the end.")
+    lag_seconds: float | None = None
+    pending: int | None = Field(
+        default=None, description="Changes that wait in CouchDB, as it said when it was last read."
+    )
+    documents_about: int | None = Field(default=None, description="Rows stored, as PostgreSQL estimates.")
+    rate: float = Field(
+        default=0.0, description="Documents a second of the newest run, if it read any in the last 5 minutes."
+    )
+    load: Load | None = None
+    hourly: list[int] = Field(default=[], description="Changes read in each of the last 24 hours, the newest last.")
+    quarantined: int = Field(default=0, description=f"Open entries, {MOST + 1} for more than {MOST}.")
+    colliding: int = Field(
+        default=0, description=f"Documents beside another source's, {MOST + 1} for more than {MOST}."
+    )
+    proof: Proof | None = None
+    task: Task | None = None
+
+
+class Model(BaseModel):
+    """One dbt model."""
+
+    name: str
+    state: State
+    word: str
+    message: str = ""
+    ended_at: datetime
+    seconds: float | None = None
+    recent_seconds: list[float] = Field(default=[], description="Of the last runs, the newest last.")
+    rows: int | None = None
+    failing_since: datetime | None = None
+    lag_seconds: float | None = None
+    documents_at_fault: list[str] = Field(default=[], description="Ids of documents, never their content.")
+
+
+class Group(BaseModel):
+    """The models of one selection: how far they have come."""
+
+    models: str = Field(default="", description="A dbt selection; empty for all.")
+    succeeded_at: datetime
+    modelled_to: datetime | None = None
+    lag_seconds: float | None = None
+    waiting: int | None = Field(
+        default=None, description=f"Documents not modelled yet, {MOST + 1} for more than {MOST}."
+    )
+
+
+class Reject(BaseModel):
+    """Values of one field that the starter models could not use."""
+
+    doc_type: str | None
+    field: str
+    reason: str
+    documents: int
+
+
+class Status(BaseModel):
+    """All that the page shows at a glance."""
+
+    at: datetime
+    verdict: Verdict
+    destination: Destination
+    dag: Dag
+    sources: list[Source] = []
+    groups: list[Group] = []
+    models: list[Model] = []
+    rejects: list[Reject] = []
+    rejects_known: bool = Field(default=True, description="False where the models have no table of rejects.")
+
+
+class Entry(BaseModel):
+    """One document in quarantine, without its content."""
+
+    id: str
+    rev: str | None
+    sqlstate: str | None
+    reason: str
+    first_seen: datetime
+    last_seen: datetime
+    attempts: int
+    bytes: int
+
+
+class Collision(BaseModel):
+    """One document whose ``_id`` belongs to another source."""
+
+    id: str
+    deleted: bool
+    owner: str | None
+    since: datetime
+
+
+class RejectedDocument(BaseModel):
+    """One document with a value that the starter models could not use, without that value."""
+
+    id: str
+    saved_at: datetime | None
+
+
+class Entries(BaseModel):
+    """A page of documents in quarantine."""
+
+    items: list[Entry]
+    more: bool
+
+
+class Collisions(BaseModel):
+    """A page of colliding documents."""
+
+    items: list[Collision]
+    more: bool
+
+
+class RejectedDocuments(BaseModel):
+    """A page of documents with rejected values."""
+
+    items: list[RejectedDocument]
+    more: bool

@@ -1,0 +1,64 @@
+"""The JSON behind the status page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.sdk import Connection
+from fastapi import APIRouter, Depends, HTTPException, Query
+
+from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.errors import SettingsError, StoreError
+from cht_sync.settings import Settings
+from cht_sync.web import lists
+from cht_sync.web.access import may_read
+from cht_sync.web.answers import MOST, Collisions, Entries, RejectedDocuments, Status
+from cht_sync.web.destination import Destination, opened
+from cht_sync.web.runs import read_dag
+from cht_sync.web.status import read_status
+
+T = TypeVar("T")
+router = APIRouter(prefix="/api", dependencies=[Depends(may_read)])
+SourceName = Annotated[str, Query(max_length=500, description="Name of a source, <host>/<database>.")]
+Offset = Annotated[int, Query(ge=0, le=10 * MOST, description="Entries to leave out.")]
+
+
+@router.get("/status")
+def status(session: SessionDep) -> Status:
+    """Is the copy complete and fresh? Everything that the page shows at a glance."""
+    return read_status(*read_dag(session))
+
+
+@router.get("/quarantine")
+def quarantine(source: SourceName, offset: Offset = 0) -> Entries:
+    """Fifty documents of a source in quarantine, the newest first, with the reason and without their content."""
+    return _read(postgres_connection, lambda destination: lists.quarantine(destination, source, offset))
+
+
+@router.get("/collisions")
+def collisions(source: SourceName, offset: Offset = 0) -> Collisions:
+    """Fifty documents of a source whose ``_id`` belongs to another source."""
+    return _read(postgres_connection, lambda destination: lists.collisions(destination, source, offset))
+
+
+@router.get("/rejects")
+def rejects(
+    field: Annotated[str, Query(max_length=200)],
+    reason: Annotated[str, Query(max_length=200)],
+    doc_type: Annotated[str | None, Query(max_length=200)] = None,
+    offset: Offset = 0,
+) -> RejectedDocuments:
+    """Fifty documents whose value of a field the starter models could not use, the newest first, without the value."""
+    return _read(dbt_connection, lambda destination: lists.rejected(destination, field, reason, doc_type, offset))
+
+
+def _read(role: Callable[[Settings], Connection], question: Callable[[Destination], T]) -> T:
+    """:raises HTTPException: 503 with one sentence, where the destination does not answer."""
+    settings = Settings()
+    try:
+        with opened(role(settings), settings, "read a list of documents") as destination:
+            return question(destination)
+    except (SettingsError, StoreError) as error:
+        raise HTTPException(503, str(error)) from None

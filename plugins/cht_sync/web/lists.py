@@ -1,0 +1,70 @@
+"""The lists behind the numbers: which documents, and why, never what they hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cht_sync.web.answers import Collision, Collisions, Entries, Entry, RejectedDocument, RejectedDocuments
+from cht_sync.web.words import without_values
+
+if TYPE_CHECKING:
+    from cht_sync.web.destination import Destination
+
+PAGE = 50
+_QUARANTINE = """
+select left(_id, 200) as id, _rev as rev, sqlstate, reason, first_seen, last_seen, attempts, body_bytes as bytes
+from {schema}.couchdb_quarantine where source = %(source)s and resolved_at is null
+order by last_seen desc, key limit %(limit)s offset %(offset)s
+"""
+_COLLISIONS = """
+select left(c._id, 200) as id, c._deleted as deleted, d.source as owner, c.saved_timestamp at time zone 'utc' as since
+from (
+    select _id, _deleted, saved_timestamp, key from {schema}.couchdb_collision where source = %(source)s
+    order by key limit %(limit)s offset %(offset)s
+) c left join {schema}.{table} d on d._id = c._id order by c.key
+"""
+_REJECTED = """
+select left(uuid, 200) as id, saved_timestamp at time zone 'utc' as saved_at from {models}.document_rejects
+where field = %(field)s and reason = %(reason)s and doc_type is not distinct from %(doc_type)s
+order by saved_timestamp desc limit %(limit)s offset %(offset)s
+"""
+
+
+def quarantine(destination: Destination, source: str, offset: int) -> Entries:
+    """Documents of a source that are in quarantine, the newest first.
+
+    :param destination: where they are.
+    :param source: name of the source.
+    :param offset: entries to leave out.
+    """
+    rows, more = _page(destination, _QUARANTINE, offset, source=source)
+    return Entries(items=[Entry(**{**row, "reason": without_values(row["reason"])}) for row in rows], more=more)
+
+
+def collisions(destination: Destination, source: str, offset: int) -> Collisions:
+    """Documents of a source whose ``_id`` belongs to another.
+
+    :param destination: where they are.
+    :param source: name of the source.
+    :param offset: documents to leave out.
+    """
+    rows, more = _page(destination, _COLLISIONS, offset, source=source)
+    return Collisions(items=[Collision(**row) for row in rows], more=more)
+
+
+def rejected(destination: Destination, field: str, reason: str, doc_type: str | None, offset: int) -> RejectedDocuments:
+    """Documents whose value of a field the starter models could not use, the newest first.
+
+    :param destination: as the role that owns the models.
+    :param field: name of the field.
+    :param reason: why, as the table says.
+    :param doc_type: type of the documents.
+    :param offset: documents to leave out.
+    """
+    rows, more = _page(destination, _REJECTED, offset, field=field, reason=reason, doc_type=doc_type)
+    return RejectedDocuments(items=[RejectedDocument(**row) for row in rows], more=more)
+
+
+def _page(destination: Destination, query: str, offset: int, **values: Any) -> tuple[list[dict[str, Any]], bool]:
+    rows = destination.rows(query, limit=PAGE + 1, offset=offset, **values)
+    return rows[:PAGE], len(rows) > PAGE

@@ -1,0 +1,148 @@
+"""What the destination knows of each source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from cht_sync.web.answers import MOST, Load, Proof, ProofVerdict, Source
+
+if TYPE_CHECKING:
+    from cht_sync.web.destination import Destination
+
+HOURS = 24
+RECENTLY = timedelta(minutes=5)
+# The counts are ordered, so that the planner takes the index whatever it believes of how the sources share the rows.
+_SOURCES = """
+select p.source, p.pending, p.updated_at as looked_at,
+    -- An old couch2pg moves the checkpoint without telling when it came to the end.
+    greatest(p.drained_at, case when p.pending = 0 then p.updated_at end) as complete_at,
+    (select count(*) from (
+        select from {schema}.couchdb_quarantine q where q.source = p.source and q.resolved_at is null
+        order by q.last_seen limit %(most)s
+    ) as counted) as quarantined,
+    (select count(*) from (
+        select from {schema}.couchdb_collision c where c.source = p.source order by c.key limit %(most)s
+    ) as counted) as colliding
+from {schema}.couchdb_progress p order by p.source
+"""
+_NEWEST = """
+select w.documents, w.seconds, w.ended_at from {schema}.couchdb_window w
+where w.source = %(source)s order by w.ended_at desc limit 1
+"""
+_HOURLY = """
+select least(floor(extract(epoch from %(now)s - ended_at) / 3600), %(hours)s - 1)::int as ago,
+    sum(documents)::bigint as documents
+from {schema}.couchdb_window
+where source = %(source)s and ended_at > %(now)s - make_interval(hours => %(hours)s)
+group by 1
+"""
+# The window in which the feed was last read from its beginning.
+_BEGINNING = """
+select ended_at from {schema}.couchdb_window
+where source = %(source)s and seq_from is null and pages > 0 order by ended_at desc limit 1
+"""
+_LOADED = """
+select coalesce(sum(documents), 0)::bigint as done,
+    coalesce(sum(seconds) filter (where ended_at > %(now)s - interval '1 hour'), 0) as seconds,
+    coalesce(sum(documents) filter (where ended_at > %(now)s - interval '1 hour'), 0)::bigint as lately
+from {schema}.couchdb_window where source = %(source)s and ended_at >= %(since)s
+"""
+_ESTIMATES = """
+select v.source, (v.share * c.reltuples)::bigint as documents
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and s.attname = 'source',
+unnest(s.most_common_vals::text::text[], s.most_common_freqs) as v (source, share)
+where n.nspname = %(schema)s and c.relname = %(table)s and c.reltuples >= 0
+"""
+_PROOF = """
+with newest as (
+    select run from {schema}.couchdb_reconciliation where source = %(source)s order by planned_at desc limit 1
+)
+select max(coalesce(finished_at, planned_at)) as at, coalesce(sum(compared), 0)::bigint as compared,
+    coalesce(sum(missing + stale + wrongly_alive + altered), 0)::bigint as differences,
+    coalesce(sum(repaired), 0)::bigint as repaired, bool_or(verdict is null) as unfinished,
+    array_remove(array_agg(distinct verdict), null) as verdicts, max(reason) as reason
+from {schema}.couchdb_reconciliation join newest using (run) where source = %(source)s
+"""
+# The worst first: one part that differs makes the proof differ.
+_BY_WEIGHT: tuple[ProofVerdict, ...] = ("differs", "in doubt", "under way", "skipped", "repaired", "equal")
+
+
+def read_sources(destination: Destination, now: datetime) -> list[Source]:
+    """Every source that was ever read.
+
+    :param destination: where it was copied to.
+    :param now: the time, with a zone.
+    """
+    return list(_sources(destination, now))
+
+
+def _sources(destination: Destination, now: datetime) -> Iterator[Source]:
+    raw = destination.settings.raw_table
+    found = destination.rows(_SOURCES, most=MOST + 1)
+    estimates = {
+        row["source"]: row["documents"] for row in destination.rows(_ESTIMATES, schema=raw.schema, table=raw.table)
+    }
+    for row in found:
+        known = {"source": row["source"], "now": now}
+        source = Source(
+            documents_about=estimates.get(row["source"]),
+            hourly=_hourly(destination, known),
+            proof=_proof(destination, known),
+            rate=_rate(destination, known),
+            **{
+                name: row[name]
+                for name in ("source", "pending", "looked_at", "complete_at", "quarantined", "colliding")
+            },
+        )
+        if source.complete_at is None:
+            source.load = _load(destination, known, source)
+        else:
+            source.lag_seconds = max((now - source.complete_at).total_seconds(), 0.0)
+        yield source
+
+
+def _hourly(destination: Destination, known: dict[str, Any]) -> list[int]:
+    counts = [0] * HOURS
+    for row in destination.rows(_HOURLY, hours=HOURS, **known):
+        counts[HOURS - 1 - max(row["ago"], 0)] = row["documents"]
+    return counts
+
+
+def _rate(destination: Destination, known: dict[str, Any]) -> float:
+    for row in destination.rows(_NEWEST, **known):
+        if row["seconds"] > 0 and row["ended_at"] > known["now"] - RECENTLY:
+            return round(row["documents"] / row["seconds"], 1)
+    return 0.0
+
+
+def _load(destination: Destination, known: dict[str, Any], source: Source) -> Load:
+    beginning = destination.rows(_BEGINNING, **known)
+    # A value and no subquery: else the planner takes the whole ledger to lie behind it.
+    since = beginning[0]["ended_at"] if beginning else known["now"] - timedelta(hours=1)
+    row = destination.rows(_LOADED, since=since, **known)[0]
+    about = not beginning
+    done = (source.documents_about or 0) if about else row["done"]
+    if source.pending is None:
+        return Load(done=done, about=about)
+    # Of the past hour: what the first minutes brought says little of the rest.
+    rate = row["lately"] / row["seconds"] if row["seconds"] else source.rate
+    left = source.pending / rate if rate else None
+    return Load(done=done, total=done + source.pending, seconds_left=left, about=about)
+
+
+def _proof(destination: Destination, known: dict[str, Any]) -> Proof | None:
+    row = destination.rows(_PROOF, **known)[0]
+    if row["at"] is None:
+        return None
+    verdicts = {*row["verdicts"], *(["under way"] if row["unfinished"] else [])}
+    return Proof(
+        verdict=next(each for each in _BY_WEIGHT if each in verdicts),
+        at=row["at"],
+        compared=row["compared"],
+        differences=row["differences"],
+        repaired=row["repaired"],
+        reason=row["reason"],
+    )

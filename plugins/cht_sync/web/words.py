@@ -1,0 +1,46 @@
+"""Texts for people, without what documents hold."""
+
+from __future__ import annotations
+
+import re
+
+# PostgreSQL quotes the value that it cannot read behind a colon, and names of relations and columns elsewhere.
+_VALUE = re.compile(r""": (?:"(?:[^"]|"")*"|'(?:[^']|'')*')""")
+
+
+def without_values(message: str) -> str:
+    """A message of PostgreSQL or dbt with … in place of values that it quotes.
+
+    Source: https://www.postgresql.org/docs/current/error-style-guide.html
+
+    :param message: one line.
+    """
+    return _VALUE.sub(": …", message)
+
+
+def duration(seconds: float) -> str:
+    """A time span in its two largest units, as in "2 h 5 min".
+
+    :param seconds: its length.
+    """
+    left = round(seconds)
+    parts: list[tuple[int, str]] = []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        number, left = divmod(left, size)
+        if number or (parts and unit != "s"):
+            parts.append((number, unit))
+    shown = [f"{number} {unit}" for number, unit in parts[:2] if number]
+    return " ".join(shown) or "0 s"
+
+
+def counted(number: int, one: str, many: str, most: int) -> str:
+    """A number with its noun, as in "3 documents" or "more than 1,000 documents".
+
+    :param number: how many.
+    :param one: the noun for one.
+    :param many: the noun for several.
+    :param most: where counting has stopped.
+    """
+    if number > most:
+        return f"more than {most:,} {many}"
+    return f"{number:,} {one if number == 1 else many}"

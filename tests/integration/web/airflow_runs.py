@@ -1,0 +1,57 @@
+"""Runs of the DAG ``cht_sync`` in Airflow's database, without a scheduler."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from sqlalchemy import delete, insert
+from sqlalchemy.orm import Session
+
+TABLES = (TaskInstance, DagRun, DagModel, DagBundleModel)
+
+
+def set_runs(engine, states=None, paused=False, due=timedelta(minutes=1), sources="success"):
+    """What a scheduler would have left: a run every minute until now.
+
+    :param engine: of Airflow's database.
+    :param states: of the task `sync` in the newest run, by source; None for a DAG that never ran.
+    :param sources: state of the task before.
+    """
+    now = datetime.now(UTC)
+    with Session(engine) as session, session.begin():
+        for model in TABLES:
+            session.execute(delete(model))
+        session.execute(insert(DagBundleModel).values(name="dags-folder"))
+        session.execute(
+            insert(DagModel).values(
+                dag_id="cht_sync", bundle_name="dags-folder", is_paused=paused, max_active_tasks=16,
+                max_consecutive_failed_dag_runs=0, has_task_concurrency_limits=False, timetable_type="",
+                next_dagrun_create_after=now + due,
+            )
+        )  # fmt: skip
+        if states is None:
+            return
+        tasks = [("sources", -1, None, sources)]
+        tasks += [("sync", number, source, state) for number, (source, state) in enumerate(states.items())]
+        failed = any(state == "failed" for *_, state in tasks)
+        run_id = f"scheduled__{now:%Y-%m-%dT%H:%M}:00+00:00"
+        session.execute(
+            insert(DagRun).values(
+                dag_id="cht_sync", run_id=run_id, run_type="scheduled", state="failed" if failed else "success",
+                start_date=now - timedelta(seconds=40), end_date=now - timedelta(seconds=20), run_after=now,
+                clear_number=0,
+            )
+        )  # fmt: skip
+        for task_id, map_index, source, state in tasks:
+            session.execute(
+                insert(TaskInstance.__table__).values(
+                    id=uuid.uuid4(), task_id=task_id, dag_id="cht_sync", run_id=run_id, map_index=map_index,
+                    rendered_map_index=source, state=state, pool="default_pool", try_number=2, max_tries=1,
+                    pool_slots=1, operator="x", queue="default", priority_weight=1,
+                )
+            )  # fmt: skip

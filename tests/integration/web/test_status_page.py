@@ -1,0 +1,191 @@
+"""The JSON of the status page in each state, with a real database."""
+
+from __future__ import annotations
+
+import pytest
+
+from cht_sync.connections import postgres_connection
+from cht_sync.errors import StoreError
+from cht_sync.settings import Settings
+from cht_sync.web.destination import opened
+from tests.integration.web.scenes import MEDIC, SECRET, SENTINEL, SOURCES, USERS
+
+pytestmark = pytest.mark.integration
+GOOD = dict.fromkeys(SOURCES, "success")
+
+
+def status(served):
+    answer = served.get("api/status")
+    assert answer.status_code == 200, answer.text
+    assert SECRET not in answer.text
+    return answer.json()
+
+
+def source_of(said, name=MEDIC):
+    (source,) = [each for each in said["sources"] if each["source"] == name]
+    return source
+
+
+def test_headers_forbid_what_the_page_does_not_need(served):
+    for path in ("", "static/status.js", "api/status"):
+        headers = served.get(path).headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+        assert "'unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    assert served.get("api/status").headers["Cache-Control"] == "no-store"
+
+
+def test_the_description_names_every_address(served):
+    described = served.get("openapi.json").json()["paths"]
+    assert set(described) == {"/api/status", "/api/quarantine", "/api/collisions", "/api/rejects"}
+    assert all(set(methods) == {"get"} for methods in described.values())
+
+
+def test_healthy(served, scenes):
+    scenes.healthy()
+    served.set_runs(states=GOOD)
+    said = status(served)
+    assert (said["verdict"]["state"], said["verdict"]["headline"]) == ("ok", "Complete and fresh")
+    assert said["verdict"]["remarks"] == []
+    assert [each["source"] for each in said["sources"]] == sorted(SOURCES)
+    source = source_of(said)
+    assert (source["state"], source["pending"], source["load"]) == ("ok", 0, None)
+    assert source["lag_seconds"] < 60
+    assert source["rate"] > 0
+    assert source["documents_about"] == pytest.approx(401, abs=1)
+    assert source["proof"]["verdict"] == "equal"
+    assert len(source["hourly"]) == 24
+    assert source["hourly"][-1] > 0
+    assert source["task"]["link"].endswith("/tasks/sync/mapped/0")
+    assert (source["colliding"], source_of(said, SENTINEL)["colliding"]) == (0, 1)
+    (owned,) = served.get("api/collisions", source=SENTINEL).json()["items"]
+    assert (owned["id"], owned["owner"]) == ("settings", MEDIC)
+    assert len(said["models"]) == 7
+    contact = next(model for model in said["models"] if model["name"] == "contact")
+    assert (contact["state"], contact["rows"], len(contact["recent_seconds"])) == ("ok", 7420, 8)
+    assert [(each["field"], each["documents"]) for each in said["rejects"]] == [("reported", 12), ("doc_type", 1)]
+    documents = served.get("api/rejects", field="reported", reason="not a date in milliseconds", doc_type="data_record")
+    assert len(documents.json()["items"]) == 12
+    assert SECRET not in documents.text
+    (untyped,) = served.get("api/rejects", field="doc_type", reason="too long for an index").json()["items"]
+    assert untyped["id"] == "0-77"
+
+
+def test_the_sum_of_a_day_is_that_of_the_ledger(served, scenes):
+    scenes.healthy()
+    (total,) = scenes.rows(
+        "select sum(documents)::int from v1.couchdb_window where source = %s and ended_at > now() - interval '24 hours'",
+        MEDIC,
+    )[0]
+    assert sum(source_of(status(served))["hourly"]) == total
+
+
+def test_first_load(served, scenes):
+    scenes.first_load()
+    served.set_runs(states={**GOOD, MEDIC: "running"})
+    said = status(served)
+    assert said["verdict"]["state"] == "loading"
+    source = source_of(said)
+    assert (source["state"], source["complete_at"], source["lag_seconds"]) == ("loading", None, None)
+    load = source["load"]
+    # What an earlier load has read does not count: the ledger knows when this one began.
+    assert (load["done"], load["total"], load["about"]) == (400_000, 1_650_000, False)
+    assert load["seconds_left"] > 0
+    assert source["task"]["state"] == "running"
+    assert source_of(said, USERS)["state"] == "ok"
+
+
+def test_failing_source(served, scenes):
+    scenes.healthy()
+    served.set_runs(states={**GOOD, SENTINEL: "failed"})
+    said = status(served)
+    assert said["verdict"]["headline"] == f"Failing: {SENTINEL} is not copied"
+    (remark,) = said["verdict"]["remarks"]
+    assert remark["link"].endswith("/tasks/sync/mapped/1")
+    assert remark["since"] == source_of(said, SENTINEL)["complete_at"]
+    assert (source_of(said, SENTINEL)["state"], source_of(said)["state"]) == ("failing", "ok")
+
+
+def test_settings_that_cannot_be_used(served, scenes):
+    scenes.healthy()
+    served.set_runs(states={}, sources="failed")
+    assert "task sources failed" in status(served)["verdict"]["remarks"][0]["text"]
+
+
+def test_quarantine_without_content(served, scenes):
+    scenes.quarantine()
+    served.set_runs(states=GOOD)
+    said = status(served)
+    assert said["verdict"]["headline"] == "Fresh, but documents are in quarantine"
+    assert source_of(said)["quarantined"] == 60
+    first = served.get("api/quarantine", source=MEDIC)
+    second = served.get("api/quarantine", source=MEDIC, offset=50)
+    assert SECRET not in first.text + second.text
+    assert (len(first.json()["items"]), first.json()["more"]) == (50, True)
+    assert (len(second.json()["items"]), second.json()["more"]) == (10, False)
+    entry = first.json()["items"][0]
+    assert (entry["reason"], entry["sqlstate"]) == ("Postgres: invalid input syntax for type json: …", "22P02")
+    assert len({each["id"] for each in first.json()["items"] + second.json()["items"]}) == 60
+
+
+def test_guard_closed(served, scenes):
+    scenes.shrunk()
+    served.set_runs(states=GOOD)
+    said = status(served)
+    assert said["verdict"]["headline"] == "Guard closed: models wait for a person"
+    models = {model["name"]: model for model in said["models"]}
+    assert models["contact"]["word"] == "Shrunk: guard closed"
+    assert models["document_metadata"]["word"] == "Held back: guard closed"
+    assert models["patient"]["message"].endswith("for type integer: …")
+    assert models["patient"]["lag_seconds"] > 3 * 3600 - 60
+    assert {model["name"] for model in said["models"][:3]} == {"contact", "document_metadata", "patient"}
+    scenes.modelled()
+    assert {model["state"] for model in status(served)["models"]} == {"ok"}
+
+
+def test_empty(served, scenes):
+    served.set_runs()
+    said = status(served)
+    assert said["verdict"]["headline"] == "Nothing has been copied yet"
+    assert (said["sources"], said["models"], said["rejects_known"]) == ([], [], False)
+
+
+def test_paused(served, scenes):
+    scenes.healthy()
+    served.set_runs(states=GOOD, paused=True)
+    assert status(served)["verdict"]["headline"] == "Paused: nothing is copied"
+
+
+def test_a_copy_that_was_not_read_to_its_end_for_long_is_behind(served, scenes):
+    scenes.healthy()
+    scenes.rows(
+        "update v1.couchdb_progress set drained_at = now() - interval '2 hours', pending = 7, updated_at = now()"
+    )
+    served.set_runs(states={**GOOD, MEDIC: "running"})
+    said = status(served)
+    assert source_of(said)["pending"] == 7
+    assert source_of(said)["lag_seconds"] > 7000
+
+
+def test_postgres_that_does_not_answer_is_told_in_one_sentence(served, scenes):
+    scenes.healthy()
+    served.set_runs(states=GOOD)
+    scenes.refuse_connections(True)
+    try:
+        said = status(served)
+        listed = served.get("api/quarantine", source=MEDIC)
+    finally:
+        scenes.refuse_connections(False)
+    assert said["verdict"]["state"] == "unknown"
+    assert "Postgres refused or did not answer" in said["destination"]["message"]
+    assert listed.status_code == 503
+    assert "Postgres refused or did not answer" in listed.json()["detail"]
+
+
+def test_nothing_can_be_written(scenes):
+    scenes.healthy()
+    with (
+        pytest.raises(StoreError, match="read-only transaction"),
+        opened(postgres_connection(), Settings(), "read the status") as destination,
+    ):
+        destination.rows("update {schema}.couchdb_progress set pending = 1 returning 1")

@@ -1,0 +1,153 @@
+"""What the status page says first, and of each source."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cht_sync.web.answers import Dag, Destination, Group, Load, Model, Proof, Run, Source, Task
+from cht_sync.web.judge import judge, judge_source, worst_first
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HERE = Destination(reachable=True)
+
+
+def ago(**span):
+    return NOW - timedelta(**span)
+
+
+def a_dag(state="success", paused=False, due=timedelta(minutes=1), failed=()):
+    run = Run(
+        run_id="r", state=state, started_at=ago(minutes=2), ended_at=ago(minutes=1), link="r", failed=list(failed)
+    )
+    return Dag(exists=True, paused=paused, next_run_at=NOW + due, run=run)
+
+
+def a_source(name="h/medic", task="success", dag=None, **fields):
+    known = {"looked_at": ago(seconds=30), "complete_at": ago(seconds=30), "pending": 0, **fields}
+    newest = Task(name="sync", state=task, link="t") if task else None
+    return judge_source(Source(source=name, **known), newest, dag or a_dag(), NOW)
+
+
+def a_model(word="Failing", state="failing", **fields):
+    return Model(name="contact", state=state, word=word, ended_at=NOW, failing_since=ago(hours=2), **fields)
+
+
+def said(*sources, dag=None, groups=(), models=(), destination=HERE):
+    return judge(destination, dag or a_dag(), NOW, sources=list(sources), groups=list(groups), models=list(models))
+
+
+def test_all_is_well():
+    verdict = said(a_source(), a_source("h/users", complete_at=ago(seconds=50)))
+    assert (verdict.state, verdict.headline, verdict.remarks) == ("ok", "Complete and fresh", [])
+    assert verdict.since == ago(seconds=50)
+
+
+def test_nothing_copied_yet_says_where_to_begin():
+    verdict = said()
+    assert verdict.state == "empty"
+    assert "cht_sync check" in verdict.remarks[0].todo
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, "ok"),
+        ({"task": None}, "ok"),
+        ({"task": "failed"}, "failing"),
+        ({"task": "upstream_failed"}, "failing"),
+        ({"complete_at": ago(minutes=14)}, "ok"),
+        ({"complete_at": None, "load": Load(done=1)}, "loading"),
+        ({"complete_at": None, "looked_at": ago(hours=1), "dag": a_dag(due=timedelta(hours=-1))}, "behind"),
+        ({"complete_at": ago(minutes=16), "dag": a_dag(due=timedelta(minutes=-14))}, "behind"),
+        # An hourly schedule: the next run is not due, and the last one went well.
+        ({"complete_at": ago(minutes=50), "dag": a_dag(due=timedelta(minutes=10))}, "ok"),
+        ({"complete_at": ago(minutes=50), "dag": a_dag("failed", due=timedelta(minutes=10))}, "behind"),
+        ({"complete_at": ago(minutes=50), "dag": a_dag(paused=True)}, "behind"),
+        ({"quarantined": 1}, "warning"),
+        ({"proof": Proof(verdict="differs", at=NOW, compared=1, differences=1, repaired=0)}, "warning"),
+        ({"proof": Proof(verdict="in doubt", at=NOW, compared=1, differences=1, repaired=0)}, "warning"),
+        ({"proof": Proof(verdict="repaired", at=NOW, compared=1, differences=1, repaired=1)}, "ok"),
+        # Two databases share "settings": that is as it should be.
+        ({"colliding": 3}, "ok"),
+    ],
+)
+def test_state_of_a_source(fields, state):
+    assert a_source(**fields).state == state
+
+
+def test_the_worst_comes_first():
+    sources = [a_source("h/a"), a_source("h/b", quarantined=2), a_source("h/c", task="failed")]
+    assert [source.source for source in worst_first(sources)] == ["h/c", "h/b", "h/a"]
+    verdict = said(*sources)
+    assert [remark.state for remark in verdict.remarks] == ["failing", "warning"]
+    assert verdict.headline == "Failing: h/c is not copied"
+    assert said(a_source(task="failed"), a_source("h/x", task="failed")).headline == (
+        "Failing: 2 of 2 sources are not copied"
+    )
+
+
+def test_a_destination_that_does_not_answer():
+    verdict = said(destination=Destination(reachable=False, message="Postgres did not answer."))
+    assert (verdict.state, verdict.remarks[0].text) == ("unknown", "Postgres did not answer.")
+
+
+@pytest.mark.parametrize(
+    ("dag", "state", "text"),
+    [
+        (Dag(exists=False), "paused", "does not know the DAG"),
+        (a_dag(paused=True), "paused", "is paused"),
+        (a_dag(due=timedelta(minutes=-6)), "behind", "is due and has not started"),
+        (a_dag("failed", failed=[Task(name="sources", state="failed", link="t")]), "failing", "task sources failed"),
+    ],
+)
+def test_a_dag_that_does_not_run(dag, state, text):
+    verdict = said(a_source(), dag=dag)
+    assert verdict.state == state
+    assert text in verdict.remarks[0].text
+
+
+def test_a_run_that_failed_elsewhere_is_told_once():
+    failed = [Task(name=name, state="failed", link=name) for name in ("new_documents", "result")]
+    verdict = said(a_source(), dag=a_dag("failed", failed=failed))
+    (remark,) = verdict.remarks
+    assert (verdict.state, remark.text, remark.link) == (
+        "failing",
+        "The newest run failed in new_documents.",
+        "new_documents",
+    )
+    assert len(said(a_source(task="failed"), dag=a_dag("failed", failed=failed)).remarks) == 1
+
+
+@pytest.mark.parametrize("dag", [a_dag("running", due=timedelta(minutes=-30)), a_dag(due=timedelta(minutes=-4))])
+def test_a_run_that_is_under_way_or_just_due_is_no_trouble(dag):
+    assert said(a_source(), dag=dag).state == "ok"
+
+
+def test_a_first_load_says_what_is_left():
+    source = a_source(complete_at=None, load=Load(done=10, total=100, seconds_left=7500.0))
+    assert said(source).remarks[0].text == "h/medic is being loaded: about 2 h 5 min left."
+
+
+@pytest.mark.parametrize(
+    ("model", "headline"),
+    [
+        (a_model(), "Models fail; the copy goes on"),
+        (a_model("Shrunk: guard closed"), "Guard closed: models wait for a person"),
+        (a_model("Held back: guard closed", "paused"), "Guard closed: models wait for a person"),
+    ],
+)
+def test_models_that_fail_or_wait(model, headline):
+    verdict = said(a_source(), models=[model])
+    assert (verdict.state, verdict.headline) == ("failing", headline)
+    assert "contact" in verdict.remarks[0].text
+
+
+def test_models_that_wait_for_a_failing_one_are_counted_once():
+    verdict = said(a_source(), models=[a_model(), a_model("Waits for a failing model", "paused")])
+    assert len(verdict.remarks) == 1
+
+
+@pytest.mark.parametrize(("minutes", "waiting", "state"), [(90, 5, "behind"), (90, 0, "ok"), (3, 5, "ok")])
+def test_models_that_lag(minutes, waiting, state):
+    group = Group(succeeded_at=NOW, modelled_to=ago(minutes=minutes), waiting=waiting)
+    assert said(a_source(), groups=[group]).state == state
