@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 
 import requests
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, delete, insert
 
 from include.demo.airflow import REPOSITORY, AirflowServices
 from include.demo.process import GuardedProcess
@@ -76,6 +77,22 @@ class StatusServer(AirflowServices):
         return requests.get(
             f"{self.url}/cht-sync/{path}", headers=headers, params=parameters, timeout=30, allow_redirects=False
         )
+
+    @contextmanager
+    def connection(self, **fields):
+        """A connection `cht_postgres` in Airflow's own database, as people make it in the UI."""
+        from airflow.models.connection import Connection
+
+        engine = create_engine(self._metadata)
+        made = {"conn_id": "cht_postgres", "conn_type": "postgres", "is_encrypted": False, "is_extra_encrypted": False}
+        with engine.begin() as conn:
+            conn.execute(insert(Connection.__table__).values(**made, **fields))
+        try:
+            yield
+        finally:
+            with engine.begin() as conn:
+                conn.execute(delete(Connection.__table__))
+            engine.dispose()
 
     def set_runs(self, **runs):
         engine = create_engine(self._metadata)

@@ -110,6 +110,16 @@ def test_nobody_sees_anything_without_the_right(server, scenes, path):
     assert server.get(path).status_code == 200
 
 
+def test_a_connection_of_airflow_comes_before_the_environment(server, scenes, postgres_server):
+    scenes.healthy()
+    account = {"host": postgres_server.host, "port": postgres_server.port, "login": postgres_server.user}
+    with server.connection(**account, password=postgres_server.password, schema="cht_nowhere"):
+        message = server.get("api/status").json()["destination"]["message"]
+    assert 'database "cht_nowhere" does not exist' in message
+    assert postgres_server.password not in message
+    assert server.get("api/status").json()["destination"]["reachable"]
+
+
 @pytest.mark.parametrize("name", STATES)
 def test_each_state(browser, server, scenes, name):
     scene(server, scenes, name)
