@@ -1,9 +1,9 @@
-from datetime import datetime
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
 from cosmos.exceptions import CosmosDbtRunError
 
 from cht_sync.errors import HeldError, ShrunkError
@@ -96,3 +96,18 @@ def test_failed_models_do_not_fail_the_run(dag):
 def test_all_else_fails_the_run(dag, failure, text):
     with pytest.raises(CosmosDbtRunError, match=text):
         dag.get_task("models.dbt_run").handle_exception_dbt_runner(failure)
+
+
+@pytest.mark.parametrize("state", [None, "scheduled", "queued"])
+def test_it_gives_its_slot_to_a_dbt_that_has_not_begun(poke, monkeypatch, state):
+    """Where there are fewer slots than models, those that wait for dbt must not take them all."""
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    assert poke(state, None) is False
+    now[0] += module.GIVE_WAY_AFTER_S - 1
+    assert poke(state, None) is False
+    now[0] += 2
+    with pytest.raises(AirflowRescheduleException) as raised:
+        poke(state, None)
+    assert raised.value.reschedule_date > datetime.now(UTC)
+    assert poke("running", None) is False

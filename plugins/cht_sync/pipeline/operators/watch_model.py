@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
 from cosmos.operators._watcher.base import get_status_xcom_key, get_xcom_val
 from cosmos.operators._watcher.state import is_dbt_node_status_success, is_producer_task_terminated
 from cosmos.operators.watcher import DbtRunWatcherOperator
@@ -18,6 +20,9 @@ from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
 
 LOOK_AT_PRODUCER_EVERY = 3
+NOT_BEGUN = {None, "scheduled", "queued"}
+# So long a task waits in its slot for a dbt that has not begun, and so long it stays away then.
+GIVE_WAY_AFTER_S, GIVE_WAY_FOR_S = 15.0, 5.0
 
 
 class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
@@ -28,6 +33,7 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
     """
 
     _pokes = 0
+    _since: float | None = None
 
     def poke(self, context: Any) -> bool:
         """Looks for the end of the model.
@@ -61,7 +67,17 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         return True
 
     def _producer_ended(self, context: Any) -> bool:
-        return is_producer_task_terminated(self._get_producer_task_status(context))
+        """Whether dbt has ended; gives way to one that has not begun.
+
+        Celery does not keep to priorities: where it has fewer slots than models, those that wait would take them all,
+        and dbt would never begin.
+        """
+        status = self._get_producer_task_status(context)
+        self._since = self._since or time.monotonic()
+        if status in NOT_BEGUN and time.monotonic() - self._since > GIVE_WAY_AFTER_S:
+            self.log.info("%s has not begun; this task gives way to it for a moment.", self.producer_task_id)
+            raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=GIVE_WAY_FOR_S))
+        return is_producer_task_terminated(status)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         """Runs its own model in this process, in a second try, unless it has to wait for another.

@@ -1,0 +1,163 @@
+"""A newcomer follows the README on an Airflow that was there before; then one of its two workers is lost in a copy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+import psycopg2
+import pytest
+import requests
+
+from include.demo.client import DONE, AirflowClient
+from tests.e2e.plain_airflow import WORKERS, PlainAirflow
+from tests.faults.proxy import Fault, FaultProxy
+from tests.oracle.oracle import compare
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server, for example of Debian"),
+]
+DATABASE, METADATA, COUCHDB = "cht_existing", "cht_existing_airflow", "existing"
+DOCUMENTS = 1500
+
+
+class Existing:
+    """The Airflow, and the servers that it is to connect."""
+
+    def __init__(self, folder, couchdb, postgres, proxy):
+        self.couchdb, self.postgres, self.proxy = couchdb, postgres, proxy
+        for name in (DATABASE, METADATA):
+            postgres.create_database(name)
+        requests.put(f"{couchdb.url}/{COUCHDB}", auth=couchdb.auth, timeout=10).raise_for_status()
+        self.write(
+            {"_id": f"d{n}", "type": "person", "name": f"name {n}", "reported_date": n} for n in range(DOCUMENTS)
+        )
+        settings = {"BATCH_SIZE": "20", "CHT_SYNC_SCHEDULE": "none"}
+        self.airflow = PlainAirflow(folder, postgres.dsn(METADATA), settings)
+        self.client = AirflowClient(self.airflow)
+
+    def write(self, documents):
+        url = f"{self.couchdb.url}/{COUCHDB}/_bulk_docs"
+        answer = requests.post(url, json={"docs": list(documents)}, auth=self.couchdb.auth, timeout=60)
+        answer.raise_for_status()
+
+    def connect(self):
+        """Adds the two connections of the README by Airflow's own command, from a file."""
+        connections = {
+            "cht_couchdb": {
+                "conn_type": "http",
+                "host": "127.0.0.1",
+                "port": self.proxy.port,
+                "login": self.couchdb.user,
+                "password": self.couchdb.password,
+                "extra": json.dumps({"databases": [COUCHDB]}),
+            },
+            "cht_postgres": {
+                "conn_type": "postgres",
+                "host": self.postgres.host,
+                "port": self.postgres.port,
+                "login": self.postgres.user,
+                "password": self.postgres.password,
+                "schema": DATABASE,
+            },
+        }
+        file = self.airflow.folder / "connections.json"
+        file.write_text(json.dumps(connections))
+        done = self.airflow.run("airflow", "connections", "import", str(file))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def command(self, name):
+        """``python -m cht_sync``, as the README has it."""
+        return self.airflow.run("python", "-m", "cht_sync", name, PYTHONPATH="plugins")
+
+    def rows(self, query):
+        with psycopg2.connect(self.postgres.dsn(DATABASE)) as conn, conn.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    def copied(self):
+        """Documents that the ledger knows of."""
+        if self.rows("select to_regclass('v1.couchdb_window')") == [(None,)]:
+            return 0
+        return self.rows("select coalesce(sum(documents), 0)::int from v1.couchdb_window")[0][0]
+
+    def end(self, run_id, seconds=300):
+        deadline = time.monotonic() + seconds
+        while self.client.run("cht_sync", run_id)["state"] not in DONE:
+            self.airflow.check()
+            tasks = self.client.tasks("cht_sync", run_id)
+            states = [(each["task_id"], each["state"], each["try_number"]) for each in tasks]
+            assert time.monotonic() < deadline, f"{states}\n{self.airflow.logs()}"
+            time.sleep(0.2)
+        tasks = self.client.tasks("cht_sync", run_id)
+        failed = [f"{each['task_id']}: {self.client.log(each)[-1500:]}" for each in tasks if each["state"] == "failed"]
+        assert self.client.run("cht_sync", run_id)["state"] == "success", failed
+        return tasks
+
+    def differences(self):
+        source = f"127.0.0.1/{COUCHDB}"
+        dsn = self.postgres.dsn(DATABASE)
+        return compare(self.couchdb.url, self.couchdb.auth, COUCHDB, source, dsn).differences
+
+
+def wait_for(happens, seconds, airflow):
+    deadline = time.monotonic() + seconds
+    while not (found := happens()):
+        airflow.check()
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture(scope="module")
+def existing(server_folder, couchdb_server, postgres_server):
+    with FaultProxy(couchdb_server.host, couchdb_server.port) as proxy:
+        existing = Existing(server_folder / "existing", couchdb_server, postgres_server, proxy)
+        existing.airflow.install()
+        done = existing.airflow.run("airflow", "db", "migrate")
+        assert done.returncode == 0, done.stderr[-3000:]
+        yield existing
+        existing.airflow.stop()
+
+
+def test_the_check_names_what_is_missing_and_then_nothing(existing):
+    missing = existing.command("check")
+    assert missing.returncode == 1
+    assert "cht_couchdb" in missing.stdout, missing.stdout + missing.stderr
+    existing.connect()
+    found = existing.command("check")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "was never tested" not in found.stdout, found.stdout
+
+
+def test_the_first_run_survives_the_loss_of_a_worker(existing):
+    existing.airflow.start()
+    existing.client.wait_for_dag("cht_sync")
+    slow = existing.proxy.inject(Fault(match=b"/_changes?", latency=0.15))
+    run_id = existing.client.trigger("cht_sync")
+    wait_for(lambda: 100 < existing.copied() < DOCUMENTS - 200, 120, existing.airflow)
+    (task,) = [each for each in existing.client.tasks("cht_sync", run_id) if each["task_id"] == "sync"]
+    lost = existing.airflow.kill_worker_of(task["pid"])
+    assert existing.copied() < DOCUMENTS
+    existing.proxy.clear()
+    tasks = existing.end(run_id)
+    assert slow.hits
+    assert lost in WORKERS
+    (again,) = [each for each in tasks if each["task_id"] == "sync"]
+    assert again["try_number"] == 2
+    assert existing.differences() == []
+    # Nothing was stored twice: the ledger counts each document once.
+    assert existing.copied() == DOCUMENTS
+    assert existing.rows("select count(*)::int from v1.contact") == [(DOCUMENTS,)]
+
+
+def test_what_is_written_later_arrives_and_the_proof_is_one_command(existing):
+    existing.write([{"_id": "later", "type": "person", "name": "later"}])
+    existing.end(existing.client.trigger("cht_sync"))
+    assert existing.rows("select name from v1.contact where uuid = 'later'") == [("later",)]
+    proof = existing.command("verify")
+    assert proof.returncode == 0, proof.stdout + proof.stderr
