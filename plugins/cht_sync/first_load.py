@@ -12,7 +12,7 @@ import msgspec
 
 from cht_sync.bare_feed import BareFeed
 from cht_sync.checkpoints import SourceState
-from cht_sync.id_ranges import id_ranges
+from cht_sync.id_ranges import id_ranges_side_by_side
 from cht_sync.load_parts import REST, TOMBSTONES, LoadPart, LoadPlan
 from cht_sync.page import Page
 from cht_sync.range_feed import RangeFeed
@@ -110,8 +110,8 @@ class FirstLoad:
         # Before the first document is read: what changes from now on comes with the feed.
         seq = self._hooks[0].newest_seq(self._database)
         most = min(MOST_PARTS, PARTS_A_CONNECTION * len(self._hooks))
-        size = max(self._batch_size, info.doc_count // most + 1)
-        ranges = id_ranges(self._hooks[0], self._database, size)
+        size = max(self._batch_size, -(-info.doc_count // most))
+        ranges = id_ranges_side_by_side(self._hooks, self._database, size, info.doc_count)
         parts = [LoadPart(TOMBSTONES, expected=info.doc_del_count)] if info.doc_del_count != 0 else []
         parts += [LoadPart(f"range {n:03}", keys, expected=size) for n, keys in enumerate(ranges, start=1)]
         plan = LoadPlan(parts, seq, instance)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
+
+from cht_sync.background import Background
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
@@ -23,3 +27,45 @@ def id_ranges(hook: CouchDBHook, database: str, size: int) -> list[Range]:
     while row := hook.listing(database, (bounds[-1], None), 1, skip=size):
         bounds.append(row[0].id)
     return list(zip(bounds, [*bounds[1:], None], strict=True))
+
+
+def id_ranges_side_by_side(hooks: list[CouchDBHook], database: str, size: int, documents: int) -> list[Range]:
+    """The same found by halving, with several questions at once: for where each answer takes its time.
+
+    It costs the server more: each halving walks half of all ids.
+
+    :param hooks: of the server, one for each question at a time.
+    :param database: name of the database.
+    :param size: documents in a range at most, about.
+    :param documents: documents in the database.
+    :raises CouchDBError: if CouchDB does not answer.
+    """
+    pieces: list[tuple[Range, int]] = [((None, None), documents)]
+    while any(count > size for _, count in pieces):
+        halved: list[tuple[Range, int]] = []
+        waiting: deque[tuple[Range, int, Background[str | None]]] = deque()
+        for number, (keys, count) in enumerate(pieces):
+            if len(waiting) == len(hooks):
+                halved += _halves(*waiting.popleft())
+            middle = partial(_middle, hooks[number % len(hooks)], database, keys, count if count > size else 0)
+            waiting.append((keys, count, Background(middle)))
+        while waiting:
+            halved += _halves(*waiting.popleft())
+        pieces = halved
+    return [keys for keys, _ in pieces]
+
+
+def _middle(hook: CouchDBHook, database: str, keys: Range, count: int) -> str | None:
+    """The ``_id`` in the middle of a range; None where it is not to be halved."""
+    if count < 2:
+        return None
+    rows = hook.listing(database, keys, 1, skip=count // 2)
+    return rows[0].id if rows else None
+
+
+def _halves(keys: Range, count: int, middle: Background[str | None]) -> list[tuple[Range, int]]:
+    found = middle.result()
+    if found is None:
+        # Small enough, or smaller by now than it was counted: it is not asked for again.
+        return [(keys, 0)]
+    return [((keys[0], found), count // 2), ((found, keys[1]), count - count // 2)]

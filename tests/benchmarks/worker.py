@@ -76,11 +76,12 @@ def prove(database: str, tombstones: bool) -> None:
         raise RuntimeError(f"the copy is not equal: {summary}")
 
 
-def load(database: str, ranges: int) -> None:
+def load(database: str, ranges: int, batch_size: int) -> None:
     """Loads a database by ranges of ids, one for each connection, as far as the feed could take over.
 
     :param database: name of the database.
     :param ranges: how many.
+    :param batch_size: documents in a page at most.
     """
     first_load.PARTS_A_CONNECTION = 1
     hooks = [CouchDBHook() for _ in range(ranges)]
@@ -89,7 +90,7 @@ def load(database: str, ranges: int) -> None:
         store.claim("bench")
         # No tombstones were written: servers that count them say so.
         info = msgspec.structs.replace(hooks[0].database(database), doc_del_count=0)
-        load = FirstLoad(hooks, database, store, Progress("bench"), batch_size=1000, most_bytes=64 * MEGABYTE)
+        load = FirstLoad(hooks, database, store, Progress("bench"), batch_size=batch_size, most_bytes=64 * MEGABYTE)
         if not load.run(info, None, float("inf")):
             raise RuntimeError("the load did not end")
 
@@ -113,7 +114,7 @@ def main() -> None:
     elif what == "write":
         write(pages)
     elif what.startswith("load"):
-        load(database, int(what.split()[1]))
+        load(database, *map(int, what.split()[1:]))
     elif what in {"prove", "prove counted"}:
         prove(database, tombstones=what == "prove")
     else:

@@ -47,6 +47,7 @@ def test_an_empty_database(database):
         "0006_model_results.sql",
         "0007_windows.sql",
         "0008_collision_key.sql",
+        "0009_first_load.sql",
         "0010_status.sql",
     ]
     names = {
