@@ -12,10 +12,10 @@ export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test bench lint lock audit screenshot clean
+.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test bench lint lock audit screenshot reference clean
 
 help:
-	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | bench | lint | lock | audit | screenshot | clean"
+	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | bench | lint | lock | audit | screenshot | reference | clean"
 
 install: $(VENV)/installed
 
@@ -72,6 +72,9 @@ audit: install
 
 screenshot: install
 	$(BIN)/python -m include.demo.screenshot
+
+reference: install
+	$(BIN)/python -m include.reference
 
 clean:
 	rm -rf .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

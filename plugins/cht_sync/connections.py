@@ -21,6 +21,7 @@ from functools import cache
 log = logging.getLogger(__name__)
 # Idle links through firewalls are found dead within a minute or two instead of hanging for ever.
 POSTGRES_EXTRA = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+REPORT_CONN_ID = "cht_postgres_report"
 
 
 def couchdb_connection(conn_id: str = COUCHDB_CONN_ID, settings: Settings | None = None) -> Connection:
@@ -79,6 +80,17 @@ def dbt_connection(settings: Settings | None = None) -> Connection:
 
     connection = _lookup(DBT_POSTGRES_CONN_ID, DBT_POSTGRES_CONN_ID, raw_with_overrides)
     return _with_tls(connection, _with_certificate(known.postgres_tls, known.dbt_postgres_tls))
+
+
+def report_connection(settings: Settings | None = None) -> Connection:
+    """The connection of the role that writes reports: ``cht_postgres_report``, else that of :func:`dbt_connection`.
+
+    :param settings: the environment; ``os.environ`` by default.
+    :raises SettingsError: if a variable cannot be used.
+    """
+    known = settings or Settings()
+    connection = _lookup(REPORT_CONN_ID, REPORT_CONN_ID, lambda: dbt_connection(known))
+    return _with_tls(connection, known.postgres_tls)
 
 
 def _with_tls(connection: Connection, variables: dict[str, str]) -> Connection:

@@ -6,7 +6,7 @@ from inspect import getmembers
 from pathlib import Path
 
 from cht_sync.errors import SettingsError
-from cht_sync.model_settings import ModelSettings
+from cht_sync.report_settings import ReportSettings
 from cht_sync.server_settings import (
     COUCHDB_CONN_ID,
     DBT_POSTGRES_CONN_ID,
@@ -33,7 +33,7 @@ __all__ = [
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class Settings(ModelSettings):
+class Settings(ReportSettings):
     """The project's settings; each is read and checked when it is asked for.
 
     :param environ: the variables; ``os.environ`` by default.

@@ -1,23 +1,58 @@
-"""Links between pages lead somewhere, and files that pages name are there."""
+"""Links between pages lead somewhere, and files and commands that pages name are there."""
 
 import re
 
 import pytest
 
+from cht_sync.__main__ import _parser
 from cht_sync.settings import REPOSITORY
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "include" / "dbt" / "starter" / "README.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page):
+    """What GitHub makes of the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_and_files_are_there(page):
     text = page.read_text()
-    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in link]
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    lost = []
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            lost.append(link)
+    assert lost == []
     named = re.findall(r"`((?:include|plugins|dags|tests|docs)/[\w./-]+\.\w+)`", text)
     assert [name for name in named if not (REPOSITORY / name).exists()] == []
 
 
-def test_every_page_is_reached_from_the_readme():
-    readme = PAGES[0].read_text()
-    assert [page.name for page in PAGES[1:] if f"docs/{page.name}" not in readme] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_commands_are_there(page):
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.M))
+    assert set(re.findall(r"(?:`|^\s*)make ([a-z]+)", text, re.M)) <= targets
+    for command, options in re.findall(r"python -m cht_sync ([\w-]+)((?: --[\w-]+)*)", text):
+        _parser().parse_args([command, *options.split()])
+    modules = re.findall(r"python -m (include(?:\.\w+)*)", text)
+    files = [REPOSITORY / module.replace(".", "/") for module in modules]
+    assert [
+        str(file) for file in files if not (file.with_suffix(".py").exists() or (file / "__main__.py").exists())
+    ] == []
+
+
+def test_every_page_is_reached_from_the_index():
+    index = (REPOSITORY / "docs" / "README.md").read_text()
+    assert "docs/README.md" in PAGES[0].read_text()
+    pages = {page.name for page in (REPOSITORY / "docs").glob("*.md")} - {"README.md"}
+    assert {name for name in pages if f"({name}" not in index} == set()

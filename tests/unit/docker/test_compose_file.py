@@ -13,7 +13,7 @@ TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
 TEMPLATE = set(re.findall(r"^([A-Z0-9_]+)=", (REPOSITORY / ".env.template").read_text(), re.M))
-PROFILES = {"local", "gamma", "production", "celery", "monitoring", "superset"}
+PROFILES = {"local", "gamma", "production", "celery", "monitoring", "superset", "postgrest"}
 AIRFLOW = {"dag-processor", "triggerer"}
 
 
@@ -63,7 +63,7 @@ def test_a_profile_is_whole_by_itself(profile):
     assert {volume for volume in used if not volume.startswith(".")} == set(COMPOSE["volumes"])
 
 
-@pytest.mark.parametrize("profile", ["gamma", "production", "celery", "monitoring", "superset"])
+@pytest.mark.parametrize("profile", ["gamma", "production", "celery", "monitoring", "superset", "postgrest"])
 def test_outside_local_passwords_come_from_files_only(profile):
     for name, service in of(profile).items():
         for variable, value in service.get("environment", {}).items():
@@ -86,6 +86,14 @@ def test_where_tasks_run_init_has_refused_what_everybody_knows(profile):
         assert SERVICES[name]["depends_on"]["init"] == {"condition": "service_completed_successfully"}
     script = (REPOSITORY / "include/docker/init.sh").read_text()
     assert script.index("refuse_defaults.py") < script.index("airflow db migrate")
+
+
+def test_nobody_gets_into_postgrest_without_a_token():
+    (service,) = of("postgrest").values()
+    assert "PGRST_DB_ANON_ROLE" not in service["environment"]
+    assert service["environment"]["PGRST_DB_SCHEMAS"] == "api"
+    assert not {"PGRST_DB_URI", "PGRST_JWT_SECRET"} & set(service["environment"])
+    assert service["secrets"] == ["postgrest_conf"]
 
 
 def test_celery_has_workers_that_scale_and_the_others_do_not():

@@ -15,6 +15,7 @@ from cosmos.operators.watcher import DbtProducerWatcherOperator
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
+from cht_sync.pipeline import api_views
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
@@ -89,6 +90,7 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
                 budget=settings.models_time_budget,
             )
             result = run.execute()
+        api_views.follow(dbt_connection(settings))
         if run.modelled_to:
             safe_xcom_push(task_instance=ti, key=MODELLED_TO, value=run.modelled_to.isoformat())
         return result

@@ -8,8 +8,10 @@ from typing import Any
 
 from cosmos.operators.local import DbtRunLocalOperator
 
+from cht_sync.connections import dbt_connection
 from cht_sync.errors import HeldError
 from cht_sync.model_results import SHRUNK
+from cht_sync.pipeline import api_views
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
@@ -43,7 +45,9 @@ class RunModel(DbtTaskMixin, DbtRunLocalOperator):
                 return broken
             _parsed.clear()
             _parsed[key] = dbt
-        return watched_run(dbt, is_lifted(kwargs["context"]))
+        result = watched_run(dbt, is_lifted(kwargs["context"]))
+        api_views.follow(dbt_connection(Settings()))
+        return result
 
 
 def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = "") -> Any:

@@ -13,6 +13,7 @@ import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.pipeline import api_views
 from cht_sync.pipeline.rebuild.constraints import missing_by_model
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.hanging import HangingViews
@@ -202,6 +203,7 @@ class Swap:
         old = [pair.old for pair in pairs if pair.old]
         cursor.execute("set local lock_timeout = %s", (LOCK_TIMEOUT,))
         cursor.execute("set local statement_timeout = %s", (WAIT_FOR_LOCKS,))
+        shown = api_views.withdraw(cursor)
         hanging = HangingViews(cursor, old, self._connection.login)
         tables = [relation for relation in old if relation.kind in "rp"]
         names = [relation.identifier for relation in tables] + [key.table for key, _ in keys.leading]
@@ -230,6 +232,8 @@ class Swap:
         move_progress(cursor, self._manifest, [pair.unique_id for pair in pairs], self._schemas)
         move_edited_rows(cursor, self._schemas)
         self._verify(cursor)
+        if shown:
+            api_views.refresh(cursor)
         return locked
 
     def _move(self, cursor: Any, pair: Pair) -> Relation:

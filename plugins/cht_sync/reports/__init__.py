@@ -1,0 +1,1 @@
+"""Batch analytics upon the models."""
