@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pipeline(parsed: argparse.Namespace) -> None:
-    _read_env_file()
+    _read_settings()
     from cht_sync.pipeline.install import publish, stage
     from cht_sync.pipeline.version_in_use import deployed_version
     from cht_sync.settings import Settings
@@ -68,7 +68,7 @@ def _pipeline(parsed: argparse.Namespace) -> None:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    _read_env_file()
+    _read_settings()
     from cht_sync.reconcile.report import table
     from cht_sync.reconcile.verify import verify
     from cht_sync.settings import Settings
@@ -86,11 +86,19 @@ def _check(_: argparse.Namespace) -> int:
 
 
 def _dashboards(_: argparse.Namespace) -> None:
-    _read_env_file()
+    _read_settings()
     from cht_sync.dashboards.command import import_dashboards
     from cht_sync.dashboards.settings import SupersetSettings
 
     print(import_dashboards(SupersetSettings()))
+
+
+def _read_settings() -> None:
+    """Finds settings where a task would: in ``.env``, in the environment and in Airflow's connections."""
+    _read_env_file()
+    from cht_sync.check.airflow_database import use_airflows_connections
+
+    use_airflows_connections()
 
 
 def _read_env_file() -> None:
