@@ -20,6 +20,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
+from cht_sync.alerts.tasks import deployment_failed, deployment_worked
 from cht_sync.deploy_tasks import build_version, look_for_version, plan_deployment, switch_version
 from cht_sync.settings import Settings
 
@@ -34,7 +35,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=settings.pipeline_timeout),
-    default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10)},
+    default_args={
+        "owner": "cht-sync",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=10),
+        "on_failure_callback": deployment_failed,
+    },
     tags=["cht", "dbt"],
     params={
         "dry_run": Param(
@@ -73,4 +79,4 @@ with DAG(
     goal = look_for_version()
     built = build_version(goal)
     planned = plan_deployment(built)
-    switch_version(built, planned)
+    switch_version.override(on_success_callback=deployment_worked)(built, planned)

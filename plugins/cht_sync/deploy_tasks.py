@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from cht_sync.alerts.tasks import deployment_worked
 from cht_sync.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
     settings = Settings()
     settings.check()
     goal = look(settings, _wish(params))
+    if goal is None:
+        # A broken version may have been taken back.
+        deployment_worked()
     return asdict(goal) if goal else None
 
 

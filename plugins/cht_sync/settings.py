@@ -5,8 +5,8 @@ from __future__ import annotations
 from inspect import getmembers
 from pathlib import Path
 
+from cht_sync.alert_settings import AlertSettings
 from cht_sync.errors import SettingsError
-from cht_sync.report_settings import ReportSettings
 from cht_sync.server_settings import (
     COUCHDB_CONN_ID,
     DBT_POSTGRES_CONN_ID,
@@ -33,7 +33,7 @@ __all__ = [
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class Settings(ReportSettings):
+class Settings(AlertSettings):
     """The project's settings; each is read and checked when it is asked for.
 
     :param environ: the variables; ``os.environ`` by default.

@@ -49,6 +49,7 @@ def test_an_empty_database(database):
         "0008_collision_key.sql",
         "0009_first_load.sql",
         "0010_status.sql",
+        "0011_incidents.sql",
     ]
     names = {
         "",

@@ -15,10 +15,13 @@ PYTHON = ">=3.11,<3.14"
 PACKAGES = {
     "apache-airflow": ">=3.3,<3.4",
     "apache-airflow-providers-postgres": ">=7.1,<8",
+    "apache-airflow-providers-apprise": ">=2.3",
+    "apache-airflow-providers-smtp": ">=3.0",
     "astronomer-cosmos": ">=1.15.1,<1.16",
     "dbt-core": ">=1.11,<1.12",
     "dbt-postgres": ">=1.10,<2",
     "msgspec": ">=0.19",
+    "prometheus-client": ">=0.20",
     "psycopg2-binary": ">=2.9",
     "requests": ">=2.32",
 }

@@ -69,7 +69,7 @@ def test_outside_local_passwords_come_from_files_only(profile):
         for variable, value in service.get("environment", {}).items():
             # Not the ids of connections, nor paths of keys.
             if re.search(r"PASS|TOKEN|SECRET|_KEY|CONN|BROKER|BACKEND", variable) and not re.search(
-                r"_CONN_IDS$|_CONNECTIONS$|_CLIENT_KEY$", variable
+                r"_CONN_IDS?$|_CONNECTIONS$|_CLIENT_KEY$", variable
             ):
                 by_file = re.search(r"_(FILE|CMD)$", variable)
                 assert by_file, f"{name}: {variable}"

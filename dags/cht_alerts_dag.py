@@ -1,0 +1,36 @@
+"""### Alerts: one message when something goes wrong, one when it is well again
+
+Looks at the tables of the sync every minute. It tells of: a source that is not copied, models that are behind or fail,
+the guard against shrinking, documents in quarantine, a proof that is not equal, a deployment that is broken, PostgreSQL
+that does not answer, and a first load that has ended.
+
+It is there where `CHT_ALERT_EMAIL` or `CHT_ALERT_APPRISE_CONN_ID` names somebody to tell. A message that cannot be sent
+is tried again in the next run. `couchdb_incident` holds what was told and when.
+
+**It says nothing where Airflow itself stands still**: let something else watch Airflow's `/api/v2/monitor/health`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from cht_sync.settings import Settings
+
+settings = Settings().usable()
+
+if settings.alerts:
+    from cht_sync.alerts.tasks import alert
+
+    with DAG(
+        dag_id="cht_alerts",
+        dag_display_name="CHT Sync: alerts",
+        description="Tells people once when something goes wrong, and once when it is well again.",
+        doc_md=__doc__,
+        schedule=settings.alert_schedule,
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(minutes=10),
+        default_args={"owner": "cht-sync"},
+        tags=["cht", "alerts"],
+    ) as dag:
+        alert()

@@ -1,0 +1,46 @@
+"""The variables of alerts."""
+
+from __future__ import annotations
+
+from cht_sync.report_settings import ReportSettings
+
+
+class AlertSettings(ReportSettings):
+    """Whom to tell, and from when on; with no channel nobody is told."""
+
+    @property
+    def alert_email(self) -> list[str]:
+        """``CHT_ALERT_EMAIL``: addresses that get a mail, separated by commas or spaces; default none."""
+        return self.words("CHT_ALERT_EMAIL")
+
+    @property
+    def alert_smtp_conn_id(self) -> str:
+        """``CHT_ALERT_SMTP_CONN_ID``: Airflow connection of the mail server, default ``smtp_default``."""
+        return self.text("CHT_ALERT_SMTP_CONN_ID", "smtp_default")
+
+    @property
+    def alert_apprise_conn_id(self) -> str:
+        """``CHT_ALERT_APPRISE_CONN_ID``: Airflow connection of type Apprise, whose extra names the services (Slack,
+        Teams, Telegram, webhooks); default none.
+        """
+        return self.text("CHT_ALERT_APPRISE_CONN_ID")
+
+    @property
+    def alert_schedule(self) -> str | None:
+        """``CHT_ALERT_SCHEDULE``: when the DAG ``cht_alerts`` looks, default every minute."""
+        return self._schedule("CHT_ALERT_SCHEDULE", "* * * * *")
+
+    @property
+    def alert_failing_minutes(self) -> int:
+        """``CHT_ALERT_FAILING_MINUTES``: minutes without a good look at a source, default 15."""
+        return self.number("CHT_ALERT_FAILING_MINUTES", 15, low=1, high=100_000)
+
+    @property
+    def alert_freshness_minutes(self) -> int:
+        """``CHT_ALERT_FRESHNESS_MINUTES``: minutes that a document may wait for the models, default 60."""
+        return self.number("CHT_ALERT_FRESHNESS_MINUTES", 60, low=1, high=100_000)
+
+    @property
+    def alerts(self) -> bool:
+        """Whether anybody is to be told."""
+        return bool(self.alert_email or self.alert_apprise_conn_id)

@@ -1,0 +1,85 @@
+"""Something that people should know of, as it is now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+NEWS = "first_load"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is the same in all conditions of a kind.
+
+    :param title: what happened, a few words.
+    :param todo: what to do.
+    :param link: path of Airflow's UI.
+    """
+
+    title: str
+    todo: str
+    link: str = "/dags/cht_sync"
+
+
+KINDS = {
+    "source": Kind(
+        "A source is not copied",
+        "Open the newest run of cht_sync: the log of its task sync says in its last line what is wrong."
+        " Nothing is lost; the copy goes on where it stopped.",
+    ),
+    "freshness": Kind(
+        "The models are behind",
+        "Look whether runs of the models fail, take long or are paused: v1.couchdb_model_run tells how far they came.",
+    ),
+    "quarantine": Kind(
+        "Documents are in quarantine",
+        "See the reasons on the status page or in couchdb_quarantine. Nothing else waits for them; a later revision"
+        " that can be stored takes its document out.",
+    ),
+    "models": Kind(
+        "Models fail",
+        "Open the newest run: the log of the model's task holds dbt's message. The copy goes on, readers keep the last"
+        " good state, and the next run tries the model first.",
+    ),
+    "guard": Kind(
+        "The guard against shrinking is closed",
+        "Find out why the model failed or lost rows. Once that is mended it opens by itself; if the rows are right as"
+        " they are, trigger cht_sync with lift_guard.",
+    ),
+    "proof": Kind(
+        "The copy is not equal to CouchDB",
+        "Open the newest run of cht_reconcile: couchdb_reconciliation has the verdict and the reason of each part."
+        " Trigger it with full_proof once the reason is mended.",
+        "/dags/cht_reconcile",
+    ),
+    "deployment": Kind(
+        "A new version of the dbt project cannot be deployed",
+        "The log of the failed task holds dbt's message. The version in use stays, and the next run tries again.",
+        "/dags/cht_pipeline_deploy",
+    ),
+    "settings": Kind("The settings cannot be used", "Correct the setting that the text names."),
+    "postgres": Kind(
+        "PostgreSQL does not answer",
+        "Until it answers nothing is copied and nothing is lost: the runs go on by themselves once it is back.",
+    ),
+    NEWS: Kind("A first load has ended", "Nothing: the changes feed is followed from now on."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is the case.
+
+    :param kind: one of ``KINDS``.
+    :param subject: what it is about, such as a source.
+    :param text: what is affected; never content or ids of documents.
+    :param since: when it began.
+    :param newest: when the newest of what it is made of came, where people are to be told of newer ones again.
+    """
+
+    kind: str
+    subject: str
+    text: str
+    since: datetime | None = None
+    newest: datetime | None = None

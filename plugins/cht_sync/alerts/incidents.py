@@ -1,0 +1,136 @@
+"""The table ``couchdb_incident``: what people were told of, and what they are to be told next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.alerts.condition import NEWS, Condition
+
+_LOCK = "select pg_advisory_xact_lock(hashtextextended(%s, 4))"
+_SEE = """
+insert into {schema}.couchdb_incident (kind, subject, text, opened_at, newest)
+values (%(kind)s, %(subject)s, %(text)s, coalesce(%(since)s, now()), %(newest)s)
+on conflict (kind, subject) where resolved_at is null
+do update set last_seen = now(), text = excluded.text, newest = excluded.newest
+"""
+# News are told once: what was told stays, so that it is not opened again while it is new.
+_KNOWN_NEWS = """
+select exists (select from {schema}.couchdb_incident where kind = %(kind)s and subject = %(subject)s
+    and opened_at >= %(since)s)
+"""
+_RESOLVE = """
+update {schema}.couchdb_incident set resolved_at = now()
+where resolved_at is null and kind = any(%(kinds)s) and not (kind, subject) in (
+    select * from unnest(%(seen_kinds)s::varchar[], %(subjects)s::varchar[])
+)
+"""
+# One that ended before anybody could be told is not told of at all. What a long incident gathers is told once a day.
+_TO_TELL = """
+select id, kind, subject, text, opened_at, resolved_at, resolved_at is not null and kind <> %(news)s as recovered
+from {schema}.couchdb_incident
+where (notified_at is null and (resolved_at is null or kind = %(news)s))
+    or (resolved_at is null and newest > notified_at and notified_at < now() - interval '1 day')
+    or (resolved_at is not null and notified_at is not null and recovery_notified_at is null and kind <> %(news)s)
+order by id
+"""
+_TOLD = "update {schema}.couchdb_incident set notified_at = now() where id = %s"
+_RECOVERY_TOLD = "update {schema}.couchdb_incident set recovery_notified_at = now() where id = %s"
+_PRUNE = "delete from {schema}.couchdb_incident where resolved_at < now() - make_interval(days => %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What people are to be told.
+
+    :param id: its number.
+    :param kind: of what kind it is.
+    :param subject: what it is about.
+    :param text: what is affected.
+    :param since: when it began.
+    :param until: when it ended; None while it lasts.
+    :param recovered: whether this is the message that all is well again.
+    """
+
+    id: int
+    kind: str
+    subject: str
+    text: str
+    since: datetime
+    until: datetime | None
+    recovered: bool
+
+
+class Incidents:
+    """Opens and closes incidents, each call inside a transaction of whoever calls.
+
+    :param schema: of the raw tables.
+    """
+
+    def __init__(self, schema: str) -> None:
+        self._names = {"schema": sql.Identifier(schema)}
+        self._schema = schema
+
+    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
+        cursor.execute(sql.SQL(text).format(**self._names), values)
+
+    def judge(self, cursor: Any, conditions: Iterable[Condition], kinds: Iterable[str]) -> None:
+        """Opens what is new and closes what is over.
+
+        :param cursor: of a transaction.
+        :param conditions: what is the case.
+        :param kinds: kinds that were looked for: what is not the case any more is closed among them only.
+        """
+        cursor.execute(_LOCK, (f"{self._schema} incidents",))
+        found = list(conditions)
+        for each in found:
+            if each.kind != NEWS or not self._is_known(cursor, each):
+                self.see(cursor, each)
+        values = {
+            "kinds": list(kinds),
+            "seen_kinds": [each.kind for each in found if each.kind != NEWS],
+            "subjects": [each.subject for each in found if each.kind != NEWS],
+        }
+        self._execute(cursor, _RESOLVE, values)
+
+    def see(self, cursor: Any, condition: Condition) -> None:
+        """Opens an incident, or notes that it lasts.
+
+        :param cursor: of a transaction.
+        :param condition: what is the case.
+        """
+        values = {name: getattr(condition, name) for name in ("kind", "subject", "text", "since", "newest")}
+        self._execute(cursor, _SEE, values)
+
+    def _is_known(self, cursor: Any, condition: Condition) -> bool:
+        values = {"kind": condition.kind, "subject": condition.subject, "since": condition.since}
+        self._execute(cursor, _KNOWN_NEWS, values)
+        return bool(cursor.fetchone()[0])
+
+    def to_tell(self, cursor: Any) -> list[Incident]:
+        """What people do not know yet, in the order in which it happened.
+
+        :param cursor: of a transaction.
+        """
+        self._execute(cursor, _TO_TELL, {"news": NEWS})
+        return [Incident(*row) for row in cursor.fetchall()]
+
+    def told(self, cursor: Any, incident: Incident) -> None:
+        """Notes that people were told.
+
+        :param cursor: of a transaction.
+        :param incident: what they were told.
+        """
+        self._execute(cursor, _RECOVERY_TOLD if incident.recovered else _TOLD, (incident.id,))
+
+    def prune(self, cursor: Any, days: int) -> None:
+        """Forgets what ended long ago.
+
+        :param cursor: of a transaction.
+        :param days: how long ago.
+        """
+        self._execute(cursor, _PRUNE, (days,))
