@@ -41,6 +41,13 @@ class AlertSettings(ReportSettings):
         return self.number("CHT_ALERT_FRESHNESS_MINUTES", 60, low=1, high=100_000)
 
     @property
+    def metrics_token(self) -> str:
+        """``CHT_METRICS_TOKEN``, or a file by ``CHT_METRICS_TOKEN_FILE``: what Prometheus shows at ``/metrics``;
+        default none: no such page.
+        """
+        return self.secret("CHT_METRICS_TOKEN", "")
+
+    @property
     def alerts(self) -> bool:
         """Whether anybody is to be told."""
         return bool(self.alert_email or self.alert_apprise_conn_id)

@@ -30,6 +30,7 @@ __all__ = [
     "RawTable",
     "Settings",
 ]
+NOT_FOR_ALL = {"couchdb_databases", "metrics_token"}
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -41,12 +42,13 @@ class Settings(AlertSettings):
     """
 
     def check(self) -> None:
-        """Reads every property but the databases, which an Airflow connection may name instead.
+        """Reads every property but the databases, which an Airflow connection may name instead, and the token of
+        metrics, which only the API server may read.
 
         :raises SettingsError: for the first that cannot be used.
         """
         for name, member in getmembers(type(self)):
-            if isinstance(member, property) and name != "couchdb_databases":
+            if isinstance(member, property) and name not in NOT_FOR_ALL:
                 getattr(self, name)
 
     def usable(self) -> Settings:

@@ -64,6 +64,8 @@ def test_an_empty_database(database):
         "_window",
         "_reconciliation",
         "_listing",
+        "_first_load",
+        "_incident",
         "_deployment",
     }
     assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()

@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from cht_sync.metrics.routes import router as metrics
 from cht_sync.web.access import may_read
 from cht_sync.web.api import router
 
@@ -50,5 +51,6 @@ def create_app() -> FastAPI:
         return app.openapi()
 
     app.include_router(router)
+    app.include_router(metrics)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -1,0 +1,154 @@
+"""Metrics from the small tables of the destination; nothing is counted in the table of documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from cht_sync.connections import postgres_connection
+from cht_sync.errors import SettingsError, StoreError
+from cht_sync.settings import Settings
+from cht_sync.web.destination import opened
+
+if TYPE_CHECKING:
+    from cht_sync.web.destination import Destination
+
+_PROGRESS = """
+select source, seq, pending, extract(epoch from updated_at)::float8 as looked_at,
+    extract(epoch from drained_at)::float8 as drained_at
+from {schema}.couchdb_progress order by source
+"""
+_LATENCY = """
+select models_schema, models, extract(epoch from succeeded_at)::float8 as succeeded_at, greatest(extract(epoch from (
+    select max(saved_timestamp) from {schema}.{table}) - modelled_to)::float8, 0) as lag
+from {schema}.couchdb_model_run
+"""
+_MODELS = """
+select name, seconds, row_count, failing_since is not null as failing, held is not null or status = 'shrunk' as guarded
+from {schema}.couchdb_model_result order by name
+"""
+_QUARANTINE = """
+select source, count(*) as number from {schema}.couchdb_quarantine where resolved_at is null group by source
+"""
+_FIRST_LOAD = """
+select source, sum(documents)::float8 as documents, sum(expected)::float8 as expected,
+    bool_and(finished_at is not null) as finished
+from {schema}.couchdb_first_load group by source
+"""
+_PROOF = """
+with ended as (
+    select source, run, min(planned_at) as planned, max(finished_at) as at,
+        bool_and(verdict in ('equal', 'repaired', 'skipped')) as good
+    from {schema}.couchdb_reconciliation where planned_at > now() - interval '40 days'
+    group by source, run having bool_and(verdict is not null)
+)
+select distinct on (source) source, good, extract(epoch from at)::float8 as at from ended order by source, planned desc
+"""
+_INCIDENTS = "select kind, count(*) as number from {schema}.couchdb_incident where resolved_at is null group by kind"
+
+
+class DestinationCollector:
+    """Reads anew for each scrape; where Postgres does not answer, that alone is told.
+
+    Source: https://prometheus.github.io/client_python/collector/custom/
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics."""
+        found: list[Metric] = []
+        with suppress(SettingsError, StoreError):
+            settings = Settings()
+            with opened(postgres_connection(settings), settings, "read metrics") as destination:
+                if destination.ready():
+                    found = [*_sources(destination), *_models(destination), *_others(destination)]
+        up = GaugeMetricFamily("couch2pg_up", "Whether PostgreSQL answers and the copy has run.")
+        up.add_metric([], float(bool(found)))
+        return [up, *found]
+
+
+def _sources(destination: Destination) -> Iterator[Metric]:
+    rows = destination.rows(_PROGRESS)
+    old = ["cht_instance", "db"]
+    sequence = GaugeMetricFamily(
+        "couch2pg_progress_sequence", "Number in front of the seq that the copy has come to.", labels=old
+    )
+    pending = GaugeMetricFamily("couch2pg_progress_pending", "Changes that wait in CouchDB.", labels=old)
+    looked = _of_source("cht_sync_source_looked_at_timestamp_seconds", "When a source was last read with success.")
+    drained = _of_source("cht_sync_source_drained_timestamp_seconds", "When the feed was last read to its end.")
+    for row in rows:
+        labels = list(row["source"].partition("/")[::2])
+        _add(sequence, labels, _number(row["seq"]))
+        _add(pending, labels, row["pending"])
+        _add(looked, [row["source"]], row["looked_at"])
+        _add(drained, [row["source"]], row["drained_at"])
+    yield from (sequence, pending, looked, drained)
+
+
+def _models(destination: Destination) -> Iterator[Metric]:
+    latency = GaugeMetricFamily(
+        "dbt_latency",
+        "Seconds between the newest document and the newest that models have seen.",
+        labels=["table_name"],
+    )
+    lag = GaugeMetricFamily(
+        "cht_sync_models_lag_seconds", "The same, by schema and selection.", labels=["models_schema", "models"]
+    )
+    good = GaugeMetricFamily(
+        "cht_sync_models_succeeded_timestamp_seconds",
+        "When models last ran to a good end.",
+        labels=["models_schema", "models"],
+    )
+    for row in destination.rows(_LATENCY):
+        _add(latency, [row["models"] or "document_metadata"], row["lag"])
+        _add(lag, [row["models_schema"], row["models"]], row["lag"])
+        _add(good, [row["models_schema"], row["models"]], row["succeeded_at"])
+    time = GaugeMetricFamily("dbt_execution_time", "Seconds that a model took the last time.", labels=["table_name"])
+    count = GaugeMetricFamily("cht_sync_model_rows", "Rows of a model after its last run.", labels=["model"])
+    failing = GaugeMetricFamily("cht_sync_model_failing", "Whether a model fails.", labels=["model"])
+    guarded = GaugeMetricFamily("cht_sync_model_guarded", "Whether the guard holds a model back.", labels=["model"])
+    for row in destination.rows(_MODELS):
+        _add(time, [row["name"]], row["seconds"])
+        _add(count, [row["name"]], row["row_count"])
+        _add(failing, [row["name"]], row["failing"])
+        _add(guarded, [row["name"]], row["guarded"])
+    yield from (latency, lag, good, time, count, failing, guarded)
+
+
+def _others(destination: Destination) -> Iterator[Metric]:
+    quarantined = _of_source("cht_sync_quarantined_documents", "Documents in quarantine.")
+    for row in destination.rows(_QUARANTINE):
+        _add(quarantined, [row["source"]], row["number"])
+    loaded = _of_source("cht_sync_first_load_documents", "Documents that a first load has stored.")
+    expected = _of_source("cht_sync_first_load_expected_documents", "About how many a first load has to store.")
+    for row in destination.rows(_FIRST_LOAD):
+        if not row["finished"]:
+            _add(loaded, [row["source"]], row["documents"])
+            _add(expected, [row["source"]], row["expected"])
+    equal = _of_source("cht_sync_proof_equal", "Whether the last proof found the copy equal, or made it so.")
+    proven = _of_source("cht_sync_proof_timestamp_seconds", "When the last proof ended.")
+    for row in destination.rows(_PROOF):
+        _add(equal, [row["source"]], row["good"])
+        _add(proven, [row["source"]], row["at"])
+    incidents = GaugeMetricFamily("cht_sync_open_incidents", "Incidents that last.", labels=["kind"])
+    for row in destination.rows(_INCIDENTS):
+        _add(incidents, [row["kind"]], row["number"])
+    yield from (quarantined, loaded, expected, equal, proven, incidents)
+
+
+def _of_source(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=["source"])
+
+
+def _add(family: GaugeMetricFamily, labels: list[str], value: Any) -> None:
+    if value is not None:
+        family.add_metric(labels, float(value))
+
+
+def _number(seq: str | None) -> int | None:
+    """Fit for a graph that should rise, and for nothing else."""
+    found = re.match(r'[\["]*(\d+)', seq or "")
+    return int(found[1]) if found else None

@@ -1,0 +1,32 @@
+"""``/metrics`` for Prometheus."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from cht_sync.metrics.collect import DestinationCollector
+from cht_sync.settings import Settings
+
+router = APIRouter()
+
+
+@router.get("/metrics", include_in_schema=False)
+def metrics(authorization: Annotated[str, Header()] = "") -> Response:
+    """What Prometheus reads, for who holds the token; with no token set there is no such page.
+
+    :param authorization: ``Bearer`` and the token.
+    """
+    token = Settings().metrics_token
+    if not token:
+        raise HTTPException(404, "Set CHT_METRICS_TOKEN_FILE or CHT_METRICS_TOKEN for the API server.")
+    kind, _, given = authorization.partition(" ")
+    if kind.lower() != "bearer" or not hmac.compare_digest(given.encode("latin-1"), token.encode()):
+        raise HTTPException(401, "Give the token as Authorization: Bearer.", {"WWW-Authenticate": "Bearer"})
+    registry = CollectorRegistry(auto_describe=False)
+    # Asked for at the scrape, not when it is registered.
+    registry.register(DestinationCollector())
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
