@@ -15,12 +15,8 @@ from cht_sync.settings import Settings
 
 CONNECT_TIMEOUT_S = 3
 STATEMENT_TIMEOUT = "2s"
-# The newest relation and columns: before they are there, the copy has not run since the project was put here.
-_READY = """
-select exists (
-    select from pg_attribute where attrelid = to_regclass({progress}) and attname = 'drained_at' and not attisdropped
-) as there
-"""
+# The newest relation: before it is there, the copy has not run since the project was put here.
+_READY = "select to_regclass({newest}) is not null as there"
 
 
 class Destination:
@@ -37,7 +33,7 @@ class Destination:
             "schema": sql.Identifier(raw.schema),
             "table": sql.Identifier(raw.table),
             "models": sql.Identifier(settings.dbt_schema),
-            "progress": sql.Literal(_quoted(raw.schema, "couchdb_progress")),
+            "newest": sql.Literal(_quoted(raw.schema, "couchdb_incident")),
             "rejects": sql.Literal(_quoted(settings.dbt_schema, "document_rejects")),
         }
 

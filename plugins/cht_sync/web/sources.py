@@ -49,6 +49,11 @@ select coalesce(sum(documents), 0)::bigint as done,
     coalesce(sum(documents) filter (where ended_at > %(now)s - interval '1 hour'), 0)::bigint as lately
 from {schema}.couchdb_window where source = %(source)s and ended_at >= %(since)s
 """
+# A first load by ranges of ids, while it is under way.
+_BY_RANGES = """
+select sum(documents)::bigint as done, sum(greatest(expected, documents))::bigint as total, min(started_at) as since
+from {schema}.couchdb_first_load where source = %(source)s and finished_at is null having count(*) > 0
+"""
 _ESTIMATES = """
 select v.source, (v.share * c.reltuples)::bigint as documents
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -119,6 +124,11 @@ def _rate(destination: Destination, known: dict[str, Any]) -> float:
 
 
 def _load(destination: Destination, known: dict[str, Any], source: Source) -> Load:
+    for ranges in destination.rows(_BY_RANGES, **known):
+        row = destination.rows(_LOADED, **known | {"since": ranges["since"]})[0]
+        rate, total = row["lately"] / row["seconds"] if row["seconds"] else source.rate, ranges["total"]
+        left = max(total - ranges["done"], 0) / rate if total and rate else None
+        return Load(done=ranges["done"], total=total, seconds_left=left, about=False)
     beginning = destination.rows(_BEGINNING, **known)
     # A value and no subquery: else the planner takes the whole ledger to lie behind it.
     since = beginning[0]["ended_at"] if beginning else known["now"] - timedelta(hours=1)

@@ -167,6 +167,20 @@ def test_a_copy_that_was_not_read_to_its_end_for_long_is_behind(served, scenes):
     assert source_of(said)["lag_seconds"] > 7000
 
 
+def test_a_first_load_by_ranges_tells_how_far_it_is(served, scenes):
+    scenes.first_load()
+    scenes.rows(
+        "insert into v1.couchdb_first_load (source, part, documents, expected, seq, started_at) values"
+        " (%s, 'range 001', 300000, 1000000, '1', now() - interval '10 minutes'), (%s, 'tombstones', 5, null, '1', now())",
+        MEDIC, MEDIC,
+    )  # fmt: skip
+    served.set_runs(states=GOOD)
+    (source,) = [each for each in status(served)["sources"] if each["source"] == MEDIC]
+    assert source["state"] == "loading"
+    assert (source["load"]["done"], source["load"]["total"], source["load"]["about"]) == (300_005, 1_000_005, False)
+    assert source["load"]["seconds_left"] > 0
+
+
 def test_postgres_that_does_not_answer_is_told_in_one_sentence(served, scenes):
     scenes.healthy()
     served.set_runs(states=GOOD)
