@@ -34,6 +34,7 @@ run with its source in `confirm_gone`: its documents become tombstones, here and
 """
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Param
 
@@ -44,6 +45,20 @@ from cht_sync.settings import Settings
 from cht_sync.tasks import list_sources, models_have_work, report_result, tell_of_documents
 
 settings = Settings().usable()
+schedule: Any = settings.schedule
+if settings.sync_mode != "schedule":
+    from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable
+
+    from cht_sync.triggers.changes import ChangesTrigger
+
+    changes = Asset(
+        name="cht_sync_changes",
+        uri="cht-sync://changes",
+        watchers=[AssetWatcher(name="cht_sync_changes", trigger=ChangesTrigger())],
+    )
+    both = settings.sync_mode == "both" and settings.schedule
+    timetable = CronTriggerTimetable(settings.schedule, timezone="UTC") if both else None
+    schedule = AssetOrTimeSchedule(timetable=timetable, assets=[changes]) if timetable else [changes]
 inline = settings.models_place == "inline"
 
 with DAG(
@@ -51,7 +66,7 @@ with DAG(
     dag_display_name="CHT Sync",
     description="Copies Community Health Toolkit documents from CouchDB to PostgreSQL and models them with dbt.",
     doc_md=__doc__,
-    schedule=settings.schedule,
+    schedule=schedule,
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=settings.run_timeout),

@@ -211,6 +211,25 @@ class CouchDBHook(BaseHook):
         )
         return decode_page(request.send())
 
+    def has_changes(self, database: str, since: str | None, seconds: float) -> bool:
+        """Waits for a change beyond a checkpoint, with one request.
+
+        :param database: name of the database.
+        :param since: the opaque checkpoint; None for the beginning.
+        :param seconds: how long the server is to wait at most.
+        :return: whether there is one.
+        :raises CouchDBError: if it did not answer; as SettingsError if it refused.
+            Source: https://docs.couchdb.org/en/stable/api/database/changes.html#long-polling
+        """
+        request = self._prepared(
+            "GET",
+            f"/{quote(database, safe='')}/_changes",
+            f"database {database!r}",
+            most_bytes=MEGABYTE,
+            params={"feed": "longpoll", "since": since or "0", "limit": 1, "timeout": int(seconds * 1000)},
+        )
+        return bool(decode_page(request.send()).results)
+
     def newest_seq(self, database: str) -> str:
         """Where the changes feed stands now.
 

@@ -32,6 +32,16 @@ class SyncSettings(ServerSettings):
         return self._schedule("CHT_SYNC_SCHEDULE", DEFAULT_SCHEDULE)
 
     @property
+    def sync_mode(self) -> str:
+        """``CHT_SYNC_MODE``: what starts a run: ``schedule`` (default), ``event`` (a change in CouchDB) or ``both``."""
+        value = self.text("CHT_SYNC_MODE", "schedule").lower()
+        if value not in {"schedule", "event", "both"}:
+            raise SettingsError(
+                f"CHT_SYNC_MODE={value!r} is unknown: use 'schedule', 'event' or 'both'.", "CHT_SYNC_MODE"
+            )
+        return value
+
+    @property
     def time_budget(self) -> int:
         """``CHT_SYNC_TIME_BUDGET``: seconds after which a source's task hands over to the models, default 300."""
         return self.number("CHT_SYNC_TIME_BUDGET", 300, low=1, high=86_400)

@@ -99,7 +99,8 @@ def folder(server_folder):
 
 @pytest.fixture(scope="module")
 def demo(folder):
-    demo = RunningDemo(folder)
+    # Changes start runs, and so does the schedule.
+    demo = RunningDemo(folder, CHT_SYNC_MODE="both")
     yield demo
     demo.end()
 
@@ -164,6 +165,26 @@ def unseen(demo, touched):
     late = [key for key in touched.deletes if state.get(key, (True,))[0]]
     late += [key for key in (*touched.edits, *touched.creates) if not all(state.get(key, (False,))[:2])]
     return late + [key for key in touched.edits if key in state and state[key][2].startswith("1-")]
+
+
+def test_changes_started_runs(demo):
+    """Where nothing changes, no change starts one."""
+    session, api = demo.airflow()
+
+    def by_changes():
+        runs = session.get(f"{api}/dags/cht_sync/dagRuns", params={"limit": 100}).json()["dag_runs"]
+        return [run["dag_run_id"] for run in runs if run["run_type"] == "asset_triggered"]
+
+    touch(*demo.couchdb(), edits=1, deletes=0, creates=0, seed=5)
+    deadline = time.monotonic() + TICK
+    while not by_changes():
+        assert time.monotonic() < deadline, history(demo)
+        time.sleep(0.5)
+    # The one that reads a change may have been under way already: then one more finds nothing, and no other.
+    time.sleep(TICK / 2)
+    before = by_changes()
+    time.sleep(TICK / 3)
+    assert by_changes() == before
 
 
 def test_a_run_with_nothing_new_starts_no_dbt(demo):

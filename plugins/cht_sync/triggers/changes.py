@@ -1,0 +1,159 @@
+"""Waits for changes in CouchDB."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from cht_sync.couchdb import CouchDBHook
+from cht_sync.errors import CouchDBError, SettingsError, StoreError
+from cht_sync.settings import Settings
+from cht_sync.sources import configured_sources
+from cht_sync.triggers.waiting import note_look, read_state
+
+T = TypeVar("T")
+LONG_POLL_S = 50.0
+# So that a burst of writes starts one run.
+QUIET_S = 1.0
+LOOK_S = 1.0
+# A run that was started and shows no sign of life for so long has failed, or never began.
+PATIENCE_S = 60.0
+# What a server may take to end a long poll.
+OVERDUE_S = 10.0
+MOST_BACKOFF_S = 60.0
+LOOK_FOR_SOURCES_S = 60.0
+log = logging.getLogger(__name__)
+
+
+class ChangesTrigger(BaseEventTrigger):
+    """Fires once when CouchDB holds changes beyond a checkpoint, then waits until a run has read to the end.
+
+    It has no parameters: what it waits for are the settings of the triggerer, and passwords are in no database. One
+    request to each source is open at a time.
+
+    Source: https://docs.couchdb.org/en/stable/api/database/changes.html#long-polling
+    """
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Path and arguments, which are the identity of an event's trigger."""
+        return "cht_sync.triggers.changes.ChangesTrigger", {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Fires; what fails is tried again, at most a minute later, and stops no other source."""
+        changed: asyncio.Queue[str] = asyncio.Queue()
+        watches: dict[str, asyncio.Task[None]] = {}
+        keeper = asyncio.ensure_future(self._keep(changed, watches))
+        try:
+            while True:
+                sources = {await changed.get()}
+                await asyncio.sleep(QUIET_S)
+                while not changed.empty():
+                    sources.add(changed.get_nowait())
+                log.info("Changes wait in %s.", ", ".join(sorted(sources)))
+                yield TriggerEvent({"sources": sorted(sources)})
+        finally:
+            for each in (keeper, *watches.values()):
+                each.cancel()
+
+    async def _keep(self, changed: asyncio.Queue[str], watches: dict[str, asyncio.Task[None]]) -> None:
+        """Watches each source that is configured, also where connections change."""
+
+        async def once() -> None:
+            wanted = await in_thread(_configured)
+            for name in watches.keys() - wanted.keys():
+                watches.pop(name).cancel()
+            for name in wanted.keys() - watches.keys():
+                watches[name] = asyncio.ensure_future(_for_ever(partial(self._watch, *wanted[name], name, changed)))
+            await asyncio.sleep(LOOK_FOR_SOURCES_S)
+
+        await _for_ever(once)
+
+    async def _watch(self, conn_id: str, database: str, name: str, changed: asyncio.Queue[str]) -> None:
+        """One wait for one source."""
+        settings = Settings()
+        seq = (await in_thread(partial(read_state, settings, name))).seq
+        if await _has_changes(conn_id, database, seq):
+            changed.put_nowait(name)
+            await self._until_read(settings, name)
+        elif seq is not None:
+            await in_thread(partial(note_look, settings, name, seq))
+
+    async def _until_read(self, settings: Settings, name: str) -> None:
+        """Waits until a run has read a source to the end, or until nothing happens any more."""
+        fired = (await in_thread(partial(read_state, settings, name))).now
+        while True:
+            await asyncio.sleep(LOOK_S)
+            state = await in_thread(partial(read_state, settings, name))
+            if state.drained_at and state.drained_at > fired:
+                return
+            alive = max(fired, state.updated_at or fired)
+            if (state.now - alive).total_seconds() > PATIENCE_S:
+                return
+
+
+def _configured() -> dict[str, tuple[str, str]]:
+    """Connection and database of each source."""
+    return {each["source"]: (each["couchdb_conn_id"], each["database"]) for each in configured_sources(Settings())}
+
+
+async def _has_changes(conn_id: str, database: str, seq: str | None) -> bool:
+    """Waits for a change for a while; a hook of its own each time, for passwords that were changed."""
+    poll = in_thread(lambda: CouchDBHook(conn_id).has_changes(database, seq, LONG_POLL_S))
+    try:
+        return await asyncio.wait_for(poll, LONG_POLL_S + OVERDUE_S)
+    except TimeoutError:
+        # PouchDB's server does not end a long poll by itself; the thread ends with the connection.
+        return False
+
+
+async def _for_ever(once: Callable[[], Awaitable[None]]) -> None:
+    """Calls again and again, ever more slowly while it fails."""
+    failures = 0
+    while True:
+        try:
+            await once()
+            failures = 0
+        except (SettingsError, CouchDBError, StoreError) as error:
+            failures += 1
+            most = min(MOST_BACKOFF_S, 2.0**failures)
+            log.warning("Changes cannot be waited for; another try within %.0f s: %s", most, error)
+            await asyncio.sleep(random.uniform(most / 2, most))  # noqa: S311 - no secret
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Awaits a call that blocks.
+
+    The thread is a daemon: a request that waits for CouchDB keeps no triggerer from ending.
+
+    :param call: what to call.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        value, failed = None, None
+        try:
+            value = call()
+        except BaseException as error:  # raised where it is awaited
+            failed = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, value, failed)
+
+    threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
+    return await future
