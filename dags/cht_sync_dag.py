@@ -53,7 +53,7 @@ if settings.sync_mode != "schedule":
 
     changes = Asset(
         name="cht_sync_changes",
-        uri="cht-sync://changes",
+        uri="cht-sync://changes/",
         watchers=[AssetWatcher(name="cht_sync_changes", trigger=ChangesTrigger())],
     )
     both = settings.sync_mode == "both" and settings.schedule

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import copying, loading, parsing, proof, running
+from tests.benchmarks import copying, freshness, loading, parsing, proof, running
 from tests.benchmarks.figures import Figure
 
 PARTS = {
@@ -18,13 +18,14 @@ PARTS = {
     "running": running.figures,
     "proof": proof.figures,
     "loading": loading.figures,
+    "freshness": freshness.figures,
 }
 
 
 def main(wanted: list[str]) -> int:
     """Measures and prints a table.
 
-    :param wanted: parts to measure: copying, parsing, running, proof, loading; all where none is named.
+    :param wanted: parts to measure: copying, parsing, running, proof, loading, freshness; all where none is named.
     """
     console = Console(width=130)
     found: list[Figure] = []

@@ -126,7 +126,7 @@ def test_the_schedule_can_be_switched_off(read):
 def test_what_starts_a_run(read):
     assert read(CHT_SYNC_MODE="schedule").schedule == "* * * * *"
     (asset,) = read(CHT_SYNC_MODE="event").schedule
-    assert (asset.name, asset.uri) == ("cht_sync_changes", "cht-sync://changes")
+    assert (asset.name, asset.uri) == ("cht_sync_changes", "cht-sync://changes/")
     (watcher,) = asset.watchers
     assert watcher.trigger == {"classpath": "cht_sync.triggers.changes.ChangesTrigger", "kwargs": {}}
     both = read(CHT_SYNC_MODE="both", CHT_SYNC_SCHEDULE="*/5 * * * *").schedule
