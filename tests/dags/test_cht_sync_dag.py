@@ -128,7 +128,7 @@ def test_what_starts_a_run(read):
     (asset,) = read(CHT_SYNC_MODE="event").schedule
     assert (asset.name, asset.uri) == ("cht_sync_changes", "cht-sync://changes/")
     (watcher,) = asset.watchers
-    assert watcher.trigger == {"classpath": "cht_sync.triggers.changes.ChangesTrigger", "kwargs": {}}
+    assert watcher.trigger.serialize() == ("cht_sync.triggers.changes.ChangesTrigger", {})
     both = read(CHT_SYNC_MODE="both", CHT_SYNC_SCHEDULE="*/5 * * * *").schedule
     assert both.asset_condition == asset
     assert read(CHT_SYNC_MODE="both", CHT_SYNC_SCHEDULE="none").schedule == [asset]
