@@ -130,6 +130,6 @@ def test_what_starts_a_run(read):
     (watcher,) = asset.watchers
     assert watcher.trigger.serialize() == ("cht_sync.triggers.changes.ChangesTrigger", {})
     both = read(CHT_SYNC_MODE="both", CHT_SYNC_SCHEDULE="*/5 * * * *").schedule
-    assert both.asset_condition.objects == [asset]
+    assert list(both.asset_condition.objects) == [asset]
     assert read(CHT_SYNC_MODE="both", CHT_SYNC_SCHEDULE="none").schedule == [asset]
     assert read(CHT_SYNC_MODE="now").schedule == "* * * * *", "refused by the task sources"
