@@ -61,8 +61,9 @@ class BareFeed:
                 feed = self._hook.patiently(self._try)
                 some = self._wanted(feed.results)
                 page = Page(some, NO_SEQ, None)
-                self._bodies(some)
-                page.size = sum(len(change.doc) for change in some)
+                self._fetcher.odd(page)
+                self._bodies([change for change in page.results if not change.has_document])
+                page.size = sum(len(change.doc) for change in page.results)
                 self._fetcher.complete(page, MANY)
             except PageTooLargeError:
                 self.size.too_large()

@@ -230,6 +230,23 @@ class CouchDBHook(BaseHook):
         )
         return bool(decode_page(request.send()).results)
 
+    def changes_of(self, database: str, ids: list[str]) -> Page:
+        """The newest states of some documents as the changes feed has them, byte by byte.
+
+        :param database: name of the database.
+        :param ids: of the documents.
+        :raises CouchDBError: if no complete page came.
+            Source: https://docs.couchdb.org/en/stable/api/database/changes.html#post--db-_changes
+        """
+        request = self._prepared(
+            "POST",
+            f"/{quote(database, safe='')}/_changes",
+            f"database {database!r}",
+            params={"filter": "_doc_ids", "include_docs": "true"},
+            json={"doc_ids": ids},
+        )
+        return decode_page(request.send())
+
     def newest_seq(self, database: str) -> str:
         """Where the changes feed stands now.
 

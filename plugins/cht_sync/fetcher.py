@@ -11,6 +11,7 @@ import msgspec
 from cht_sync.errors import BrokenAnswerError, NotHandedOutError
 from cht_sync.page import MEGABYTE, Change, Page, Refused
 from cht_sync.page_decoder import name_of
+from cht_sync.rows import storable
 from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
@@ -56,6 +57,20 @@ class DocumentFetcher:
         page.size += sum(len(change.doc) for change in missing)
         held = {id(each.change) for each in page.held}
         page.results = [change for change in page.results if id(change) not in held]
+
+    def odd(self, page: Page) -> None:
+        """Has documents whose ``_id`` Postgres cannot hold come as the feed brings them: by id they may come otherwise.
+
+        :param page: of a listing; those documents are put in their place, or into ``held``.
+        :raises CouchDBError: if the server fails.
+        """
+        names = {change.id for change in page.results if not storable(change.id)}
+        if not names:
+            return
+        found = self._hook.patiently(lambda: self._hook.changes_of(self._database, sorted(names)))
+        page.results = [change for change in page.results if change.id not in names]
+        page.results += [change for change in found.results if change.id in names]
+        page.held += [each for each in found.held if each.change.id in names]
 
     def newest(self, changes: list[Change]) -> list[Refused]:
         """Brings changes to the newest state of their documents, bodies included.

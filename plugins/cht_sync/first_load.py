@@ -12,9 +12,10 @@ import msgspec
 
 from cht_sync.bare_feed import BareFeed
 from cht_sync.checkpoints import SourceState
+from cht_sync.feed import MANY
 from cht_sync.id_ranges import id_ranges_side_by_side
 from cht_sync.load_parts import REST, TOMBSTONES, LoadPart, LoadPlan
-from cht_sync.page import Page
+from cht_sync.page import MEGABYTE, Page
 from cht_sync.range_feed import RangeFeed
 from cht_sync.recreation import sign_of_recreation
 from cht_sync.side_by_side import SideBySide
@@ -58,6 +59,8 @@ class FirstLoad:
     ) -> None:
         self._hooks, self._database, self._store, self._progress = hooks, database, store, progress
         self._source, self._batch_size, self._most_bytes = progress.source, batch_size, most_bytes
+        # Each connection has a page in hand and one on the wire: together they are to stay below 100 MB.
+        self._page_bytes = max(MANY // len(hooks), MEGABYTE)
 
     def run(self, info: DatabaseInfo, instance: str | None, budget: float) -> bool:
         """Loads until everything is there or the budget is spent.
@@ -72,7 +75,7 @@ class FirstLoad:
         """
         begun = time.monotonic()
         plan = self._plan(info, instance)
-        todo = [part for part in plan.parts if not part.done]
+        todo = [part for part in plan.parts if not part.done and part.name != REST]
         state, total = self._store.state(self._source), sum(part.documents for part in plan.parts)
         log.info(
             "%s: first load, %d of %d parts to go, %d at a time; %s documents are there.",
@@ -90,7 +93,7 @@ class FirstLoad:
                 log.info("%s: %s s are over; the next run goes on with the load.", self._source, budget)
                 return False
         self._tell(plan, info)
-        if not self._load_rest(plan, info, state, begun + budget):
+        if not self._load_rest(plan, state, begun + budget):
             return False
         self._store.end_load(self._source, plan)
         log.info("%s: everything is loaded; the changes feed takes over.", self._source)
@@ -113,7 +116,11 @@ class FirstLoad:
         size = max(self._batch_size, -(-info.doc_count // most))
         ranges = id_ranges_side_by_side(self._hooks, self._database, size, info.doc_count)
         parts = [LoadPart(TOMBSTONES, expected=info.doc_del_count)] if info.doc_del_count != 0 else []
-        parts += [LoadPart(f"range {n:03}", keys, expected=size) for n, keys in enumerate(ranges, start=1)]
+        share, rest = divmod(info.doc_count, len(ranges))
+        parts += [
+            LoadPart(f"range {n:03}", keys, expected=share + (rest if n == len(ranges) else 0))
+            for n, keys in enumerate(ranges, start=1)
+        ]
         plan = LoadPlan(parts, seq, instance)
         self._store.begin_load(self._source, plan)
         return plan
@@ -126,7 +133,7 @@ class FirstLoad:
             else:
                 feed = RangeFeed(
                     hook, self._database, part.keys, part.position,
-                    batch_size=self._batch_size, most_bytes=self._most_bytes,
+                    batch_size=self._batch_size, most_bytes=self._most_bytes, page_bytes=self._page_bytes,
                 )  # fmt: skip
             yield from feed
             yield None, None
@@ -144,21 +151,25 @@ class FirstLoad:
         self._progress.pages += 1
         self._progress.bytes += page.size
 
-    def _load_rest(self, plan: LoadPlan, info: DatabaseInfo, state: SourceState, until: float) -> bool:
+    def _load_rest(self, plan: LoadPlan, state: SourceState, until: float) -> bool:
         """Where the listing named fewer documents than there are, looks in the feed for those that it left out.
 
-        A shard's replica may lag, and PouchDB's server lists no ``_id`` behind U+00FF.
+        A shard's replica may lag. PouchDB's server, which does not count tombstones, lists no ``_id`` behind U+00FF:
+        there the feed is always looked through.
         """
-        listed = sum(part.documents for part in plan.parts if part.name not in {TOMBSTONES, REST})
+        ranges = [part for part in plan.parts if part.name not in {TOMBSTONES, REST}]
+        listed, counted = sum(part.documents for part in ranges), sum(part.expected or 0 for part in ranges)
         rest = next((part for part in plan.parts if part.name == REST), None)
-        if rest is None and listed >= info.doc_count:
+        now = self._hooks[0].database(self._database)
+        # What was deleted meanwhile need not have been listed; what was written meanwhile comes with the feed.
+        if rest is None and now.doc_del_count is not None and listed >= min(counted, now.doc_count):
             return True
         if rest is None:
             log.info(
                 "%s: %s of %s documents were listed; the feed is asked for others.",
                 self._source,
-                listed,
-                info.doc_count,
+                f"{listed:,}",
+                f"{counted:,}",
             )
             rest = LoadPart(REST)
             plan.parts.append(rest)

@@ -14,7 +14,7 @@ from cht_sync.id_ranges import Range
 # What the feed is walked for: no listing names tombstones, and it may have left others out.
 TOMBSTONES, REST = "tombstones", "rest"
 _UNFINISHED = """
-select part, first_key, end_key, position, done, documents, seq, instance_start_time, started_at::varchar
+select part, first_key, end_key, position, done, documents, expected, seq, instance_start_time
 from {schema}.couchdb_first_load where source = %s and finished_at is null order by part = 'tombstones' desc, part
 """
 _FORGET = "delete from {schema}.couchdb_first_load where source = %s"
@@ -43,7 +43,7 @@ update {schema}.couchdb_progress set updated_at = now(), pending = (
 """
 _FINISH = "update {schema}.couchdb_first_load set finished_at = now() where source = %s and finished_at is null"
 _UNPROVEN = """
-select started_at::varchar from {schema}.couchdb_first_load
+select to_char(started_at at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS.US') from {schema}.couchdb_first_load
 where source = %s and finished_at is not null and proven_at is null limit 1
 """
 _PROVEN = "update {schema}.couchdb_first_load set proven_at = now() where source = %s and proven_at is null"
@@ -107,11 +107,14 @@ class LoadParts:
             return None
         parts = [
             LoadPart(
-                name, (_id(first), _id(end)), position if name in {TOMBSTONES, REST} else _id(position), done, documents
+                name,
+                (_id(first), _id(end)),
+                position if name in {TOMBSTONES, REST} else _id(position),
+                *others,
             )
-            for name, first, end, position, done, documents, *_ in rows
+            for name, first, end, position, *others, _, _ in rows
         ]
-        return LoadPlan(parts, rows[0][6], rows[0][7])
+        return LoadPlan(parts, rows[0][-2], rows[0][-1])
 
     def plan(self, cursor: Any, plan: LoadPlan) -> None:
         """Notes a load that begins, in place of any earlier one.

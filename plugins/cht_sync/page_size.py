@@ -17,10 +17,12 @@ class PageSize:
     multiplicative decrease.
 
     :param most: changes in a page at most.
+    :param target: bytes of a page to aim at, default 8 MB.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, target: int = TARGET) -> None:
         self._most = self._ceiling = most
+        self._target = target
         self.value = min(FIRST, most)
 
     def failed(self) -> None:
@@ -42,6 +44,6 @@ class PageSize:
         """
         self._ceiling = min(self._most, self._ceiling + max(1, self._most // STEPS))
         if page.results:
-            fitting = TARGET * len(page.results) // max(page.size, 1)
+            fitting = self._target * len(page.results) // max(page.size, 1)
             # Sizes come in runs: what is small now may grow with the next document.
             self.value = max(1, min(fitting, self.value * 4, self._ceiling))

@@ -33,15 +33,24 @@ class RangeFeed:
     :param after: ``_id`` of the last document that is known already; None at first.
     :param batch_size: documents in a page at most.
     :param most_bytes: bytes read into memory at most for a single document.
+    :param page_bytes: bytes of a page of several documents at most, default 32 MB; several feeds share the memory.
     """
 
     def __init__(
-        self, hook: CouchDBHook, database: str, keys: Range, after: str | None, *, batch_size: int, most_bytes: int
+        self,
+        hook: CouchDBHook,
+        database: str,
+        keys: Range,
+        after: str | None,
+        *,
+        batch_size: int,
+        most_bytes: int,
+        page_bytes: int = MANY,
     ) -> None:
         self._hook, self._database, self._keys, self._after = hook, database, keys, after
-        self._most = most_bytes
+        self._many = min(most_bytes, page_bytes)
         self._fetcher = DocumentFetcher(hook, database, most_bytes)
-        self.size = PageSize(batch_size)
+        self.size = PageSize(batch_size, page_bytes // 4)
 
     def __iter__(self) -> Iterator[tuple[Page, str | None]]:
         """Each page with the ``_id`` of the last document seen; the page after the last document is empty."""
@@ -60,7 +69,8 @@ class RangeFeed:
                 if not page.results:
                     return page, None
                 last = page.results[-1].id
-                self._fetcher.complete(page, MANY)
+                self._fetcher.odd(page)
+                self._fetcher.complete(page, self._many)
             except PageTooLargeError:
                 self.size.too_large()
             except BrokenAnswerError:
@@ -75,7 +85,7 @@ class RangeFeed:
     def _try(self) -> list[Change]:
         asked = self.size.value
         try:
-            rows = self._listing(asked, bodies=True, most_bytes=min(self._most, MANY))
+            rows = self._listing(asked, bodies=True, most_bytes=self._many)
         except BrokenAnswerError:
             self.size.failed()
             raise

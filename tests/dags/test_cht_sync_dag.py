@@ -132,4 +132,5 @@ def test_what_starts_a_run(read):
     both = read(CHT_SYNC_MODE="both", CHT_SYNC_SCHEDULE="*/5 * * * *").schedule
     assert list(both.asset_condition.objects) == [asset]
     assert read(CHT_SYNC_MODE="both", CHT_SYNC_SCHEDULE="none").schedule == [asset]
-    assert read(CHT_SYNC_MODE="now").schedule == "* * * * *", "refused by the task sources"
+    refused = read(CHT_SYNC_MODE="now", CHT_SYNC_SCHEDULE="* * * * *")
+    assert refused.schedule == "* * * * *", "the task sources says why"

@@ -67,8 +67,10 @@ def test_everything_is_there_and_proven(loaded, caplog):
     assert progress["drained"]
     assert loaded.differences() == []
     names = [part for part, *_ in loaded.parts()]
-    assert names == [*(f"range {number:03}" for number in range(1, len(names))), "tombstones"]
+    # This server does not list all ids, so that the rest is looked for; here nothing was left out.
+    assert names == [*(f"range {number:03}" for number in range(1, len(names) - 1)), "rest", "tombstones"]
     assert len(names) > 4
+    assert loaded.parts()[-2][3] == 0
     assert all(done for _, _, done, _ in loaded.parts())
     # The proof came last, and nothing was left to repair.
     assert loaded.verdicts() == {"equal"}
@@ -123,7 +125,7 @@ def test_what_changes_while_it_loads_comes_with_the_feed(loaded, monkeypatch):
 
     monkeypatch.setattr(first_load.FirstLoad, "_save", save)
     assert copy(loaded.couch, batch_size=5)["drained"]
-    assert len(changed) > 5
+    assert len(changed) > 2
     assert loaded.differences() == []
 
 

@@ -50,6 +50,7 @@ def test_an_empty_database(database):
         "0009_first_load.sql",
         "0010_status.sql",
         "0011_incidents.sql",
+        "0012_listing_key.sql",
     ]
     names = {
         "",

@@ -12,7 +12,10 @@ AT_A_TIME = 10_000
 # By keyset: in the order of Postgres, which need not be that of CouchDB.
 _UNLISTED = """
 with known as materialized (KNOWN)
-select known._id, exists (select from {schema}.couchdb_listing l where l.proof = %(proof)s and l._id = known._id)
+select known._id, exists (
+    select from {schema}.couchdb_listing l
+    where l.proof = %(proof)s and l.key = sha256(convert_to(known._id, 'UTF8'))
+)
 from known order by known._id
 """
 _KNOWN = (

@@ -32,7 +32,8 @@ where (coalesce(s.source, %(source)s), s._deleted, s.doc->>'_rev')
     is distinct from (%(source)s::varchar, l.deleted, l.rev)
 """
 _NOTE = """
-insert into {schema}.couchdb_listing (proof, _id) select %(proof)s, unnest(%(ids)s::varchar[]) on conflict do nothing
+insert into {schema}.couchdb_listing (proof, key)
+select %(proof)s, sha256(convert_to(i, 'UTF8')) from unnest(%(ids)s::varchar[]) i on conflict do nothing
 """
 _BESIDE = """
 select _id, _deleted, doc->>'_rev' from {schema}.couchdb_collision where _id = any(%(ids)s) and source = %(source)s
