@@ -255,6 +255,30 @@ def test_a_deployment_that_fails_is_told_until_one_works(alerts):
     assert alerts.look() == [f"well again: {KINDS['deployment'].title}: dbt project"]
 
 
+def test_a_source_that_fails_is_not_well_because_the_settings_are_bad(alerts, monkeypatch):
+    alerts.rows(CASES["source"][0])
+    assert len(alerts.look()) == 1
+    monkeypatch.setenv("AIRFLOW_CONN_CHT_COUCHDB", json.dumps({"conn_type": "http", "host": "couch"}))
+    assert alerts.look() == ["The settings cannot be used: settings"]
+
+
+def test_a_service_that_is_dead_does_not_make_the_others_hear_it_again(alerts, webhook, monkeypatch):
+    port, taken = webhook
+    monkeypatch.delenv("CHT_ALERT_EMAIL")
+    services = [{"path": "json://127.0.0.1:9/dead"}, {"path": f"json://127.0.0.1:{port}/{TOKEN}"}]
+    connection = {"conn_type": "apprise", "extra": {"config": services}}
+    monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps(connection))
+    alerts.rows(CASES["source"][0])
+    assert [tasks.tell(Settings()) for _ in range(3)] == [1, 0, 0]
+    assert len(taken) == 1
+
+
+def test_models_that_never_ran_are_behind(alerts):
+    begin, _, _ = CASES["freshness"]
+    alerts.rows(begin.partition(";")[0])
+    assert alerts.look() == ["The models are behind: v1"]
+
+
 def test_settings_that_cannot_be_used_are_told(alerts, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_CHT_COUCHDB", json.dumps({"conn_type": "http", "host": "couch"}))
     assert alerts.look() == ["The settings cannot be used: settings"]

@@ -78,7 +78,8 @@ def test_without_the_token_there_is_nothing(client, monkeypatch):
 def test_what_is_in_it(client, filled):
     found = scrape(client)
     source, old = ("source", "couch/medic"), (("cht_instance", "couch"), ("db", "medic"))
-    assert found["couch2pg_up",] == 1
+    assert found["cht_sync_up",] == 1
+    assert found["couch2pg_up", *old] == 1
     assert found["couch2pg_progress_sequence", *old] == 4711
     assert found["couch2pg_progress_pending", *old] == 12
     assert found["dbt_latency", ("table_name", "document_metadata")] == pytest.approx(90, abs=5)
@@ -91,13 +92,26 @@ def test_what_is_in_it(client, filled):
     assert found["cht_sync_open_incidents", ("kind", "source")] == 1
 
 
+def test_a_source_that_is_not_read_any_more_is_down(client, filled):
+    filled.rows("update v1.couchdb_progress set updated_at = now() - interval '16 minutes'")
+    assert scrape(client)["couch2pg_up", ("cht_instance", "couch"), ("db", "medic")] == 0
+
+
+def test_models_of_another_schema_are_not_mixed_in(client, filled):
+    filled.rows(
+        "insert into v1.couchdb_model_result (models_schema, model, name, status, seconds)"
+        " values ('v2', 'm.contact', 'con\"tact', 'success', 99)"
+    )
+    assert scrape(client)["dbt_execution_time", ("table_name", 'con"tact')] == 1.5
+
+
 def test_a_postgres_that_does_not_answer_is_told_by_one_number(client, filled, monkeypatch):
     monkeypatch.setenv("POSTGRES_PORT", "9")
-    assert scrape(client) == {("couch2pg_up",): 0}
+    assert scrape(client) == {("cht_sync_up",): 0}
 
 
 def test_before_the_first_copy_it_is_down(client):
-    assert scrape(client) == {("couch2pg_up",): 0}
+    assert scrape(client) == {("cht_sync_up",): 0}
 
 
 def test_the_dashboard_asks_for_what_is_there(client, filled):
@@ -107,7 +121,9 @@ def test_the_dashboard_asks_for_what_is_there(client, filled):
     asked = {name for each in expressions for name in re.findall(r"\b(?:couch2pg|dbt|cht_sync)_\w+", each)}
     assert asked <= there
     # All that is told is shown somewhere, but what is told by two names.
-    assert there - asked <= {"dbt_latency", "cht_sync_models_succeeded_timestamp_seconds"}
+    assert there - asked <= {
+        "dbt_latency", "cht_sync_models_succeeded_timestamp_seconds", "cht_sync_source_looked_at_timestamp_seconds",
+    }  # fmt: skip
 
 
 def test_sql_exporter_tells_the_same(client, filled):

@@ -33,8 +33,8 @@ def send(settings: Settings, message: Message) -> bool:
 
     :param settings: the environment.
     :param message: the message.
-    :return: whether it went out through one of them; what failed is in the log, by its kind alone: the text may hold
-        an address with a token.
+    :return: whether it went out through one of them: then it counts as told, and is not repeated for the others. What
+        failed is in the log, by its kind alone: the text may hold an address with a token.
     """
     sent = False
     for name, channel in channels(settings).items():
@@ -43,7 +43,7 @@ def send(settings: Settings, message: Message) -> bool:
         except SettingsError as error:
             log.error("%s: %s", name, error)
         except Exception as error:
-            log.error("%s: the message could not be sent (%s); it is tried again.", name, type(error).__name__)
+            log.error("%s: the message could not be sent (%s).", name, type(error).__name__)
         else:
             sent = True
     return sent
@@ -72,5 +72,11 @@ def _apprise(conn_id: str, message: Message) -> None:
     if not len(services):
         raise SettingsError(f"Connection {conn_id!r} names no service: put its address into 'config' of its extra.")
     kind = apprise.NotifyType.SUCCESS if message.good else apprise.NotifyType.FAILURE
-    if not services.notify(body=message.text, title=message.title, notify_type=kind, tag="all"):
-        raise ConnectionError("a service refused the message")
+    # One by one: together they tell only whether all took it, and those that did would get it again.
+    took = [each.notify(body=message.text, title=message.title, notify_type=kind) for each in services]
+    if not any(took):
+        raise ConnectionError("no service took the message")
+    if not all(took):
+        log.error(
+            "CHT_ALERT_APPRISE_CONN_ID: %d of %d services did not take the message.", took.count(False), len(took)
+        )

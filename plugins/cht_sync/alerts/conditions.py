@@ -19,11 +19,14 @@ where coalesce(p.updated_at, made.at) < now() - make_interval(mins => %(minutes)
 """
 # The oldest document that waits, found by the index; not a count.
 _FRESHNESS = """
-select r.models_schema, r.models, w.since at time zone 'utc' as since
-from {schema}.couchdb_model_run r cross join lateral (
-    select min(saved_timestamp) as since from {schema}.{table} where saved_timestamp > r.modelled_to
+select %(models)s, coalesce(r.models, ''), w.since at time zone 'utc' as since
+from (select true) one
+left join {schema}.couchdb_model_run r on r.models_schema = %(models)s
+cross join lateral (
+    select min(saved_timestamp) as since from {schema}.{table}
+    where saved_timestamp > coalesce(r.modelled_to, '-infinity')
 ) w
-where r.models_schema = %(models)s and w.since < (now() at time zone 'utc') - make_interval(mins => %(minutes)s)
+where w.since < (now() at time zone 'utc') - make_interval(mins => %(minutes)s)
 """
 _QUARANTINE = """
 select source, count(*) as number, min(first_seen) as since, max(first_seen) as newest

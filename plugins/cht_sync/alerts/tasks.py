@@ -58,7 +58,8 @@ def tell(settings: Settings) -> int:
         if cursor.fetchone()[0] is None:
             log.info("Nothing was copied yet.")
             return 0
-        incidents.judge(cursor, _conditions(cursor, settings), KINDS.keys() - _TOLD_BY_OTHERS)
+        conditions, unknown = _conditions(cursor, settings)
+        incidents.judge(cursor, conditions, KINDS.keys() - _TOLD_BY_OTHERS - unknown)
         incidents.prune(cursor, settings.ledger_days)
     with _transaction(settings) as cursor:
         news = incidents.to_tell(cursor)
@@ -72,12 +73,14 @@ def tell(settings: Settings) -> int:
     return sent
 
 
-def _conditions(cursor: Any, settings: Settings) -> list[Condition]:
+def _conditions(cursor: Any, settings: Settings) -> tuple[list[Condition], set[str]]:
+    """What is the case, and kinds of which nobody can say."""
     try:
         sources = [source["source"] for source in configured_sources(settings)]
     except SettingsError as error:
-        return [Condition("settings", "settings", str(error)), *Conditions(cursor, settings).all([])]
-    return Conditions(cursor, settings).all(sources)
+        # Which sources there are to be is not known: one that fails is not well because of that.
+        return [Condition("settings", "settings", str(error)), *Conditions(cursor, settings).all([])], {"source"}
+    return Conditions(cursor, settings).all(sources), set()
 
 
 def deployment_failed(context: Any) -> None:

@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 
 _PROGRESS = """
 select source, seq, pending, extract(epoch from updated_at)::float8 as looked_at,
-    extract(epoch from drained_at)::float8 as drained_at
+    extract(epoch from drained_at)::float8 as drained_at,
+    coalesce(updated_at > now() - make_interval(mins => %(minutes)s), false) as up
 from {schema}.couchdb_progress order by source
 """
 _LATENCY = """
-select models_schema, models, extract(epoch from succeeded_at)::float8 as succeeded_at, greatest(extract(epoch from (
-    select max(saved_timestamp) from {schema}.{table}) - modelled_to)::float8, 0) as lag
+select models_schema, models, models_schema = %(schema)s as ours,
+    extract(epoch from succeeded_at)::float8 as succeeded_at,
+    greatest(extract(epoch from (
+        select max(saved_timestamp) from {schema}.{table}) - modelled_to
+    )::float8, 0) as lag
 from {schema}.couchdb_model_run
 """
 _MODELS = """
 select name, seconds, row_count, failing_since is not null as failing, held is not null or status = 'shrunk' as guarded
-from {schema}.couchdb_model_result order by name
+from {schema}.couchdb_model_result where models_schema = %(schema)s order by name
 """
 _QUARANTINE = """
 select source, count(*) as number from {schema}.couchdb_quarantine where resolved_at is null group by source
@@ -65,27 +69,31 @@ class DestinationCollector:
             with opened(postgres_connection(settings), settings, "read metrics") as destination:
                 if destination.ready():
                     found = [*_sources(destination), *_models(destination), *_others(destination)]
-        up = GaugeMetricFamily("couch2pg_up", "Whether PostgreSQL answers and the copy has run.")
+        up = GaugeMetricFamily("cht_sync_up", "Whether PostgreSQL answers and the copy has run.")
         up.add_metric([], float(bool(found)))
         return [up, *found]
 
 
 def _sources(destination: Destination) -> Iterator[Metric]:
-    rows = destination.rows(_PROGRESS)
+    rows = destination.rows(_PROGRESS, minutes=destination.settings.alert_failing_minutes)
     old = ["cht_instance", "db"]
     sequence = GaugeMetricFamily(
         "couch2pg_progress_sequence", "Number in front of the seq that the copy has come to.", labels=old
+    )
+    up = GaugeMetricFamily(
+        "couch2pg_up", "Whether a source was read within CHT_ALERT_FAILING_MINUTES, by default 15.", labels=old
     )
     pending = GaugeMetricFamily("couch2pg_progress_pending", "Changes that wait in CouchDB.", labels=old)
     looked = _of_source("cht_sync_source_looked_at_timestamp_seconds", "When a source was last read with success.")
     drained = _of_source("cht_sync_source_drained_timestamp_seconds", "When the feed was last read to its end.")
     for row in rows:
         labels = list(row["source"].partition("/")[::2])
+        _add(up, labels, row["up"])
         _add(sequence, labels, _number(row["seq"]))
         _add(pending, labels, row["pending"])
         _add(looked, [row["source"]], row["looked_at"])
         _add(drained, [row["source"]], row["drained_at"])
-    yield from (sequence, pending, looked, drained)
+    yield from (up, sequence, pending, looked, drained)
 
 
 def _models(destination: Destination) -> Iterator[Metric]:
@@ -102,15 +110,17 @@ def _models(destination: Destination) -> Iterator[Metric]:
         "When models last ran to a good end.",
         labels=["models_schema", "models"],
     )
-    for row in destination.rows(_LATENCY):
-        _add(latency, [row["models"] or "document_metadata"], row["lag"])
+    schema = destination.settings.dbt_schema
+    for row in destination.rows(_LATENCY, schema=schema):
+        if row["ours"]:
+            _add(latency, [row["models"] or "document_metadata"], row["lag"])
         _add(lag, [row["models_schema"], row["models"]], row["lag"])
         _add(good, [row["models_schema"], row["models"]], row["succeeded_at"])
     time = GaugeMetricFamily("dbt_execution_time", "Seconds that a model took the last time.", labels=["table_name"])
     count = GaugeMetricFamily("cht_sync_model_rows", "Rows of a model after its last run.", labels=["model"])
     failing = GaugeMetricFamily("cht_sync_model_failing", "Whether a model fails.", labels=["model"])
     guarded = GaugeMetricFamily("cht_sync_model_guarded", "Whether the guard holds a model back.", labels=["model"])
-    for row in destination.rows(_MODELS):
+    for row in destination.rows(_MODELS, schema=schema):
         _add(time, [row["name"]], row["seconds"])
         _add(count, [row["name"]], row["row_count"])
         _add(failing, [row["name"]], row["failing"])
