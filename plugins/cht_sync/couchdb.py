@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -23,6 +24,8 @@ from cht_sync.patience import patiently
 from cht_sync.settings import COUCHDB_CONN_ID
 
 T = TypeVar("T")
+# What a server may take to end a long poll.
+OVERDUE_S = 10.0
 
 
 class CouchDBHook(BaseHook):
@@ -218,7 +221,7 @@ class CouchDBHook(BaseHook):
         :param since: the opaque checkpoint; None for the beginning.
         :param seconds: how long the server is to wait at most.
         :return: whether there is one.
-        :raises CouchDBError: if it did not answer; as SettingsError if it refused.
+        :raises CouchDBError: if it did not answer or did not end its answer in time; as SettingsError if it refused.
             Source: https://docs.couchdb.org/en/stable/api/database/changes.html#long-polling
         """
         request = self._prepared(
@@ -228,6 +231,8 @@ class CouchDBHook(BaseHook):
             most_bytes=MEGABYTE,
             params={"feed": "longpoll", "since": since or "0", "limit": 1, "timeout": int(seconds * 1000)},
         )
+        # The server may say nothing until the time is over; behind that the connection is given up.
+        request = replace(request, timeouts=(self.timeouts[0], seconds + OVERDUE_S))
         return bool(decode_page(request.send()).results)
 
     def changes_of(self, database: str, ids: list[str]) -> Page:

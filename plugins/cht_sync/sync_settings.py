@@ -39,6 +39,12 @@ class SyncSettings(ServerSettings):
             raise SettingsError(
                 f"CHT_SYNC_MODE={value!r} is unknown: use 'schedule', 'event' or 'both'.", "CHT_SYNC_MODE"
             )
+        if value == "both" and self.schedule in NOT_IN_CRONITER:
+            raise SettingsError(
+                f"CHT_SYNC_MODE='both' does not go with CHT_SYNC_SCHEDULE={self.schedule!r}: give a cron"
+                " expression such as '*/5 * * * *', or use 'event'.",
+                "CHT_SYNC_MODE",
+            )
         return value
 
     @property

@@ -119,13 +119,13 @@ def test_a_run_that_fails_is_followed_by_another(couch, monkeypatch):
 def test_rest_is_no_failure(couch, database, monkeypatch):
     """Alerts and the status page look at when a source was last looked at."""
     monkeypatch.setattr(changes, "LONG_POLL_S", 1.0)
-    monkeypatch.setattr(changes, "OVERDUE_S", 0.5)
+    monkeypatch.setattr("cht_sync.couchdb.OVERDUE_S", 0.5)
     couch.write({"_id": "a"})
     copy(couch)
     database.rows("update v1.couchdb_progress set updated_at = now() - interval '1 hour', drained_at = null")
 
     async def story(waited):
-        assert await waited.event(NOT_SOON) is None
+        assert await waited.event(2 * NOT_SOON) is None
 
     play(story)
     assert database.rows(
@@ -136,10 +136,10 @@ def test_rest_is_no_failure(couch, database, monkeypatch):
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_it_outlives_a_couchdb_that_fails(couch, status):
     async def story(waited):
-        fault = couch.proxy.inject(Fault(match=b"longpoll", answer=http_answer(status)))
+        fault = couch.proxy.inject(Fault(match=b"_changes?", answer=http_answer(status)))
         couch.write({"_id": "a"})
         assert await waited.event(NOT_SOON) is None
-        assert 1 <= fault.hits < 5, "it asks ever more slowly"
+        assert 1 <= fault.hits < 9, "it asks ever more slowly"
         couch.proxy.clear()
         assert await waited.event(SOON) == [couch.source]
 
@@ -156,6 +156,39 @@ def test_it_outlives_a_couchdb_that_is_away(couch):
         couch.write({"_id": "a"})
         assert await waited.event(2) is None
         couch.proxy.listen()
+        assert await waited.event(SOON) == [couch.source]
+
+    play(story)
+
+
+def test_a_couchdb_that_hangs_is_not_taken_for_one_at_rest(couch, database, monkeypatch):
+    monkeypatch.setattr(changes, "LONG_POLL_S", 0.5)
+    monkeypatch.setattr("cht_sync.couchdb.OVERDUE_S", 0.5)
+    couch.write({"_id": "a"})
+    copy(couch)
+    database.rows("update v1.couchdb_progress set updated_at = now() - interval '1 hour'")
+    couch.proxy.inject(Fault(match=b"_changes?", hang=True))
+
+    async def story(waited):
+        assert await waited.event(NOT_SOON) is None
+
+    play(story)
+    assert database.rows("select now() - updated_at > interval '59 minutes' from v1.couchdb_progress") == [(True,)]
+
+
+def test_it_outlives_what_nobody_thought_of(couch, monkeypatch):
+    real, calls = changes.read_state, []
+
+    def read_state(settings, name):
+        calls.append(name)
+        if len(calls) == 1:
+            raise RuntimeError("nobody thought of this")
+        return real(settings, name)
+
+    monkeypatch.setattr(changes, "read_state", read_state)
+
+    async def story(waited):
+        couch.write({"_id": "a"})
         assert await waited.event(SOON) == [couch.source]
 
     play(story)

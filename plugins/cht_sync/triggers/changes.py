@@ -26,8 +26,6 @@ QUIET_S = 1.0
 LOOK_S = 1.0
 # A run that was started and shows no sign of life for so long has failed, or never began.
 PATIENCE_S = 60.0
-# What a server may take to end a long poll.
-OVERDUE_S = 10.0
 MOST_BACKOFF_S = 60.0
 LOOK_FOR_SOURCES_S = 60.0
 log = logging.getLogger(__name__)
@@ -106,12 +104,16 @@ def _configured() -> dict[str, tuple[str, str]]:
 
 async def _has_changes(conn_id: str, database: str, seq: str | None) -> bool:
     """Waits for a change for a while; a hook of its own each time, for passwords that were changed."""
-    poll = in_thread(lambda: CouchDBHook(conn_id).has_changes(database, seq, LONG_POLL_S))
-    try:
-        return await asyncio.wait_for(poll, LONG_POLL_S + OVERDUE_S)
-    except TimeoutError:
-        # PouchDB's server does not end a long poll by itself; the thread ends with the connection.
-        return False
+
+    def ask() -> bool:
+        hook = CouchDBHook(conn_id)
+        try:
+            return hook.has_changes(database, seq, LONG_POLL_S)
+        except CouchDBError:
+            # PouchDB's server does not end a long poll by itself. Where it is away or hangs, this fails too.
+            return bool(hook.changes(database, seq, 1, bodies=False).results)
+
+    return await in_thread(ask)
 
 
 async def _for_ever(once: Callable[[], Awaitable[None]]) -> None:
@@ -121,10 +123,12 @@ async def _for_ever(once: Callable[[], Awaitable[None]]) -> None:
         try:
             await once()
             failures = 0
-        except (SettingsError, CouchDBError, StoreError) as error:
+        except Exception as error:  # whatever it is, to stop waiting would go unnoticed
             failures += 1
             most = min(MOST_BACKOFF_S, 2.0**failures)
-            log.warning("Changes cannot be waited for; another try within %.0f s: %s", most, error)
+            ours = isinstance(error, SettingsError | CouchDBError | StoreError)
+            said = str(error) if ours else type(error).__name__
+            log.warning("Changes cannot be waited for; another try within %.0f s: %s", most, said)
             await asyncio.sleep(random.uniform(most / 2, most))  # noqa: S311 - no secret
 
 
