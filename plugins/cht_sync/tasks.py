@@ -41,8 +41,7 @@ def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
     :param params: of the run; a source in ``confirm_gone`` that is not configured any more is given up here.
     :raises SettingsError: if a setting or a param cannot be used.
     """
-    settings = Settings()
-    settings.check()
+    settings = _checked()
     sources = configured_sources(settings)
     for source in sources:
         log.info("Source %s (connection %s).", source["source"], source["couchdb_conn_id"])
@@ -69,19 +68,13 @@ def _give_up(settings: Settings, gone: list[str]) -> None:
 
 
 @task(task_id="new_documents", trigger_rule="all_done", outlets=[TABLE], multiple_outputs=False)
-def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> int:
+def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> None:
     """Sends an event to the asset of the table of documents where a source brought some, whatever the others did.
 
     :param ti: Airflow's task instance.
     :param outlet_events: Airflow's.
-    :return: rows that changed.
     """
-    settings = Settings()
-    settings.check()
-    copied = {each["source"]: each["rows"] for each in ti.xcom_pull(task_ids=["sync"]) if each and each["rows"]}
-    if copied:
-        outlet_events[TABLE].add(table_asset(settings), extra=copied)
-    return sum(copied.values())
+    _tell_of_documents(_checked(), ti, outlet_events)
 
 
 @task.short_circuit(
@@ -94,8 +87,8 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
     :param outlet_events: Airflow's.
     :return: the stamp of the newest document and the dbt deployment, noted once the models have run to a good end.
     """
-    tell_of_documents.function(ti, outlet_events)
-    settings = Settings()
+    settings = _checked()
+    _tell_of_documents(settings, ti, outlet_events)
     state = _model_runs(settings).state()
     deployment = expected_version(settings)
     reason = state.reason_to_run(deployment)
@@ -150,6 +143,19 @@ def report_result(
             f" is stored. The log of each says why; the next run goes on from the checkpoints. {said}".strip()
         )
     return lag
+
+
+def _checked() -> Settings:
+    settings = Settings()
+    settings.check()
+    return settings
+
+
+def _tell_of_documents(settings: Settings, ti: Any, outlet_events: Any) -> None:
+    copied = {each["source"]: each["rows"] for each in ti.xcom_pull(task_ids=["sync"]) if each and each["rows"]}
+    if copied:
+        log.info("%s rows changed.", f"{sum(copied.values()):,}")
+        outlet_events[TABLE].add(table_asset(settings), extra=copied)
 
 
 def _told(ti: Any, models_group: str, states: dict[str, str]) -> list[str]:

@@ -36,6 +36,13 @@ def closed_port():
         yield bound.getsockname()[1]
 
 
+class Run:
+    """A task instance of a run in which no source was copied."""
+
+    def xcom_pull(self, task_ids):
+        return [None]
+
+
 def run():
     """What the tasks do one after the other, as the DAG orders them: their errors, and the answer of the gate."""
     failed = []
@@ -50,7 +57,7 @@ def run():
         except (SettingsError, CouchDBError) as error:
             failed.append(error)
     # It runs whatever became of the tasks before it.
-    return failed, models_have_work.function()
+    return failed, models_have_work.function(Run(), {})
 
 
 def test_no_database_is_named(couchdb, database, monkeypatch):
@@ -97,5 +104,5 @@ def test_a_variable_cannot_be_used(couchdb, database, monkeypatch, variable, val
     with pytest.raises(SettingsError, match=f"{variable}={value!r}"):
         list_sources.function()
     with pytest.raises(SettingsError, match=f"{variable}={value!r}"):
-        models_have_work.function()
+        models_have_work.function(Run(), {})
     assert database.tables() == set()
