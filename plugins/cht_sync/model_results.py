@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import RawTable
 
 FAILED = ("error", "fail", "runtime error", "partial success")
@@ -111,7 +111,7 @@ class ModelResults:
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
         self._connection, self._models_schema = connection, models_schema
-        table = '"{}".couchdb_model_result'.format(raw.schema.replace('"', '""'))
+        table = regclass_text(raw.schema, "couchdb_model_result")
         self._names = {"schema": sql.Identifier(raw.schema), "table_text": sql.Literal(table)}
 
     def record(self, results: Collection[ModelResult]) -> None:
@@ -202,11 +202,6 @@ class ModelResults:
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
-        with (
-            explained(self._connection, "read or write how the models ended"),
-            closing(connect(self._connection, "cht_sync models")) as conn,
-            conn,
-            conn.cursor() as cursor,
-        ):
+        with transaction(self._connection, "cht_sync models", "read or write how the models ended") as cursor:
             cursor.execute(self._sql(_READY))
             yield cursor if cursor.fetchone()[0] else None

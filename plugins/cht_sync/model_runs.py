@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import RawTable
 
 _NEWEST = "select max(saved_timestamp) from {schema}.{table}"
@@ -162,15 +162,9 @@ class ModelRuns:
 @contextmanager
 def _cursor(connection: Connection) -> Iterator[Any]:
     """A cursor in a transaction and a connection of its own, which are few: a run asks twice."""
-    with (
-        explained(connection, "read or write how far the models have come"),
-        closing(connect(connection, "cht_sync models")) as conn,
-        conn,
-        conn.cursor() as cursor,
-    ):
+    with transaction(connection, "cht_sync models", "read or write how far the models have come") as cursor:
         yield cursor
 
 
 def _quoted(schema: str, table: str) -> sql.Literal:
-    """A qualified name as the text that ``to_regclass`` reads."""
-    return sql.Literal(".".join('"{}"'.format(name.replace('"', '""')) for name in (schema, table)))
+    return sql.Literal(regclass_text(schema, table))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -139,6 +139,34 @@ def explained(connection: Connection, doing: str) -> Iterator[None]:
             passing=lost or code in _PASSING,
             lost=lost,
         ) from None  # the cause would print DETAIL and CONTEXT, which quote documents
+
+
+@contextmanager
+def transaction(connection: Connection, application_name: str, doing: str) -> Iterator[Any]:
+    """A cursor in a transaction and a connection of its own, for what is asked now and then.
+
+    :param connection: a Postgres connection.
+    :param application_name: what ``pg_stat_activity`` shows.
+    :param doing: what is tried, for the text of errors, as in "read couchdb_progress".
+    :raises SettingsError: if role, password, database or a right are refused.
+    :raises StoreError: for any other failure of the server; nothing was written then.
+    """
+    with (
+        explained(connection, doing),
+        closing(connect(connection, application_name)) as conn,
+        conn,
+        conn.cursor() as cursor,
+    ):
+        yield cursor
+
+
+def regclass_text(schema: str, table: str) -> str:
+    """A qualified name as the text that ``to_regclass`` reads, whatever the names hold.
+
+    :param schema: name of the schema.
+    :param table: name of the table.
+    """
+    return ".".join('"{}"'.format(name.replace('"', '""')) for name in (schema, table))
 
 
 def _is_lost(error: psycopg2.Error) -> bool:

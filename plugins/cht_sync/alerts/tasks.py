@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from cht_sync.alerts.incidents import Incident, Incidents
 from cht_sync.alerts.message import Message
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 
@@ -54,7 +54,7 @@ def tell(settings: Settings) -> int:
     """
     incidents, sent = Incidents(settings.raw_table.schema), 0
     with _transaction(settings) as cursor:
-        cursor.execute("select to_regclass(%s)", (f'"{settings.raw_table.schema}".couchdb_incident',))
+        cursor.execute("select to_regclass(%s)", (regclass_text(settings.raw_table.schema, "couchdb_incident"),))
         if cursor.fetchone()[0] is None:
             log.info("Nothing was copied yet.")
             return 0
@@ -109,13 +109,8 @@ def _note(condition: Condition | None) -> None:
 
 @contextmanager
 def _transaction(settings: Settings) -> Iterator[Any]:
-    connection = postgres_connection(settings)
-    with (
-        explained(connection, "read and write couchdb_incident"),
-        closing(connect(connection, "cht_alerts")) as conn,
-        conn,
-        conn.cursor() as cursor,
-    ):
+    doing = "read and write couchdb_incident"
+    with transaction(postgres_connection(settings), "cht_alerts", doing) as cursor:
         cursor.execute("select set_config('statement_timeout', %s, true)", (STATEMENT_TIMEOUT,))
         yield cursor
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from typing import Any
 
 import psycopg2
@@ -11,7 +10,7 @@ from airflow.sdk import Connection
 
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.rebuild.errors import RebuildError
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import transaction
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +60,7 @@ def follow(connection: Connection) -> None:
     :param connection: of the role of the models.
     """
     try:
-        with (
-            closing(connect(connection, "cht_sync api")) as conn,
-            explained(connection, "make the views of the schema api"),
-            conn,
-            conn.cursor() as cursor,
-        ):
+        with transaction(connection, "cht_sync api", "make the views of the schema api") as cursor:
             cursor.execute(_THERE)
             if not cursor.fetchone()[0]:
                 return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from cht_sync.pipeline.look import Goal, Wish
 from cht_sync.pipeline.rebuild import RebuildPlan, plan_rebuild, rebuild
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.validate import validate
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import transaction
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -136,11 +135,6 @@ def _switch_alone(
     """Records and publishes a version for which no table has to be rebuilt."""
     connection = dbt_connection(settings)
     with schema_lock(connection, settings.dbt_schema, holder):
-        with (
-            explained(connection, "record the deployment"),
-            closing(connect(connection, "cht_sync deployment")) as conn,
-            conn,
-            conn.cursor() as cursor,
-        ):
+        with transaction(connection, "cht_sync deployment", "record the deployment") as cursor:
             in_swap(cursor)
         published()

@@ -14,7 +14,7 @@ from psycopg2 import sql
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.deployment import Deployment
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import connect, explained, transaction
 from cht_sync.schema import Schema
 from cht_sync.settings import Settings
 
@@ -205,12 +205,8 @@ class Deployments:
 
     @contextmanager
     def _cursor(self, connection: Connection) -> Iterator[Any]:
-        with (
-            explained(connection, "read or write which dbt project the models come from"),
-            closing(connect(connection, "cht_sync deployments")) as conn,
-            conn,
-            conn.cursor() as cursor,
-        ):
+        doing = "read or write which dbt project the models come from"
+        with transaction(connection, "cht_sync deployments", doing) as cursor:
             yield cursor
 
 

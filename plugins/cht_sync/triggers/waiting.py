@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from psycopg2 import sql
 
 from cht_sync.connections import postgres_connection
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
 
 _THERE = "select now(), to_regclass(%s) is not null"
@@ -48,7 +48,7 @@ def read_state(settings: Settings, source: str) -> Waiting:
     """
     raw = settings.raw_table
     with _cursor(settings) as cursor:
-        cursor.execute(_THERE, (f'"{raw.schema}".couchdb_incident',))
+        cursor.execute(_THERE, (regclass_text(raw.schema, "couchdb_incident"),))
         now, is_there = cursor.fetchone()
         if not is_there:  # the first run makes the tables
             return Waiting(now)
@@ -70,11 +70,6 @@ def note_look(settings: Settings, source: str, seq: str) -> None:
 
 @contextmanager
 def _cursor(settings: Settings) -> Iterator[Any]:
-    connection = postgres_connection(settings)
-    with (
-        explained(connection, "read and write couchdb_progress"),
-        closing(connect(connection, "cht_sync waits")) as conn,
-        conn,
-        conn.cursor() as cursor,
-    ):
+    doing = "read and write couchdb_progress"
+    with transaction(postgres_connection(settings), "cht_sync waits", doing) as cursor:
         yield cursor

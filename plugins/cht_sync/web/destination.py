@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import connect, explained, regclass_text
 from cht_sync.postgres_tls import with_extra
 from cht_sync.settings import Settings
 
@@ -33,8 +33,8 @@ class Destination:
             "schema": sql.Identifier(raw.schema),
             "table": sql.Identifier(raw.table),
             "models": sql.Identifier(settings.dbt_schema),
-            "newest": sql.Literal(_quoted(raw.schema, "couchdb_incident")),
-            "rejects": sql.Literal(_quoted(settings.dbt_schema, "document_rejects")),
+            "newest": sql.Literal(regclass_text(raw.schema, "couchdb_incident")),
+            "rejects": sql.Literal(regclass_text(settings.dbt_schema, "document_rejects")),
         }
 
     def rows(self, text: str, **values: Any) -> list[dict[str, Any]]:
@@ -68,7 +68,3 @@ def opened(connection: Connection, settings: Settings, doing: str) -> Iterator[D
         with conn, conn.cursor() as cursor:
             cursor.execute("select set_config('statement_timeout', %s, true)", (STATEMENT_TIMEOUT,))
             yield Destination(cursor, settings)
-
-
-def _quoted(schema: str, table: str) -> str:
-    return ".".join('"{}"'.format(name.replace('"', '""')) for name in (schema, table))

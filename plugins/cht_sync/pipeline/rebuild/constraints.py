@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import closing
 from typing import Any
 
 from airflow.sdk import Connection
 
 from cht_sync.pipeline.rebuild.manifest import Manifest, constrained, constraints, foreign_keys, models
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import transaction
 
 _RELATIONS = """
 select n.nspname, c.relname, c.oid
@@ -39,13 +38,7 @@ def missing_constraints(connection: Connection, manifest: Manifest) -> list[str]
     :return: a line for each, empty where all is well.
     :raises StoreError: if Postgres fails.
     """
-    doing = "look for the constraints of the models"
-    with (
-        closing(connect(connection, "cht_sync constraints")) as conn,
-        explained(connection, doing),
-        conn,
-        conn.cursor() as cursor,
-    ):
+    with transaction(connection, "cht_sync constraints", "look for the constraints of the models") as cursor:
         return [line for lines in missing_by_model(cursor, manifest).values() for line in lines]
 
 

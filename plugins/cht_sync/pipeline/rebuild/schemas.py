@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
@@ -11,7 +11,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import transaction
 
 _EXISTS = "select to_regnamespace(quote_ident(%s)) is not null"
 _MAY_CREATE = "select has_schema_privilege(%s, 'create, usage')"
@@ -109,11 +109,5 @@ def _empty(cursor: Any, schema: str) -> None:
 
 @contextmanager
 def _cursor(connection: Connection, doing: str) -> Iterator[Any]:
-    """A cursor in a transaction and a connection of its own."""
-    with (
-        closing(connect(connection, "cht_sync rebuild")) as conn,
-        explained(connection, doing),
-        conn,
-        conn.cursor() as cursor,
-    ):
+    with transaction(connection, "cht_sync rebuild", doing) as cursor:
         yield cursor
