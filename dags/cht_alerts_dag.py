@@ -4,8 +4,8 @@ Looks at the tables of the sync every minute. It tells of: a source that is not 
 the guard against shrinking, documents in quarantine, a proof that is not equal, a deployment that is broken, PostgreSQL
 that does not answer, and a first load that has ended.
 
-It is there where `CHT_ALERT_EMAIL` or `CHT_ALERT_APPRISE_CONN_ID` names somebody to tell. A message that cannot be sent
-is tried again in the next run. `couchdb_incident` holds what was told and when.
+It is there where `CHT_ALERT_EMAIL` or `CHT_ALERT_APPRISE_CONN_ID` names somebody to tell. A channel that does not
+take a message is tried again in the next run. `couchdb_incident` holds who was told of what, and when.
 
 **It says nothing where Airflow itself stands still**: let something else watch Airflow's `/api/v2/monitor/health`.
 """

@@ -170,7 +170,7 @@ def test_one_message_when_it_begins_and_one_when_it_is_over(alerts, kind):
     assert [alerts.look() for _ in range(3)] == [[], [], []]
     alerts.rows(end)
     assert alerts.look() == [f"well again: {title}"]
-    assert "no more" in alerts.text()
+    assert f"Over: {KINDS[kind].title}." in alerts.text()
     assert alerts.look() == []
     said = json.dumps(alerts.webhook, ensure_ascii=False) + "".join(str(mail) for mail in alerts.mailbox.mails)
     assert SECRET not in said
@@ -208,14 +208,96 @@ def test_a_channel_that_is_down_gets_the_message_later(alerts, monkeypatch, capl
     assert tasks.tell(Settings()) == 0
 
 
-def test_what_ended_before_anybody_could_be_told_is_not_told(alerts, monkeypatch):
+def test_what_ended_before_anybody_could_be_told_is_told_in_one_message(alerts, monkeypatch):
     monkeypatch.delenv("CHT_ALERT_APPRISE_CONN_ID")
+    alerts.mailbox.refuses = True
+    alerts.rows(CASES["source"][0])
+    assert tasks.tell(Settings()) == 0
+    alerts.rows(CASES["source"][1])
+    assert tasks.tell(Settings()) == 0
+    alerts.mailbox.refuses = False
+    assert [tasks.tell(Settings()) for _ in range(2)] == [1, 0]
+    (mail,) = alerts.mailbox.mails
+    assert mail["Subject"] == "CHT Sync: well again: A source is not copied: couch/medic"
+    assert ", until 20" in alerts.text()
+
+
+def test_nobody_hears_of_the_end_of_what_nobody_was_to_hear_of(alerts):
+    """Between two looks a deployment failed and worked again."""
+
+    class Task:
+        task_id = "build"
+
+    tasks.deployment_failed({"ti": Task()})
+    tasks.deployment_worked()
+    assert alerts.look() == []
+
+
+def test_each_channel_hears_everything_once_however_long_it_was_down(alerts):
+    alerts.mailbox.refuses = True
+    alerts.rows(CASES["source"][0])
+    assert [tasks.tell(Settings()) for _ in range(3)] == [1, 0, 0]
+    assert ([each["title"] for each in alerts.webhook], alerts.mailbox.mails) == (
+        ["CHT Sync: A source is not copied: couch/medic"],
+        [],
+    )
+    alerts.mailbox.refuses = False
+    assert [tasks.tell(Settings()) for _ in range(2)] == [1, 0]
+    alerts.mailbox.refuses = True
+    alerts.rows(CASES["source"][1])
+    assert [tasks.tell(Settings()) for _ in range(2)] == [1, 0]
+    alerts.mailbox.refuses = False
+    assert [tasks.tell(Settings()) for _ in range(2)] == [1, 0]
+    titles = [str(mail["Subject"]) for mail in alerts.mailbox.mails]
+    assert titles == [each["title"] for each in alerts.webhook]
+    assert len(titles) == 2
+
+
+def test_an_end_is_tried_for_a_day(alerts):
     alerts.mailbox.refuses = True
     alerts.rows(CASES["source"][0])
     tasks.tell(Settings())
     alerts.rows(CASES["source"][1])
+    tasks.tell(Settings())
+    alerts.rows("update v1.couchdb_incident set resolved_at = now() - interval '25 hours'")
     alerts.mailbox.refuses = False
     assert tasks.tell(Settings()) == 0
+
+
+def test_a_connection_that_names_no_service_does_not_silence_the_others(alerts, monkeypatch, caplog):
+    monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "apprise", "extra": {"config": []}}))
+    alerts.rows(CASES["source"][0])
+    assert [tasks.tell(Settings()) for _ in range(2)] == [1, 0]
+    assert "CHT_ALERT_APPRISE_CONN_ID: Connection 'alerts' names no service" in caplog.text
+
+
+def test_one_message_comes_twice_where_the_task_was_killed_before_it_was_noted(alerts, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*args):
+        raise Killed
+
+    monkeypatch.delenv("CHT_ALERT_APPRISE_CONN_ID")
+    alerts.rows(CASES["source"][0])
+    with monkeypatch.context() as patch:
+        patch.setattr("cht_sync.alerts.incidents.Incidents.told", killed)
+        with pytest.raises(Killed):
+            tasks.tell(Settings())
+    assert [tasks.tell(Settings()) for _ in range(2)] == [1, 0]
+    assert len(alerts.mailbox.mails) == 2
+
+
+def test_incidents_of_before_channels_were_kept_are_not_told_again(alerts):
+    """After an upgrade, and before the copy has run: it may be what fails."""
+    alerts.rows(CASES["source"][0])
+    alerts.look()
+    alerts.rows("alter table v1.couchdb_incident drop column told, drop column recovery_told, drop column tried_at")
+    alerts.rows("delete from v1.couchdb_migration where name like '%/0013%'")
+    alerts.rows(CASES["source"][0])
+    assert alerts.look() == []
+    alerts.rows(CASES["source"][1])
+    assert alerts.look() == ["well again: A source is not copied: couch/medic"]
 
 
 def test_documents_that_come_into_quarantine_later_are_told_once_a_day(alerts):
@@ -301,8 +383,9 @@ def test_a_postgres_that_does_not_answer_is_told_once_and_when_it_is_back(alerts
     monkeypatch.setattr(tasks, "Variable", Variables)
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "tell", lambda settings: (_ for _ in ()).throw(StoreError("Postgres did not answer.")))
-        assert [tasks.alert.function() for _ in range(3)] == [1, 0, 0]
-    assert [tasks.alert.function() for _ in range(2)] == [1, 0]
+        assert [tasks.alert.function() for _ in range(3)] == [2, 0, 0]
+    assert [tasks.alert.function() for _ in range(2)] == [2, 0]
+    assert kept == {}
     titles = [str(mail["Subject"]) for mail in alerts.mailbox.mails]
     assert titles == [
         "CHT Sync: PostgreSQL does not answer: PostgreSQL",

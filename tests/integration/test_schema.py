@@ -51,6 +51,8 @@ def test_an_empty_database(database):
         "0010_status.sql",
         "0011_incidents.sql",
         "0012_listing_key.sql",
+        "0013_incident_channels.sql",
+        "0014_first_load_comments.sql",
     ]
     names = {
         "",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cht_sync.errors import SettingsError
 
@@ -15,38 +16,45 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def channels(settings: Settings) -> dict[str, Callable[[Message], None]]:
-    """What sends a message, by the variable that asks for it.
+Channels = dict[str, Callable[["Message"], None]]
+
+
+def channels(settings: Settings) -> Channels:
+    """What sends a message, by the variable that asks for it; each service of an Apprise connection with its number.
+
+    A connection that cannot be used is a channel that fails, so that the others still tell.
 
     :param settings: the environment.
     """
-    found: dict[str, Callable[[Message], None]] = {}
+    found: Channels = {}
     if settings.alert_email:
-        found["CHT_ALERT_EMAIL"] = lambda message: _mail(settings, message)
+        found["CHT_ALERT_EMAIL"] = partial(_mail, settings)
     if settings.alert_apprise_conn_id:
-        found["CHT_ALERT_APPRISE_CONN_ID"] = lambda message: _apprise(settings.alert_apprise_conn_id, message)
+        try:
+            found |= _services(settings.alert_apprise_conn_id)
+        except Exception as error:
+            found["CHT_ALERT_APPRISE_CONN_ID"] = partial(_unusable, error)
     return found
 
 
-def send(settings: Settings, message: Message) -> bool:
-    """Sends a message through every channel.
+def send(open_channels: Channels, message: Message, told: Collection[str] = ()) -> Iterator[str]:
+    """Sends a message through every channel that did not take it yet.
 
-    :param settings: the environment.
+    :param open_channels: by their names.
     :param message: the message.
-    :return: whether it went out through one of them: then it counts as told, and is not repeated for the others. What
-        failed is in the log, by its kind alone: the text may hold an address with a token.
+    :param told: names of those that took it before.
+    :return: names of those that took it now, each at once. What failed is in the log, by its kind alone: the text may
+        hold an address with a token.
     """
-    sent = False
-    for name, channel in channels(settings).items():
+    for name in open_channels.keys() - set(told):
         try:
-            channel(message)
+            open_channels[name](message)
         except SettingsError as error:
             log.error("%s: %s", name, error)
         except Exception as error:
-            log.error("%s: the message could not be sent (%s).", name, type(error).__name__)
+            log.error("%s: the message could not be sent (%s); the next run tries again.", name, type(error).__name__)
         else:
-            sent = True
-    return sent
+            yield name
 
 
 def _mail(settings: Settings, message: Message) -> None:
@@ -62,7 +70,7 @@ def _mail(settings: Settings, message: Message) -> None:
     notifier.notify({})
 
 
-def _apprise(conn_id: str, message: Message) -> None:
+def _services(conn_id: str) -> Channels:
     """Not the provider's notifier, which does not tell whether the message went out; its hook knows the services."""
     import apprise
     from airflow.providers.apprise.hooks.apprise import AppriseHook
@@ -71,12 +79,19 @@ def _apprise(conn_id: str, message: Message) -> None:
     hook.set_config_from_conn(conn=hook.get_connection(conn_id), apprise_obj=services)
     if not len(services):
         raise SettingsError(f"Connection {conn_id!r} names no service: put its address into 'config' of its extra.")
-    kind = apprise.NotifyType.SUCCESS if message.good else apprise.NotifyType.FAILURE
-    # One by one: together they tell only whether all took it, and those that did would get it again.
-    took = [each.notify(body=message.text, title=message.title, notify_type=kind) for each in services]
-    if not any(took):
-        raise ConnectionError("no service took the message")
-    if not all(took):
-        log.error(
-            "CHT_ALERT_APPRISE_CONN_ID: %d of %d services did not take the message.", took.count(False), len(took)
-        )
+    return {
+        f"CHT_ALERT_APPRISE_CONN_ID {number}": partial(_apprise, service)
+        for number, service in enumerate(services, start=1)
+    }
+
+
+def _unusable(error: Exception, _message: Message) -> None:
+    raise error
+
+
+def _apprise(service: Any, message: Message) -> None:
+    from apprise import NotifyType
+
+    kind = NotifyType.SUCCESS if message.good else NotifyType.FAILURE
+    if not service.notify(body=message.text, title=message.title, notify_type=kind):
+        raise ConnectionError("the service did not take the message")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,17 +29,33 @@ where resolved_at is null and kind = any(%(kinds)s) and not (kind, subject) in (
     select * from unnest(%(seen_kinds)s::varchar[], %(subjects)s::varchar[])
 )
 """
-# One that ended before anybody could be told is not told of at all. What a long incident gathers is told once a day.
+# What a long incident gathers is told once a day.
+_TELL_AGAIN = """
+update {schema}.couchdb_incident set told = array[]::varchar[]
+where resolved_at is null and newest > notified_at and notified_at < now() - interval '1 day'
+"""
+# That it is over is told to those, too, who could not be told that it began; but only where that was tried.
 _TO_TELL = """
-select id, kind, subject, text, opened_at, resolved_at, resolved_at is not null and kind <> %(news)s as recovered
-from {schema}.couchdb_incident
-where (notified_at is null and (resolved_at is null or kind = %(news)s))
-    or (resolved_at is null and newest > notified_at and notified_at < now() - interval '1 day')
-    or (resolved_at is not null and notified_at is not null and recovery_notified_at is null and kind <> %(news)s)
+select id, kind, subject, text, opened_at, resolved_at, recovered, message.told
+from (
+    select *, resolved_at is not null and kind <> %(news)s as recovered from {schema}.couchdb_incident
+) incident
+cross join lateral (
+    select case when recovered then recovery_told else incident.told end
+) message (told)
+where (resolved_at is null or resolved_at > now() - interval '1 day')
+    and (not recovered or tried_at is not null)
+    and not (message.told @> %(channels)s::varchar[] or '*' = any(message.told))
 order by id
 """
-_TOLD = "update {schema}.couchdb_incident set notified_at = now() where id = %s"
-_RECOVERY_TOLD = "update {schema}.couchdb_incident set recovery_notified_at = now() where id = %s"
+_TRIED = "update {schema}.couchdb_incident set tried_at = now() where id = any(%s) and tried_at is null"
+_TOLD = """
+update {schema}.couchdb_incident set notified_at = now(), told = array_append(told, %(channel)s) where id = %(id)s
+"""
+_RECOVERY_TOLD = """
+update {schema}.couchdb_incident
+set recovery_notified_at = now(), recovery_told = array_append(recovery_told, %(channel)s) where id = %(id)s
+"""
 _PRUNE = "delete from {schema}.couchdb_incident where resolved_at < now() - make_interval(days => %s)"
 
 
@@ -54,6 +70,7 @@ class Incident:
     :param since: when it began.
     :param until: when it ended; None while it lasts.
     :param recovered: whether this is the message that all is well again.
+    :param told: channels that took this message already.
     """
 
     id: int
@@ -63,6 +80,7 @@ class Incident:
     since: datetime
     until: datetime | None
     recovered: bool
+    told: Collection[str] = ()
 
 
 class Incidents:
@@ -111,21 +129,27 @@ class Incidents:
         self._execute(cursor, _KNOWN_NEWS, values)
         return bool(cursor.fetchone()[0])
 
-    def to_tell(self, cursor: Any) -> list[Incident]:
+    def to_tell(self, cursor: Any, channels: Collection[str]) -> list[Incident]:
         """What people do not know yet, in the order in which it happened.
 
         :param cursor: of a transaction.
+        :param channels: names of those that every message is to go through.
         """
-        self._execute(cursor, _TO_TELL, {"news": NEWS})
-        return [Incident(*row) for row in cursor.fetchall()]
+        self._execute(cursor, _TELL_AGAIN)
+        self._execute(cursor, _TO_TELL, {"news": NEWS, "channels": list(channels)})
+        found = [Incident(*row) for row in cursor.fetchall()]
+        self._execute(cursor, _TRIED, ([each.id for each in found],))
+        return found
 
-    def told(self, cursor: Any, incident: Incident) -> None:
+    def told(self, cursor: Any, incident: Incident, channel: str) -> None:
         """Notes that people were told.
 
         :param cursor: of a transaction.
         :param incident: what they were told.
+        :param channel: name of the channel that took the message.
         """
-        self._execute(cursor, _RECOVERY_TOLD if incident.recovered else _TOLD, (incident.id,))
+        values = {"id": incident.id, "channel": channel}
+        self._execute(cursor, _RECOVERY_TOLD if incident.recovered else _TOLD, values)
 
     def prune(self, cursor: Any, days: int) -> None:
         """Forgets what ended long ago.

@@ -51,5 +51,5 @@ class Message:
             since += f", until {incident.until:%Y-%m-%d %H:%M} UTC"
         todo = "" if incident.recovered else f"What to do: {kind.todo}"
         link = f"{base_url.rstrip('/')}{kind.link}"
-        lines = (f"{kind.title}{' no more' if incident.recovered else ''}.", since, incident.text, todo, link)
+        lines = (f"{'Over: ' if incident.recovered else ''}{kind.title}.", since, incident.text, todo, link)
         return cls(title, tuple(filter(None, lines)), good)

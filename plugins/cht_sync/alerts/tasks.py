@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Variable, task
 
-from cht_sync.alerts.channels import send
+from cht_sync.alerts.channels import channels, send
 from cht_sync.alerts.condition import KINDS, Condition
 from cht_sync.alerts.conditions import Conditions
 from cht_sync.alerts.incidents import Incident, Incidents
@@ -20,6 +21,7 @@ from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
+from cht_sync.store import DocumentStore
 
 log = logging.getLogger(__name__)
 # Told by the tasks of the deployment themselves; Postgres by who cannot reach it.
@@ -53,24 +55,36 @@ def tell(settings: Settings) -> int:
     :raises StoreError: if Postgres does not answer.
     """
     incidents, sent = Incidents(settings.raw_table.schema), 0
+    if not _is_there(settings):
+        log.info("Nothing was copied yet.")
+        return 0
     with _transaction(settings) as cursor:
-        cursor.execute("select to_regclass(%s)", (regclass_text(settings.raw_table.schema, "couchdb_incident"),))
-        if cursor.fetchone()[0] is None:
-            log.info("Nothing was copied yet.")
-            return 0
         conditions, unknown = _conditions(cursor, settings)
         incidents.judge(cursor, conditions, KINDS.keys() - _TOLD_BY_OTHERS - unknown)
         incidents.prune(cursor, settings.ledger_days)
+    open_channels = channels(settings)
     with _transaction(settings) as cursor:
-        news = incidents.to_tell(cursor)
+        news = incidents.to_tell(cursor, open_channels)
     for incident in news:
-        if send(settings, Message.about(incident, _base_url())):
+        for channel in send(open_channels, Message.about(incident, _base_url()), incident.told):
             sent += 1
             # Each by itself: one that is killed here repeats one message at most.
             with _transaction(settings) as cursor:
-                incidents.told(cursor, incident)
-    log.info("%d messages of %d went out.", sent, len(news))
+                incidents.told(cursor, incident, channel)
+    log.info("%d messages about %d incidents went out.", sent, len(news))
     return sent
+
+
+def _is_there(settings: Settings) -> bool:
+    """Whether anything was copied yet; brings the tables up to date, as after an upgrade the copy may be what fails."""
+    raw = settings.raw_table
+    with _transaction(settings) as cursor:
+        cursor.execute("select to_regclass(%s)", (regclass_text(raw.schema, "couchdb_migration"),))
+        if cursor.fetchone()[0] is None:
+            return False
+    with DocumentStore(postgres_connection(settings), raw, "cht_alerts") as store:
+        store.prepare()
+    return True
 
 
 def _conditions(cursor: Any, settings: Settings) -> tuple[list[Condition], set[str]]:
@@ -116,27 +130,41 @@ def _transaction(settings: Settings) -> Iterator[Any]:
 
 
 def _postgres_is_down(settings: Settings, said: str) -> int:
-    if Variable.get(POSTGRES_DOWN, default=None):
+    known = _known()
+    if known:
         log.warning("PostgreSQL still does not answer: %s", said)
-        return 0
-    now = datetime.now(UTC)
-    message = Message.about(Incident(0, "postgres", "PostgreSQL", said, now, None, recovered=False), _base_url())
-    if not send(settings, message):
-        return 0
-    Variable.set(POSTGRES_DOWN, now.isoformat())
-    return 1
+    known = known or {"since": datetime.now(UTC).isoformat(), "told": []}
+    since = datetime.fromisoformat(known["since"])
+    return _tell_of_postgres(settings, Incident(0, "postgres", "PostgreSQL", said, since, None, recovered=False), known)
 
 
 def _postgres_is_back(settings: Settings) -> int:
-    since = Variable.get(POSTGRES_DOWN, default=None)
-    if not since:
+    known = _known()
+    if not known:
         return 0
-    now = datetime.now(UTC)
-    incident = Incident(0, "postgres", "PostgreSQL", "It answers.", datetime.fromisoformat(since), now, recovered=True)
-    if not send(settings, Message.about(incident, _base_url())):
-        return 0
-    Variable.delete(POSTGRES_DOWN)
-    return 1
+    if "back" not in known:
+        known |= {"back": datetime.now(UTC).isoformat(), "told": []}
+    since, until = (datetime.fromisoformat(known[name]) for name in ("since", "back"))
+    incident = Incident(0, "postgres", "PostgreSQL", "It answers.", since, until, recovered=True)
+    sent = _tell_of_postgres(settings, incident, known)
+    told_all = channels(settings).keys() <= set(known["told"])
+    if told_all or datetime.now(UTC) - until > timedelta(days=1):
+        Variable.delete(POSTGRES_DOWN)
+    return sent
+
+
+def _known() -> dict[str, Any]:
+    return json.loads(Variable.get(POSTGRES_DOWN, default=None) or "{}")
+
+
+def _tell_of_postgres(settings: Settings, incident: Incident, known: dict[str, Any]) -> int:
+    """Tells those who were not told, and keeps in Airflow's variable who was."""
+    before = len(known["told"])
+    Variable.set(POSTGRES_DOWN, json.dumps(known))
+    for channel in send(channels(settings), Message.about(incident, _base_url()), known["told"]):
+        known["told"].append(channel)
+        Variable.set(POSTGRES_DOWN, json.dumps(known))
+    return len(known["told"]) - before
 
 
 def _base_url() -> str:
