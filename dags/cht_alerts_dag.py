@@ -31,6 +31,7 @@ if settings.alerts:
         max_active_runs=1,
         dagrun_timeout=timedelta(minutes=10),
         default_args={"owner": "cht-sync"},
+        owner_links=settings.owner_links,
         tags=["cht", "alerts"],
     ) as dag:
         alert()

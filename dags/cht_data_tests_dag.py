@@ -34,6 +34,7 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=settings.models_timeout),
     default_args={"owner": "cht-sync"},
+    owner_links=settings.owner_links,
     tags=["cht", "models"],
 ) as dag:
     draw_data_tests(settings)

@@ -45,6 +45,7 @@ if settings.models_place == "asset":
         max_active_runs=1,
         dagrun_timeout=timedelta(minutes=settings.models_timeout),
         default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10)},
+        owner_links=settings.owner_links,
         tags=["cht", "models"],
         params=model_params(),
     ) as dag:

@@ -41,6 +41,7 @@ with DAG(
         "retry_delay": timedelta(seconds=10),
         "on_failure_callback": deployment_failed,
     },
+    owner_links=settings.owner_links,
     tags=["cht", "dbt"],
     params={
         "dry_run": Param(

@@ -47,6 +47,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     default_args={"owner": "cht-sync", "retries": 2, "retry_delay": timedelta(minutes=1)},
+    owner_links=settings.owner_links,
     tags=["cht", "proof"],
     params={
         "dry_run": switch("Dry run", "Only report; change nothing."),
@@ -68,6 +69,7 @@ with DAG(
     compare, beside = (
         ReconcileOperator.partial(
             task_id=task_id,
+            task_display_name=name,
             map_index_template="{{ task.source }} {{ task.part }}",
             pool=settings.reconcile_pool,
             # Of all runs together: neither a backfill's runs nor the scheduled one know of each other.
@@ -75,9 +77,9 @@ with DAG(
             doc_md=ReconcileOperator.__doc__,
             **options,
         ).expand_kwargs(arguments)
-        for task_id, arguments, options in (
-            ("compare", parts, {}),
-            ("beside", plan_beside(parts), {"trigger_rule": "all_done"}),
+        for task_id, name, arguments, options in (
+            ("compare", "compare: both sides", parts, {}),
+            ("beside", "beside: rows CouchDB does not list", plan_beside(parts), {"trigger_rule": "all_done"}),
         )
     )
     verify = report_verdicts()

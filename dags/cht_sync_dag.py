@@ -56,9 +56,10 @@ if settings.sync_mode != "schedule":
         uri="cht-sync://changes/",
         watchers=[AssetWatcher(name="cht_sync_changes", trigger=ChangesTrigger())],
     )
-    both = settings.sync_mode == "both" and settings.schedule
-    timetable = CronTriggerTimetable(settings.schedule, timezone="UTC") if both else None
-    schedule = AssetOrTimeSchedule(timetable=timetable, assets=[changes]) if timetable else [changes]
+    schedule = [changes]
+    if settings.sync_mode == "both" and settings.schedule:
+        timetable = CronTriggerTimetable(settings.schedule, timezone="UTC")
+        schedule = AssetOrTimeSchedule(timetable=timetable, assets=[changes])
 inline = settings.models_place == "inline"
 
 with DAG(
@@ -71,6 +72,7 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=settings.run_timeout),
     default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10)},
+    owner_links=settings.owner_links,
     tags=["cht", "sync"],
     params={
         "retry_quarantine": Param(
@@ -99,6 +101,7 @@ with DAG(
     sources = list_sources()
     sync = CouchDBToPostgresOperator.partial(
         task_id="sync",
+        task_display_name="sync: copy what changed",
         map_index_template="{{ task.source }}",
         outlets=[DOCUMENTS],  # said here, because Airflow cannot see what a mapped operator says of itself
         doc_md=CouchDBToPostgresOperator.__doc__,

@@ -28,7 +28,7 @@ if settings.data_record_uri:
     schedule = AssetOrTimeSchedule(assets=[Asset(settings.data_record_uri)], timetable=every_monday)
 
 
-@task(doc_md="Writes the report of one week to files and to a table.")
+@task(task_display_name="write_report: of one week", doc_md="Writes the report of one week to files and to a table.")
 def write_report() -> int:
     """Writes the report of the week that was over last, or of the one that a person names."""
     context, known = get_current_context(), Settings()
@@ -50,6 +50,7 @@ if settings.report_dir:
         catchup=False,
         max_active_runs=1,
         default_args={"owner": "cht-sync", "retries": 2},
+        owner_links=settings.owner_links,
         tags=["cht", "report"],
         params={
             "week": Param(

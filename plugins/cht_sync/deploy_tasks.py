@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@task.short_circuit(task_id="look")
+@task.short_circuit(task_id="look", task_display_name="look: is there a new version?")
 def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
     """Ends the run where the version that the settings name is in use.
 
@@ -39,7 +39,7 @@ def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
     return asdict(goal) if goal else None
 
 
-@task.short_circuit(task_id="build")
+@task.short_circuit(task_id="build", task_display_name="build: fetch and validate it")
 def build_version(goal: dict[str, Any], params: dict[str, Any]) -> dict[str, Any] | None:
     """Fetches, parses and validates the version beside the one in use.
 
@@ -54,7 +54,7 @@ def build_version(goal: dict[str, Any], params: dict[str, Any]) -> dict[str, Any
     return asdict(made) if made else None
 
 
-@task(task_id="plan")
+@task(task_id="plan", task_display_name="plan: what is to be rebuilt")
 def plan_deployment(goal: dict[str, Any], params: dict[str, Any]) -> list[dict[str, Any]]:
     """Lists the models to rebuild, with the rows they have now.
 
@@ -67,7 +67,7 @@ def plan_deployment(goal: dict[str, Any], params: dict[str, Any]) -> list[dict[s
     return plan(Settings(), Goal(**goal), _wish(params))
 
 
-@task(task_id="switch", multiple_outputs=False)
+@task(task_id="switch", task_display_name="switch: rebuild and put in use", multiple_outputs=False)
 def switch_version(
     goal: dict[str, Any], planned: list[dict[str, Any]], params: dict[str, Any], ti: RuntimeTaskInstanceProtocol
 ) -> dict[str, Any]:

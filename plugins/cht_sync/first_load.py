@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Piece = tuple[Page | None, str | None]
 # So that one connection has no long rest of work while the others have none.
 PARTS_A_CONNECTION = 4
-MOST_PARTS = 500
 LOG_S = 10.0
 log = logging.getLogger(__name__)
 
@@ -112,7 +111,7 @@ class FirstLoad:
             self._store.restart(self._source, instance)
         # Before the first document is read: what changes from now on comes with the feed.
         seq = self._hooks[0].newest_seq(self._database)
-        most = min(MOST_PARTS, PARTS_A_CONNECTION * len(self._hooks))
+        most = PARTS_A_CONNECTION * len(self._hooks)
         size = max(self._batch_size, -(-info.doc_count // most))
         ranges = id_ranges_side_by_side(self._hooks, self._database, size, info.doc_count)
         parts = [LoadPart(TOMBSTONES, expected=info.doc_del_count)] if info.doc_del_count != 0 else []

@@ -79,10 +79,15 @@ def check_not_emptied(source: str, info: DatabaseInfo, recreated: bool, has_rows
 
 
 def _is_behind(info: DatabaseInfo, seq: str) -> bool:
-    now, then = _number(bytes(info.update_seq).decode()), _number(seq)
+    now, then = number_of(bytes(info.update_seq).decode()), number_of(seq)
     return now is not None and then is not None and now < then
 
 
-def _number(seq: str) -> int | None:
-    found = re.match(r'[\["]*(\d+)', seq)
+def number_of(seq: str | None) -> int | None:
+    """The number that a seq of CouchDB begins with: fit to see what rises, and for nothing else.
+
+    :param seq: as CouchDB says it; None where there is none.
+    :return: None where it begins with no number.
+    """
+    found = re.match(r'[\["]*(\d+)', seq or "")
     return int(found[1]) if found else None

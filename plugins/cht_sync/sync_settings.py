@@ -112,6 +112,18 @@ class SyncSettings(ServerSettings):
         """``CHT_SYNC_LEDGER_DAYS``: days for which the ledger and the verdicts of proofs are kept, default 400."""
         return self.number("CHT_SYNC_LEDGER_DAYS", 400, low=1, high=36_500)
 
+    @property
+    def owner_links(self) -> dict[str, str]:
+        """``CHT_OWNER_LINK``: where the owner ``cht-sync`` of the DAGs leads in Airflow's UI, such as the page or the
+        address of the team on call: ``https://`` or ``mailto:``; default nowhere.
+        """
+        link = self.text("CHT_OWNER_LINK")
+        if link and not link.startswith(("https://", "http://", "mailto:")):
+            raise SettingsError(
+                f"CHT_OWNER_LINK={link!r} has to begin with https://, http:// or mailto:.", "CHT_OWNER_LINK"
+            )
+        return {"cht-sync": link} if link else {}
+
     def _schedule(self, name: str, default: str, *, intervals: bool = False) -> str | None:
         """A schedule; with ``intervals`` one that has data intervals, which rules out some presets."""
         from croniter import croniter

@@ -34,7 +34,7 @@ BAD_STATES = {"failed", "upstream_failed"}
 TABLE = AssetAlias("cht_documents_table")
 
 
-@task(task_id="sources", multiple_outputs=False)
+@task(task_id="sources", task_display_name="sources: check the settings", multiple_outputs=False)
 def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
     """Names every database to copy, and refuses settings that cannot be used before anything is written.
 
@@ -67,7 +67,13 @@ def _give_up(settings: Settings, gone: list[str]) -> None:
             log.warning("%s is given up: %s documents became tombstones.", source, f"{rows:,}")
 
 
-@task(task_id="new_documents", trigger_rule="all_done", outlets=[TABLE], multiple_outputs=False)
+@task(
+    task_id="new_documents",
+    task_display_name="new_documents: tell other DAGs",
+    trigger_rule="all_done",
+    outlets=[TABLE],
+    multiple_outputs=False,
+)
 def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> None:
     """Sends an event to the asset of the table of documents where a source brought some, whatever the others did.
 
@@ -78,7 +84,11 @@ def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> No
 
 
 @task.short_circuit(
-    task_id="new_documents", trigger_rule="all_done", outlets=[TABLE], ignore_downstream_trigger_rules=False
+    task_id="new_documents",
+    task_display_name="new_documents: have the models work?",
+    trigger_rule="all_done",
+    outlets=[TABLE],
+    ignore_downstream_trigger_rules=False,
 )
 def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dict[str, str] | None:
     """Tells of new documents, and skips the models where none arrived since their last good run.
@@ -106,7 +116,13 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
     }
 
 
-@task(task_id="result", trigger_rule="all_done", retries=0, multiple_outputs=False)
+@task(
+    task_id="result",
+    task_display_name="result: of the whole run",
+    trigger_rule="all_done",
+    retries=0,
+    multiple_outputs=False,
+)
 def report_result(
     models_group: str, ti: RuntimeTaskInstanceProtocol, params: dict[str, Any] | None = None
 ) -> dict[str, Any]:

@@ -31,7 +31,12 @@ POSTGRES_DOWN = "cht_alerts_postgres_down_since"
 STATEMENT_TIMEOUT = "60s"
 
 
-@task(task_id="alert", retries=0, doc_md="Looks at the tables of the sync and tells what is new.")
+@task(
+    task_id="alert",
+    task_display_name="alert: tell what is new",
+    retries=0,
+    doc_md="Looks at the tables of the sync and tells what is new.",
+)
 def alert() -> int:
     """Tells people what they do not know yet.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.recreation import number_of
 from cht_sync.settings import Settings
 from cht_sync.web.destination import opened
 
@@ -89,7 +89,7 @@ def _sources(destination: Destination) -> Iterator[Metric]:
     for row in rows:
         labels = list(row["source"].partition("/")[::2])
         _add(up, labels, row["up"])
-        _add(sequence, labels, _number(row["seq"]))
+        _add(sequence, labels, number_of(row["seq"]))
         _add(pending, labels, row["pending"])
         _add(looked, [row["source"]], row["looked_at"])
         _add(drained, [row["source"]], row["drained_at"])
@@ -156,9 +156,3 @@ def _of_source(name: str, text: str) -> GaugeMetricFamily:
 def _add(family: GaugeMetricFamily, labels: list[str], value: Any) -> None:
     if value is not None:
         family.add_metric(labels, float(value))
-
-
-def _number(seq: str | None) -> int | None:
-    """Fit for a graph that should rise, and for nothing else."""
-    found = re.match(r'[\["]*(\d+)', seq or "")
-    return int(found[1]) if found else None

@@ -43,13 +43,14 @@ def draw_data_tests(settings: Settings) -> None:
     except SettingsError as error:
         refusal("tests", str(error))
         return
-    PublishDocs(task_id="docs", doc_md=PublishDocs.__doc__, **arguments)
+    PublishDocs(task_id="docs", task_display_name="docs: of the dbt project", doc_md=PublishDocs.__doc__, **arguments)
     if not tests:
         return
     names = _task_names(graph)
     everything = len(tests) == len(graph["tests"])
     run = RunTests(
         task_id="run_tests",
+        task_display_name="run_tests: dbt, once for all",
         doc_md=RunTests.__doc__,
         model_of={test: names.get(one["model"]) for test, one in tests.items()},
         select=None if everything else " ".join(one["name"] for one in tests.values()),
@@ -63,7 +64,7 @@ def draw_data_tests(settings: Settings) -> None:
     run >> group >> report_tests()
 
 
-@task(task_id="result", trigger_rule="none_skipped", retries=0)
+@task(task_id="result", task_display_name="result: of all tests", trigger_rule="none_skipped", retries=0)
 def report_tests(run_id: str | None = None) -> dict[str, int]:
     """Counts the tests of the run by how they ended, and makes the run fail where one has failed.
 

@@ -216,6 +216,7 @@ class _Draw:
     def _retry_failed(self, task_args: dict[str, Any], place: dict[str, Any]) -> RetryFailedModels:
         return RetryFailedModels(
             task_id=RETRY_TASK_ID,
+            task_display_name=f"{RETRY_TASK_ID}: what failed the last time",
             doc_md="Runs what failed the last time, before all else.",
             retries=0,
             execution_timeout=self._limit,
@@ -234,6 +235,7 @@ class _Draw:
         }
         return RunAllModels(
             task_id=RUN_ALL_TASK_ID,
+            task_display_name=f"{RUN_ALL_TASK_ID}: dbt, once for all models",
             doc_md="Runs dbt once for all models; the task of each model tells how that model ended.",
             retries=0,
             execution_timeout=self._limit,

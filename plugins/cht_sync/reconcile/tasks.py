@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 Parts = list[dict[str, Any]]
 
 
-@task(task_id="plan", multiple_outputs=False)
+@task(task_id="plan", task_display_name="plan: what is to be compared", multiple_outputs=False)
 def plan_parts() -> Parts:
     """Names the parts of each source that are to be compared, and notes them in ``couchdb_reconciliation``.
 
@@ -48,7 +48,7 @@ def plan_parts() -> Parts:
     return [part for part in parts if part["part"] != BESIDE]
 
 
-@task(task_id="plan_beside", multiple_outputs=False)
+@task(task_id="plan_beside", task_display_name="plan_beside: sources compared whole", multiple_outputs=False)
 def plan_beside(parts: Parts) -> Parts:
     """Names the sources of which all documents are compared, for what is done behind it.
 
@@ -94,7 +94,7 @@ def is_full(settings: Settings, context: Any) -> bool:
     return str(run.run_type) == "scheduled" and end is not None and end.weekday() == settings.full_proof_day
 
 
-@task(task_id="verify", trigger_rule="all_done", retries=0)
+@task(task_id="verify", task_display_name="verify: is the copy complete?", trigger_rule="all_done", retries=0)
 def report_verdicts() -> None:
     """Says on one line for each source whether the copy is complete, and forgets what is too old.
 
