@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cht_sync.background import Background
+from cht_sync.errors import RequestRefusedError
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
@@ -17,6 +18,8 @@ Range = tuple[str | None, str | None]
 def id_ranges(hook: CouchDBHook, database: str, size: int) -> list[Range]:
     """Ranges of about the same number of documents, whose bounds the listing itself says.
 
+    The server walks all ids for it, which takes a good part of the time of listing them.
+
     :param hook: of the server.
     :param database: name of the database.
     :param size: documents in a range.
@@ -26,6 +29,32 @@ def id_ranges(hook: CouchDBHook, database: str, size: int) -> list[Range]:
     bounds: list[str | None] = [None]
     while row := hook.listing(database, (bounds[-1], None), 1, skip=size):
         bounds.append(row[0].id)
+    return _between(bounds)
+
+
+def id_ranges_near(hook: CouchDBHook, database: str, guesses: list[str]) -> list[Range] | None:
+    """Ranges that begin near some ids, for one question to the server each, which walks nothing.
+
+    :param hook: of the server.
+    :param database: name of the database.
+    :param guesses: ids, in about the order of the server; there need not be such documents.
+    :return: as by :func:`id_ranges`; None where the server has nothing between two guesses, or orders them otherwise.
+    :raises CouchDBError: if CouchDB does not answer.
+    """
+    bounds: list[str | None] = [None]
+    for guess, following in zip(guesses, [*guesses, None][1:], strict=True):
+        try:
+            # What lies before the next guess begins before whatever is found from there on: the ranges cannot overlap.
+            row = hook.listing(database, (guess, following), 1)
+        except RequestRefusedError:
+            return None  # so CouchDB says that keys are in the wrong order
+        if not row:
+            return None
+        bounds.append(row[0].id)
+    return _between(bounds)
+
+
+def _between(bounds: list[str | None]) -> list[Range]:
     return list(zip(bounds, [*bounds[1:], None], strict=True))
 
 

@@ -51,10 +51,11 @@ class RangeFeed:
         self._many = min(most_bytes, page_bytes)
         self._fetcher = DocumentFetcher(hook, database, most_bytes)
         self.size = PageSize(batch_size, page_bytes // 4)
+        self._ended = False
 
     def __iter__(self) -> Iterator[tuple[Page, str | None]]:
-        """Each page with the ``_id`` of the last document seen; the page after the last document is empty."""
-        while True:
+        """Each page with the ``_id`` of the last document seen."""
+        while not self._ended:
             page, last = self._read()
             if last is None:
                 return
@@ -101,6 +102,8 @@ class RangeFeed:
         rows = self._hook.listing(
             self._database, (start, self._keys[1]), limit + again, bodies=bodies, most_bytes=most_bytes, patient=False
         )
+        # What is new behind the last one comes with the changes feed.
+        self._ended = len(rows) < limit + again
         return rows[1:] if again and rows and rows[0].id == self._after else rows[:limit]
 
 

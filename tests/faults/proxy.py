@@ -19,6 +19,7 @@ _READ = 64 * 1024
 _NEVER = 2**62
 _LINGER_NOT = struct.pack("ii", 1, 0)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_COMPRESSED = re.compile(rb"\r\naccept-encoding: *[^\r]*", re.IGNORECASE)
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -32,6 +33,7 @@ class Fault:
     :param chance: how likely it happens to an exchange that it could happen to.
     :param latency: seconds before the answer.
     :param bandwidth: bytes of the answer in a second.
+    :param plain: ask the server for an answer that is not compressed, as CouchDB's never are.
     :param piece: largest piece, of request and answer, that is sent at once.
     :param close_at: end the connection after so many bytes of the answer; :data:`END` after the whole (of HTTP);
         with 0 the server has done what it was asked, and nobody hears of it.
@@ -48,6 +50,7 @@ class Fault:
     chance: float = 1.0
     latency: float = 0.0
     bandwidth: int | None = None
+    plain: bool = False
     piece: int = _NEVER
     close_at: int | None = None
     reset: bool = True
@@ -271,6 +274,8 @@ class _Link:
                     self._proxy.count(fault)
                     self.end(fault.reset)
                     return
+                if fault.plain:
+                    data = _COMPRESSED.sub(b"\r\nAccept-Encoding: identity", data)
             await self._send(self._upstream, data)
 
     async def _answers(self, reader: asyncio.StreamReader) -> None:

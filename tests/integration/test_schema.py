@@ -50,7 +50,7 @@ def test_an_empty_database(database):
         "0009_first_load.sql",
         "0010_status.sql",
         "0011_incidents.sql",
-        "0012_listing_key.sql",
+        "0012_listing_hashes.sql",
         "0013_incident_channels.sql",
         "0014_first_load_comments.sql",
     ]

@@ -9,28 +9,25 @@ if TYPE_CHECKING:
     from cht_sync.reconcile.stored_side import StoredSide
 
 AT_A_TIME = 10_000
-# By keyset: in the order of Postgres, which need not be that of CouchDB.
+# One look through a table of a hundred million rows takes longer than a statement may by default.
+STATEMENT_TIMEOUT = "4h"
+# Postgres takes an array for ten elements, and would look through all of them for each row.
+_BY_HASH = "select set_config('statement_timeout', %s, true), set_config('enable_nestloop', 'off', true)"
 _UNLISTED = """
-with known as materialized (KNOWN)
-select known._id, exists (
-    select from {schema}.couchdb_listing l
-    where l.proof = %(proof)s and l.key = sha256(convert_to(known._id, 'UTF8'))
-)
-from known order by known._id
+select known._id from (KNOWN) known
+left join (
+    select unnest(hashes) as hash from {schema}.couchdb_listing where proof = %(proof)s
+) listed on listed.hash = hashtextextended(known._id, %(proof)s)
+where listed.hash is null
+order by known._id limit %(limit)s
 """
 _KNOWN = (
-    """
-    select _id from {schema}.{table} where source = %(source)s and not _deleted and _id > %(after)s
-    order by _id limit %(limit)s
-    """,
-    """
-    select _id from {schema}.couchdb_collision where source = %(source)s and not _deleted and _id > %(after)s
-    order by _id limit %(limit)s
-    """,
+    "select _id from {schema}.{table} where source = %(source)s and not _deleted and _id > %(after)s",
+    "select _id from {schema}.couchdb_collision where source = %(source)s and not _deleted and _id > %(after)s",
     """
     select _id from {schema}.couchdb_quarantine
     where source = %(source)s and resolved_at is null and _id > %(after)s
-        and key = sha256(convert_to(_id, 'UTF8')) order by _id limit %(limit)s
+        and key = sha256(convert_to(_id, 'UTF8'))
     """,
 )
 
@@ -48,8 +45,9 @@ def unlisted(stored: StoredSide, source: str, proof: int) -> Iterator[list[str]]
         while after is not None:
             values = {"source": source, "proof": proof, "after": after, "limit": AT_A_TIME}
             with stored.transaction("look for documents that CouchDB does not list") as cursor:
+                cursor.execute(_BY_HASH, (STATEMENT_TIMEOUT,))
                 cursor.execute(stored.compose(query), values)
-                found = cursor.fetchall()
-            after = found[-1][0] if len(found) == AT_A_TIME else None
-            if names := [name for name, listed in found if not listed]:
+                names = [name for (name,) in cursor]
+            after = names[-1] if len(names) == AT_A_TIME else None
+            if names:
                 yield names

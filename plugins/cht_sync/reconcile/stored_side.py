@@ -32,8 +32,13 @@ where (coalesce(s.source, %(source)s), s._deleted, s.doc->>'_rev')
     is distinct from (%(source)s::varchar, l.deleted, l.rev)
 """
 _NOTE = """
-insert into {schema}.couchdb_listing (proof, key)
-select %(proof)s, sha256(convert_to(i, 'UTF8')) from unnest(%(ids)s::varchar[]) i on conflict do nothing
+insert into {schema}.couchdb_listing (proof, hashes)
+select %(proof)s, array_agg(hashtextextended(i, %(proof)s)) from unnest(%(ids)s::varchar[]) i having count(*) > 0
+"""
+# By blocks, without reading the table: rows that lie together were written together, but there are many blocks.
+_SAMPLE = """
+select _id from {schema}.{table} tablesample system (%(percent)s)
+where coalesce(source, %(source)s) = %(source)s and not _deleted
 """
 _BESIDE = """
 select _id, _deleted, doc->>'_rev' from {schema}.couchdb_collision where _id = any(%(ids)s) and source = %(source)s
@@ -150,6 +155,15 @@ class StoredSide:
         keys = [psycopg2.Binary(key) for key in names]
         cursor.execute(self.compose(_QUARANTINED), {"source": self._source, "keys": keys})
         return {names[bytes(key)]: (rev,) for key, rev in cursor}
+
+    def sample(self, percent: float) -> list[str]:
+        """Some of the ids of documents that are not deleted, by chance.
+
+        :param percent: how many, about, of a hundred.
+        """
+        with self.transaction("take a sample of the documents") as cursor:
+            cursor.execute(self.compose(_SAMPLE), {"percent": percent, "source": self._source})
+            return [name for (name,) in cursor]
 
     def altered(self, changes: list[Change]) -> list[Difference]:
         """Compares contents, as ``jsonb`` does, of documents whose revision is the same.

@@ -90,6 +90,8 @@ class Damaged:
                     "insert into v1.couchdb values (%s, %s, %s, %s, %s)", stamp, id, deleted, source, json.dumps(doc)
                 )
             self.rows("update v1.couchdb_progress set seq = %s", seq)
+            # Both backups are of the same moment, so that nothing shows that CouchDB went back to it, and nothing need.
+            self.restored = True
         else:
             name = self.couch.name
             self.couch = self.backup.snapshot()

@@ -242,3 +242,33 @@ def test_what_is_too_old_is_forgotten(synced, database):
     assert 0 < planned == database.value("select count(*) from v1.couchdb_reconciliation where verdict is null")
     # Of the proofs that are over nothing is left in the listing.
     assert database.value("select count(*) from v1.couchdb_listing") == 0
+
+
+def sizes_of(synced):
+    """Parts that are ranges, with the documents that each compared."""
+    with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context()) as proof:
+        parts = [part for part in proof.plan(None, full=True) if part.startswith("range")]
+        return [proof.do(part).compared for part in parts]
+
+
+def test_ranges_are_drawn_without_making_the_server_walk(synced, monkeypatch):
+    monkeypatch.setenv("CHT_RECONCILE_RANGE", "60")
+    monkeypatch.setattr("cht_sync.reconcile.proof.id_ranges", None)
+    sizes = sizes_of(synced)
+    assert (sum(sizes), len(sizes)) == (230, 4)
+    assert max(sizes) < 80
+
+
+def test_where_postgres_holds_too_little_the_server_draws_them(synced, database, differences, monkeypatch):
+    monkeypatch.setenv("CHT_RECONCILE_RANGE", "60")
+    database.rows("delete from v1.couchdb where _id > 'd060' and not _deleted")
+    assert sizes_of(synced) == [60, 60, 60, 50]
+    assert differences(synced) == []
+
+
+def test_ids_beside_the_listing_are_found_piece_by_piece(synced, database, monkeypatch):
+    monkeypatch.setattr("cht_sync.reconcile.beside.AT_A_TIME", 7)
+    database.rows(DAMAGE["ghosts"].replace("generate_series(1, 3)", "generate_series(1, 50)"))
+    summary = prove_all(synced.name, synced.source)
+    assert (summary.bad, summary.repaired) == (False, 50)
+    assert database.value("select count(*) from v1.couchdb where not _deleted") == 230
