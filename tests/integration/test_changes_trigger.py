@@ -116,6 +116,59 @@ def test_a_run_that_fails_is_followed_by_another(couch, monkeypatch):
     play(story)
 
 
+def test_a_run_that_takes_the_change_by_itself_is_not_followed_by_an_empty_one(couch, monkeypatch):
+    couch.write({"_id": "a"})
+    copy(couch)
+    monkeypatch.setattr(changes, "QUIET_S", 2.0)
+
+    async def story(waited):
+        assert await waited.event(1) is None
+        couch.write({"_id": "b"})
+        await asyncio.sleep(0.5)
+        await run_of(couch)
+        assert await waited.event(2 * NOT_SOON) is None
+        couch.write({"_id": "c"})
+        assert await waited.event(SOON) == [couch.source]
+
+    play(story)
+
+
+def test_a_triggerer_that_is_started_again_does_not_ask_twice(couch, monkeypatch):
+    couch.write({"_id": "a"})
+    copy(couch)
+    couch.write({"_id": "b"})
+
+    async def asks(waited):
+        assert await waited.event(SOON) == [couch.source]
+
+    async def asks_not(waited):
+        assert await waited.event(NOT_SOON) is None
+        await run_of(couch)
+        assert await waited.event(NOT_SOON) is None
+        couch.write({"_id": "c"})
+        assert await waited.event(SOON) == [couch.source]
+
+    play(asks)
+    play(asks_not)
+    # The run that "c" asked for never comes: it is asked for again.
+    monkeypatch.setattr(changes, "PATIENCE_S", 1.0)
+    play(asks)
+
+
+def test_after_an_upgrade_the_first_run_makes_what_is_missing(couch, database):
+    couch.write({"_id": "a"})
+    copy(couch)
+    database.rows("alter table v1.couchdb_progress drop column asked_at")
+    database.rows("delete from v1.couchdb_migration where name like '%/0015%'")
+
+    async def story(waited):
+        assert await waited.event(SOON) == [couch.source]
+        await run_of(couch)
+        assert await waited.event(NOT_SOON) is None
+
+    play(story)
+
+
 def test_rest_is_no_failure(couch, database, monkeypatch):
     """Alerts and the status page look at when a source was last looked at."""
     monkeypatch.setattr(changes, "LONG_POLL_S", 1.0)

@@ -53,6 +53,7 @@ def test_an_empty_database(database):
         "0012_listing_hashes.sql",
         "0013_incident_channels.sql",
         "0014_first_load_comments.sql",
+        "0015_asked.sql",
     ]
     names = {
         "",

@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import copy_context
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,9 +18,11 @@ from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import CouchDBError, SettingsError, StoreError
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
-from cht_sync.triggers.waiting import note_look, read_state
+from cht_sync.triggers.waiting import Waiting, ask, note_look, read_state
 
 T = TypeVar("T")
+# Sources, each with the checkpoint beyond which there are changes.
+Changed = asyncio.Queue[tuple[str, str | None]]
 LONG_POLL_S = 50.0
 # So that a burst of writes starts one run.
 QUIET_S = 1.0
@@ -46,22 +49,23 @@ class ChangesTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fires; what fails is tried again, at most a minute later, and stops no other source."""
-        changed: asyncio.Queue[str] = asyncio.Queue()
+        changed: Changed = asyncio.Queue()
         watches: dict[str, asyncio.Task[None]] = {}
         keeper = asyncio.ensure_future(self._keep(changed, watches))
         try:
             while True:
-                sources = {await changed.get()}
+                waiting = dict([await changed.get()])
                 await asyncio.sleep(QUIET_S)
                 while not changed.empty():
-                    sources.add(changed.get_nowait())
-                log.info("Changes wait in %s.", ", ".join(sorted(sources)))
-                yield TriggerEvent({"sources": sorted(sources)})
+                    waiting |= dict([changed.get_nowait()])
+                if sources := await _ask(waiting):
+                    log.info("Changes wait in %s.", ", ".join(sources))
+                    yield TriggerEvent({"sources": sources})
         finally:
             for each in (keeper, *watches.values()):
                 each.cancel()
 
-    async def _keep(self, changed: asyncio.Queue[str], watches: dict[str, asyncio.Task[None]]) -> None:
+    async def _keep(self, changed: Changed, watches: dict[str, asyncio.Task[None]]) -> None:
         """Watches each source that is configured, also where connections change."""
 
         async def once() -> None:
@@ -74,32 +78,48 @@ class ChangesTrigger(BaseEventTrigger):
 
         await _for_ever(once)
 
-    async def _watch(self, conn_id: str, database: str, name: str, changed: asyncio.Queue[str]) -> None:
+    async def _watch(self, conn_id: str, database: str, name: str, changed: Changed) -> None:
         """One wait for one source."""
         settings = Settings()
-        seq = (await in_thread(partial(read_state, settings, name))).seq
-        if await _has_changes(conn_id, database, seq):
-            changed.put_nowait(name)
-            await self._until_read(settings, name)
-        elif seq is not None:
-            await in_thread(partial(note_look, settings, name, seq))
+        before = await in_thread(partial(read_state, settings, name))
+        if before.asked_at and before.asked and not _is_lost(before, before.asked_at):
+            # A triggerer that is no more has asked for a run.
+            await self._until_read(settings, name, before, before.asked_at)
+        elif await _has_changes(conn_id, database, before.seq):
+            changed.put_nowait((name, before.seq))
+            await self._until_read(settings, name, before, None)
+        elif before.seq is not None:
+            await in_thread(partial(note_look, settings, name, before.seq))
 
-    async def _until_read(self, settings: Settings, name: str) -> None:
+    async def _until_read(self, settings: Settings, name: str, before: Waiting, asked: datetime | None) -> None:
         """Waits until a run has read a source to the end, or until nothing happens any more."""
-        fired = (await in_thread(partial(read_state, settings, name))).now
+        asked = asked or (await in_thread(partial(read_state, settings, name))).now
         while True:
-            await asyncio.sleep(LOOK_S)
             state = await in_thread(partial(read_state, settings, name))
-            if state.drained_at and state.drained_at > fired:
+            # Where the checkpoint has moved, a run that was not asked for may have read all of it before that.
+            since = asked if state.seq == before.seq else before.now
+            if state.drained_at and state.drained_at > since:
                 return
-            alive = max(fired, state.updated_at or fired)
-            if (state.now - alive).total_seconds() > PATIENCE_S:
+            if _is_lost(state, asked):
                 return
+            await asyncio.sleep(LOOK_S)
+
+
+def _is_lost(state: Waiting, asked: datetime) -> bool:
+    """Whether the run that was asked for shows no sign of life."""
+    return (state.now - max(asked, state.updated_at or asked)).total_seconds() > PATIENCE_S
 
 
 def _configured() -> dict[str, tuple[str, str]]:
     """Connection and database of each source."""
     return {each["source"]: (each["couchdb_conn_id"], each["database"]) for each in configured_sources(Settings())}
+
+
+async def _ask(waiting: dict[str, str | None]) -> list[str]:
+    try:
+        return await in_thread(partial(ask, Settings(), waiting))
+    except (SettingsError, StoreError):
+        return sorted(waiting)  # a run too many is better than none, and its log says what is wrong
 
 
 async def _has_changes(conn_id: str, database: str, seq: str | None) -> bool:
