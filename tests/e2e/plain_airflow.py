@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -159,8 +160,12 @@ class PlainAirflow:
         raise AssertionError(f"no worker has a task with pid {pid}")
 
     def stop(self) -> None:
-        """Ends everything."""
+        """Ends everything, also what a worker that was killed has left behind."""
         for process in self._processes.values():
             process.ask_to_stop()
         for process in self._processes.values():
             process.stop()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("AIRFLOW_HOME") == str(self.folder / "airflow"):
+                    process.kill()

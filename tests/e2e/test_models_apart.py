@@ -47,7 +47,7 @@ class Apart:
             "DBT_SELECTOR": "tag:base; tag:late",
             "DBT_PACKAGE_HUB_URL": "http://127.0.0.1:9/",
         }
-        environment = {**self.settings, "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3"}
+        environment = {**self.settings, "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "12"}
         self.airflow = AirflowServices(
             folder / "airflow",
             f"postgresql+psycopg2://{postgres.user}:{postgres.password}@{postgres.host}:{postgres.port}/{METADATA}",
