@@ -56,6 +56,15 @@ def test_the_versions_are_those_of_the_image():
     assert f"CHT_IMAGE_TAG:-{COMMON['images']['airflow']['tag']}" in (REPOSITORY / "docker-compose.yml").read_text()
 
 
+def test_no_pod_has_another_image_and_nobody_gets_a_known_password():
+    """The chart takes its own image for pods of KubernetesExecutor, and makes a user admin, unless told otherwise."""
+    image = COMMON["images"]["airflow"]
+    assert COMMON["images"]["pod_template"] == image
+    for container in COMMON["apiServer"]["extraInitContainers"]:
+        assert container["image"] == f"{image['repository']}:{image['tag']}"
+    assert COMMON["createUserJob"] == {"enabled": False}
+
+
 def test_no_password_is_in_the_values():
     for path in FOLDER.glob("values-*.yaml"):
         text = re.sub(r"#.*", "", path.read_text())
