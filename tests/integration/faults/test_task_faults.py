@@ -155,7 +155,8 @@ def test_sigterm_while_a_commit_waits_for_its_answer(task):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_sigterm_in_the_midst_of_pages(task, seed):
-    task.rig.http.inject(Fault(match=PAGE, latency=0.02))
+    # Long enough together that the task is under way still where this machine is slow to look.
+    task.rig.http.inject(Fault(match=PAGE, latency=0.1))
     task.rig.sql.inject(Fault(latency=0.002))
     before = task.rig.checkpoint()
     task.start()
