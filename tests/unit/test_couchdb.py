@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from airflow.sdk import Connection
 
-from cht_sync import couchdb, patience
+from cht_sync import couchdb_session, patience
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.page import Change, Revision
@@ -27,7 +27,7 @@ def short_pauses(monkeypatch):
 
 def hook_with(monkeypatch, **fields):
     connection = Connection(conn_id="cht_couchdb", conn_type="http", **fields)
-    monkeypatch.setattr(couchdb, "couchdb_connection", lambda conn_id: connection)
+    monkeypatch.setattr(couchdb_session, "couchdb_connection", lambda conn_id: connection)
     return CouchDBHook(tolerance=3)
 
 
