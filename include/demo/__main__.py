@@ -191,7 +191,9 @@ class Demo:
         return servers.settings["COUCHDB_DBS"].replace(",", " ").split()
 
     def _serve(self, airflow: AirflowServices) -> None:
-        self._console.print("The sync runs on its schedule. Ctrl-C ends the demo; its data stay in .demo/.")
+        mode = self._settings.get("CHT_SYNC_MODE") or "schedule"
+        starts = "on its schedule" if mode == "schedule" else "as soon as something changes in CouchDB"
+        self._console.print(f"The sync runs {starts}. Ctrl-C ends the demo; its data stay in .demo/.")
         with suppress(KeyboardInterrupt):
             while True:
                 airflow.check()
