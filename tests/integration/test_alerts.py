@@ -14,7 +14,6 @@ from aiosmtpd.controller import Controller
 from cht_sync.alerts import tasks
 from cht_sync.alerts.condition import KINDS
 from cht_sync.connections import postgres_connection
-from cht_sync.errors import StoreError
 from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 
@@ -367,7 +366,8 @@ def test_settings_that_cannot_be_used_are_told(alerts, monkeypatch):
     assert "COUCHDB_DBS" in alerts.text()
 
 
-def test_a_postgres_that_does_not_answer_is_told_once_and_when_it_is_back(alerts, monkeypatch):
+@pytest.mark.parametrize("how", ["refuses", "is gone"])
+def test_a_postgres_that_cannot_be_used_is_told_once_and_when_it_is_back(alerts, monkeypatch, how):
     kept = {}
 
     class Variables:
@@ -382,7 +382,10 @@ def test_a_postgres_that_does_not_answer_is_told_once_and_when_it_is_back(alerts
 
     monkeypatch.setattr(tasks, "Variable", Variables)
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "tell", lambda settings: (_ for _ in ()).throw(StoreError("Postgres did not answer.")))
+        if how == "refuses":
+            patch.setenv("POSTGRES_PASSWORD", "an-0ld-0ne")
+        else:
+            patch.setenv("POSTGRES_PORT", "9")
         assert [tasks.alert.function() for _ in range(3)] == [2, 0, 0]
     assert [tasks.alert.function() for _ in range(2)] == [2, 0]
     assert kept == {}

@@ -47,7 +47,7 @@ def alert() -> int:
     settings.check()
     try:
         sent = tell(settings)
-    except StoreError as error:
+    except (SettingsError, StoreError) as error:  # one that refuses a password is as good as gone
         return _postgres_is_down(settings, str(error))
     return sent + _postgres_is_back(settings)
 
