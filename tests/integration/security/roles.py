@@ -40,10 +40,16 @@ class Roles:
 
     def make(self, user: str = "postgres", password: str = "") -> subprocess.CompletedProcess[str]:
         """Run the script, as a DBA does."""
-        variables = [part for name, value in self.variables.items() for part in ("-v", f"{name}={value}")]
+        return self.run(ROLES, self.variables, (self.sync, self.dbt, self.dashboard), user, password)
+
+    def run(
+        self, script: Path, variables: dict[str, str], roles: tuple[str, ...], user: str, password: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script by psql; where it worked, the roles it has made get their password."""
+        arguments = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
         where = ["-h", self.server.host, "-p", str(self.server.port), "-U", user, "-d", self.database.name]
         done = subprocess.run(
-            [PSQL, "--no-psqlrc", *where, *variables, "-f", ROLES],
+            [PSQL, "--no-psqlrc", *where, *arguments, "-f", script],
             env={**os.environ, "PGPASSWORD": password or self.server.password},
             capture_output=True,
             text=True,
@@ -51,7 +57,7 @@ class Roles:
         )
         if done.returncode == 0:
             with psycopg2.connect(self.database.dsn) as conn, conn.cursor() as cursor:
-                for role in (self.sync, self.dbt, self.dashboard):
+                for role in roles:
                     statement = sql.SQL("alter role {} password {}")
                     cursor.execute(statement.format(sql.Identifier(role), sql.Literal(PASSWORD)))
         return done

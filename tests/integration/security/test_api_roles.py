@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import select
-import subprocess
 from contextlib import closing
 
 import psycopg2
@@ -18,7 +16,7 @@ from cht_sync.pipeline.rebuild.plan import PlannedModel, RebuildPlan
 from cht_sync.pipeline.rebuild.swap import Swap
 from cht_sync.postgres import connect, explained
 from cht_sync.settings import REPOSITORY
-from tests.integration.security.roles import PASSWORD, PSQL, Roles
+from tests.integration.security.roles import PASSWORD, Roles
 
 pytestmark = pytest.mark.integration
 
@@ -52,20 +50,7 @@ class Api(Roles):
             "authenticator": self.authenticator, "api_role": self.role, "api_owner_role": self.owner,
             "dbt_role": self.dbt, **more,
         }  # fmt: skip
-        arguments = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        where = ["-h", self.server.host, "-p", str(self.server.port), "-U", user, "-d", self.database.name]
-        done = subprocess.run(
-            [PSQL, "--no-psqlrc", *where, *arguments, "-f", API],
-            env={**os.environ, "PGPASSWORD": password or self.server.password},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 0:
-            with psycopg2.connect(self.database.dsn) as conn, conn.cursor() as cursor:
-                alter = sql.SQL("alter role {} password {}")
-                cursor.execute(alter.format(sql.Identifier(self.authenticator), sql.Literal(PASSWORD)))
-        return done
+        return self.run(API, variables, (self.authenticator,), user, password)
 
     def request(self, statement, role=None):
         """As PostgREST does: log in, become the role of the JWT for one transaction that only reads."""
