@@ -9,7 +9,7 @@ import pytest
 
 from cht_sync.connections import report_connection
 from cht_sync.errors import SettingsError
-from cht_sync.reports.files import can_write_parquet, whole
+from cht_sync.reports.files import whole
 from cht_sync.reports.week import Week
 from cht_sync.reports.weekly import COLUMNS, WeeklyReport
 
@@ -86,8 +86,6 @@ def test_once_more_takes_the_place_of_what_was_written(report, database, tmp_pat
 
 
 def test_parquet_has_the_same_rows(report, database, tmp_path):
-    if not can_write_parquet():
-        pytest.skip("pyarrow is not installed")
     from pyarrow import parquet
 
     reports(database, "visit", 6, 6, 6)
