@@ -59,16 +59,14 @@ def tell(settings: Settings) -> int:
     :return: messages that went out.
     :raises StoreError: if Postgres does not answer.
     """
-    incidents, sent = Incidents(settings.raw_table.schema), 0
-    if not _is_there(settings):
+    incidents, open_channels, sent = Incidents(settings.raw_table.schema), channels(settings), 0
+    if not _prepared(settings):
         log.info("Nothing was copied yet.")
         return 0
     with _transaction(settings) as cursor:
         conditions, unknown = _conditions(cursor, settings)
         incidents.judge(cursor, conditions, KINDS.keys() - _TOLD_BY_OTHERS - unknown)
         incidents.prune(cursor, settings.ledger_days)
-    open_channels = channels(settings)
-    with _transaction(settings) as cursor:
         news = incidents.to_tell(cursor, open_channels)
     for incident in news:
         for channel in send(open_channels, Message.about(incident, _base_url()), incident.told):
@@ -80,7 +78,7 @@ def tell(settings: Settings) -> int:
     return sent
 
 
-def _is_there(settings: Settings) -> bool:
+def _prepared(settings: Settings) -> bool:
     """Whether anything was copied yet; brings the tables up to date, as after an upgrade the copy may be what fails."""
     raw = settings.raw_table
     with _transaction(settings) as cursor:
