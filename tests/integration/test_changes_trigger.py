@@ -247,6 +247,19 @@ def test_it_outlives_what_nobody_thought_of(couch, monkeypatch):
     play(story)
 
 
+def test_a_run_is_asked_for_also_where_that_cannot_be_noted(couch, monkeypatch):
+    def ask(settings, waiting):
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(changes, "ask", ask)
+
+    async def story(waited):
+        couch.write({"_id": "a"})
+        assert await waited.event(SOON) == [couch.source]
+
+    play(story)
+
+
 def test_one_source_that_fails_stops_no_other(couch, couchdb_server, monkeypatch):
     monkeypatch.setenv("COUCHDB_DBS", f"nowhere, {couch.name}")
 

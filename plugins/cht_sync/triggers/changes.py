@@ -118,8 +118,9 @@ def _configured() -> dict[str, tuple[str, str]]:
 async def _ask(waiting: dict[str, str | None]) -> list[str]:
     try:
         return await in_thread(partial(ask, Settings(), waiting))
-    except (SettingsError, StoreError):
-        return sorted(waiting)  # a run too many is better than none, and its log says what is wrong
+    except Exception as error:  # whatever it is: a run too many is better than none, and its log says what is wrong
+        log.warning("It could not be noted that a run was asked for (%s).", type(error).__name__)
+        return sorted(waiting)
 
 
 async def _has_changes(conn_id: str, database: str, seq: str | None) -> bool:
