@@ -10,18 +10,20 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.errorcodes import FEATURE_NOT_SUPPORTED, UNIQUE_VIOLATION
 
 from cht_sync.collisions import Collisions
 from cht_sync.errors import StoreError
 from cht_sync.page import Change, Refused
 from cht_sync.quarantine import Quarantine
-from cht_sync.rows import CopyStream, Row, rows_of, stub
+from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub
 
 PAGE_TABLE = (
     "create temporary table if not exists cht_sync_page"
     " (_id varchar, _deleted boolean, doc jsonb) on commit delete rows"
 )
 _COPY = "copy pg_temp.cht_sync_page (_id, _deleted, doc) from stdin (format binary)"
+_INSERT = "copy {schema}.{table} (saved_timestamp, source, _id, _deleted, doc) from stdin (format binary)"
 # The lock is held until the commit is visible: so no stamp becomes visible after a later one, whatever the source.
 # Two statements, since one alone would look at the table as it was before it waited for the lock; sent together,
 # as are others below, because while the next page is being read each answer costs a wait for the interpreter.
@@ -33,6 +35,15 @@ select greatest(
     ),
     exists (select from {schema}.couchdb_collision),
     exists (select from {schema}.couchdb_quarantine where source = %s and resolved_at is null)
+"""
+# What an entry of the quarantine or a collision needs, the page table has to tell.
+_SET_ASIDE = """
+with page as (select sha256(convert_to(i, 'UTF8')) as key from unnest(%(ids)s::varchar[]) i)
+select exists (select from {schema}.couchdb_collision where key in (select key from page))
+    or exists (
+        select from {schema}.couchdb_quarantine
+        where source = %(source)s and resolved_at is null and key in (select key from page)
+    )
 """
 _UPSERT = """
 insert into {schema}.{table} as stored (saved_timestamp, _id, _deleted, source, doc)
@@ -53,6 +64,8 @@ _ITS_DATA = {"22", "54"}
 # What somebody's constraint or trigger on the table has against it, and memory, which may be the server's own.
 _ITS_TABLE = {"23", "P0", "53200"}
 FEW = 20
+# Pages with a document that is there already, after which the rest of a load is not expected to be new either.
+MOST_KNOWN = 3
 
 
 @dataclass(slots=True)
@@ -91,8 +104,18 @@ class PageWriter:
     def __init__(self, names: dict[str, sql.Identifier], order: str) -> None:
         self._names, self._order = names, order
         self._quarantine, self._collisions = Quarantine(names), Collisions(names)
+        self._known_pages = 0
 
-    def write(self, cursor: Any, source: str, changes: list[Change], held: list[Refused], seq: str | None) -> Written:
+    def write(
+        self,
+        cursor: Any,
+        source: str,
+        changes: list[Change],
+        held: list[Refused],
+        seq: str | None,
+        *,
+        expect_new: bool = False,
+    ) -> Written:
         """Stores documents; those that cannot be stored go to quarantine.
 
         :param cursor: of an open transaction whose session has the page table.
@@ -100,13 +123,16 @@ class PageWriter:
         :param changes: from the feed.
         :param held: documents that could not even be read.
         :param seq: checkpoint behind the page.
+        :param expect_new: whether the documents are most likely stored nowhere yet: then they are inserted with no
+            look at what is there, and only where that fails as ever.
         :return: what was done.
         :raises psycopg2.Error: for any failure that is not a document's own.
         :raises StoreError: if a constraint or trigger refuses all of them.
         """
         rows, refused = rows_of(changes)
         done = Written()
-        by_postgres = self._put(cursor, source, rows, done)
+        inserted = expect_new and self._insert(cursor, source, rows, done)
+        by_postgres = [] if inserted else self._put(cursor, source, rows, done)
         self._check_table(by_postgres, len(rows))
         refused += held + by_postgres
         # A delete takes effect although its last words cannot be stored.
@@ -128,13 +154,43 @@ class PageWriter:
         :param source: name of the source.
         :param ids: of the documents.
         """
-        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
-        stamp, *_ = cursor.fetchone()
+        stamp, *_ = self._stamp(cursor, source)
         cursor.execute(sql.SQL(_RESTAMP).format(**self._names), {"stamp": stamp, "source": source, "ids": ids})
         done = Written(documents=len(ids), rows=cursor.rowcount)
         if done.rows:
             done.first_stamp = done.stamp = stamp
         return done
+
+    def _insert(self, cursor: Any, source: str, rows: list[Row], done: Written) -> bool:
+        """Stores rows that are all new, in one step; False where that cannot be, and nothing is stored."""
+        if not rows or self._known_pages >= MOST_KNOWN:
+            return False
+        try:
+            with _savepoint(cursor):
+                stamp, collisions_exist, quarantine_open = self._stamp(cursor, source)
+                if (collisions_exist or quarantine_open) and self._set_aside(cursor, source, rows):
+                    return False
+                _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(stamp, source))
+        except psycopg2.Error as error:
+            # Row-level security takes no COPY. Source: https://www.postgresql.org/docs/current/sql-copy.html
+            if not is_refusal(error) and error.pgcode != FEATURE_NOT_SUPPORTED:
+                raise
+            self._known_pages += error.pgcode in {UNIQUE_VIOLATION, FEATURE_NOT_SUPPORTED}
+            return False
+        done.rows += len(rows)
+        done.first_stamp = done.stamp = stamp
+        return True
+
+    def _set_aside(self, cursor: Any, source: str, rows: list[Row]) -> bool:
+        """Whether one of them is in quarantine or collides."""
+        ids = [row.change.id for row in rows]
+        cursor.execute(sql.SQL(_SET_ASIDE).format(**self._names), {"ids": ids, "source": source})
+        return cursor.fetchone()[0]
+
+    def _stamp(self, cursor: Any, source: str) -> tuple[datetime, bool, bool]:
+        """Waits for its turn; the stamp, and whether there are collisions and documents in quarantine."""
+        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
+        return cursor.fetchone()
 
     def _put(self, cursor: Any, source: str, rows: list[Row], done: Written) -> list[Refused]:
         """Stores rows, halving them until what Postgres refuses stands alone."""
@@ -154,8 +210,7 @@ class PageWriter:
 
     def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written) -> None:
         copy_rows(cursor, rows)
-        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
-        stamp, collisions_exist, quarantine_open = cursor.fetchone()
+        stamp, collisions_exist, quarantine_open = self._stamp(cursor, source)
         cursor.execute(sql.SQL(_UPSERT).format(**self._names), {"stamp": stamp, "source": source})
         written, beside, resolved = cursor.rowcount, 0, 0
         # Fewer rows than documents: some did not change, or belong to another source.
@@ -186,7 +241,11 @@ def copy_rows(cursor: Any, rows: list[Row]) -> None:
     :param rows: what is to be in it.
     :raises StoreError: if Postgres took fewer.
     """
-    cursor.copy_expert(_COPY, CopyStream(rows))
+    _copy(cursor, _COPY, rows)
+
+
+def _copy(cursor: Any, statement: str | sql.Composed, rows: list[Row], before: tuple[int, bytes] = (0, b"")) -> None:
+    cursor.copy_expert(statement, CopyStream(rows, before))
     if cursor.rowcount != len(rows):
         raise StoreError(f"Postgres took {cursor.rowcount} of {len(rows)} documents; the page is rolled back.")
 

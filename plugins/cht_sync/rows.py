@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -16,7 +17,11 @@ from cht_sync.page import Change, Refused
 # Source: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = struct.pack(">h", -1)
-_ID_FIELD = struct.Struct(">hi")
+_FIELDS = struct.Struct(">h")
+_SIZE = struct.Struct(">i")
+# Microseconds since 2000, as Postgres holds a timestamp without time zone.
+_STAMP_FIELD = struct.Struct(">iq")
+_EPOCH = datetime(2000, 1, 1)
 _FLAG_AND_DOC = struct.Struct(">ibiB")
 _JSONB_VERSION = 1
 PIECE = 256 * 1024
@@ -102,11 +107,12 @@ class CopyStream(io.RawIOBase):
     """Rows in the binary format of COPY, as a file that hands out pieces of up to 512 KB.
 
     :param rows: to be copied as (_id, _deleted, doc).
+    :param before: fields that come first and are the same in all rows, as :func:`stamped` gives them; default none.
     """
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[Row], before: tuple[int, bytes] = (0, b"")) -> None:
         super().__init__()
-        self._pieces = _pieces(rows)
+        self._pieces = _pieces(rows, *before)
 
     def read(self, size: int = -1) -> bytes:  # noqa: ARG002
         """The next piece: psycopg2 passes on what it gets.
@@ -116,14 +122,27 @@ class CopyStream(io.RawIOBase):
         return next(self._pieces, b"")
 
 
-def _pieces(rows: list[Row]) -> Iterator[bytes]:
+def stamped(stamp: datetime, source: str) -> tuple[int, bytes]:
+    """The fields (saved_timestamp, source) in the binary format of COPY.
+
+    :param stamp: without a time zone.
+    :param source: name of the source.
+    :return: how many fields, and their bytes.
+    """
+    name = source.encode()
+    return 2, _STAMP_FIELD.pack(8, (stamp - _EPOCH) // timedelta(microseconds=1)) + _SIZE.pack(len(name)) + name
+
+
+def _pieces(rows: list[Row], fields_before: int, before: bytes) -> Iterator[bytes]:
     """No piece is empty: to psycopg2 that would be the end."""
+    head = _FIELDS.pack(fields_before + 3) + before
     parts: list[bytes | memoryview] = [_COPY_HEADER]
     filled = 0
     for row in rows:
         size = len(row.body)
         parts += (
-            _ID_FIELD.pack(3, len(row.key)),
+            head,
+            _SIZE.pack(len(row.key)),
             row.key,
             _FLAG_AND_DOC.pack(1, row.change.deleted, size + 1, _JSONB_VERSION),
         )

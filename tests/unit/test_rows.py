@@ -1,37 +1,41 @@
 from __future__ import annotations
 
 import struct
+from datetime import datetime, timedelta
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cht_sync.page import Change
-from cht_sync.rows import PIECE, CopyStream, rows_of
+from cht_sync.rows import PIECE, CopyStream, rows_of, stamped
 
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([PIECE - 20, PIECE - 11, PIECE, PIECE + 1, 3 * PIECE]))
 
 
-def _pieces(rows):
-    stream = CopyStream(rows)
+def _pieces(rows, *before):
+    stream = CopyStream(rows, *before)
     return list(iter(lambda: stream.read(8192), b""))
 
 
-def _stored(data):
+def _fields(data):
     """What Postgres would read: https://www.postgresql.org/docs/current/sql-copy.html, binary format."""
     assert data.startswith(b"PGCOPY\n\xff\r\n\0" + bytes(8))
     position, found = 19, []
     while (fields := struct.unpack_from(">h", data, position)[0]) != -1:
-        assert fields == 3
         position += 2
         values = []
         for _ in range(fields):
             (size,) = struct.unpack_from(">i", data, position)
             values.append(data[position + 4 : position + 4 + size])
             position += 4 + size
-        found.append((values[0].decode(), values[1] == b"\1", values[2][1:]))
+        found.append(values)
     assert position + 2 == len(data)
     return found
+
+
+def _stored(data):
+    return [(name.decode(), flag == b"\1", doc[1:]) for name, flag, doc in _fields(data)]
 
 
 @given(st.lists(st.tuples(SIZES, st.booleans()), max_size=8))
@@ -45,3 +49,14 @@ def test_a_stream_holds_every_row_whatever_their_sizes(documents):
     pieces = _pieces(rows)
     assert _stored(b"".join(pieces)) == [(each.id, each.deleted, bytes(each.doc)) for each in changes]
     assert max(map(len, pieces)) <= 2 * PIECE + 100
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_row_of_the_table_itself_begins_with_stamp_and_source(stamp, source):
+    rows, _ = rows_of([Change(id="a", doc=msgspec.Raw(b"{}")), Change(id="b", doc=msgspec.Raw(b"{}"))])
+    found = _fields(b"".join(_pieces(rows, stamped(stamp, source))))
+    assert [name for _, _, name, _, _ in found] == [b"a", b"b"]
+    for first, second, *_ in found:
+        (microseconds,) = struct.unpack(">q", first)
+        assert datetime(2000, 1, 1) + timedelta(microseconds=microseconds) == stamp
+        assert second.decode() == source
