@@ -152,7 +152,8 @@ where n.nspname = :'raw_schema'
           'couchdb_progress', 'couchdb_migration', 'couchdb_model_run', 'couchdb_model_result',
           'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision', 'couchdb_test_result',
           'couchdb_deployment', '_dataemon',
-          'couchdb_window', 'couchdb_reconciliation', 'couchdb_listing', 'couchdb_first_load', 'couchdb_incident'
+          'couchdb_window', 'couchdb_reconciliation', 'couchdb_listing', 'couchdb_first_load', 'couchdb_incident',
+          'couchdb_postponed_index'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'

@@ -11,6 +11,7 @@ from cht_sync.checkpoints import SourceState
 from cht_sync.load_parts import LoadPart, LoadParts, LoadPlan
 from cht_sync.page import Change, Page
 from cht_sync.page_writer import Written
+from cht_sync.postponed_indexes import PostponedIndexes
 from cht_sync.rows import storable
 from cht_sync.store import DocumentStore
 
@@ -37,12 +38,17 @@ class FirstLoadStore(DocumentStore):
         return self._session.ask("read couchdb_first_load", self._parts(source).unfinished)
 
     def begin_load(self, source: str, plan: LoadPlan) -> None:
-        """Notes a first load that begins.
+        """Notes a first load that begins; the indexes of an empty table are postponed.
 
         :param source: name of the source, claimed.
         :param plan: its parts.
         """
-        self._surely(source, lambda cursor: self._parts(source).plan(cursor, plan))
+
+        def work(cursor: Any) -> None:
+            self._parts(source).plan(cursor, plan)
+            PostponedIndexes(self._raw).postpone(cursor)
+
+        self._surely(source, work)
 
     def add_part(self, source: str, plan: LoadPlan, part: LoadPart) -> None:
         """Notes one part more.
@@ -106,6 +112,10 @@ class FirstLoadStore(DocumentStore):
             self._parts(source).finish(cursor)
 
         self._surely(source, work, lambda: self._look(source).seq == plan.seq)
+
+    def build_indexes(self) -> None:
+        """Builds what a load has postponed, be it another one that was given up."""
+        PostponedIndexes(self._raw).build(self._session)
 
     def unproven_load(self, source: str) -> str | None:
         """When the load began that has ended and whose proof has not.

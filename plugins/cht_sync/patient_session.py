@@ -11,9 +11,10 @@ from airflow.sdk import Connection
 
 from cht_sync.errors import StoreError
 from cht_sync.patience import patiently
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import STATEMENT_TIMEOUT, connect, explained
 
 T = TypeVar("T")
+_BOUND = "select set_config('statement_timeout', %s, false)"
 log = logging.getLogger(__name__)
 
 
@@ -76,6 +77,27 @@ class PatientSession:
         """
         with self.made_again(), explained(self._connection, doing), self.conn, self.conn.cursor() as cursor:
             yield cursor
+
+    @contextmanager
+    def autocommitted(self, doing: str, timeout: str) -> Iterator[Any]:
+        """A cursor for statements that allow no transaction around them.
+
+        :param doing: what is tried, for error texts.
+        :param timeout: of each statement, as Postgres reads it: ``30min``.
+        :raises SettingsError: if the role has not the right.
+        :raises StoreError: for any other failure of the server.
+        """
+        with self.made_again(), explained(self._connection, doing):
+            conn = self.conn
+            conn.autocommit = True
+            try:
+                with conn.cursor() as cursor:
+                    cursor.execute(_BOUND, (timeout,))
+                    yield cursor
+            finally:
+                if not conn.closed:
+                    conn.cursor().execute(_BOUND, (STATEMENT_TIMEOUT,))
+                    conn.autocommit = False
 
     def patiently(self, once: Callable[[], T]) -> T:
         """Calls until it succeeds, through restarts and deadlocks.

@@ -54,6 +54,7 @@ def test_an_empty_database(database):
         "0013_incident_channels.sql",
         "0014_first_load_comments.sql",
         "0015_asked.sql",
+        "0016_postponed_indexes.sql",
     ]
     names = {
         "",
@@ -70,6 +71,7 @@ def test_an_empty_database(database):
         "_listing",
         "_first_load",
         "_incident",
+        "_postponed_index",
         "_deployment",
     }
     assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()

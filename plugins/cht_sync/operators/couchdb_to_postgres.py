@@ -114,6 +114,7 @@ class CouchDBToPostgresOperator(BaseOperator):
             copy.start(confirmed_gone)
             load = partial(self._first_load, settings, store, progress)
             if copy.load_first(load, _large(settings, params), budget):
+                store.build_indexes()
                 copy.retry_quarantined(bool(params.get("retry_quarantine")), budget)
                 copy.drain(self.batch_size or settings.batch_size, budget)
                 copy.sweep(budget)
