@@ -16,16 +16,20 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def loaded(couchdb_server, database, monkeypatch):
+    return large(couchdb_server, database, monkeypatch)
+
+
+def large(couchdb_server, database, monkeypatch):
     """Makes every database a large one; its parts are small."""
     for name, value in {
         "COUCHDB_HOST": "127.0.0.1",
         "COUCHDB_PORT": str(couchdb_server.port),
         "COUCHDB_USER": couchdb_server.user,
         "COUCHDB_PASSWORD": couchdb_server.password,
+        "CHT_FIRST_LOAD_THRESHOLD": "1",
+        "CHT_FIRST_LOAD_CONNECTIONS": "3",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("CHT_FIRST_LOAD_THRESHOLD", "1")
-    monkeypatch.setenv("CHT_FIRST_LOAD_CONNECTIONS", "3")
     return Loaded(Couch(couchdb_server), database)
 
 

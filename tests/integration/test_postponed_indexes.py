@@ -7,7 +7,7 @@ import pytest
 
 from cht_sync import postponed_indexes
 from cht_sync.source_lock import try_lock
-from tests.integration.test_first_load import Loaded
+from tests.integration.test_first_load import Loaded, large
 from tests.integration.test_operator import Couch, copy
 
 pytestmark = pytest.mark.integration
@@ -18,15 +18,7 @@ FEWER = {"couchdb_pkey", "saved_timestamp"}
 
 @pytest.fixture
 def loaded(couchdb_server, database, monkeypatch):
-    for name, value in {
-        "COUCHDB_HOST": "127.0.0.1",
-        "COUCHDB_PORT": str(couchdb_server.port),
-        "COUCHDB_USER": couchdb_server.user,
-        "COUCHDB_PASSWORD": couchdb_server.password,
-        "CHT_FIRST_LOAD_THRESHOLD": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    loaded = Loaded(Couch(couchdb_server), database)
+    loaded = large(couchdb_server, database, monkeypatch)
     loaded.fill(20)
     return loaded
 
@@ -49,7 +41,7 @@ def begin(loaded):
     assert loaded.checkpoint() is None
 
 
-def test_they_are_dropped_for_the_load_and_built_before_the_feed_takes_over(loaded, store, monkeypatch):
+def test_they_are_dropped_for_the_load_and_built_before_the_feed_takes_over(loaded, store):
     before = loaded.database.rows("select indexdef from pg_indexes where tablename = 'couchdb' order by indexname")
     begin(loaded)
     assert indexes(loaded.database) == FEWER
@@ -136,7 +128,7 @@ def test_a_load_that_was_given_up_does_not_keep_them_away(loaded, store, couchdb
     assert (indexes(loaded.database), postponed(loaded.database)) == (ALL, set())
 
 
-def test_two_do_not_build_at_once(loaded, store, monkeypatch):
+def test_two_do_not_build_at_once(loaded, store):
     begin(loaded)
     another = psycopg2.connect(loaded.database.dsn)
     assert try_lock(another.cursor(), "v1.couchdb indexes")
