@@ -125,7 +125,7 @@ def test_where_row_level_security_takes_no_copy_all_is_written_as_ever(table, da
         table.rows("drop role guarded_writer")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PAGES, min_size=1, max_size=6))
 def test_the_outcome_is_that_of_any_other_page(table, pages):
     found = []
