@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import hypothesis
 import psycopg2
 import pytest
 from psycopg2 import sql
 
 from include.demo.postgres import PostgresServer
 from include.demo.pouchdb import PouchDBServer
+
+# How long an example takes depends on what else this machine does.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
