@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import AssetAlias, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from cht_sync.assets import table_asset
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
-from cht_sync.operators.couchdb_to_postgres import table_asset
 from cht_sync.pipeline.operators.run_all import MODELLED_TO
 from cht_sync.pipeline.run_options import run_vars
 from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID

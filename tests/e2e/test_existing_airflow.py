@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -14,6 +15,7 @@ from include.demo.client import DONE, AirflowClient
 from tests.e2e.plain_airflow import WORKERS, PlainAirflow
 from tests.faults.proxy import Fault, FaultProxy
 from tests.oracle.oracle import compare
+from tests.unit.scripted_server import ScriptedServer
 
 pytestmark = [
     pytest.mark.integration,
@@ -23,20 +25,29 @@ pytestmark = [
 ]
 DATABASE, METADATA, COUCHDB = "cht_existing", "cht_existing_airflow", "existing"
 DOCUMENTS = 1500
+SIDES = ("inputs", "outputs")
 
 
 class Existing:
     """The Airflow, and the servers that it is to connect."""
 
-    def __init__(self, folder, couchdb, postgres, proxy):
-        self.couchdb, self.postgres, self.proxy = couchdb, postgres, proxy
+    def __init__(self, folder, couchdb, postgres, proxy, collector):
+        self.couchdb, self.postgres, self.proxy, self.collector = couchdb, postgres, proxy, collector
         for name in (DATABASE, METADATA):
             postgres.create_database(name)
         requests.put(f"{couchdb.url}/{COUCHDB}", auth=couchdb.auth, timeout=10).raise_for_status()
         self.write(
             {"_id": f"d{n}", "type": "person", "name": f"name {n}", "reported_date": n} for n in range(DOCUMENTS)
         )
-        settings = {"BATCH_SIZE": "20", "CHT_SYNC_SCHEDULE": "none"}
+        settings = {
+            "BATCH_SIZE": "20",
+            "CHT_SYNC_SCHEDULE": "none",
+            # Each model is a task of Celery's, seconds for two cores; the demo's test runs them all.
+            "DBT_SELECTOR": "+contact",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+                {"type": "http", "url": f"http://127.0.0.1:{collector.port}", "retry": {"total": 1}}
+            ),
+        }
         self.airflow = PlainAirflow(folder, postgres.dsn(METADATA), settings)
         self.client = AirflowClient(self.airflow)
 
@@ -98,6 +109,23 @@ class Existing:
         assert self.client.run("cht_sync", run_id)["state"] == "success", failed
         return tasks
 
+    def lineage(self, task):
+        """What the task's last run read and wrote, each as namespace and name, and how many rows; None before."""
+        completed = [
+            event
+            for event in map(json.loads, list(self.collector.bodies))
+            if event["job"]["name"] == f"cht_sync.{task}" and event["eventType"] == "COMPLETE"
+        ]
+        if not completed:
+            return None
+        inputs, outputs = ({(each["namespace"], each["name"]) for each in completed[-1][side]} for side in SIDES)
+        rows = [
+            each["outputFacets"]["outputStatistics"]["rowCount"]
+            for each in completed[-1]["outputs"]
+            if "outputStatistics" in each.get("outputFacets", {})
+        ]
+        return inputs, outputs, rows
+
     def differences(self):
         source = f"127.0.0.1/{COUCHDB}"
         dsn = self.postgres.dsn(DATABASE)
@@ -115,8 +143,8 @@ def wait_for(happens, seconds, airflow):
 
 @pytest.fixture(scope="module")
 def existing(server_folder, couchdb_server, postgres_server):
-    with FaultProxy(couchdb_server.host, couchdb_server.port) as proxy:
-        existing = Existing(server_folder / "existing", couchdb_server, postgres_server, proxy)
+    with FaultProxy(couchdb_server.host, couchdb_server.port) as proxy, closing(ScriptedServer()) as collector:
+        existing = Existing(server_folder / "existing", couchdb_server, postgres_server, proxy, collector)
         existing.airflow.install()
         done = existing.airflow.run("airflow", "db", "migrate")
         assert done.returncode == 0, done.stderr[-3000:]
@@ -153,6 +181,24 @@ def test_the_first_run_survives_the_loss_of_a_worker(existing):
     # Nothing was stored twice: the ledger counts each document once.
     assert existing.copied() == DOCUMENTS
     assert existing.rows("select count(*)::int from v1.contact") == [(DOCUMENTS,)]
+
+
+def test_lineage_leads_from_couchdb_over_the_table_of_documents_to_the_models(existing):
+    server = f"postgres://{existing.postgres.host}:{existing.postgres.port}"
+    table, contact = (server, f"{DATABASE}.v1.couchdb"), (server, f"{DATABASE}.v1.contact")
+    # The provider sends on after a task has ended.
+    inputs, outputs, rows = wait_for(lambda: existing.lineage("sync"), 60, existing.airflow)
+    assert inputs == {(f"couchdb://127.0.0.1:{existing.proxy.port}", COUCHDB)}
+    assert outputs == {table}
+    assert 0 < sum(rows) < DOCUMENTS  # of the second try, which went on behind the pages of the first
+    _, outputs, _ = wait_for(lambda: existing.lineage("new_documents"), 60, existing.airflow)
+    assert outputs == {table}
+    inputs, outputs, _ = wait_for(lambda: existing.lineage("models.dbt_run"), 60, existing.airflow)
+    assert table in inputs
+    assert contact in outputs
+    told = b"".join(existing.collector.bodies)
+    for secret in (existing.couchdb.password, existing.postgres.password, existing.airflow.password):
+        assert secret.encode() not in told
 
 
 def test_what_is_written_later_arrives_and_the_proof_is_one_command(existing):

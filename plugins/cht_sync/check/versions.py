@@ -23,7 +23,7 @@ PACKAGES = {
     "msgspec": ">=0.19",
     "prometheus-client": ">=0.20",
     "psycopg2-binary": ">=2.9",
-    "requests": ">=2.32",
+    "requests": ">=2.32.4",
 }
 # The same module, built where the system's libpq is wanted.
 OTHER_NAMES = {"psycopg2-binary": "psycopg2"}

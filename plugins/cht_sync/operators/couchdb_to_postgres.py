@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator
+from airflow.sdk import AssetAlias, BaseOperator
 
+from cht_sync.assets import database_dataset, source_asset, table_dataset
 from cht_sync.background import Background
 from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
@@ -23,6 +23,7 @@ from cht_sync.sources import source_name
 from cht_sync.windows import Run
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
 DOCUMENTS = AssetAlias("cht_documents")
@@ -71,6 +72,9 @@ class CouchDBToPostgresOperator(BaseOperator):
         self.time_budget = time_budget
         self._store: FirstLoadStore | None = None
         self._work: Background[dict[str, Any]] | None = None
+        self._read: tuple[str, str] | None = None
+        self._written: tuple[str, str] | None = None
+        self._rows = 0
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copies what changed.
@@ -96,12 +100,33 @@ class CouchDBToPostgresOperator(BaseOperator):
             StoppedError("Airflow ended this task; pages stored until then count, the next run goes on behind them.")
         )
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:  # noqa: ARG002
+        """Tells Airflow's OpenLineage provider, the only caller, what was read and what was written.
+
+        :param task_instance: of the task.
+        :return: the CouchDB database and the table of documents; nothing of what the task did not reach.
+            Source: https://airflow.apache.org/docs/apache-airflow-providers-openlineage/stable/guides/developer.html
+        """
+        from airflow.providers.common.compat.openlineage.facet import (
+            InputDataset,
+            OutputDataset,
+            OutputStatisticsOutputDatasetFacet,
+        )
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        rows = {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=self._rows)}
+        return OperatorLineage(
+            inputs=[InputDataset(*self._read)] if self._read else [],
+            outputs=[OutputDataset(*self._written, outputFacets=rows)] if self._written else [],
+        )
+
     def _copy(self, context: Context) -> dict[str, Any]:
         settings = Settings()
         settings.check()
         params = context.get("params") or {}
         hook = CouchDBHook(self.couchdb_conn_id)
         source = self.source or source_name(hook, self.database)
+        self._read = database_dataset(hook, self.database)
         confirmed_gone = source in (params.get("confirm_gone") or [])
         budget = self.time_budget or settings.time_budget
         progress = Progress(source)
@@ -124,6 +149,7 @@ class CouchDBToPostgresOperator(BaseOperator):
             with self._open(settings, source, context) as store:
                 store.load_is_proven(source)
         copy.tell()
+        self._rows = progress.rows
         if progress.rows and "outlet_events" in context:
             event = context["outlet_events"][DOCUMENTS]
             event.add(source_asset(progress.source), extra={"source": progress.source, "rows": progress.rows})
@@ -131,6 +157,7 @@ class CouchDBToPostgresOperator(BaseOperator):
 
     def _open(self, settings: Settings, source: str, context: Context) -> FirstLoadStore:
         connection, run = postgres_connection(settings), Run.of(context)
+        self._written = table_dataset(connection, settings.raw_table)
         self._store = FirstLoadStore(connection, settings.raw_table, f"cht_sync {source}", run=run)
         return self._store
 
@@ -147,24 +174,3 @@ class CouchDBToPostgresOperator(BaseOperator):
 def _large(settings: Settings, params: Any) -> float:
     """Documents from which on a database is loaded by ranges."""
     return 0 if params.get("first_load") else settings.first_load_threshold or float("inf")
-
-
-def source_asset(source: str) -> Asset:
-    """The asset of one source: has an event whenever a run copied changes of it.
-
-    :param source: ``<host>/<database>``.
-    """
-    return Asset(f"couchdb://{quote(source)}")
-
-
-def table_asset(settings: Settings) -> Asset:
-    """The asset of the table of documents, whatever source they came from.
-
-    Not an outlet of the tasks that copy: two that are the first to name the same asset at the same time make Airflow
-    fail one of them, after its work is done. One task tells of it for all.
-
-    :param settings: the environment.
-    """
-    connection, raw = postgres_connection(settings), settings.raw_table
-    path = "/".join(quote(str(part), safe="") for part in (connection.schema, raw.schema, raw.table))
-    return Asset(f"postgres://{connection.host or 'localhost'}:{connection.port or 5432}/{path}")
