@@ -74,7 +74,7 @@ class CouchDBToPostgresOperator(BaseOperator):
         self._work: Background[dict[str, Any]] | None = None
         self._read: tuple[str, str] | None = None
         self._written: tuple[str, str] | None = None
-        self._rows = 0
+        self._progress: Progress | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copies what changed.
@@ -114,10 +114,11 @@ class CouchDBToPostgresOperator(BaseOperator):
         )
         from airflow.providers.openlineage.extractors import OperatorLineage
 
-        rows = {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=self._rows)}
+        # Also of a task that failed: what it committed until then is there.
+        rows = OutputStatisticsOutputDatasetFacet(rowCount=self._progress.rows if self._progress else 0)
         return OperatorLineage(
             inputs=[InputDataset(*self._read)] if self._read else [],
-            outputs=[OutputDataset(*self._written, outputFacets=rows)] if self._written else [],
+            outputs=[OutputDataset(*self._written, outputFacets={"outputStatistics": rows})] if self._written else [],
         )
 
     def _copy(self, context: Context) -> dict[str, Any]:
@@ -129,7 +130,7 @@ class CouchDBToPostgresOperator(BaseOperator):
         self._read = database_dataset(hook, self.database)
         confirmed_gone = source in (params.get("confirm_gone") or [])
         budget = self.time_budget or settings.time_budget
-        progress = Progress(source)
+        self._progress = progress = Progress(source)
         with self._open(settings, source, context) as store:
             copy = SourceCopy(hook, self.database, store, progress, settings.max_page_bytes)
             copy.look(confirmed_gone)  # refuses a wrong password or name before anything is written
@@ -149,7 +150,6 @@ class CouchDBToPostgresOperator(BaseOperator):
             with self._open(settings, source, context) as store:
                 store.load_is_proven(source)
         copy.tell()
-        self._rows = progress.rows
         if progress.rows and "outlet_events" in context:
             event = context["outlet_events"][DOCUMENTS]
             event.add(source_asset(progress.source), extra={"source": progress.source, "rows": progress.rows})
