@@ -55,7 +55,7 @@ def test_nothing_in_the_page_is_inline_or_from_elsewhere():
 
 def test_each_state_has_a_shape_and_a_word_of_its_own():
     """A colour-blind reader tells them apart."""
-    script = (REPOSITORY / "plugins" / "cht_sync" / "web" / "static" / "status.js").read_text()
+    script = (REPOSITORY / "plugins" / "cht_sync" / "web" / "static" / "elements.js").read_text()
     drawn = re.findall(r'^  (\w+): \{ word: "([^"]+)", path: "([^"]+)"', script, re.M)
     states, words, shapes = zip(*drawn, strict=True)
     assert set(states) == set(get_args(State))

@@ -1,128 +1,10 @@
 // The status page of CHT Sync: asks api/status every few seconds and draws it. It changes nothing anywhere.
-// Everything is made by DOM calls, never from markup, so that no name or message can become code.
+
+import { ask } from "./ask.js";
+import { badge, bars, byId, cell, count, duration, link, make, moment, numbers, shape, times, trend } from "./elements.js";
+import { openCollisions, openQuarantine, openRejects } from "./lists.js";
 
 const EVERY_MS = 15_000;
-const ROOT = new URL("../", location.href);
-const MOST = 1_000;
-const SVG = "http://www.w3.org/2000/svg";
-const STATES = {
-  ok: { word: "Good", path: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Z M7 12.5l3.5 3.5L17 8.5" },
-  loading: { word: "Loading", path: "M21 12a9 9 0 1 1-3-6.7 M21 3v5h-5", turning: true },
-  behind: { word: "Behind", path: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Z M12 6v6l4 3" },
-  warning: { word: "Look", path: "M12 2.5 1.5 21.5h21Z M12 9v6 M12 18v.5" },
-  failing: { word: "Failing", path: "M8 2h8l6 6v8l-6 6H8l-6-6V8Z M8.5 8.5l7 7 M15.5 8.5l-7 7" },
-  paused: { word: "Waits", path: "M3 3h18v18H3Z M9 8v8 M15 8v8" },
-  empty: { word: "Empty", path: "M12 2a10 10 0 0 1 10 10 M20 18a10 10 0 0 1-8 4 M5 19a10 10 0 0 1-3-7 M4 6a10 10 0 0 1 3-3" },
-  unknown: { word: "Not known", path: "M12 1 23 12 12 23 1 12Z M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3c-.7.3-1 .8-1 1.7 M12 16.5v.5" },
-};
-const numbers = new Intl.NumberFormat();
-const dates = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
-const longAgo = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const times = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-
-const byId = (id) => document.getElementById(id);
-
-/** An element with attributes and children; texts become text nodes. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "onclick") element.addEventListener("click", value);
-    else if (value !== undefined && value !== false) element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
-  return element;
-}
-
-function draw(tag, attributes = {}, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-/** The shape of a state; its word stands beside it, so that a reader of the screen need not hear it twice. */
-function shape(state) {
-  const { path, turning } = STATES[state] ?? STATES.unknown;
-  const line = draw("path", { d: path, ...(turning ? { class: "turning" } : {}) });
-  return draw(
-    "svg",
-    {
-      class: "shape", viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": "2",
-      "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true",
-    },
-    line,
-  );
-}
-
-const badge = (state, word) =>
-  make("span", { class: `badge is-${state}` }, shape(state), make("span", {}, word || STATES[state].word));
-
-/** A time span in its two largest units; `fine` tells tenths of a second. */
-function duration(seconds, fine = false) {
-  if (seconds === null || seconds === undefined) return "–";
-  if (seconds < 10) return `${fine ? Math.round(seconds * 10) / 10 : Math.round(seconds)} s`;
-  let left = Math.round(seconds);
-  const parts = [];
-  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]]) {
-    const number = Math.floor(left / size);
-    left -= number * size;
-    if (number || parts.length) parts.push(number ? `${number} ${unit}` : "");
-  }
-  return parts.slice(0, 2).filter(Boolean).join(" ");
-}
-
-const count = (number) => (number > MOST ? `more than ${numbers.format(MOST)}` : numbers.format(number));
-
-/** A moment in local time, how long ago it was, and in UTC for whoever points at it. */
-function moment(text) {
-  if (!text) return document.createTextNode("never");
-  const at = new Date(text);
-  const ago = (Date.now() - at) / 1000;
-  const near = ago >= 0 ? `${duration(Math.max(ago, 1))} ago` : `in ${duration(-ago)}`;
-  const now = new Date();
-  const sameYear = at.getFullYear() === now.getFullYear() ? dates : longAgo;
-  const shown = at.toDateString() === now.toDateString() ? clock : sameYear;
-  const utc = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
-  return make("time", { datetime: text, title: utc }, `${shown.format(at)} (${near})`);
-}
-
-/** A link into Airflow's UI. Its frame lets nothing inside it lead the window elsewhere, so the window is asked. */
-function link(path, text, label) {
-  const href = new URL(path, ROOT).href;
-  const follow = (event) => {
-    if (window.parent === window || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    const outside = window.parent.document.createElement("a");
-    outside.href = href;
-    outside.click();
-  };
-  return make("a", { href, onclick: follow, ...(label ? { "aria-label": label } : {}) }, text);
-}
-
-function bars(values, label) {
-  const most = Math.max(...values, 1);
-  const drawn = values.map((value, at) => {
-    const height = value ? Math.max((value / most) * 38, 2) : 0.75;
-    return draw("rect", { x: at * 10 + 1, y: 40 - height, width: 8, height, fill: "currentColor" });
-  });
-  return draw(
-    "svg",
-    { class: "spark", viewBox: `0 0 ${values.length * 10} 40`, preserveAspectRatio: "none", role: "img", "aria-label": label },
-    ...drawn,
-  );
-}
-
-function trend(values, label) {
-  if (values.length < 2) return null;
-  const most = Math.max(...values, 0.001);
-  const points = values.map((value, at) => `${(at / (values.length - 1)) * 86 + 2},${20 - (value / most) * 17}`);
-  return draw(
-    "svg",
-    { class: "trend", viewBox: "0 0 90 22", role: "img", "aria-label": label },
-    draw("polyline", { points: points.join(" "), fill: "none", stroke: "currentColor", "stroke-width": "2" }),
-  );
-}
 
 // --- parts of the page -------------------------------------------------------------------------
 
@@ -226,8 +108,6 @@ function showSources(sources) {
   byId("sources").replaceChildren(...(cards.length ? cards : [make("p", { class: "soft" }, "No source has been read yet.")]));
 }
 
-const cell = (label, attributes, ...children) => make("td", { "data-label": label, ...attributes }, ...children);
-
 function modelRow(model) {
   const recent = model.recent_seconds;
   const fault = model.documents_at_fault.length ? ` Documents at fault: ${model.documents_at_fault.join(", ")}.` : "";
@@ -282,94 +162,7 @@ function showRejects({ rejects }) {
   );
 }
 
-// --- the lists behind the numbers ----------------------------------------------------------------
-
-let drill = 0;
-
-function openList(title, note, path, parameters, columns) {
-  const mine = ++drill;
-  const rows = byId("drill-rows");
-  byId("drill-title").textContent = title;
-  byId("drill-note").textContent = note;
-  byId("drill-columns").replaceChildren(...columns.map(([name]) => make("th", { scope: "col" }, name)));
-  rows.replaceChildren();
-  const more = byId("drill-more");
-  const load = async () => {
-    more.hidden = true;
-    try {
-      const answer = await ask(`api/${path}?${new URLSearchParams({ ...parameters, offset: rows.children.length })}`);
-      if (mine !== drill) return;
-      rows.append(...answer.items.map((item) => make("tr", {}, ...columns.map(([name, value]) => cell(name, {}, value(item))))));
-      more.hidden = !answer.more || rows.children.length >= 10 * MOST;
-      if (!rows.children.length) byId("drill-note").textContent = "None any more.";
-    } catch (error) {
-      if (mine === drill) byId("drill-note").textContent = error.message;
-    }
-  };
-  more.onclick = load;
-  byId("drill").showModal();
-  load();
-}
-
-const openQuarantine = (source) =>
-  openList(
-    `In quarantine: ${source}`,
-    "What PostgreSQL could not hold is kept as it came in couchdb_quarantine. Its content is not shown here.",
-    "quarantine",
-    { source },
-    [
-      ["Document", (entry) => entry.id],
-      ["Reason", (entry) => (entry.sqlstate ? `${entry.reason} (SQLSTATE ${entry.sqlstate})` : entry.reason)],
-      ["First seen", (entry) => moment(entry.first_seen)],
-      ["Last tried", (entry) => moment(entry.last_seen)],
-      ["Tries", (entry) => numbers.format(entry.attempts)],
-      ["Bytes", (entry) => numbers.format(entry.bytes)],
-    ],
-  );
-
-const openCollisions = (source) =>
-  openList(
-    `Colliding: ${source}`,
-    "The _id belongs to another source, which came first and keeps the row; the newest state of this one is in couchdb_collision.",
-    "collisions",
-    { source },
-    [
-      ["Document", (each) => each.id],
-      ["Belongs to", (each) => each.owner ?? "nobody"],
-      ["Deleted here", (each) => (each.deleted ? "yes" : "no")],
-      ["Since", (each) => moment(each.since)],
-    ],
-  );
-
-const openRejects = ({ doc_type, field, reason }) =>
-  openList(
-    `${field}: ${reason}`,
-    "The value is null in the models; document_rejects holds it.",
-    "rejects",
-    { field, reason, ...(doc_type === null ? {} : { doc_type }) },
-    [
-      ["Document", (each) => each.id],
-      ["Stored", (each) => moment(each.saved_at)],
-    ],
-  );
-
 // --- asking --------------------------------------------------------------------------------------
-
-async function ask(path) {
-  let answer;
-  try {
-    answer = await fetch(path, { headers: { Accept: "application/json" } });
-  } catch {
-    throw new Error("Airflow's API server does not answer.");
-  }
-  if (answer.status === 401) throw new Error("You are signed out: sign in to Airflow again.");
-  if (answer.status === 403) throw new Error("You may not see this: it takes the right to read the DAG cht_sync.");
-  if (!answer.ok) {
-    const said = await answer.json().catch(() => ({}));
-    throw new Error(typeof said.detail === "string" ? said.detail : `Airflow's API server answered ${answer.status}.`);
-  }
-  return answer.json();
-}
 
 async function refresh() {
   const trouble = byId("trouble");
