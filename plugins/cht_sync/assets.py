@@ -34,7 +34,7 @@ def table_asset(settings: Settings) -> Asset:
     """
     connection, raw = postgres_connection(settings), settings.raw_table
     path = "/".join(quote(str(part), safe="") for part in (connection.schema, raw.schema, raw.table))
-    return Asset(f"{_server(connection)}/{path}")
+    return Asset(f"{postgres_namespace(connection)}/{path}")
 
 
 def database_dataset(hook: CouchDBHook, database: str) -> tuple[str, str]:
@@ -58,8 +58,19 @@ def table_dataset(connection: Connection, raw: RawTable) -> tuple[str, str]:
     :param raw: the table.
         Source: https://openlineage.io/docs/spec/naming
     """
-    return _server(connection), f"{connection.schema}.{raw.schema}.{raw.table}"
+    return postgres_namespace(connection), f"{connection.schema}.{raw.schema}.{raw.table}"
 
 
-def _server(connection: Connection) -> str:
-    return f"postgres://{connection.host or 'localhost'}:{connection.port or 5432}"
+def postgres_namespace(connection: Connection) -> str:
+    """``postgres://<host>:<port>``, as an asset and OpenLineage can hold it.
+
+    :param connection: whose host may also be a socket's folder, an address of IPv6, or several separated by commas.
+    :return: with ``localhost`` for a socket, and the first of several hosts.
+        Source: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-HOST
+    """
+    host = (connection.host or "").split(",")[0].strip()
+    if not host or host.startswith(("/", "@")):
+        host = "localhost"
+    elif ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"postgres://{host}:{connection.port or 5432}"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Asset
-from cosmos.dataset import compute_model_outlet_uris, get_dataset_namespace
+from cosmos.dataset import compute_model_outlet_uris
 from cosmos.operators.local import AbstractDbtLocalBase
 
+from cht_sync.assets import postgres_namespace
 from cht_sync.connections import dbt_connection
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
@@ -80,8 +81,9 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         if find_spec("airflow.providers.openlineage"):
             super().calculate_openlineage_events_completes(env, project_dir, dbt_command_line)
         model = self.extra_context.get("dbt_node_config", {}).get("unique_id")
-        namespace = get_dataset_namespace(self.profile_config) if self.emit_datasets and model else None
-        if namespace:
+        if self.emit_datasets and model:
+            # Not Cosmos': of a socket or an address of IPv6 it makes a name that no asset may have.
+            namespace = postgres_namespace(dbt_connection(Settings()))
             uris = compute_model_outlet_uris(Path(project_dir) / "target" / "manifest.json", namespace)
             self._assets = tuple(Asset(uri) for uri in uris.get(model, ()))
         return False

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from cosmos.constants import _PRODUCER_CMD_FLAGS_XCOM_KEY
-from cosmos.dataset import get_dataset_namespace
 from cosmos.operators._watcher import safe_xcom_push
 from cosmos.operators.local import DbtLocalBaseOperator
 from cosmos.operators.watcher import DbtProducerWatcherOperator
 
+from cht_sync.assets import postgres_namespace
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
@@ -77,7 +77,7 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
             return broken
         settings, ti = Settings(), context["ti"]
         lift = is_lifted(context)
-        namespace = get_dataset_namespace(self.profile_config) if self._should_generate_model_uris else None
+        namespace = postgres_namespace(dbt_connection(settings)) if self._should_generate_model_uris else None
         events = ModelEvents(ti, namespace)
         watch = ModelWatch(settings, Lineage.of(dbt.manifest), dbt.compiled, lift, events.tell)
         with closing(watch):
