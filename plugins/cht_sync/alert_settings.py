@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from cht_sync.report_settings import ReportSettings
+from cht_sync.sync_settings import NOT_IN_CRONITER
 
 
 class AlertSettings(ReportSettings):
@@ -32,12 +35,29 @@ class AlertSettings(ReportSettings):
 
     @property
     def alert_failing_minutes(self) -> int:
-        """``CHT_ALERT_FAILING_MINUTES``: minutes without a good look at a source, default 15."""
+        """``CHT_ALERT_FAILING_MINUTES``: minutes after a run was due without a good look at a source, default 15."""
         return self.number("CHT_ALERT_FAILING_MINUTES", 15, low=1, high=100_000)
+
+    def read_since(self, now: datetime) -> datetime:
+        """Since when a source must have been read: for ``CHT_ALERT_FAILING_MINUTES`` a run has been due.
+
+        With a schedule rarer than that, nobody is missed before the next run.
+
+        :param now: the time, with a zone.
+        """
+        from croniter import croniter
+
+        limit = now - timedelta(minutes=self.alert_failing_minutes)
+        # A trigger that waits for changes looks at each source all the time.
+        if self.sync_mode != "schedule" or self.schedule is None or self.schedule in NOT_IN_CRONITER:
+            return limit
+        return croniter(self.schedule, limit).get_prev(datetime)
 
     @property
     def alert_freshness_minutes(self) -> int:
-        """``CHT_ALERT_FRESHNESS_MINUTES``: minutes that a document may wait for the models, default 60."""
+        """``CHT_ALERT_FRESHNESS_MINUTES``: minutes that changes may wait in CouchDB, and documents for the models,
+        default 60.
+        """
         return self.number("CHT_ALERT_FRESHNESS_MINUTES", 60, low=1, high=100_000)
 
     @property

@@ -38,12 +38,14 @@ set name = excluded.name, status = excluded.status, message = excluded.message, 
     recent_seconds = (last.recent_seconds || excluded.recent_seconds)[
         greatest(coalesce(cardinality(last.recent_seconds || excluded.recent_seconds), 0) - 29, 1):]
 """
+_IN_USE = """ended_at > (
+    select max(newest.ended_at) - interval '7 days' from {schema}.couchdb_model_result newest
+    where newest.models_schema = couchdb_model_result.models_schema
+)"""
 _FAILING = """
 select model, name, message, failing_since, documents_at_fault from {schema}.couchdb_model_result
 where models_schema = %(models_schema)s and status = any(%(states)s)
-    -- One that nobody runs any more, since DBT_SELECTOR leaves it out, must not hold others back for ever.
-    and ended_at > (select max(ended_at) from {schema}.couchdb_model_result where models_schema = %(models_schema)s)
-        - interval '7 days'
+    and {in_use}
 order by model
 """
 _TROUBLES = """
@@ -56,6 +58,16 @@ update {schema}.couchdb_model_result set held = %(why)s
 where models_schema = %(models_schema)s and model = any(%(held)s)
 """
 _FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s and model = any(%s)"
+
+
+def in_use(schema: str) -> sql.Composed:
+    """The condition that leaves out models that nobody runs any more, as ``DBT_SELECTOR`` does not name them.
+
+    They must not hold others back, or worry people, for ever.
+
+    :param schema: of ``couchdb_model_result``, which a query must name without an alias.
+    """
+    return sql.SQL(_IN_USE).format(schema=sql.Identifier(schema))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +124,11 @@ class ModelResults:
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
         self._connection, self._models_schema = connection, models_schema
         table = regclass_text(raw.schema, "couchdb_model_result")
-        self._names = {"schema": sql.Identifier(raw.schema), "table_text": sql.Literal(table)}
+        self._names = {
+            "schema": sql.Identifier(raw.schema),
+            "table_text": sql.Literal(table),
+            "in_use": in_use(raw.schema),
+        }
 
     def record(self, results: Collection[ModelResult]) -> None:
         """Notes how models ended; those that did not run keep what they had.

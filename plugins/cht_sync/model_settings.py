@@ -70,6 +70,11 @@ class ModelSettings(SyncSettings):
         return value
 
     @property
+    def models_dag(self) -> str:
+        """The DAG that runs the models: ``cht_sync``, or ``cht_models`` where ``CHT_MODELS`` is ``asset``."""
+        return "cht_models" if self.models_place == "asset" else "cht_sync"
+
+    @property
     def models_schedule(self) -> str | None:
         """``CHT_MODELS_SCHEDULE``: when ``cht_models`` looks without an event, default every 10 minutes."""
         value = self._schedule("CHT_MODELS_SCHEDULE", "*/10 * * * *")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,6 +15,7 @@ from aiosmtpd.controller import Controller
 from cht_sync.alerts import tasks
 from cht_sync.alerts.condition import KINDS
 from cht_sync.connections import postgres_connection
+from cht_sync.model_results import FAILED
 from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 
@@ -121,6 +123,11 @@ CASES = {
         "update v1.couchdb_progress set updated_at = now()",
         "couch/medic",
     ),
+    "behind": (
+        "update v1.couchdb_progress set drained_at = now() - interval '61 minutes', pending = 70000, updated_at = now()",
+        "update v1.couchdb_progress set drained_at = now(), pending = 0, updated_at = now()",
+        "couch/medic",
+    ),
     "freshness": (
         "insert into v1.couchdb (saved_timestamp, _id, _deleted, source, doc) values"
         " ((now() at time zone 'utc') - interval '2 hours', 'a', false, 'couch/medic', '{}');"
@@ -190,9 +197,83 @@ def test_what_begins_again_is_told_again(alerts):
 def test_a_source_that_was_never_read_is_missed_and_one_that_is_not_configured_is_not(alerts):
     alerts.rows("update v1.couchdb_progress set source = 'old/medic', updated_at = now() - interval '1 day'")
     assert alerts.look() == []
-    alerts.rows("update v1.couchdb_migration set applied_at = now() - interval '1 hour'")
+    alerts.rows("update v1.couchdb_incident set opened_at = now() - interval '16 minutes'")
     assert alerts.look() == ["A source is not copied: couch/medic"]
     assert "never read" in alerts.text()
+    alerts.rows("update v1.couchdb_progress set source = 'couch/medic', updated_at = now()")
+    assert alerts.look() == ["well again: A source is not copied: couch/medic"]
+
+
+def test_a_source_that_is_new_and_read_in_time_is_no_news(alerts):
+    alerts.rows("update v1.couchdb_progress set source = 'old/medic'")
+    assert alerts.look() == []
+    alerts.rows("update v1.couchdb_progress set source = 'couch/medic'")
+    assert alerts.look() == []
+
+
+def test_nobody_is_missed_before_the_next_run_is_due(alerts, monkeypatch):
+    now = datetime.now(UTC)
+    hour = (now - timedelta(minutes=30)).hour
+    monkeypatch.setenv("CHT_SYNC_SCHEDULE", f"{(now - timedelta(minutes=30)).minute} {hour} * * *")
+    alerts.rows("update v1.couchdb_progress set updated_at = now() - interval '20 minutes'")
+    assert alerts.look() == []
+    alerts.rows("update v1.couchdb_progress set updated_at = now() - interval '40 minutes'")
+    assert alerts.look() == ["A source is not copied: couch/medic"]
+
+
+def test_what_begins_together_is_one_message_and_so_is_its_end(alerts, monkeypatch):
+    couchdb = {"conn_type": "http", "host": "couch", "extra": {"databases": ["medic", "medic-sentinel", "_users"]}}
+    monkeypatch.setenv("AIRFLOW_CONN_CHT_COUCHDB", json.dumps(couchdb))
+    alerts.rows(
+        "insert into v1.couchdb_progress (source, seq, updated_at)"
+        " values ('couch/medic-sentinel', '1-a', now()), ('couch/_users', '1-a', now())"
+    )
+    alerts.rows(CASES["source"][0])
+    (title,) = alerts.look()
+    kind, number, named = title.split(": ")
+    assert (kind, number) == ("A source is not copied", "3")
+    assert set(named.split(", ")) == {"couch/medic", "couch/medic-sentinel", "couch/_users"}
+    assert alerts.text().count("was last read with success") == 3
+    assert alerts.look() == []
+    alerts.rows("update v1.couchdb_progress set updated_at = now() where source <> 'couch/_users'")
+    (title,) = alerts.look()
+    assert title.startswith("well again: A source is not copied: 2: ")
+    alerts.rows(CASES["source"][1])
+    assert alerts.look() == ["well again: A source is not copied: couch/_users"]
+
+
+def test_a_first_load_is_not_behind(alerts):
+    alerts.rows("update v1.couchdb_progress set drained_at = null, pending = 70000, updated_at = now()")
+    assert alerts.look() == []
+
+
+@pytest.mark.parametrize("status", FAILED)
+def test_each_way_in_which_a_model_fails_is_told(alerts, status):
+    alerts.rows(CASES["models"][0].replace("'error'", f"'{status}'"))
+    assert alerts.look() == ["Models fail: v1"]
+
+
+def test_what_the_selector_left_out_worries_nobody(alerts, monkeypatch):
+    monkeypatch.setenv("DBT_SELECTOR", "tag:base")
+    alerts.rows(CASES["freshness"][0])
+    alerts.rows("insert into v1.couchdb_model_run values ('v1', 'tag:base', now() at time zone 'utc', 'd', now())")
+    for kind in ("models", "guard"):
+        alerts.rows(CASES[kind][0])
+    alerts.rows("update v1.couchdb_model_result set ended_at = now() - interval '8 days'")
+    alerts.rows(
+        "insert into v1.couchdb_model_result (models_schema, model, name, status)"
+        " values ('v1', 'm.user', 'user', 'success')"
+    )
+    assert alerts.look() == []
+
+
+@pytest.mark.parametrize("kind", ["models", "guard", "freshness"])
+def test_models_of_a_dag_of_their_own_are_looked_for_there(alerts, monkeypatch, kind):
+    monkeypatch.setenv("CHT_MODELS", "asset")
+    alerts.rows(CASES[kind][0])
+    assert len(alerts.look()) == 1
+    assert "/dags/cht_models" in alerts.text()
+    assert "cht_sync" not in alerts.text()
 
 
 def test_a_channel_that_is_down_gets_the_message_later(alerts, monkeypatch, caplog):

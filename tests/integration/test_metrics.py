@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
@@ -95,6 +96,21 @@ def test_what_is_in_it(client, filled):
 def test_a_source_that_is_not_read_any_more_is_down(client, filled):
     filled.rows("update v1.couchdb_progress set updated_at = now() - interval '16 minutes'")
     assert scrape(client)["couch2pg_up", ("cht_instance", "couch"), ("db", "medic")] == 0
+
+
+def test_a_source_is_up_until_the_next_run_is_due(client, filled, monkeypatch):
+    filled.rows("update v1.couchdb_progress set updated_at = now() - interval '6 days'")
+    up = ("couch2pg_up", ("cht_instance", "couch"), ("db", "medic"))
+    assert scrape(client)[up] == 0
+    monkeypatch.setenv("CHT_SYNC_SCHEDULE", f"{datetime.now(UTC) - timedelta(days=7):0 0 %-d %-m *}")
+    assert scrape(client)[up] == 1
+
+
+def test_models_that_the_selector_left_out_do_not_lag(client, filled, monkeypatch):
+    monkeypatch.setenv("DBT_SELECTOR", "tag:base")
+    assert not [name for name in scrape(client) if name[0] == "cht_sync_models_lag_seconds"]
+    filled.rows("update v1.couchdb_model_run set models = 'tag:base'")
+    assert [name for name in scrape(client) if name[0] == "cht_sync_models_lag_seconds"]
 
 
 def test_models_of_another_schema_are_not_mixed_in(client, filled):

@@ -13,8 +13,8 @@ class Kind:
     """What is the same in all conditions of a kind.
 
     :param title: what happened, a few words.
-    :param todo: what to do.
-    :param link: path of Airflow's UI.
+    :param todo: what to do; ``{models}`` is the DAG that runs the models.
+    :param link: path of Airflow's UI, with the same.
     """
 
     title: str
@@ -28,9 +28,15 @@ KINDS = {
         "Open the newest run of cht_sync: the log of its task sync says in its last line what is wrong."
         " Nothing is lost; the copy goes on where it stopped.",
     ),
+    "behind": Kind(
+        "A source is behind CouchDB",
+        "Nothing is lost, but rows are older than they should be. Where each run ends with the rest pending, let it"
+        " read longer (CHT_SYNC_TIME_BUDGET) or run more often (CHT_SYNC_SCHEDULE); its log tells how fast it reads.",
+    ),
     "freshness": Kind(
         "The models are behind",
-        "Look whether runs of the models fail, take long or are paused: v1.couchdb_model_run tells how far they came.",
+        "Look whether runs of {models} fail, take long or are paused: couchdb_model_run tells how far they came.",
+        "/dags/{models}",
     ),
     "quarantine": Kind(
         "Documents are in quarantine",
@@ -41,11 +47,13 @@ KINDS = {
         "Models fail",
         "Open the newest run: the log of the model's task holds dbt's message. The copy goes on, readers keep the last"
         " good state, and the next run tries the model first.",
+        "/dags/{models}",
     ),
     "guard": Kind(
         "The guard against shrinking is closed",
         "Find out why the model failed or lost rows. Once that is mended it opens by itself; if the rows are right as"
-        " they are, trigger cht_sync with lift_guard.",
+        " they are, trigger {models} with lift_guard.",
+        "/dags/{models}",
     ),
     "proof": Kind(
         "The copy is not equal to CouchDB",

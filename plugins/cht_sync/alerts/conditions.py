@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg2 import sql
 
 from cht_sync.alerts.condition import NEWS, Condition
+from cht_sync.model_results import FAILED, in_use
 from cht_sync.settings import Settings
 
 _SOURCES = """
-select wanted.source, coalesce(p.updated_at, made.at) as since, p.source is null as never
+select wanted.source, p.updated_at as since
 from unnest(%(sources)s::varchar[]) wanted (source)
 left join {schema}.couchdb_progress p using (source)
-cross join (select max(applied_at) as at from {schema}.couchdb_migration) made
-where coalesce(p.updated_at, made.at) < now() - make_interval(mins => %(minutes)s)
+where p.source is null or p.updated_at < %(due)s
+"""
+# A first load has no end yet that it could be behind of.
+_BEHIND = """
+select source, drained_at as since, pending from {schema}.couchdb_progress
+where source = any(%(sources)s) and pending > 0 and drained_at < now() - make_interval(mins => %(minutes)s)
 """
 # The oldest document that waits, found by the index; not a count.
 _FRESHNESS = """
 select %(models)s, coalesce(r.models, ''), w.since at time zone 'utc' as since
 from (select true) one
-left join {schema}.couchdb_model_run r on r.models_schema = %(models)s
+left join {schema}.couchdb_model_run r on r.models_schema = %(models)s and r.models = %(selected)s
 cross join lateral (
     select min(saved_timestamp) as since from {schema}.{table}
     where saved_timestamp > coalesce(r.modelled_to, '-infinity')
@@ -34,12 +40,14 @@ from {schema}.couchdb_quarantine where resolved_at is null group by source
 """
 _MODELS = """
 select array_agg(name order by name) as names, min(failing_since) as since from {schema}.couchdb_model_result
-where models_schema = %(models)s and failing_since is not null and status = 'error' having count(*) > 0
+where models_schema = %(models)s and failing_since is not null and status = any(%(failed)s) and {in_use}
+having count(*) > 0
 """
 _GUARD = """
 select array_agg(name order by name) as names, min(coalesce(failing_since, ended_at)) as since
 from {schema}.couchdb_model_result
-where models_schema = %(models)s and (held is not null or status = 'shrunk') having count(*) > 0
+where models_schema = %(models)s and (held is not null or status = 'shrunk') and {in_use}
+having count(*) > 0
 """
 # Of the newest proof of each source that has come to its end.
 _PROOF = """
@@ -68,7 +76,11 @@ class Conditions:
     def __init__(self, cursor: Any, settings: Settings) -> None:
         self._cursor, self._settings = cursor, settings
         raw = settings.raw_table
-        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._names = {
+            "schema": sql.Identifier(raw.schema),
+            "table": sql.Identifier(raw.table),
+            "in_use": in_use(raw.schema),
+        }
 
     def all(self, sources: list[str]) -> list[Condition]:
         """Everything, whatever people were told already.
@@ -77,6 +89,7 @@ class Conditions:
         """
         return [
             *self._sources(sources),
+            *self._behind(sources),
             *self._freshness(),
             *self._quarantine(),
             *self._about_models(),
@@ -89,14 +102,21 @@ class Conditions:
         return list(self._cursor.fetchall())
 
     def _sources(self, sources: list[str]) -> Iterator[Condition]:
-        minutes = self._settings.alert_failing_minutes
-        for source, since, never in self._rows(_SOURCES, sources=sources, minutes=minutes):
-            said = "was never read to a good end" if never else "was last read with success at that time"
+        due = self._settings.read_since(datetime.now(UTC))
+        for source, since in self._rows(_SOURCES, sources=sources, due=due):
+            said = "was last read with success at that time" if since else "was never read to a good end"
             yield Condition("source", source, f"{source} {said}.", since)
+
+    def _behind(self, sources: list[str]) -> Iterator[Condition]:
+        minutes = self._settings.alert_freshness_minutes
+        for source, since, pending in self._rows(_BEHIND, sources=sources, minutes=minutes):
+            text = f"{source} was read to its end at that time; when it was last read {pending:,} changes were waiting."
+            yield Condition("behind", source, text, since)
 
     def _freshness(self) -> Iterator[Condition]:
         minutes, schema = self._settings.alert_freshness_minutes, self._settings.dbt_schema
-        for models_schema, models, since in self._rows(_FRESHNESS, models=schema, minutes=minutes):
+        values = {"models": schema, "selected": self._settings.dbt_selector, "minutes": minutes}
+        for models_schema, models, since in self._rows(_FRESHNESS, **values):
             named = f"{models_schema} ({models})" if models else models_schema
             yield Condition("freshness", named, f"Documents wait for the models of {named} since then.", since)
 
@@ -108,7 +128,7 @@ class Conditions:
 
     def _about_models(self) -> Iterator[Condition]:
         schema = self._settings.dbt_schema
-        for names, since in self._rows(_MODELS, models=schema):
+        for names, since in self._rows(_MODELS, models=schema, failed=list(FAILED)):
             yield Condition("models", schema, f"In schema {schema}: {', '.join(names)}.", since)
         for names, since in self._rows(_GUARD, models=schema):
             yield Condition("guard", schema, f"Held back or shrunk in schema {schema}: {', '.join(names)}.", since)

@@ -45,6 +45,8 @@ cross join lateral (
 ) message (told)
 where (resolved_at is null or resolved_at > now() - interval '1 day')
     and (not recovered or tried_at is not null)
+    -- One that was never read may be new: it is missed once a run was due since it was first looked for.
+    and (kind <> 'source' or opened_at < %(due)s)
     and not (message.told @> %(channels)s::varchar[] or '*' = any(message.told))
 order by id
 """
@@ -129,14 +131,15 @@ class Incidents:
         self._execute(cursor, _KNOWN_NEWS, values)
         return bool(cursor.fetchone()[0])
 
-    def to_tell(self, cursor: Any, channels: Collection[str]) -> list[Incident]:
+    def to_tell(self, cursor: Any, channels: Collection[str], due: datetime) -> list[Incident]:
         """What people do not know yet, in the order in which it happened.
 
         :param cursor: of a transaction.
         :param channels: names of those that every message is to go through.
+        :param due: since when a source must have been read.
         """
         self._execute(cursor, _TELL_AGAIN)
-        self._execute(cursor, _TO_TELL, {"news": NEWS, "channels": list(channels)})
+        self._execute(cursor, _TO_TELL, {"news": NEWS, "channels": list(channels), "due": due})
         found = [Incident(*row) for row in cursor.fetchall()]
         self._execute(cursor, _TRIED, ([each.id for each in found],))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ from cht_sync.alerts.condition import KINDS, NEWS
 
 if TYPE_CHECKING:
     from cht_sync.alerts.incidents import Incident
+
+# Of a server with very many databases; the page has them all.
+LISTED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +40,31 @@ class Message:
         return "".join(f"<p>{escape(line)}</p>" for line in self.lines)
 
     @classmethod
-    def about(cls, incident: Incident, base_url: str) -> Message:
-        """The message about an incident.
+    def about(cls, incidents: Sequence[Incident], base_url: str, models_dag: str) -> Message:
+        """The message about incidents of one kind, all of which have begun or all of which are over.
 
-        :param incident: the incident.
+        :param incidents: at least one.
         :param base_url: of Airflow's UI.
+        :param models_dag: the DAG that runs the models.
         """
-        kind, good = KINDS[incident.kind], incident.recovered or incident.kind == NEWS
-        # One line whatever a name holds: a mail's subject ends with it.
-        about = " ".join(incident.subject.split())
-        title = f"CHT Sync: {'well again: ' if incident.recovered else ''}{kind.title}: {about}"[:200]
-        since = f"Since: {incident.since:%Y-%m-%d %H:%M} UTC"
-        if incident.until:
-            since += f", until {incident.until:%Y-%m-%d %H:%M} UTC"
-        todo = "" if incident.recovered else f"What to do: {kind.todo}"
-        link = f"{base_url.rstrip('/')}{kind.link}"
-        lines = (f"{'Over: ' if incident.recovered else ''}{kind.title}.", since, incident.text, todo, link)
+        first = incidents[0]
+        kind, good = KINDS[first.kind], first.recovered or first.kind == NEWS
+        title = f"CHT Sync: {'well again: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]
+        affected = [line for each in incidents[:LISTED] for line in (_time(each), each.text)]
+        if len(incidents) > LISTED:
+            affected.append(f"And {len(incidents) - LISTED} more.")
+        todo = "" if first.recovered else f"What to do: {kind.todo.format(models=models_dag)}"
+        link = f"{base_url.rstrip('/')}{kind.link.format(models=models_dag)}"
+        lines = (f"{'Over: ' if first.recovered else ''}{kind.title}.", *affected, todo, link)
         return cls(title, tuple(filter(None, lines)), good)
+
+
+def _subjects(incidents: Sequence[Incident]) -> str:
+    # One line whatever a name holds: a mail's subject ends with it.
+    names = [" ".join(each.subject.split()) for each in incidents]
+    return f"{len(names)}: {', '.join(names)}" if len(names) > 1 else names[0]
+
+
+def _time(incident: Incident) -> str:
+    since = f"Since: {incident.since:%Y-%m-%d %H:%M} UTC"
+    return f"{since}, until {incident.until:%Y-%m-%d %H:%M} UTC" if incident.until else since

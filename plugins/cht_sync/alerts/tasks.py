@@ -67,15 +67,28 @@ def tell(settings: Settings) -> int:
         conditions, unknown = _conditions(cursor, settings)
         incidents.judge(cursor, conditions, KINDS.keys() - _TOLD_BY_OTHERS - unknown)
         incidents.prune(cursor, settings.ledger_days)
-        news = incidents.to_tell(cursor, open_channels)
-    for incident in news:
-        for channel in send(open_channels, Message.about(incident, _base_url()), incident.told):
+        news = incidents.to_tell(cursor, open_channels, settings.read_since(datetime.now(UTC)))
+    for together in _together(news):
+        for channel in send(open_channels, _message(settings, together), together[0].told):
             sent += 1
             # Each by itself: one that is killed here repeats one message at most.
             with _transaction(settings) as cursor:
-                incidents.told(cursor, incident, channel)
+                for incident in together:
+                    incidents.told(cursor, incident, channel)
     log.info("%d messages about %d incidents went out.", sent, len(news))
     return sent
+
+
+def _together(news: list[Incident]) -> list[list[Incident]]:
+    """What one message tells: a server that is gone takes all its databases with it."""
+    groups: dict[Any, list[Incident]] = {}
+    for incident in news:
+        groups.setdefault((incident.kind, incident.recovered, tuple(sorted(incident.told))), []).append(incident)
+    return list(groups.values())
+
+
+def _message(settings: Settings, incidents: list[Incident]) -> Message:
+    return Message.about(incidents, _base_url(), settings.models_dag)
 
 
 def _prepared(settings: Settings) -> bool:
@@ -164,7 +177,7 @@ def _tell_of_postgres(settings: Settings, incident: Incident, known: dict[str, A
     """Tells those who were not told, and keeps in Airflow's variable who was."""
     before = len(known["told"])
     Variable.set(POSTGRES_DOWN, json.dumps(known))
-    for channel in send(channels(settings), Message.about(incident, _base_url()), known["told"]):
+    for channel in send(channels(settings), _message(settings, [incident]), known["told"]):
         known["told"].append(channel)
         Variable.set(POSTGRES_DOWN, json.dumps(known))
     return len(known["told"]) - before

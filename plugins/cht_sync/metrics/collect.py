@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _PROGRESS = """
 select source, seq, pending, extract(epoch from updated_at)::float8 as looked_at,
     extract(epoch from drained_at)::float8 as drained_at,
-    coalesce(updated_at > now() - make_interval(mins => %(minutes)s), false) as up
+    coalesce(updated_at >= %(due)s, false) as up
 from {schema}.couchdb_progress order by source
 """
 _LATENCY = """
@@ -29,11 +30,11 @@ select models_schema, models, models_schema = %(schema)s as ours,
     greatest(extract(epoch from (
         select max(saved_timestamp) from {schema}.{table}) - modelled_to
     )::float8, 0) as lag
-from {schema}.couchdb_model_run
+from {schema}.couchdb_model_run where models_schema <> %(schema)s or models = %(selected)s
 """
 _MODELS = """
 select name, seconds, row_count, failing_since is not null as failing, held is not null or status = 'shrunk' as guarded
-from {schema}.couchdb_model_result where models_schema = %(schema)s order by name
+from {schema}.couchdb_model_result where models_schema = %(schema)s and {in_use} order by name
 """
 _QUARANTINE = """
 select source, count(*) as number from {schema}.couchdb_quarantine where resolved_at is null group by source
@@ -75,13 +76,15 @@ class DestinationCollector:
 
 
 def _sources(destination: Destination) -> Iterator[Metric]:
-    rows = destination.rows(_PROGRESS, minutes=destination.settings.alert_failing_minutes)
+    rows = destination.rows(_PROGRESS, due=destination.settings.read_since(datetime.now(UTC)))
     old = ["cht_instance", "db"]
     sequence = GaugeMetricFamily(
         "couch2pg_progress_sequence", "Number in front of the seq that the copy has come to.", labels=old
     )
     up = GaugeMetricFamily(
-        "couch2pg_up", "Whether a source was read within CHT_ALERT_FAILING_MINUTES, by default 15.", labels=old
+        "couch2pg_up",
+        "Whether a source was read since CHT_ALERT_FAILING_MINUTES ago, or since the last run before that was due.",
+        labels=old,
     )
     pending = GaugeMetricFamily("couch2pg_progress_pending", "Changes that wait in CouchDB.", labels=old)
     looked = _of_source("cht_sync_source_looked_at_timestamp_seconds", "When a source was last read with success.")
@@ -111,7 +114,7 @@ def _models(destination: Destination) -> Iterator[Metric]:
         labels=["models_schema", "models"],
     )
     schema = destination.settings.dbt_schema
-    for row in destination.rows(_LATENCY, schema=schema):
+    for row in destination.rows(_LATENCY, schema=schema, selected=destination.settings.dbt_selector):
         if row["ours"]:
             _add(latency, [row["models"] or "document_metadata"], row["lag"])
         _add(lag, [row["models_schema"], row["models"]], row["lag"])
