@@ -91,6 +91,7 @@ class Source(BaseModel):
     """One database of CouchDB."""
 
     source: str
+    configured: bool = Field(default=True, description="False where the newest runs do not copy it any more.")
     state: State = "unknown"
     word: str = ""
     looked_at: datetime | None = Field(default=None, description="When its feed was last read.")

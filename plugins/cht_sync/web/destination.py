@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.model_results import in_use
 from cht_sync.postgres import connect, explained, regclass_text
 from cht_sync.postgres_tls import with_extra
 from cht_sync.settings import Settings
@@ -32,6 +33,7 @@ class Destination:
         self._names = {
             "schema": sql.Identifier(raw.schema),
             "table": sql.Identifier(raw.table),
+            "in_use": in_use(raw.schema),
             "models": sql.Identifier(settings.dbt_schema),
             "newest": sql.Literal(regclass_text(raw.schema, "couchdb_incident")),
             "rejects": sql.Literal(regclass_text(settings.dbt_schema, "document_rejects")),

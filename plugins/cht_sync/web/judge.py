@@ -12,7 +12,7 @@ from cht_sync.web.words import counted, duration
 if TYPE_CHECKING:
     from cht_sync.web.answers import Dag, Destination, Group, Model, State, Task
 
-# Younger than this is fresh, whatever the schedule; older is so only while the next run is not due.
+# Younger than this is fresh, whatever the schedule; older is so only while nothing waits and the next run is not due.
 FRESH = timedelta(minutes=15)
 # A run that is due starts within seconds; after this the scheduler is not at work.
 DUE = timedelta(minutes=5)
@@ -40,7 +40,7 @@ def judge_source(source: Source, task: Task | None, dag: Dag, now: datetime) -> 
     :param dag: the DAG.
     :param now: the time, with a zone.
     """
-    state, word = _state_of(source, task, dag, now)
+    state, word = _state_of(source, task, dag, now) if source.configured else ("empty", "Not copied any more")
     return source.model_copy(update={"state": state, "word": word, "task": task})
 
 
@@ -56,15 +56,22 @@ def _state_of(source: Source, task: Task | None, dag: Dag, now: datetime) -> tup
     if task and task.state in {"failed", "upstream_failed"}:
         return "failing", "Failing"
     if source.complete_at is None:
-        stuck = source.looked_at is None or _is_late(source.looked_at, dag, now)
-        return ("behind", "First load stands still") if stuck else ("loading", "First load")
-    if _is_late(source.complete_at, dag, now):
+        return _state_of_load(source, dag, now)
+    # A run that had no more time went well, too.
+    waits = now - source.complete_at > FRESH and source.pending != 0
+    if waits or _is_late(source.complete_at, dag, now):
         return "behind", "Behind"
     if source.proof and source.proof.verdict in _BAD_PROOFS:
         return "warning", f"Proof: {source.proof.verdict}"
     if source.quarantined:
         return "warning", "Quarantine"
     return "ok", "Complete and fresh"
+
+
+def _state_of_load(source: Source, dag: Dag, now: datetime) -> tuple[State, str]:
+    if source.looked_at is None:
+        return "loading", "Not read yet"
+    return ("behind", "First load stands still") if _is_late(source.looked_at, dag, now) else ("loading", "First load")
 
 
 def _is_late(at: datetime, dag: Dag, now: datetime) -> bool:
@@ -82,6 +89,7 @@ def judge(
     sources: list[Source],
     groups: list[Group],
     models: list[Model],
+    models_dag: str = "cht_sync",
 ) -> Verdict:
     """The answer in words, with all there is to know, the worst first.
 
@@ -91,12 +99,14 @@ def judge(
     :param sources: each with its state.
     :param groups: how far the models have come.
     :param models: how each model ended.
+    :param models_dag: the DAG that runs them.
     """
+    sources = [source for source in sources if source.configured]
     remarks = [
         *_about_destination(destination),
         *_about_dag(dag, now),
         *(remark for source in sources for remark in _about_source(source, dag, now)),
-        *_about_models(groups, models, now),
+        *_about_models(groups, models, now, f"dags/{models_dag}"),
     ]
     remarks += _about_run(dag, remarks)
     remarks.sort(key=lambda remark: _ORDER.index(remark.state))
@@ -196,13 +206,21 @@ def _about_source(source: Source, dag: Dag, now: datetime) -> Iterator[Remark]:
             link=link,
         )
     elif source.state == "behind":
-        ago = f" for {duration((now - source.looked_at).total_seconds())}" if source.looked_at else ""
+        last = source.complete_at or source.looked_at
+        ago = f" for {duration((now - last).total_seconds())}" if last else ""
+        waiting = (
+            f"; {counted(source.pending, 'change waits', 'changes wait', source.pending)}" if source.pending else ""
+        )
         yield Remark(
             state="behind",
-            text=f"{name} has not been read to its end{ago}.",
-            since=source.complete_at or source.looked_at,
-            todo="" if dag.paused else "See whether cht_sync runs, and the log of its task.",
+            text=f"{name} has not been read to its end{ago}{waiting}.",
+            since=last,
+            todo="" if dag.paused else "See whether cht_sync runs, and how its task's log says that it ended.",
             link=link,
+        )
+    elif source.state == "loading" and source.looked_at is None:
+        yield Remark(
+            state="loading", text=f"{name} has not been read yet.", todo="The next run of cht_sync begins.", link=link
         )
     elif source.state == "loading" and source.load:
         left = source.load.seconds_left
@@ -228,7 +246,7 @@ def _about_source(source: Source, dag: Dag, now: datetime) -> Iterator[Remark]:
         )
 
 
-def _about_models(groups: list[Group], models: list[Model], now: datetime) -> Iterator[Remark]:
+def _about_models(groups: list[Group], models: list[Model], now: datetime, link: str) -> Iterator[Remark]:
     failing = [model for model in models if model.state == "failing" and model.word == "Failing"]
     shrunk = [model for model in models if model.word.startswith("Shrunk")]
     held = [model for model in models if model.word.startswith("Held")]
@@ -238,7 +256,7 @@ def _about_models(groups: list[Group], models: list[Model], now: datetime) -> It
             text=f"The guard is closed: {_names(shrunk)} lost more rows than is believed.",
             since=_since(shrunk),
             todo="Find out why; if it is right, trigger a run with lift_guard.",
-            link="dags/cht_sync",
+            link=link,
         )
     if held:
         wait = "waits" if len(held) == 1 else "wait"
@@ -247,7 +265,7 @@ def _about_models(groups: list[Group], models: list[Model], now: datetime) -> It
             text=f"The guard is closed: {_names(held)} {wait}, so that readers of the failing models lose no row.",
             since=_since(failing),
             todo="Mend the failing model, or trigger a run with lift_guard.",
-            link="dags/cht_sync",
+            link=link,
         )
     if failing:
         yield Remark(
@@ -255,7 +273,7 @@ def _about_models(groups: list[Group], models: list[Model], now: datetime) -> It
             text=f"{counted(len(failing), 'model fails', 'models fail', MOST)}: {_names(failing)}.",
             since=_since(failing),
             todo="The message below, and the log of the model's task, say why.",
-            link="dags/cht_sync",
+            link=link,
         )
     for group in groups:
         # In between two runs they are behind by a minute or two; that is no lag.
@@ -267,7 +285,7 @@ def _about_models(groups: list[Group], models: list[Model], now: datetime) -> It
                 text=f"The models{which} have not seen {counted(group.waiting or 0, 'document', 'documents', MOST)}.",
                 since=group.modelled_to,
                 todo="See whether the models run, and how long they take.",
-                link="dags/cht_sync",
+                link=link,
             )
 
 

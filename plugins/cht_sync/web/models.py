@@ -16,9 +16,7 @@ REJECTS = 10_000
 _MODELS = """
 select name, status, message, seconds, recent_seconds, row_count, failing_since, documents_at_fault, ended_at, held
 from {schema}.couchdb_model_result
-where models_schema = %(models_schema)s
-    and ended_at > (select max(ended_at) - interval '7 days' from {schema}.couchdb_model_result
-        where models_schema = %(models_schema)s)
+where models_schema = %(models_schema)s and {in_use}
 order by failing_since is null and held is null, name
 """
 # Ordered, so that the planner takes the index: it knows nothing of how few rows lie behind the stamp.
@@ -27,7 +25,7 @@ select r.models, r.succeeded_at, r.modelled_to, (select max(saved_timestamp) fro
     (select count(*) from (select from {schema}.{table} d
         where d.saved_timestamp > coalesce(r.modelled_to, '-infinity')
         order by d.saved_timestamp limit %(most)s) as counted) as waiting
-from {schema}.couchdb_model_run r where r.models_schema = %(models_schema)s order by r.models
+from {schema}.couchdb_model_run r where r.models_schema = %(models_schema)s and r.models = %(selected)s
 """
 _HAS_REJECTS = "select to_regclass({rejects}) is not null as there"
 # Of the newest ones, where there are very many.
@@ -49,11 +47,12 @@ def read_models(destination: Destination, lag_seconds: float | None) -> list[Mod
 
 
 def read_groups(destination: Destination) -> list[Group]:
-    """How far the models of each selection have come.
+    """How far the models of the selection have come; not those of one that DBT_SELECTOR named before.
 
     :param destination: where the documents are.
     """
-    rows = destination.rows(_GROUPS, models_schema=destination.settings.dbt_schema, most=MOST + 1)
+    settings = destination.settings
+    rows = destination.rows(_GROUPS, models_schema=settings.dbt_schema, selected=settings.dbt_selector, most=MOST + 1)
     return [_group(row) for row in rows]
 
 

@@ -30,15 +30,16 @@ def read_status(dag: Dag, tasks: dict[str, Task], now: datetime | None = None) -
     """
     now = now or datetime.now(UTC)
     reachable = Destination(reachable=True)
+    settings = Settings()
     sources: list[Source] = []
     groups: list[Group] = []
     models: list[Model] = []
     rejects: list[Reject] | None = None
     try:
-        settings = Settings()
         raw, models_role = postgres_connection(settings), dbt_connection(settings)
         with opened(raw, settings, "read the status") as destination:
             sources, groups, models = _read(destination, now)
+            sources = _as_copied(sources, tasks)
             if _same_role(raw, models_role):
                 rejects = read_rejects(destination)
         if not _same_role(raw, models_role):
@@ -46,9 +47,12 @@ def read_status(dag: Dag, tasks: dict[str, Task], now: datetime | None = None) -
     except (SettingsError, StoreError) as error:
         reachable = Destination(reachable=False, message=str(error))
     judged = worst_first([judge_source(source, tasks.get(source.source), dag, now) for source in sources])
+    models_dag = "cht_sync"
+    with suppress(SettingsError):  # told above
+        models_dag = settings.models_dag
     return Status(
         at=now,
-        verdict=judge(reachable, dag, now, sources=judged, groups=groups, models=models),
+        verdict=judge(reachable, dag, now, sources=judged, groups=groups, models=models, models_dag=models_dag),
         destination=reachable,
         dag=dag,
         sources=judged,
@@ -66,6 +70,18 @@ def _read(destination: Open, now: datetime) -> tuple[list[Source], list[Group], 
     groups = read_groups(destination)
     lag = max((group.lag_seconds for group in groups if group.lag_seconds is not None), default=None)
     return sources, groups, read_models(destination, lag)
+
+
+def _as_copied(sources: list[Source], tasks: dict[str, Task]) -> list[Source]:
+    """Marks sources that the newest runs do not copy, and adds those that none could read yet.
+
+    Not by the settings: the API server need not have those of the workers.
+    """
+    if not tasks:
+        return sources
+    gone = {"configured": False, "load": None}
+    marked = [each if each.source in tasks else each.model_copy(update=gone) for each in sources]
+    return marked + [Source(source=name) for name in tasks.keys() - {each.source for each in sources}]
 
 
 def _rejects_of(role: Connection, settings: Settings) -> list[Reject] | None:

@@ -188,6 +188,26 @@ def test_the_list_of_a_quarantine_by_keyboard_alone(browser, server, scenes):
         assert visit.errors == []
 
 
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("link", f"Log and retry: {SENTINEL}"), ("link", "Newest run: success"), ("button", f"60 in quarantine: {MEDIC}")],
+)
+def test_the_focus_stays_where_it_is_when_all_is_drawn_anew(browser, server, scenes, role, name):
+    scene(server, scenes, "quarantine")
+    with Visit(browser, server) as visit:
+        page = visit.open()
+        held = page.get_by_role(role, name=name)
+        held.focus()
+        held.evaluate("held => { held.dataset.old = 'yes' }")
+        # Another source comes to stand first.
+        server.set_runs(states={**GOOD, SENTINEL: "failed"} if role == "button" else GOOD)
+        with page.expect_response("**/api/status"):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator("[data-old]")).to_have_count(0)
+        assert held.evaluate("held => held === document.activeElement")
+        assert visit.errors == []
+
+
 def test_moments_are_local_and_utc_is_behind_them(browser, server, scenes):
     scene(server, scenes, "healthy")
     (drained,) = scenes.rows("select drained_at from v1.couchdb_progress where source = %s", MEDIC)[0]

@@ -165,6 +165,54 @@ def test_a_copy_that_was_not_read_to_its_end_for_long_is_behind(served, scenes):
     said = status(served)
     assert source_of(said)["pending"] == 7
     assert source_of(said)["lag_seconds"] > 7000
+    assert (source_of(said)["state"], said["verdict"]["headline"]) == ("behind", "Behind: the copy is not fresh")
+
+
+def test_sources_are_those_of_the_newest_runs(served, scenes):
+    scenes.healthy()
+    scenes.rows("update v1.couchdb_progress set seq = null, pending = null, drained_at = null where source = %s", USERS)
+    new = "couch.example.org/medic-logs"
+    served.set_runs(states={MEDIC: "success", SENTINEL: "success", new: "running"})
+    said = status(served)
+    assert (source_of(said, USERS)["word"], source_of(said, USERS)["load"]) == ("Not copied any more", None)
+    assert (source_of(said, new)["state"], source_of(said, new)["word"]) == ("loading", "Not read yet")
+    assert [remark["text"] for remark in said["verdict"]["remarks"]] == [f"{new} has not been read yet."]
+
+
+def test_models_that_the_selector_left_out_worry_nobody(served, scenes, monkeypatch):
+    scenes.healthy()
+    scenes.rows("update v1.couchdb_model_run set modelled_to = now() - interval '9 days'")
+    scenes.rows(
+        "insert into v1.couchdb_model_run (models_schema, models, modelled_to, succeeded_at)"
+        " values ('v1', 'tag:base', (select max(saved_timestamp) from v1.couchdb), now())"
+    )
+    served.set_runs(states=GOOD)
+    monkeypatch.setenv("DBT_SELECTOR", "tag:base")
+    said = status(served)
+    assert [(group["models"], group["waiting"]) for group in said["groups"]] == [("tag:base", 0)]
+    assert said["verdict"]["headline"] == "Complete and fresh"
+    assert {model["lag_seconds"] for model in said["models"]} == {0}
+
+
+def test_nothing_is_counted_in_the_table_of_documents(served, scenes):
+    scenes.healthy()
+    scenes.rows(
+        "insert into v1.couchdb (saved_timestamp, _id, _deleted, source, doc)"
+        " select now() - interval '1 day', 'more-' || n, false, %s, '{}' from generate_series(1, 50000) n",
+        MEDIC,
+    )
+    scenes.rows("analyze v1.couchdb")
+    served.set_runs(states=GOOD)
+    read = (
+        "select pg_stat_force_next_flush(), seq_tup_read, idx_tup_fetch from pg_stat_user_tables"
+        " where schemaname = 'v1' and relname = 'couchdb'"
+    )
+    scenes.rows(read)
+    before = scenes.rows(read)[0]
+    assert source_of(status(served))["documents_about"] > 40_000
+    after = scenes.rows(read)[0]
+    assert after[1] == before[1]  # no sequential scan
+    assert (after[2] or 0) - (before[2] or 0) < 5_000
 
 
 def test_a_first_load_by_ranges_tells_how_far_it_is(served, scenes):

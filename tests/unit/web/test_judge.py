@@ -63,6 +63,13 @@ def test_nothing_copied_yet_says_where_to_begin():
         ({"complete_at": ago(minutes=50), "dag": a_dag(due=timedelta(minutes=10))}, "ok"),
         ({"complete_at": ago(minutes=50), "dag": a_dag("failed", due=timedelta(minutes=10))}, "behind"),
         ({"complete_at": ago(minutes=50), "dag": a_dag(paused=True)}, "behind"),
+        # That run went well, but had no more time: a backlog is no freshness.
+        ({"complete_at": ago(minutes=50), "pending": 7, "dag": a_dag(due=timedelta(minutes=10))}, "behind"),
+        ({"complete_at": ago(minutes=50), "pending": None, "dag": a_dag(due=timedelta(minutes=10))}, "behind"),
+        ({"complete_at": ago(minutes=14), "pending": 7}, "ok"),
+        ({"complete_at": None, "looked_at": None}, "loading"),
+        ({"complete_at": None, "looked_at": None, "task": "failed"}, "failing"),
+        ({"complete_at": ago(days=30), "configured": False}, "empty"),
         ({"quarantined": 1}, "warning"),
         ({"proof": Proof(verdict="differs", at=NOW, compared=1, differences=1, repaired=0)}, "warning"),
         ({"proof": Proof(verdict="in doubt", at=NOW, compared=1, differences=1, repaired=0)}, "warning"),
@@ -73,6 +80,23 @@ def test_nothing_copied_yet_says_where_to_begin():
 )
 def test_state_of_a_source(fields, state):
     assert a_source(**fields).state == state
+
+
+def test_a_backlog_is_told_with_how_much_waits():
+    verdict = said(a_source(complete_at=ago(hours=30), pending=1_000_000))
+    assert verdict.headline == "Behind: the copy is not fresh"
+    assert verdict.remarks[0].text == "h/medic has not been read to its end for 1 d 6 h; 1,000,000 changes wait."
+
+
+def test_a_source_that_nobody_copies_any_more_says_nothing_of_the_others():
+    gone = a_source("h/old", complete_at=None, looked_at=ago(days=30), configured=False, quarantined=3)
+    assert said(gone, a_source()).headline == "Complete and fresh"
+    assert said(gone).state == "empty"
+
+
+def test_a_source_that_was_never_read_is_not_complete():
+    verdict = said(a_source("h/new", complete_at=None, looked_at=None), a_source())
+    assert (verdict.state, verdict.remarks[0].text) == ("loading", "h/new has not been read yet.")
 
 
 def test_the_worst_comes_first():
@@ -140,6 +164,15 @@ def test_models_that_fail_or_wait(model, headline):
     verdict = said(a_source(), models=[model])
     assert (verdict.state, verdict.headline) == ("failing", headline)
     assert "contact" in verdict.remarks[0].text
+
+
+def test_models_of_a_dag_of_their_own_are_looked_for_there():
+    group = Group(succeeded_at=NOW, modelled_to=ago(hours=2), waiting=5)
+    for known in ({"models": [a_model()]}, {"models": [a_model("Shrunk: guard closed")]}, {"groups": [group]}):
+        verdict = judge(
+            HERE, a_dag(), NOW, sources=[a_source()], **{"models": [], "groups": [], **known}, models_dag="cht_models"
+        )
+        assert [remark.link for remark in verdict.remarks] == ["dags/cht_models"]
 
 
 def test_models_that_wait_for_a_failing_one_are_counted_once():

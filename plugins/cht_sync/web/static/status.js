@@ -17,9 +17,10 @@ function showVerdict(status) {
   document.title = `${verdict.headline} – CHT Sync`;
   const facts = [];
   if (verdict.since) facts.push(verdict.state === "ok" ? "All read to the end " : "Since ", moment(verdict.since), ". ");
-  if (sources.length) {
-    const good = sources.filter((source) => source.state === "ok").length;
-    facts.push(`${good} of ${sources.length} ${sources.length === 1 ? "source" : "sources"} complete and fresh. `);
+  const copied = sources.filter((source) => source.configured);
+  if (copied.length) {
+    const good = copied.filter((source) => source.state === "ok").length;
+    facts.push(`${good} of ${copied.length} ${copied.length === 1 ? "source" : "sources"} complete and fresh. `);
   }
   if (dag.run) facts.push(link(dag.run.link, `Newest run: ${dag.run.state}`), " ");
   byId("facts").replaceChildren(...facts);
@@ -93,10 +94,10 @@ function sourceCard(source, at) {
       "div",
       { class: "actions" },
       source.quarantined
-        ? make("button", { type: "button", id: `q-${at}`, "aria-label": `${quarantined}: ${source.source}`, onclick: () => openQuarantine(source.source) }, quarantined)
+        ? make("button", { type: "button", id: `q-${source.source}`, "aria-label": `${quarantined}: ${source.source}`, onclick: () => openQuarantine(source.source) }, quarantined)
         : make("span", { class: "soft" }, "None in quarantine"),
       source.colliding
-        ? make("button", { type: "button", id: `c-${at}`, "aria-label": `${colliding}: ${source.source}`, onclick: () => openCollisions(source.source) }, colliding)
+        ? make("button", { type: "button", id: `c-${source.source}`, "aria-label": `${colliding}: ${source.source}`, onclick: () => openCollisions(source.source) }, colliding)
         : make("span", { class: "soft" }, "None colliding"),
       source.task ? link(source.task.link, "Log and retry", `Log and retry: ${source.source}`) : null,
     ),
@@ -144,7 +145,7 @@ function showModels({ models, groups }) {
 function showRejects({ rejects }) {
   byId("rejects-section").hidden = !rejects.length;
   byId("rejects").replaceChildren(
-    ...rejects.map((reject, at) => {
+    ...rejects.map((reject) => {
       const number = numbers.format(reject.documents);
       return make(
         "tr",
@@ -155,7 +156,7 @@ function showRejects({ rejects }) {
         cell(
           "Documents",
           { class: "number" },
-          make("button", { type: "button", id: `r-${at}`, "aria-label": `${number} documents: ${reject.field}, ${reject.reason}`, onclick: () => openRejects(reject) }, number),
+          make("button", { type: "button", id: `r-${reject.doc_type}-${reject.field}-${reject.reason}`, "aria-label": `${number} documents: ${reject.field}, ${reject.reason}`, onclick: () => openRejects(reject) }, number),
         ),
       );
     }),
@@ -164,17 +165,30 @@ function showRejects({ rejects }) {
 
 // --- asking --------------------------------------------------------------------------------------
 
+/** What keeps the focus where it is, while all is drawn anew: buttons by id, links by what they are called. */
+function focusedNow() {
+  const held = document.activeElement;
+  const same = (link) => link.href === held.href && link.textContent === held.textContent;
+  const labelled = (link) => link.ariaLabel === held.ariaLabel;
+  const find = () => {
+    if (held?.id) return byId(held.id);
+    const links = [...document.links].filter(same);
+    return links.find(labelled) ?? links[0];
+  };
+  return () => held && held !== document.activeElement && find()?.focus({ preventScroll: true });
+}
+
 async function refresh() {
   const trouble = byId("trouble");
   try {
     const status = await ask("api/status");
-    const focused = document.activeElement?.id;
+    const again = focusedNow();
     showVerdict(status);
     showRemarks(status.verdict.remarks);
     showSources(status.sources);
     showModels(status);
     showRejects(status);
-    if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({ preventScroll: true });
+    again();
     trouble.hidden = true;
   } catch (error) {
     const old = byId("as-of").textContent;
