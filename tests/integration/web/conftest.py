@@ -17,7 +17,7 @@ from cht_sync.web.app import create_app
 from tests.integration.conftest import Database
 from tests.integration.web.airflow_runs import set_runs
 from tests.integration.web.scenes import Scenes
-from tests.integration.web.status_server import StatusServer
+from tests.integration.web.status_server import METRICS_TOKEN, StatusServer
 
 DATABASE = "cht_status_page"
 
@@ -32,6 +32,7 @@ def server(server_folder, postgres_server):
         "POSTGRES_USER": postgres_server.user,
         "POSTGRES_PASSWORD": postgres_server.password,
         "POSTGRES_DB": DATABASE,
+        "CHT_METRICS_TOKEN": METRICS_TOKEN,
     }
     folder = server_folder / "status-airflow"
     # SQLite is migrated in a fourth of the time; nothing but the API server uses it.

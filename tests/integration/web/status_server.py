@@ -17,6 +17,7 @@ from include.demo.servers import foreign
 from tests.integration.web.airflow_runs import set_runs
 
 VIEWER, STRANGER = "viewer", "stranger"
+METRICS_TOKEN = "for-prometheus-alone"
 
 
 class Strangers(SimpleAuthManager):

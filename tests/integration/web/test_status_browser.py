@@ -8,13 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import expect, sync_playwright
 
 from include.demo.errors import DemoError
 from include.demo.npm import installed_modules
 from include.demo.screenshot import OPTIONS, chromium
 from tests.integration.web.scenes import MEDIC, SECRET, SENTINEL, SOURCES
-from tests.integration.web.status_server import STRANGER, VIEWER
+from tests.integration.web.status_server import METRICS_TOKEN, STRANGER, VIEWER
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
@@ -108,6 +109,17 @@ def test_nobody_sees_anything_without_the_right(server, scenes, path):
     assert refused.status_code == 403
     assert MEDIC not in refused.text
     assert server.get(path).status_code == 200
+
+
+def test_prometheus_gets_metrics_by_its_token_and_by_nothing_else(server, scenes):
+    scenes.healthy()
+    assert server.get("metrics", user=None).status_code == 401
+    assert server.get("metrics", user=VIEWER).status_code == 401
+    scraped = requests.get(
+        f"{server.url}/cht-sync/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"}, timeout=30
+    )
+    assert scraped.status_code == 200
+    assert 'couch2pg_up{cht_instance="couch.example.org",db="medic"} 1.0' in scraped.text
 
 
 def test_a_connection_of_airflow_comes_before_the_environment(server, scenes, postgres_server):
