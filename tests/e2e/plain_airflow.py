@@ -72,6 +72,9 @@ class PlainAirflow:
             # A worker that is lost shall be missed within seconds, not minutes.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+            # Likewise a triggerer, whose triggers another one then takes.
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             **settings,
         }
 
@@ -120,6 +123,24 @@ class PlainAirflow:
         self._start("scheduler", airflow, "scheduler", "--skip-serve-logs")
         self._start("dag-processor", airflow, "dag-processor")
 
+    def wait_for_events(self) -> None:
+        """Goes over to ``CHT_SYNC_MODE=event``: the DAG is read anew, and a triggerer starts."""
+        self.environment["CHT_SYNC_MODE"] = "event"
+        self._processes["dag-processor"].ask_to_stop()
+        self._processes["dag-processor"].stop()
+        self._start("dag-processor", str(self.folder / "venv" / "bin" / "airflow"), "dag-processor")
+        self.start_triggerer()
+
+    def start_triggerer(self) -> None:
+        """Starts a triggerer."""
+        self._start("triggerer", str(self.folder / "venv" / "bin" / "airflow"), "triggerer", "--skip-serve-logs")
+
+    def kill_triggerer(self) -> None:
+        """Kills the triggerer and all that belongs to it."""
+        process = self._processes.pop("triggerer")
+        self._kill(process.pid)
+        process.stop()
+
     def _start(self, name: str, *command: str) -> None:
         place = self.folder / name
         place.mkdir(exist_ok=True)
@@ -150,14 +171,18 @@ class PlainAirflow:
         for name in WORKERS:
             guard = self._processes[name].pid
             if guard in above:
-                tree = psutil.Process(guard).children(recursive=True)
-                for each in tree:
-                    each.suspend()
-                for each in tree:
-                    each.kill()
+                self._kill(guard)
                 del self._processes[name]
                 return name
         raise AssertionError(f"no worker has a task with pid {pid}")
+
+    @staticmethod
+    def _kill(guard: int | None) -> None:
+        tree = psutil.Process(guard).children(recursive=True)
+        for each in tree:
+            each.suspend()
+        for each in tree:
+            each.kill()
 
     def stop(self) -> None:
         """Ends everything, also what a worker that was killed has left behind."""

@@ -207,3 +207,41 @@ def test_what_is_written_later_arrives_and_the_proof_is_one_command(existing):
     assert existing.rows("select name from v1.contact where uuid = 'later'") == [("later",)]
     proof = existing.command("verify")
     assert proof.returncode == 0, proof.stdout + proof.stderr
+
+
+def test_events_start_runs_and_a_triggerer_that_is_killed_neither_loses_nor_doubles_one(existing):
+    before = {run["dag_run_id"] for run in existing.client.runs("cht_sync")}
+
+    def started():
+        return [run["dag_run_id"] for run in existing.client.runs("cht_sync") if run["dag_run_id"] not in before]
+
+    def write(name):
+        existing.write([{"_id": name, "type": "person", "name": name}])
+
+    def arrive(name):
+        wait_for(lambda: existing.rows(f"select 1 from v1.contact where uuid = '{name}'"), 120, existing.airflow)
+
+    existing.airflow.wait_for_events()
+    write("one")
+    arrive("one")
+    assert len(started()) == 1
+    existing.end(started()[0])
+    # Nobody waits while this is written.
+    existing.airflow.kill_triggerer()
+    write("two")
+    existing.airflow.start_triggerer()
+    arrive("two")
+    # It has just asked for a run.
+    write("three")
+    wait_for(lambda: len(started()) == 3, 60, existing.airflow)
+    existing.airflow.kill_triggerer()
+    existing.airflow.start_triggerer()
+    arrive("three")
+    # The next event is the first that the new one tells of.
+    write("four")
+    arrive("four")
+    runs = started()
+    for run_id in runs:
+        existing.end(run_id)
+    assert len(runs) == 4
+    assert existing.differences() == []
