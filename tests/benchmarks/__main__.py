@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import copying, freshness, loading, parsing, proof, running
+from tests.benchmarks import copying, freshness, loading, page, parsing, proof, running
 from tests.benchmarks.figures import Figure
 
 PARTS = {
@@ -18,6 +18,7 @@ PARTS = {
     "running": running.figures,
     "proof": proof.figures,
     "loading": loading.figures,
+    "page": page.figures,
     "freshness": freshness.figures,
 }
 
@@ -25,7 +26,7 @@ PARTS = {
 def main(wanted: list[str]) -> int:
     """Measures and prints a table.
 
-    :param wanted: parts to measure: copying, parsing, running, proof, loading, freshness; all where none is named.
+    :param wanted: parts to measure: copying, parsing, running, proof, loading, page, freshness; all where none is named.
     """
     console = Console(width=130)
     found: list[Figure] = []

@@ -104,7 +104,8 @@ class CouchDBToPostgresOperator(BaseOperator):
         """Tells Airflow's OpenLineage provider, the only caller, what was read and what was written.
 
         :param task_instance: of the task.
-        :return: the CouchDB database and the table of documents; nothing of what the task did not reach.
+        :return: the CouchDB database and the table of documents, with the rows that were committed; neither where the
+            settings of a server could not be used.
             Source: https://airflow.apache.org/docs/apache-airflow-providers-openlineage/stable/guides/developer.html
         """
         from airflow.providers.common.compat.openlineage.facet import (
