@@ -65,6 +65,7 @@ class Dag(BaseModel):
     paused: bool = False
     next_run_at: datetime | None = None
     run: Run | None = None
+    settled: bool = Field(default=False, description="Whether one of the newest runs has ended.")
 
 
 class Load(BaseModel):

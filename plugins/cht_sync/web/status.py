@@ -39,7 +39,7 @@ def read_status(dag: Dag, tasks: dict[str, Task], now: datetime | None = None) -
         raw, models_role = postgres_connection(settings), dbt_connection(settings)
         with opened(raw, settings, "read the status") as destination:
             sources, groups, models = _read(destination, now)
-            sources = _as_copied(sources, tasks)
+            sources = _as_copied(sources, dag, tasks)
             if _same_role(raw, models_role):
                 rejects = read_rejects(destination)
         if not _same_role(raw, models_role):
@@ -72,12 +72,13 @@ def _read(destination: Open, now: datetime) -> tuple[list[Source], list[Group], 
     return sources, groups, read_models(destination, lag)
 
 
-def _as_copied(sources: list[Source], tasks: dict[str, Task]) -> list[Source]:
+def _as_copied(sources: list[Source], dag: Dag, tasks: dict[str, Task]) -> list[Source]:
     """Marks sources that the newest runs do not copy, and adds those that none could read yet.
 
-    Not by the settings: the API server need not have those of the workers.
+    Not by the settings: the API server need not have those of the workers. And not by an Airflow's first run on tables
+    that were there before: tasks that still wait have no name.
     """
-    if not tasks:
+    if not (tasks and dag.settled):
         return sources
     gone = {"configured": False, "load": None}
     marked = [each if each.source in tasks else each.model_copy(update=gone) for each in sources]

@@ -15,12 +15,13 @@ from sqlalchemy.orm import Session
 TABLES = (TaskInstance, DagRun, DagModel, DagBundleModel)
 
 
-def set_runs(engine, states=None, paused=False, due=timedelta(minutes=1), sources="success"):
+def set_runs(engine, states=None, paused=False, due=timedelta(minutes=1), sources="success", ended=True):
     """What a scheduler would have left: a run every minute until now.
 
     :param engine: of Airflow's database.
     :param states: of the task `sync` in the newest run, by source; None for a DAG that never ran.
     :param sources: state of the task before.
+    :param ended: whether the run has.
     """
     now = datetime.now(UTC)
     with Session(engine) as session, session.begin():
@@ -38,11 +39,11 @@ def set_runs(engine, states=None, paused=False, due=timedelta(minutes=1), source
             return
         tasks = [("sources", -1, None, sources)]
         tasks += [("sync", number, source, state) for number, (source, state) in enumerate(states.items())]
-        failed = any(state == "failed" for *_, state in tasks)
+        state = "running" if not ended else "failed" if any(state == "failed" for *_, state in tasks) else "success"
         run_id = f"scheduled__{now:%Y-%m-%dT%H:%M}:00+00:00"
         session.execute(
             insert(DagRun).values(
-                dag_id="cht_sync", run_id=run_id, run_type="scheduled", state="failed" if failed else "success",
+                dag_id="cht_sync", run_id=run_id, run_type="scheduled", state=state,
                 start_date=now - timedelta(seconds=40), end_date=now - timedelta(seconds=20), run_after=now,
                 clear_number=0,
             )

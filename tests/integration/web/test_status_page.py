@@ -179,6 +179,12 @@ def test_sources_are_those_of_the_newest_runs(served, scenes):
     assert [remark["text"] for remark in said["verdict"]["remarks"]] == [f"{new} has not been read yet."]
 
 
+def test_an_airflow_that_is_new_does_not_know_yet_what_it_copies(served, scenes):
+    scenes.healthy()
+    served.set_runs(states={MEDIC: "running"}, ended=False)
+    assert {source["configured"] for source in status(served)["sources"]} == {True}
+
+
 def test_models_that_the_selector_left_out_worry_nobody(served, scenes, monkeypatch):
     scenes.healthy()
     scenes.rows("update v1.couchdb_model_run set modelled_to = now() - interval '9 days'")
