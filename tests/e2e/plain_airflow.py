@@ -116,30 +116,33 @@ class PlainAirflow:
         redis = shutil.which("redis-server")
         assert redis
         self._start("redis", redis, "--port", str(self._redis_port), "--bind", HOST, "--save", "")
-        airflow = str(self.folder / "venv" / "bin" / "airflow")
         for worker in WORKERS:
-            self._start(worker, airflow, "celery", "worker", "--celery-hostname", worker, "--skip-serve-logs")
-        self._start("api-server", airflow, "api-server", "--host", HOST)
-        self._start("scheduler", airflow, "scheduler", "--skip-serve-logs")
-        self._start("dag-processor", airflow, "dag-processor")
+            self._start(worker, self._airflow, "celery", "worker", "--celery-hostname", worker, "--skip-serve-logs")
+        self._start("api-server", self._airflow, "api-server", "--host", HOST)
+        self._start("scheduler", self._airflow, "scheduler", "--skip-serve-logs")
+        self._start("dag-processor", self._airflow, "dag-processor")
 
     def wait_for_events(self) -> None:
         """Goes over to ``CHT_SYNC_MODE=event``: the DAG is read anew, and a triggerer starts."""
         self.environment["CHT_SYNC_MODE"] = "event"
         self._processes["dag-processor"].ask_to_stop()
         self._processes["dag-processor"].stop()
-        self._start("dag-processor", str(self.folder / "venv" / "bin" / "airflow"), "dag-processor")
+        self._start("dag-processor", self._airflow, "dag-processor")
         self.start_triggerer()
 
     def start_triggerer(self) -> None:
         """Starts a triggerer."""
-        self._start("triggerer", str(self.folder / "venv" / "bin" / "airflow"), "triggerer", "--skip-serve-logs")
+        self._start("triggerer", self._airflow, "triggerer", "--skip-serve-logs")
 
     def kill_triggerer(self) -> None:
         """Kills the triggerer and all that belongs to it."""
         process = self._processes.pop("triggerer")
         self._kill(process.pid)
         process.stop()
+
+    @property
+    def _airflow(self) -> str:
+        return str(self.folder / "venv" / "bin" / "airflow")
 
     def _start(self, name: str, *command: str) -> None:
         place = self.folder / name
