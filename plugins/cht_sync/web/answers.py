@@ -65,7 +65,7 @@ class Dag(BaseModel):
     paused: bool = False
     next_run_at: datetime | None = None
     run: Run | None = None
-    settled: bool = Field(default=False, description="Whether one of the newest runs has ended.")
+    succeeded_lately: bool = Field(default=False, description="Whether one of the newest runs went well.")
 
 
 class Load(BaseModel):
@@ -92,7 +92,7 @@ class Source(BaseModel):
     """One database of CouchDB."""
 
     source: str
-    configured: bool = Field(default=True, description="False where the newest runs do not copy it any more.")
+    copied: bool = Field(default=True, description="False where the newest runs do not copy it any more.")
     state: State = "unknown"
     word: str = ""
     looked_at: datetime | None = Field(default=None, description="When its feed was last read.")

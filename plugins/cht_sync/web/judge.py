@@ -40,7 +40,7 @@ def judge_source(source: Source, task: Task | None, dag: Dag, now: datetime) -> 
     :param dag: the DAG.
     :param now: the time, with a zone.
     """
-    state, word = _state_of(source, task, dag, now) if source.configured else ("empty", "Not copied any more")
+    state, word = _state_of(source, task, dag, now) if source.copied else ("empty", "Not copied any more")
     return source.model_copy(update={"state": state, "word": word, "task": task})
 
 
@@ -57,9 +57,7 @@ def _state_of(source: Source, task: Task | None, dag: Dag, now: datetime) -> tup
         return "failing", "Failing"
     if source.complete_at is None:
         return _state_of_load(source, dag, now)
-    # A run that had no more time went well, too.
-    waits = now - source.complete_at > FRESH and source.pending != 0
-    if waits or _is_late(source.complete_at, dag, now):
+    if _is_late(source.complete_at, dag, now, waiting=source.pending != 0):
         return "behind", "Behind"
     if source.proof and source.proof.verdict in _BAD_PROOFS:
         return "warning", f"Proof: {source.proof.verdict}"
@@ -74,9 +72,11 @@ def _state_of_load(source: Source, dag: Dag, now: datetime) -> tuple[State, str]
     return ("behind", "First load stands still") if _is_late(source.looked_at, dag, now) else ("loading", "First load")
 
 
-def _is_late(at: datetime, dag: Dag, now: datetime) -> bool:
+def _is_late(at: datetime, dag: Dag, now: datetime, waiting: bool = False) -> bool:
     if now - at <= FRESH:
         return False
+    if waiting:  # a run that had no more time went well, too
+        return True
     last_went_well = bool(dag.run and dag.run.state == "success")
     return not (dag.next_run_at and dag.next_run_at > now and last_went_well and not dag.paused)
 
@@ -101,7 +101,7 @@ def judge(
     :param models: how each model ended.
     :param models_dag: the DAG that runs them.
     """
-    sources = [source for source in sources if source.configured]
+    sources = [source for source in sources if source.copied]
     remarks = [
         *_about_destination(destination),
         *_about_dag(dag, now),
@@ -220,7 +220,7 @@ def _about_source(source: Source, dag: Dag, now: datetime) -> Iterator[Remark]:
         )
     elif source.state == "loading" and source.looked_at is None:
         yield Remark(
-            state="loading", text=f"{name} has not been read yet.", todo="The next run of cht_sync begins.", link=link
+            state="loading", text=f"{name} has not been read yet.", todo="The next run of cht_sync reads it.", link=link
         )
     elif source.state == "loading" and source.load:
         left = source.load.seconds_left

@@ -43,7 +43,7 @@ def read_dag(session: Session) -> tuple[Dag, dict[str, Task]]:
         paused=bool(model and model.is_paused),
         next_run_at=model.next_dagrun_create_after if model else None,
         run=_run(runs[0], tasks) if runs else None,
-        settled=any(str(run.state) in ENDED for run in runs),
+        succeeded_lately=any(str(run.state) == "success" for run in runs),
     )
     return dag, _of_sources([run.run_id for run in runs], tasks)
 

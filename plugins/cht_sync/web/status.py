@@ -48,7 +48,7 @@ def read_status(dag: Dag, tasks: dict[str, Task], now: datetime | None = None) -
         reachable = Destination(reachable=False, message=str(error))
     judged = worst_first([judge_source(source, tasks.get(source.source), dag, now) for source in sources])
     models_dag = "cht_sync"
-    with suppress(SettingsError):  # told above
+    with suppress(SettingsError):  # the task sources tells of it
         models_dag = settings.models_dag
     return Status(
         at=now,
@@ -75,14 +75,14 @@ def _read(destination: Open, now: datetime) -> tuple[list[Source], list[Group], 
 def _as_copied(sources: list[Source], dag: Dag, tasks: dict[str, Task]) -> list[Source]:
     """Marks sources that the newest runs do not copy, and adds those that none could read yet.
 
-    Not by the settings: the API server need not have those of the workers. And not by an Airflow's first run on tables
-    that were there before: tasks that still wait have no name.
+    Not by the settings: the API server need not have those of the workers. Only a run that went well names all of its
+    sources: a task that waits, or that was lost before it began, has no name.
     """
-    if not (tasks and dag.settled):
-        return sources
-    gone = {"configured": False, "load": None}
-    marked = [each if each.source in tasks else each.model_copy(update=gone) for each in sources]
-    return marked + [Source(source=name) for name in tasks.keys() - {each.source for each in sources}]
+    unread = [Source(source=name) for name in tasks.keys() - {each.source for each in sources}]
+    if dag.succeeded_lately:
+        gone = {"copied": False, "load": None}
+        sources = [each if each.source in tasks else each.model_copy(update=gone) for each in sources]
+    return sources + unread
 
 
 def _rejects_of(role: Connection, settings: Settings) -> list[Reject] | None:

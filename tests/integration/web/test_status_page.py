@@ -182,7 +182,17 @@ def test_sources_are_those_of_the_newest_runs(served, scenes):
 def test_an_airflow_that_is_new_does_not_know_yet_what_it_copies(served, scenes):
     scenes.healthy()
     served.set_runs(states={MEDIC: "running"}, ended=False)
-    assert {source["configured"] for source in status(served)["sources"]} == {True}
+    assert {source["copied"] for source in status(served)["sources"]} == {True}
+
+
+def test_a_run_that_failed_does_not_make_a_source_old(served, scenes):
+    """A task that was lost before it began has no name."""
+    scenes.healthy()
+    new = "couch.example.org/medic-logs"
+    served.set_runs(states={MEDIC: "success", new: "failed"})
+    said = status(served)
+    assert {source["copied"] for source in said["sources"]} == {True}
+    assert (source_of(said, new)["state"], said["verdict"]["headline"]) == ("failing", f"Failing: {new} is not copied")
 
 
 def test_models_that_the_selector_left_out_worry_nobody(served, scenes, monkeypatch):

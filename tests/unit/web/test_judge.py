@@ -69,7 +69,7 @@ def test_nothing_copied_yet_says_where_to_begin():
         ({"complete_at": ago(minutes=14), "pending": 7}, "ok"),
         ({"complete_at": None, "looked_at": None}, "loading"),
         ({"complete_at": None, "looked_at": None, "task": "failed"}, "failing"),
-        ({"complete_at": ago(days=30), "configured": False}, "empty"),
+        ({"complete_at": ago(days=30), "copied": False}, "empty"),
         ({"quarantined": 1}, "warning"),
         ({"proof": Proof(verdict="differs", at=NOW, compared=1, differences=1, repaired=0)}, "warning"),
         ({"proof": Proof(verdict="in doubt", at=NOW, compared=1, differences=1, repaired=0)}, "warning"),
@@ -89,7 +89,7 @@ def test_a_backlog_is_told_with_how_much_waits():
 
 
 def test_a_source_that_nobody_copies_any_more_says_nothing_of_the_others():
-    gone = a_source("h/old", complete_at=None, looked_at=ago(days=30), configured=False, quarantined=3)
+    gone = a_source("h/old", complete_at=None, looked_at=ago(days=30), copied=False, quarantined=3)
     assert said(gone, a_source()).headline == "Complete and fresh"
     assert said(gone).state == "empty"
 

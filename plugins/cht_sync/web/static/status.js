@@ -17,7 +17,7 @@ function showVerdict(status) {
   document.title = `${verdict.headline} – CHT Sync`;
   const facts = [];
   if (verdict.since) facts.push(verdict.state === "ok" ? "All read to the end " : "Since ", moment(verdict.since), ". ");
-  const copied = sources.filter((source) => source.configured);
+  const copied = sources.filter((source) => source.copied);
   if (copied.length) {
     const good = copied.filter((source) => source.state === "ok").length;
     facts.push(`${good} of ${copied.length} ${copied.length === 1 ? "source" : "sources"} complete and fresh. `);
@@ -165,8 +165,8 @@ function showRejects({ rejects }) {
 
 // --- asking --------------------------------------------------------------------------------------
 
-/** What keeps the focus where it is, while all is drawn anew: buttons by id, links by what they are called. */
-function focusedNow() {
+/** Remembers what has the focus, and gives it back once all is drawn anew: to buttons by id, to links by their text. */
+function heldFocus() {
   const held = document.activeElement;
   const same = (link) => link.href === held.href && link.textContent === held.textContent;
   const labelled = (link) => link.ariaLabel === held.ariaLabel;
@@ -182,13 +182,13 @@ async function refresh() {
   const trouble = byId("trouble");
   try {
     const status = await ask("api/status");
-    const again = focusedNow();
+    const restoreFocus = heldFocus();
     showVerdict(status);
     showRemarks(status.verdict.remarks);
     showSources(status.sources);
     showModels(status);
     showRejects(status);
-    again();
+    restoreFocus();
     trouble.hidden = true;
   } catch (error) {
     const old = byId("as-of").textContent;
