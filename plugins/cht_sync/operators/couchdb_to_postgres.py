@@ -100,7 +100,7 @@ class CouchDBToPostgresOperator(BaseOperator):
             StoppedError("Airflow ended this task; pages stored until then count, the next run goes on behind them.")
         )
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:  # noqa: ARG002
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:  # noqa: ARG002 - the provider gives it
         """Tells Airflow's OpenLineage provider, the only caller, what was read and what was written.
 
         :param task_instance: of the task.
