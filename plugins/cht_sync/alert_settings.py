@@ -45,13 +45,16 @@ class AlertSettings(ReportSettings):
 
         :param now: the time, with a zone.
         """
+        from airflow.sdk import timezone
         from croniter import croniter
 
         limit = now - timedelta(minutes=self.alert_failing_minutes)
         # A trigger that waits for changes looks at each source all the time.
         if self.sync_mode != "schedule" or self.schedule is None or self.schedule in NOT_IN_CRONITER:
             return limit
-        return croniter(self.schedule, limit).get_prev(datetime)
+        # Airflow reads a schedule in its default zone, as it does a time that names none.
+        zone = timezone.parse("2000-01-01").tzinfo
+        return croniter(self.schedule, limit.astimezone(zone)).get_prev(datetime)
 
     @property
     def alert_freshness_minutes(self) -> int:

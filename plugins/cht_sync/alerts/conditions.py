@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from psycopg2 import sql
@@ -71,10 +71,11 @@ class Conditions:
 
     :param cursor: of a transaction that reads.
     :param settings: the environment.
+    :param due: since when a source must have been read.
     """
 
-    def __init__(self, cursor: Any, settings: Settings) -> None:
-        self._cursor, self._settings = cursor, settings
+    def __init__(self, cursor: Any, settings: Settings, due: datetime) -> None:
+        self._cursor, self._settings, self._due = cursor, settings, due
         raw = settings.raw_table
         self._names = {
             "schema": sql.Identifier(raw.schema),
@@ -102,8 +103,7 @@ class Conditions:
         return list(self._cursor.fetchall())
 
     def _sources(self, sources: list[str]) -> Iterator[Condition]:
-        due = self._settings.read_since(datetime.now(UTC))
-        for source, since in self._rows(_SOURCES, sources=sources, due=due):
+        for source, since in self._rows(_SOURCES, sources=sources, due=self._due):
             said = "was last read with success at that time" if since else "was never read to a good end"
             yield Condition("source", source, f"{source} {said}.", since)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -52,11 +52,13 @@ order by id
 """
 _TRIED = "update {schema}.couchdb_incident set tried_at = now() where id = any(%s) and tried_at is null"
 _TOLD = """
-update {schema}.couchdb_incident set notified_at = now(), told = array_append(told, %(channel)s) where id = %(id)s
+update {schema}.couchdb_incident set notified_at = now(), told = array_append(told, %(channel)s)
+where id = any(%(ids)s)
 """
 _RECOVERY_TOLD = """
 update {schema}.couchdb_incident
-set recovery_notified_at = now(), recovery_told = array_append(recovery_told, %(channel)s) where id = %(id)s
+set recovery_notified_at = now(), recovery_told = array_append(recovery_told, %(channel)s)
+where id = any(%(ids)s)
 """
 _PRUNE = "delete from {schema}.couchdb_incident where resolved_at < now() - make_interval(days => %s)"
 
@@ -144,15 +146,15 @@ class Incidents:
         self._execute(cursor, _TRIED, ([each.id for each in found],))
         return found
 
-    def told(self, cursor: Any, incident: Incident, channel: str) -> None:
+    def told(self, cursor: Any, incidents: Sequence[Incident], channel: str) -> None:
         """Notes that people were told.
 
         :param cursor: of a transaction.
-        :param incident: what they were told.
+        :param incidents: what one message told them, all begun or all over.
         :param channel: name of the channel that took the message.
         """
-        values = {"id": incident.id, "channel": channel}
-        self._execute(cursor, _RECOVERY_TOLD if incident.recovered else _TOLD, values)
+        values = {"ids": [each.id for each in incidents], "channel": channel}
+        self._execute(cursor, _RECOVERY_TOLD if incidents[0].recovered else _TOLD, values)
 
     def prune(self, cursor: Any, days: int) -> None:
         """Forgets what ended long ago.

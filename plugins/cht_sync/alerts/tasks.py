@@ -63,18 +63,18 @@ def tell(settings: Settings) -> int:
     if not _prepared(settings):
         log.info("Nothing was copied yet.")
         return 0
+    due = settings.read_since(datetime.now(UTC))
     with _transaction(settings) as cursor:
-        conditions, unknown = _conditions(cursor, settings)
+        conditions, unknown = _conditions(cursor, settings, due)
         incidents.judge(cursor, conditions, KINDS.keys() - _TOLD_BY_OTHERS - unknown)
         incidents.prune(cursor, settings.ledger_days)
-        news = incidents.to_tell(cursor, open_channels, settings.read_since(datetime.now(UTC)))
+        news = incidents.to_tell(cursor, open_channels, due)
     for together in _together(news):
         for channel in send(open_channels, _message(settings, together), together[0].told):
             sent += 1
             # Each by itself: one that is killed here repeats one message at most.
             with _transaction(settings) as cursor:
-                for incident in together:
-                    incidents.told(cursor, incident, channel)
+                incidents.told(cursor, together, channel)
     log.info("%d messages about %d incidents went out.", sent, len(news))
     return sent
 
@@ -103,14 +103,15 @@ def _prepared(settings: Settings) -> bool:
     return True
 
 
-def _conditions(cursor: Any, settings: Settings) -> tuple[list[Condition], set[str]]:
+def _conditions(cursor: Any, settings: Settings, due: datetime) -> tuple[list[Condition], set[str]]:
     """What is the case, and kinds of which nobody can say."""
     try:
         sources = [source["source"] for source in configured_sources(settings)]
     except SettingsError as error:
         # Which sources there are to be is not known: one that fails is not well because of that.
-        return [Condition("settings", "settings", str(error)), *Conditions(cursor, settings).all([])], {"source"}
-    return Conditions(cursor, settings).all(sources), set()
+        found = Conditions(cursor, settings, due).all([])
+        return [Condition("settings", "settings", str(error)), *found], {"source", "behind"}
+    return Conditions(cursor, settings, due).all(sources), set()
 
 
 def deployment_failed(context: Any) -> None:
