@@ -29,6 +29,10 @@ they leave it by themselves; after a change in Postgres or in the settings trigg
 
 **For one run** the params `threads`, `batch_size` and `dbt_vars` change how dbt runs.
 
+**Older revisions** that CouchDB names for documents, or none where PostgreSQL holds one, are not stored before it
+was made sure that no copy of a cluster lags (table `couchdb_older_revision`). After a backup was restored, trigger a
+run with its source in `accept_older` to store them at once.
+
 **A database that was dropped or emptied** fails its task and changes nothing. If that is what it should be, trigger a
 run with its source in `confirm_gone`: its documents become tombstones, here and in the models.
 """
@@ -88,6 +92,14 @@ with DAG(
             title="Confirm gone",
             description="Sources (<host>/<database>, one a line) whose database was dropped or emptied for good:"
             " their documents become tombstones, in the models too.",
+        ),
+        "accept_older": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Accept older revisions",
+            description="Sources (<host>/<database>, one a line) whose CouchDB was restored from a backup: rows go"
+            " back to the older revisions that it names, at once.",
         ),
         "first_load": Param(
             False,

@@ -25,14 +25,27 @@ set seq = %(seq)s, pending = %(pending)s, updated_at = now(), instance_start_tim
     drained_at = case when %(drained)s then now() else drained_at end
 where source = %(source)s and seq = %(since)s
 """
+# What is stored now is no measure for revisions of the database that is read from now on.
 _RESTART = """
-insert into {schema}.couchdb_progress (source, updated_at, instance_start_time, sweep_after)
-values (%(source)s, now(), %(instance)s, '')
+insert into {schema}.couchdb_progress (source, updated_at, instance_start_time, sweep_after, made_again_at)
+values (%(source)s, now(), %(instance)s, '', (select max(saved_timestamp) from {schema}.{table}))
 on conflict (source) do update
 set seq = null, pending = null, updated_at = now(), instance_start_time = %(instance)s, sweep_after = '',
-    drained_at = null
+    drained_at = null, made_again_at = excluded.made_again_at
 """
-_SWEPT = "update {schema}.couchdb_progress set sweep_after = %s where source = %s"
+_SWEPT = """
+update {schema}.couchdb_progress set sweep_after = %(after)s, made_again_at = case
+    when %(after)s is null then (select max(saved_timestamp) from {schema}.{table}) else made_again_at
+end where source = %(source)s
+"""
+_DOUBT = "update {schema}.couchdb_progress set doubt = %s, doubted_at = now() where source = %s"
+_PROVEN = """
+update {schema}.couchdb_progress set doubt = null, doubted_at = null where source = %(source)s and doubted_at < (
+    select min(planned_at) from {schema}.couchdb_reconciliation
+    where run = %(run)s and source = %(source)s and part = 'beside' and verdict is not null
+)
+"""
+_GO_ON_FROM = "update {schema}.couchdb_progress set seq = %s, updated_at = now() where source = %s and seq = %s"
 
 _MOVED = (
     "The checkpoint of {source} was moved by another writer while documents were on their way; these were not stored."
@@ -148,4 +161,42 @@ class Checkpoints:
         :param source: name of the source.
         :param after: ``_id`` that it has come to; None at its end.
         """
-        self._execute(cursor, _SWEPT, (after, source))
+        self._execute(cursor, _SWEPT, {"source": source, "after": after})
+
+    def doubt(self, cursor: Any, source: str, reason: str) -> None:
+        """Notes why the copy may not be complete.
+
+        :param cursor: any.
+        :param source: name of the source.
+        :param reason: one sentence.
+        """
+        self._execute(cursor, _DOUBT, (reason, source))
+
+    def doubts(self, cursor: Any) -> dict[str, str]:
+        """Why the copy of a source may not be complete, by source.
+
+        :param cursor: any.
+        """
+        self._execute(cursor, "select source, doubt from {schema}.couchdb_progress where doubt is not null")
+        return dict(cursor.fetchall())
+
+    def proven(self, cursor: Any, source: str, run: str) -> None:
+        """Takes a doubt away that is older than a full proof.
+
+        :param cursor: any.
+        :param source: name of the source.
+        :param run: name of the proof, which has found nothing wrong.
+        """
+        self._execute(cursor, _PROVEN, {"source": source, "run": run})
+
+    def go_on_from(self, cursor: Any, source: str, since: str, seq: str) -> bool:
+        """Moves a checkpoint without a page.
+
+        :param cursor: any.
+        :param source: name of the source.
+        :param since: the checkpoint as it is.
+        :param seq: the new one.
+        :return: whether it was ``since`` still.
+        """
+        self._execute(cursor, _GO_ON_FROM, (seq, source, since))
+        return bool(cursor.rowcount == 1)

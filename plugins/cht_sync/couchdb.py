@@ -12,8 +12,9 @@ import msgspec
 from cht_sync.all_docs import decode_rows
 from cht_sync.couchdb_session import CouchDBSession
 from cht_sync.errors import BrokenAnswerError, CouchDBError, NotHandedOutError, RequestRefusedError, SettingsError
-from cht_sync.page import MEGABYTE, BulkGet, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo
+from cht_sync.page import MEGABYTE, BulkGet, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo, Tree, Trees
 from cht_sync.page_decoder import decode_page
+from cht_sync.revisions import Leaf as RevisionLeaf
 
 # What a server may take to end a long poll.
 OVERDUE_S = 10.0
@@ -212,6 +213,30 @@ class CouchDBHook(CouchDBSession):
             raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
         return {each.id: bytes(leaf.ok) for each in results for leaf in each.docs[:1] if len(leaf.ok)}
 
+    def leaves(self, database: str, ids: list[str], most_bytes: int) -> dict[str, list[RevisionLeaf]]:
+        """The ends of the revision trees of documents, of each document from one answer.
+
+        :param database: name of the database.
+        :param ids: of the documents.
+        :param most_bytes: bytes to read into memory at most.
+        :return: by ``_id``; an empty list where the server knows no such document. One is left out where the server
+            does not say.
+        :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
+        :raises CouchDBError: if no complete answer came; as SettingsError if the server refuses the request.
+            Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_bulk_get
+        """
+        path = f"/{quote(database, safe='')}/_bulk_get"
+        request = self._prepared(
+            "POST", path, f"documents of database {database!r}", most_bytes=most_bytes,
+            params={"revs": "true"}, json={"docs": [{"id": each} for each in ids]},
+        )  # fmt: skip
+        body = self.patiently(request.send)
+        try:
+            results = msgspec.json.decode(body, type=Trees).results
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
+        return {tree.id: found for tree in results if (found := _leaves(tree)) is not None}
+
     def purged(self, database: str) -> list[str]:
         """Ids of documents that were purged of late, in whole or in part, where the server tells.
 
@@ -265,3 +290,17 @@ class CouchDBHook(CouchDBSession):
         except (SettingsError, CouchDBError) as error:
             return False, str(error)
         return True, f"CouchDB answers at {self.url}."
+
+
+def _leaves(tree: Tree) -> list[RevisionLeaf] | None:
+    """None where the server does not say."""
+    leaves = []
+    for leaf in tree.docs:
+        if leaf.ok is None:
+            if leaf.error and leaf.error.error == "not_found" and len(tree.docs) == 1:
+                return []
+            return None
+        start, hashes = (leaf.ok.revisions.start, leaf.ok.revisions.ids) if leaf.ok.revisions else (0, [])
+        ancestors = frozenset(f"{start - number}-{each}" for number, each in enumerate(hashes))
+        leaves.append(RevisionLeaf(leaf.ok.rev, leaf.ok.deleted, ancestors | {leaf.ok.rev}))
+    return leaves or None

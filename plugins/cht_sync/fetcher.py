@@ -11,6 +11,7 @@ import msgspec
 from cht_sync.errors import BrokenAnswerError, NotHandedOutError
 from cht_sync.page import MEGABYTE, Change, Page, Refused
 from cht_sync.page_decoder import name_of
+from cht_sync.revisions import generation
 from cht_sync.rows import storable
 from cht_sync.transport import PageTooLargeError
 
@@ -87,7 +88,7 @@ class DocumentFetcher:
                 refused.append(Refused(change, f"CouchDB has no body of the document: {said}."))
                 continue
             # A replica that lags names an older one than the feed did.
-            if _generation(state.rev) >= _generation(change.rev):
+            if generation(state.rev) >= generation(change.rev):
                 change.changes, change.deleted = state.changes, state.deleted
             refused += [each for each in [self.body(change)] if each]
         return refused
@@ -145,11 +146,6 @@ class DocumentFetcher:
                 " here."
             ) from None
         return Refused(change, f"CouchDB does not hand the document out: {error}")
-
-
-def _generation(rev: str | None) -> int:
-    number = (rev or "").partition("-")[0]
-    return int(number) if number.isdigit() else 0
 
 
 def _said(change: Change) -> str:

@@ -97,6 +97,12 @@ class ServerInfo(msgspec.Struct):
     vendor: dict[str, msgspec.Raw] = {}
 
 
+class Copies(msgspec.Struct):
+    """How a database is spread over a cluster: ``n`` copies of each document."""
+
+    n: int | None = None
+
+
 class DatabaseInfo(msgspec.Struct):
     """The answer of ``GET /{db}``: what of it this project reads.
 
@@ -108,6 +114,15 @@ class DatabaseInfo(msgspec.Struct):
     doc_del_count: int | None = None
     instance_start_time: str = "0"
     update_seq: msgspec.Raw = NOTHING
+    cluster: Copies | None = None
+
+    @property
+    def has_one_copy(self) -> bool:
+        """Whether the server keeps each document once, so that no copy can lag behind another.
+
+        A seq that is a plain number is of a server without a cluster: CouchDB 1.x, PouchDB.
+        """
+        return self.cluster.n == 1 if self.cluster else bytes(self.update_seq).isdigit()
 
 
 class PurgedInfo(msgspec.Struct):
@@ -136,3 +151,44 @@ class BulkGet(msgspec.Struct):
     """
 
     results: list[BulkGetResult] = []
+
+
+class Revisions(msgspec.Struct):
+    """Where a revision comes from, the newest hash first."""
+
+    start: int
+    ids: list[str]
+
+
+class Failure(msgspec.Struct):
+    """Why ``_bulk_get`` does not hand a document out."""
+
+    error: str = ""
+
+
+class TreeEnd(msgspec.Struct):
+    """One end of a document's revision tree, as ``_bulk_get`` tells of it with ``revs=true``."""
+
+    rev: str = msgspec.field(name="_rev", default="")
+    deleted: bool = msgspec.field(name="_deleted", default=False)
+    revisions: Revisions | None = msgspec.field(name="_revisions", default=None)
+
+
+class TreeLeaf(msgspec.Struct):
+    """An end, or why there is none."""
+
+    ok: TreeEnd | None = None
+    error: Failure | None = None
+
+
+class Tree(msgspec.Struct):
+    """All ends of one document's tree."""
+
+    id: str
+    docs: list[TreeLeaf] = []
+
+
+class Trees(msgspec.Struct):
+    """The answer of ``_bulk_get`` with ``revs=true``."""
+
+    results: list[Tree] = []

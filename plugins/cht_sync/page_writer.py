@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2 import sql
@@ -14,8 +14,10 @@ from psycopg2.errorcodes import FEATURE_NOT_SUPPORTED, UNIQUE_VIOLATION
 
 from cht_sync.collisions import Collisions
 from cht_sync.errors import StoreError
+from cht_sync.older_revisions import OlderRevisions
 from cht_sync.page import Change, Refused
 from cht_sync.quarantine import Quarantine
+from cht_sync.revisions import SQL_ORDER
 from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub
 
 PAGE_TABLE = (
@@ -34,7 +36,10 @@ select greatest(
         (select max(saved_timestamp) + interval '1 microsecond' from {schema}.{table})
     ),
     exists (select from {schema}.couchdb_collision),
-    exists (select from {schema}.couchdb_quarantine where source = %s and resolved_at is null)
+    exists (select from {schema}.couchdb_quarantine where source = %s and resolved_at is null),
+    exists (select from {schema}.couchdb_older_revision where source = %s),
+    (select made_again_at from {schema}.couchdb_progress where source = %s),
+    exists (select from {schema}.couchdb_progress where source = %s and sweep_after is not null)
 """
 # What an entry of the quarantine or a collision needs, the page table has to tell.
 _SET_ASIDE = """
@@ -53,6 +58,9 @@ set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted,
     source = excluded.source, doc = excluded.doc
 where coalesce(stored.source, excluded.source) = excluded.source
   and (stored._deleted, stored.source, stored.doc) is distinct from (excluded._deleted, excluded.source, excluded.doc)
+  and (not %(guarded)s or coalesce({new_order} >= {old_order}, true) or coalesce(
+      stored.saved_timestamp <= %(made_again_at)s::timestamp and (%(sweeping)s or stored._deleted), false
+  ))
 """
 _RESTAMP = """
 update {schema}.{table} set saved_timestamp = %(stamp)s
@@ -79,6 +87,7 @@ class Written:
     :param collisions: documents whose ``_id`` belongs to another source.
     :param resolved: entries of the quarantine that were closed.
     :param reasons: SQLSTATE of what was quarantined, by how many; ``-`` where it was not Postgres that refused.
+    :param older: documents that were left as they are, because Postgres holds a newer revision.
     :param first_stamp: first ``saved_timestamp`` that was given, in the table of documents or that of collisions.
     :param stamp: the last one; None where nothing differs.
     """
@@ -90,12 +99,34 @@ class Written:
     collisions: int = 0
     resolved: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    older: int = 0
     first_stamp: datetime | None = None
     stamp: datetime | None = None
 
 
+class Turn(NamedTuple):
+    """What a writer knows when it is its turn.
+
+    :param stamp: ``saved_timestamp`` of what it writes.
+    :param collisions: whether there are collisions.
+    :param quarantine: whether documents of the source are in quarantine.
+    :param older: whether older revisions than those stored were named for documents of the source.
+    :param made_again_at: rows stamped up to here are of the database as it was before it was made again.
+    :param sweeping: whether that database is still being read for the first time.
+    """
+
+    stamp: datetime
+    collisions: bool
+    quarantine: bool
+    older: bool
+    made_again_at: datetime | None
+    sweeping: bool
+
+
 class PageWriter:
     """Writes to the table of documents, to quarantine and to collisions.
+
+    A row never goes back to an older revision, unless whoever calls says that it has been made sure of.
 
     :param names: schema and table, as ``psycopg2.sql`` composes them.
     :param order: name of the lock that keeps stamps in order.
@@ -104,7 +135,13 @@ class PageWriter:
     def __init__(self, names: dict[str, sql.Identifier], order: str) -> None:
         self._names, self._order = names, order
         self._quarantine, self._collisions = Quarantine(names), Collisions(names)
+        self._older = OlderRevisions(names)
         self._known_pages = 0
+        orders = {
+            "new_order": sql.SQL(SQL_ORDER.format("(excluded.doc->>'_rev')")),
+            "old_order": sql.SQL(SQL_ORDER.format("(stored.doc->>'_rev')")),
+        }
+        self._upsert = sql.SQL(_UPSERT).format(**names, **orders)
 
     def write(
         self,
@@ -115,6 +152,7 @@ class PageWriter:
         seq: str | None,
         *,
         expect_new: bool = False,
+        sure: bool = False,
     ) -> Written:
         """Stores documents; those that cannot be stored go to quarantine.
 
@@ -125,6 +163,7 @@ class PageWriter:
         :param seq: checkpoint behind the page.
         :param expect_new: whether the documents are most likely stored nowhere yet: then they are inserted with no
             look at what is there, and only where that fails as ever.
+        :param sure: whether the documents may take rows back to an older revision.
         :return: what was done.
         :raises psycopg2.Error: for any failure that is not a document's own.
         :raises StoreError: if a constraint or trigger refuses all of them.
@@ -132,12 +171,15 @@ class PageWriter:
         rows, refused = rows_of(changes)
         done = Written()
         inserted = expect_new and self._insert(cursor, source, rows, done)
-        by_postgres = [] if inserted else self._put(cursor, source, rows, done)
+        by_postgres = [] if inserted else self._put(cursor, source, rows, done, sure)
         self._check_table(by_postgres, len(rows))
         refused += held + by_postgres
+        if refused and not sure:
+            older = self._hold_back(cursor, source, [each.change for each in refused], done)
+            refused = [each for each in refused if each.change.id not in older]
         # A delete takes effect although its last words cannot be stored.
         buried = [row for each in refused if each.change.deleted and (row := stub(each.change))]
-        self._put(cursor, source, buried, done)
+        self._put(cursor, source, buried, done, sure)
         for each in refused:
             self._quarantine.add(cursor, source, each, seq)
             code = each.sqlstate or "-"
@@ -154,7 +196,7 @@ class PageWriter:
         :param source: name of the source.
         :param ids: of the documents.
         """
-        stamp, *_ = self._stamp(cursor, source)
+        stamp = self._turn(cursor, source).stamp
         cursor.execute(sql.SQL(_RESTAMP).format(**self._names), {"stamp": stamp, "source": source, "ids": ids})
         done = Written(documents=len(ids), rows=cursor.rowcount)
         if done.rows:
@@ -167,10 +209,10 @@ class PageWriter:
             return False
         try:
             with _savepoint(cursor):
-                stamp, collisions_exist, quarantine_open = self._stamp(cursor, source)
-                if (collisions_exist or quarantine_open) and self._set_aside(cursor, source, rows):
+                turn = self._turn(cursor, source)
+                if turn.older or ((turn.collisions or turn.quarantine) and self._set_aside(cursor, source, rows)):
                     return False
-                _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(stamp, source))
+                _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(turn.stamp, source))
         except psycopg2.Error as error:
             # Row-level security takes no COPY. Source: https://www.postgresql.org/docs/current/sql-copy.html
             if not is_refusal(error) and error.pgcode != FEATURE_NOT_SUPPORTED:
@@ -178,7 +220,7 @@ class PageWriter:
             self._known_pages += error.pgcode in {UNIQUE_VIOLATION, FEATURE_NOT_SUPPORTED}
             return False
         done.rows += len(rows)
-        done.first_stamp = done.stamp = stamp
+        done.first_stamp = done.stamp = turn.stamp
         return True
 
     def _set_aside(self, cursor: Any, source: str, rows: list[Row]) -> bool:
@@ -187,43 +229,66 @@ class PageWriter:
         cursor.execute(sql.SQL(_SET_ASIDE).format(**self._names), {"ids": ids, "source": source})
         return cursor.fetchone()[0]
 
-    def _stamp(self, cursor: Any, source: str) -> tuple[datetime, bool, bool]:
-        """Waits for its turn; the stamp, and whether there are collisions and documents in quarantine."""
-        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source))
-        return cursor.fetchone()
+    def _turn(self, cursor: Any, source: str) -> Turn:
+        """Waits for its turn."""
+        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source, source, source, source))
+        return Turn(*cursor.fetchone())
 
-    def _put(self, cursor: Any, source: str, rows: list[Row], done: Written) -> list[Refused]:
+    def _hold_back(self, cursor: Any, source: str, changes: list[Change], done: Written) -> set[str]:
+        """Ids of documents that are older than what is stored of them."""
+        older = self._older.hold_back(cursor, source, changes, self._turn(cursor, source))
+        done.older += len(older)
+        return older
+
+    def _put(self, cursor: Any, source: str, rows: list[Row], done: Written, sure: bool) -> list[Refused]:
         """Stores rows, halving them until what Postgres refuses stands alone."""
         if not rows:
             return []
         try:
             with _savepoint(cursor):
-                self._put_all(cursor, source, rows, done)
+                self._put_all(cursor, source, rows, done, sure)
         except psycopg2.Error as error:
             if not is_refusal(error):
                 raise
             if len(rows) == 1:
                 return [_refused(rows[0], error)]
             half = len(rows) // 2
-            return self._put(cursor, source, rows[:half], done) + self._put(cursor, source, rows[half:], done)
+            return [each for some in (rows[:half], rows[half:]) for each in self._put(cursor, source, some, done, sure)]
         return []
 
-    def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written) -> None:
+    def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written, sure: bool) -> None:
         copy_rows(cursor, rows)
-        stamp, collisions_exist, quarantine_open = self._stamp(cursor, source)
-        cursor.execute(sql.SQL(_UPSERT).format(**self._names), {"stamp": stamp, "source": source})
+        turn = self._turn(cursor, source)
+        # What the upsert cannot see in the rows themselves is looked for before it, all else only where it stores less.
+        looked = turn.older or turn.quarantine
+        older = self._take_out(cursor, source, rows, turn) if looked and not sure else set()
+        values = {"stamp": turn.stamp, "source": source, "guarded": not (sure or looked)}
+        values |= {"made_again_at": turn.made_again_at, "sweeping": turn.sweeping}
+        cursor.execute(self._upsert, values)
         written, beside, resolved = cursor.rowcount, 0, 0
-        # Fewer rows than documents: some did not change, or belong to another source.
-        if written < len(rows) or collisions_exist:
-            beside, moved = self._collisions.settle(cursor, source, stamp)
+        # Fewer rows than documents: some did not change, are older than the row, or belong to another source.
+        if written < len(rows) - len(older) or turn.collisions:
+            if not looked and not sure and written < len(rows):
+                older = self._take_out(cursor, source, rows, turn)
+            beside, moved = self._collisions.settle(cursor, source, turn.stamp)
             written += moved
-        if quarantine_open:
+        if turn.quarantine:
             resolved = self._quarantine.resolve(cursor, source)
+        if turn.older and not sure:  # whoever is sure says itself what is to be kept in mind
+            self._older.forget(cursor, source, [row.change for row in rows if row.change.id not in older])
         done.rows += written
         done.collisions += beside
         done.resolved += resolved
+        done.older += len(older)
         if written or beside:
-            done.first_stamp, done.stamp = done.first_stamp or stamp, stamp
+            done.first_stamp, done.stamp = done.first_stamp or turn.stamp, turn.stamp
+
+    def _take_out(self, cursor: Any, source: str, rows: list[Row], turn: Turn) -> set[str]:
+        """Takes documents out of the page table that are older than what is stored of them."""
+        older = self._older.hold_back(cursor, source, [row.change for row in rows], turn)
+        if older:
+            cursor.execute("delete from pg_temp.cht_sync_page where _id = any(%s)", (list(older),))
+        return older
 
     def _check_table(self, refused: list[Refused], rows: int) -> None:
         by_table = [each for each in refused if _is_one_of(each.sqlstate or "", _ITS_TABLE)]

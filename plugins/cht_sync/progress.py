@@ -19,6 +19,7 @@ class Progress:
     quarantined: int = 0
     collisions: int = 0
     resolved: int = 0
+    older: int = 0
     pages: int = 0
     bytes: int = 0
     seconds: float = 0.0
@@ -31,7 +32,7 @@ class Progress:
 
         :param written: what the store said of them.
         """
-        for name in ("documents", "tombstones", "rows", "quarantined", "collisions", "resolved"):
+        for name in ("documents", "tombstones", "rows", "quarantined", "collisions", "resolved", "older"):
             setattr(self, name, getattr(self, name) + getattr(written, name))
         for code, number in written.reasons.items():
             self.reasons[code] = self.reasons.get(code, 0) + number

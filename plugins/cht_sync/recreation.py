@@ -39,7 +39,9 @@ def sign_of_recreation(
 ) -> str | None:
     """Why the checkpoint is of another database than the one that is there now.
 
-    CouchDB answers an old seq with an empty page and nothing pending, so that nothing else would tell.
+    CouchDB answers an old seq with an empty page and nothing pending, so that nothing else would tell. The number of
+    ``update_seq`` is a sign only where it is all there is to a seq, on servers without a cluster (CouchDB 1.x,
+    PouchDB): in a cluster it belongs to one copy of a shard, and equal copies differ in it for good.
 
     :param look_again: asks for the database once more.
     :param info: of the database as it is.
@@ -49,15 +51,26 @@ def sign_of_recreation(
     """
     if state.seq is None:
         return None
-    if instance and state.instance not in {None, "", "0", instance}:
+    if instance and state.instance not in {None, "", "0"}:
+        if state.instance == instance:
+            return None
         return f"it was made at {instance}, the checkpoint is of one made at {state.instance}"
-    # The number before the dash is not fit for arithmetic, but nothing lets it go back on one database,
-    # save a replica that lags: so a second look. A database restored from a backup keeps when it was made.
-    if _is_behind(info, state.seq):
-        time.sleep(SECOND_LOOK_S)
-        if _is_behind(look_again(), state.seq):
-            return "its update_seq lies behind the checkpoint"
+    if bytes(info.update_seq).isdigit() and stays_behind(look_again, info, state.seq):
+        return "its update_seq lies behind the checkpoint"
     return None
+
+
+def stays_behind(look_again: Callable[[], DatabaseInfo], info: DatabaseInfo, seq: str) -> bool:
+    """Whether ``update_seq`` lies behind a checkpoint in two looks; means something only where there is one copy.
+
+    :param look_again: asks for the database once more.
+    :param info: of the database as it is.
+    :param seq: the checkpoint.
+    """
+    if not _is_behind(info, seq):
+        return False
+    time.sleep(SECOND_LOOK_S)
+    return _is_behind(look_again(), seq)
 
 
 def check_not_emptied(source: str, info: DatabaseInfo, recreated: bool, has_rows: Callable[[], bool]) -> None:

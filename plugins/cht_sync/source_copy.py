@@ -12,9 +12,10 @@ from cht_sync import recreation
 from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
 from cht_sync.feed import ChangesFeed
 from cht_sync.fetcher import DocumentFetcher
+from cht_sync.older_look import OlderLook
 from cht_sync.page import Change, Revision
 from cht_sync.quarantine import fingerprint
-from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation
+from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation, stays_behind
 from cht_sync.sweep import sweep
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from cht_sync.first_load_store import FirstLoadStore
     from cht_sync.page import DatabaseInfo
     from cht_sync.progress import Progress
+    from cht_sync.store import DocumentStore
 
 A_FEW = 20
 log = logging.getLogger(__name__)
@@ -36,13 +38,23 @@ class SourceCopy:
     :param store: where the documents go.
     :param progress: is kept up to date.
     :param most_bytes: bytes read into memory at most, of a page or a document.
+    :param older_after: seconds after which an older revision is stored to which a cluster keeps.
     """
 
     def __init__(
-        self, hook: CouchDBHook, database: str, store: FirstLoadStore, progress: Progress, most_bytes: int
+        self,
+        hook: CouchDBHook,
+        database: str,
+        store: FirstLoadStore,
+        progress: Progress,
+        *,
+        most_bytes: int,
+        older_after: float,
     ) -> None:
         self._hook, self._database, self._store, self._progress = hook, database, store, progress
-        self._source, self._most_bytes = progress.source, most_bytes
+        self._source, self._most_bytes, self._older_after = progress.source, most_bytes, older_after
+        self._confirmed_gone = False
+        self._newest_seq: str | None = None
         self._info: DatabaseInfo | None = None
         self._instance: str | None = None
 
@@ -69,6 +81,7 @@ class SourceCopy:
         :param confirmed_gone: whether a person has confirmed that the database is gone or empty.
         :raises SettingsError: if the database was emptied, and that is not confirmed.
         """
+        self._confirmed_gone = confirmed_gone
         if self._info is None:
             self._store.restart(self._source, None)
             return
@@ -92,6 +105,24 @@ class SourceCopy:
                 self._source,
                 f"{self._info.doc_count:,}",
             )
+        else:
+            self._doubt(self._info, state.seq)
+
+    def _doubt(self, info: DatabaseInfo, seq: str | None) -> None:
+        """Notes a database that may have been restored from a backup, which keeps when it was made.
+
+        Its rows are left alone: a proof compares all of them. Only where there is one copy is the number a sign.
+        """
+        if seq is None or not info.has_one_copy:
+            return
+        if stays_behind(lambda: self._hook.database(self._database), info, seq):
+            reason = (
+                f"{self._source} has lost changes that were copied before, as after a restored backup (its update_seq"
+                " lies behind the checkpoint): the next run of cht_reconcile compares all its documents."
+            )
+            log.warning(reason)
+            self._store.doubt(self._source, reason)
+            self._newest_seq = self._hook.newest_seq(self._database)
 
     def load_first(self, load: Callable[[], FirstLoad], least: float, budget: float) -> bool:
         """Loads a large database that was never read, or goes on with that; any other is left to the feed.
@@ -106,6 +137,19 @@ class SourceCopy:
         if self._info.doc_count < least and self._store.load_plan(self._source) is None:
             return True
         return load().run(self._info, self._instance, budget)
+
+    def doubt_load(self, store: DocumentStore) -> None:
+        """Asks for another proof of a first load, where copies of a cluster may have lagged in the load and its proof.
+
+        :param store: where the documents are.
+        """
+        if self._info and not self._info.has_one_copy:
+            reason = (
+                f"{self._source} was loaded from a CouchDB cluster, of which a copy may have lagged: the next run of"
+                " cht_reconcile compares all its documents once more."
+            )
+            log.info(reason)
+            store.doubt(self._source, reason)
 
     def retry_quarantined(self, everything: bool, budget: float) -> None:
         """Fetches documents in quarantine again and tries to store them.
@@ -153,6 +197,40 @@ class SourceCopy:
             if progress.seconds > budget and not page.is_last:
                 log.info("%s: %s s are over; the next run goes on from here.", self._source, budget)
                 break
+        if self._newest_seq and since and progress.drained:
+            # Else changes up to the number of the checkpoint would not be told of again.
+            self._store.go_on_from(self._source, since, self._newest_seq)
+
+    def look_at_older(self, accept: bool, budget: float) -> None:
+        """Looks again at documents of which CouchDB has named an older revision than Postgres holds, or none.
+
+        :param accept: whether a person has said that CouchDB is right.
+        :param budget: seconds.
+        """
+        if self._info is None or not (waiting := self._store.count_older(self._source)):
+            return
+        one_copy = accept or self._info.has_one_copy
+        if one_copy:
+            time.sleep(recreation.SECOND_LOOK_S)
+        look = OlderLook(
+            self._hook,
+            self._database,
+            self._store,
+            self._source,
+            one_copy=one_copy,
+            patience=self._older_after,
+            most_bytes=self._most_bytes,
+        )
+        for written in look.run(budget):
+            self._progress.count(written)
+        if waiting := self._store.count_older(self._source):
+            log.warning(
+                "%s: CouchDB names older revisions than PostgreSQL holds, or none, for %s documents: a copy that lags,"
+                " or a restored backup. They are looked at again with each run, and stored if CouchDB keeps to them for"
+                " CHT_OLDER_AFTER=%d minutes; trigger cht_sync with accept_older=%s to store them now. See"
+                " couchdb_older_revision.",
+                self._source, f"{waiting:,}", self._older_after // 60, json.dumps([self._source]),
+            )  # fmt: skip
 
     def sweep(self, budget: float) -> None:
         """Once the feed is drained, makes tombstones of documents that a database made again does not hold.
@@ -160,7 +238,9 @@ class SourceCopy:
         :param budget: seconds.
         """
         if self._info is None or self._progress.drained:
-            for written in sweep(self._store, self._source, self._missing, budget):
+            # Of a cluster no single answer tells that a document is not there.
+            sure = self._info is None or self._confirmed_gone or self._info.has_one_copy
+            for written in sweep(self._store, self._source, self._missing, budget, sure=sure):
                 self._progress.count(written)
 
     def _missing(self, names: list[str]) -> list[str]:

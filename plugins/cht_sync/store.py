@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from airflow.sdk import Connection
@@ -13,6 +14,7 @@ from psycopg2 import sql
 
 from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.errors import CheckpointConflictError, StoreError
+from cht_sync.older_revisions import OlderRevision, OlderRevisions
 from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
 from cht_sync.patient_session import PatientSession
@@ -62,6 +64,7 @@ class DocumentStore:
         self._connection, self._raw = connection, raw
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
         self._checkpoints = Checkpoints(self._names)
+        self.older = OlderRevisions(self._names)
         self._writer = PageWriter(self._names, self._lock_name("order"))
         self._windows = Windows(self._names, run or Run())
         self._claims: set[str] = set()
@@ -190,7 +193,12 @@ class DocumentStore:
         :param source: name of the source, claimed.
         :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
         """
-        self._surely(source, lambda cursor: self._checkpoints.restart(cursor, source, instance))
+
+        def work(cursor: Any) -> None:
+            self._checkpoints.restart(cursor, source, instance)
+            self.older.drop_all(cursor, source)
+
+        self._surely(source, work)
 
     def known(self, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
         """Documents of a source that are stored or in quarantine and not deleted, in the order of their ids.
@@ -251,7 +259,9 @@ class DocumentStore:
         changes: list[Change],
         refused: list[Refused],
         state: SourceState,
-        note: Callable[[Any], None] | None = None,
+        note: Callable[[Any, Written], None] | None = None,
+        *,
+        sure: bool = False,
     ) -> Written:
         """Stores documents that were fetched by id; the checkpoint stays where it is.
 
@@ -259,7 +269,8 @@ class DocumentStore:
         :param changes: newest states of documents.
         :param refused: documents that could not be had.
         :param state: what was known of the source before they were fetched.
-        :param note: is called with the cursor of the transaction, to write what belongs to it.
+        :param note: is called with the cursor of the transaction and what was stored, to write what belongs to it.
+        :param sure: whether the documents may take rows back to an older revision.
         :return: what was stored.
         :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
         :raises StoreError: if Postgres fails; nothing was stored.
@@ -267,21 +278,24 @@ class DocumentStore:
 
         def work(cursor: Any) -> Written:
             self._checkpoints.check(cursor, source, state)
-            written = self._writer.write(cursor, source, changes, refused, None)
+            written = self._writer.write(cursor, source, changes, refused, None, sure=sure)
             cursor.execute(*self._windows.growth(source, written))
             if note:
-                note(cursor)
+                note(cursor, written)
             return written
 
         return self._surely(source, work)
 
-    def bury(self, source: str, tombstones: list[Change], state: SourceState, after: str | None) -> Written:
+    def bury(
+        self, source: str, tombstones: list[Change], state: SourceState, after: str | None, *, sure: bool = True
+    ) -> Written:
         """Stores tombstones that a sweep has found to be missing, and how far it has come.
 
         :param source: name of the source, claimed.
         :param tombstones: of documents that do not exist any more.
         :param state: what was known of the source before they were looked for.
         :param after: ``_id`` that the sweep has come to; None at its end.
+        :param sure: whether that can be relied on; else the documents are only noted, to be looked for again.
         :return: what was stored.
         :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
         :raises StoreError: if Postgres fails; nothing was stored.
@@ -289,12 +303,85 @@ class DocumentStore:
 
         def work(cursor: Any) -> Written:
             self._checkpoints.check(cursor, source, state)
-            written = self._writer.write(cursor, source, tombstones, [], None)
+            if sure:
+                written = self._writer.write(cursor, source, tombstones, [], None, sure=True)
+            else:
+                written = self._doubt_gone(cursor, source, tombstones)
             cursor.execute(*self._windows.growth(source, written))
             self._checkpoints.swept(cursor, source, after)
             return written
 
         return self._surely(source, work, lambda: self._look(source) == replace(state, sweep_after=after))
+
+    def doubt_gone(self, source: str, tombstones: list[Change], state: SourceState) -> Written:
+        """Notes documents that CouchDB does not know and Postgres holds; their rows stay as they are.
+
+        :param source: name of the source, claimed.
+        :param tombstones: of the documents, with the revisions that Postgres holds.
+        :param state: what was known of the source before they were looked for.
+        :return: how many.
+        :raises CheckpointConflictError: if another writer has been here since; nothing was noted.
+        :raises StoreError: if Postgres fails; nothing was noted.
+        """
+
+        def work(cursor: Any) -> Written:
+            self._checkpoints.check(cursor, source, state)
+            return self._doubt_gone(cursor, source, tombstones)
+
+        return self._surely(source, work)
+
+    def _doubt_gone(self, cursor: Any, source: str, tombstones: list[Change]) -> Written:
+        self.older.doubt_gone(cursor, source, {each.id: each.rev for each in tombstones})
+        return Written(older=len(tombstones))
+
+    def older_revisions(self, source: str, after: bytes, limit: int, pause: timedelta) -> list[OlderRevision]:
+        """Documents of which CouchDB names an older revision than Postgres holds, in the order of their keys.
+
+        :param source: name of the source.
+        :param after: key of the last one seen; empty at first.
+        :param limit: documents at most.
+        :param pause: those that were looked at so recently are left out.
+        """
+        return self._session.ask(
+            "read couchdb_older_revision", lambda cursor: self.older.open(cursor, source, after, limit, pause)
+        )
+
+    def looked(self, source: str, claimed: dict[bytes, str | None]) -> None:
+        """Notes what CouchDB named when it was asked again for such documents.
+
+        :param source: name of the source.
+        :param claimed: the revision that it named by key of the document; None where it knows no such document.
+        """
+        self._session.ask("write couchdb_older_revision", lambda cursor: self.older.looked(cursor, source, claimed))
+
+    def count_older(self, source: str) -> int:
+        """How many such documents wait to be looked at again.
+
+        :param source: name of the source.
+        """
+        return self._session.ask("read couchdb_older_revision", lambda cursor: self.older.count(cursor, source))
+
+    def doubt(self, source: str, reason: str) -> None:
+        """Notes why a copy may not be complete: the next proof then compares all of it.
+
+        :param source: name of the source.
+        :param reason: one sentence.
+        """
+        self._session.ask("write couchdb_progress", lambda cursor: self._checkpoints.doubt(cursor, source, reason))
+
+    def doubts(self) -> dict[str, str]:
+        """Why the copy of a source may not be complete, by source."""
+        return self._session.ask("read couchdb_progress", self._checkpoints.doubts)
+
+    def go_on_from(self, source: str, since: str, seq: str) -> bool:
+        """Sets a checkpoint of which CouchDB has lost what lies behind it to one that the database has.
+
+        :param source: name of the source, claimed.
+        :param since: the checkpoint as it is.
+        :param seq: the new one.
+        :return: whether it was ``since`` still.
+        """
+        return self._surely(source, lambda cursor: self._checkpoints.go_on_from(cursor, source, since, seq))
 
     def restamp(self, source: str, ids: list[str]) -> Written:
         """Gives rows a new ``saved_timestamp``, so that models work them again; needs no claim: nothing else changes.

@@ -17,7 +17,7 @@ AT_A_TIME = 1000
 
 
 def sweep(
-    store: DocumentStore, source: str, missing: Callable[[list[str]], list[str]], budget: float
+    store: DocumentStore, source: str, missing: Callable[[list[str]], list[str]], budget: float, *, sure: bool = True
 ) -> Iterator[Written]:
     """Looks through the documents of a source, where a restart asked for it, from where an earlier run came to.
 
@@ -25,6 +25,7 @@ def sweep(
     :param source: name of the source.
     :param missing: of some ids, those that the database does not hold.
     :param budget: seconds after which the rest is left to the next run.
+    :param sure: whether what ``missing`` says can be relied on; else it is only noted, to be looked for again.
     :return: what each step has stored.
     :raises StoreError: if Postgres fails.
     """
@@ -35,7 +36,7 @@ def sweep(
         gone = missing(list(revisions)) if found else []
         # The last in the order of Postgres, which is not that of Python.
         after = found[-1][0] if found else None
-        yield store.bury(source, [_tombstone(name, revisions[name]) for name in gone], state, after)
+        yield store.bury(source, [_tombstone(name, revisions[name]) for name in gone], state, after, sure=sure)
         state = replace(state, sweep_after=after)
 
 

@@ -65,6 +65,13 @@ class SyncSettings(ServerSettings):
         return self.number("CHT_FIRST_LOAD_CONNECTIONS", 4, low=1, high=16)
 
     @property
+    def older_after(self) -> int:
+        """``CHT_OLDER_AFTER``: minutes for which a CouchDB cluster has to keep to an older revision than PostgreSQL
+        holds, or to none, before the row goes back, default 60; a server with one copy of each document need not.
+        """
+        return self.number("CHT_OLDER_AFTER", 60, low=0, high=10_080)
+
+    @property
     def run_timeout(self) -> int:
         """``CHT_SYNC_TIMEOUT``: minutes after which Airflow ends a whole run, default 120."""
         return self.number("CHT_SYNC_TIMEOUT", 120, low=1, high=10_080)

@@ -1,6 +1,7 @@
 """The same _id in two sources."""
 
 import hashlib
+import json
 import time
 
 import psycopg2
@@ -16,12 +17,18 @@ class Sources:
     """Writes single documents of several sources, as their feeds bring them."""
 
     def __init__(self, store, database):
-        self.store, self.database, self.seqs = store, database, {}
+        self.store, self.database, self.seqs, self.revs = store, database, {}, {}
 
     def write(self, source, *documents):
+        documents = [{**each, "_rev": self._rev(each)} for each in documents]
         since = self.seqs.get(source)
         self.seqs[source] = f"{int(since or 0) + 1}"
         return self.store.save(source, page_of(*documents, last_seq=self.seqs[source]), since)
+
+    def _rev(self, document):
+        """One for each content, the later the higher."""
+        content = json.dumps({**document, "_rev": None})
+        return self.revs.setdefault(content, f"{len(self.revs) + 1}-{document.get('v', 'x')}")
 
     def row(self):
         """Owner, tombstone flag and content of the one row."""

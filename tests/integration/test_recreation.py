@@ -60,10 +60,10 @@ def test_a_sweep_that_was_cut_off_goes_on(couch, database, monkeypatch):  # noqa
     monkeypatch.setattr("cht_sync.sweep.AT_A_TIME", 10)
     bury, calls = DocumentStore.bury, itertools.count(1)
 
-    def cut(self, *arguments):
+    def cut(self, *arguments, **options):
         if next(calls) == 3:
             raise KeyboardInterrupt
-        return bury(self, *arguments)
+        return bury(self, *arguments, **options)
 
     monkeypatch.setattr(DocumentStore, "bury", cut)
     with pytest.raises(KeyboardInterrupt):

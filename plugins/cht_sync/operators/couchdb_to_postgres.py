@@ -36,8 +36,9 @@ class CouchDBToPostgresOperator(BaseOperator):
     A page and its checkpoint are committed together, so a task that is killed loses nothing and repeats
     nothing; run again, it goes on where it was. A document that Postgres cannot hold goes to quarantine.
 
-    Of the run's params it knows ``retry_quarantine`` (true: try every document in quarantine again) and
-    ``confirm_gone`` (names of sources whose database was dropped or emptied for good).
+    Of the run's params it knows ``retry_quarantine`` (true: try every document in quarantine again),
+    ``confirm_gone`` (names of sources whose database was dropped or emptied for good) and ``accept_older`` (names of
+    sources whose rows may go back to older revisions at once).
 
     :param database: name of the CouchDB database.
     :param couchdb_conn_id: Airflow connection of the server, default ``cht_couchdb``.
@@ -133,7 +134,14 @@ class CouchDBToPostgresOperator(BaseOperator):
         budget = self.time_budget or settings.time_budget
         self._progress = progress = Progress(source)
         with self._open(settings, source, context) as store:
-            copy = SourceCopy(hook, self.database, store, progress, settings.max_page_bytes)
+            copy = SourceCopy(
+                hook,
+                self.database,
+                store,
+                progress,
+                most_bytes=settings.max_page_bytes,
+                older_after=60 * settings.older_after,
+            )
             copy.look(confirmed_gone)  # refuses a wrong password or name before anything is written
             for migration in store.prepare():
                 self.log.info("Applied migration %s.", migration)
@@ -145,11 +153,13 @@ class CouchDBToPostgresOperator(BaseOperator):
                 copy.retry_quarantined(bool(params.get("retry_quarantine")), budget)
                 copy.drain(self.batch_size or settings.batch_size, budget)
                 copy.sweep(budget)
+                copy.look_at_older(source in (params.get("accept_older") or []), budget)
             began = store.unproven_load(source) if progress.drained else None
         # The store is closed: a repair claims the source for itself.
         if began and prove_load(settings, hook, self.database, source, began=began, budget=budget):
             with self._open(settings, source, context) as store:
                 store.load_is_proven(source)
+                copy.doubt_load(store)
         copy.tell()
         if progress.rows and "outlet_events" in context:
             event = context["outlet_events"][DOCUMENTS]

@@ -89,6 +89,7 @@ class Proof:
         self._hook, self._database, self._source, self.stored = hook, database, source, stored
         self._open_store, self._options = open_store, options
         self.verdicts = Verdicts(stored, run, source)
+        self._one_copy = False
         self.comparison = Comparison(
             hook,
             database,
@@ -149,6 +150,7 @@ class Proof:
         """
         planned, found = self.verdicts.part(part), Found()
         info = self._hook.database(self._database)
+        self._one_copy = info.has_one_copy
         if self._is_the_same_database(info, found):
             why_not = ""
             if part == INTERVAL:
@@ -165,6 +167,11 @@ class Proof:
             self._settle(part, found)
         self.verdicts.finish(part, found)
         return found
+
+    def take_doubt_away(self) -> None:
+        """Notes that a proof of all documents, where this is one, has found nothing wrong."""
+        with self.stored.transaction("write couchdb_progress") as cursor:
+            Checkpoints(self.stored.names).proven(cursor, self._source, self.verdicts.run)
 
     def _state(self) -> SourceState:
         with self.stored.transaction("read couchdb_progress") as cursor:
@@ -257,6 +264,7 @@ class Proof:
             self._open_store,
             patience=self._options.patience,
             note=lambda cursor, number: self.verdicts.repaired(cursor, part, number),
+            one_copy=self._one_copy,
         )
         repair.run(sure, found)
 

@@ -25,6 +25,10 @@ AT_ONCE = 50
 LONGEST_CLAIM_S = 5.0
 PAUSE_S = 0.5
 TRIES = 3
+OLDER = (
+    "CouchDB names older revisions than PostgreSQL holds, or none: these documents wait in couchdb_older_revision for"
+    " cht_sync to look again."
+)
 log = logging.getLogger(__name__)
 
 
@@ -39,6 +43,7 @@ class Repair:
     :param open_store: opens a store of its own for each step.
     :param patience: seconds to wait for a sync to give the source back.
     :param note: is called in the transaction of each repair with its cursor and the number of repaired documents.
+    :param one_copy: whether the server keeps each document once, so that its word on what is not there counts.
     """
 
     def __init__(
@@ -49,8 +54,10 @@ class Repair:
         *,
         patience: float,
         note: Callable[[Any, int], None],
+        one_copy: bool,
     ) -> None:
         self._comparison, self._source, self._open_store = comparison, source, open_store
+        self._one_copy = one_copy
         self._patience, self._note = patience, note
 
     def run(self, differences: list[Difference], found: Found) -> None:
@@ -102,13 +109,23 @@ class Repair:
             for some in (batch[:half], batch[half:]):
                 self._store(store, some, state, found)
             return
-        written = store.put(self._source, changes, refused, state, note=self._counted(len(batch)))
-        found.count(batch)
-        found.repaired += len(batch)
-        self._tell(batch, written)
+        gone = [each for each in changes if each.id in {one.id for one in batch if one.rev is None}]
+        if gone and not self._one_copy:
+            # Of a cluster no single answer tells that a document is not there.
+            store.doubt_gone(self._source, gone, state)
+            changes = [each for each in changes if each not in gone]
+        doubted = 0 if self._one_copy else len(gone)
 
-    def _counted(self, number: int) -> Callable[[Any], None]:
-        return lambda cursor: self._note(cursor, number)
+        def note(cursor: Any, written: Written) -> None:
+            self._note(cursor, len(batch) - doubted - written.older)
+
+        # Two looks have named an older revision already: where there is one copy, that is what CouchDB holds.
+        written = store.put(self._source, changes, refused, state, note, sure=self._one_copy)
+        found.count(batch)
+        found.repaired += len(batch) - doubted - written.older
+        if left := doubted + written.older:
+            found.doubt(left, OLDER)
+        self._tell(batch, written)
 
     def _fetch(self, batch: list[Difference]) -> tuple[list[Change], list[Refused]]:
         """The newest states with their bodies; tombstones of what CouchDB does not know."""

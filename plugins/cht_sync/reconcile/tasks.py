@@ -38,11 +38,14 @@ def plan_parts() -> Parts:
     settings.check()
     with DocumentStore(postgres_connection(settings), settings.raw_table, "cht_reconcile plan") as store:
         store.prepare()
+        doubts = store.doubts()
     interval, full = interval_of(context), is_full(settings, context)
+    for source, doubt in doubts.items():
+        log.warning("%s is compared as a whole: %s", source, doubt)
     parts = [
         {**source, "part": name}
         for source in configured_sources(settings)
-        for name in _plan(settings, source, context, interval, full)
+        for name in _plan(settings, source, context, interval, full or source["source"] in doubts)
     ]
     log.info("From %s to before %s: %d parts%s.", interval.start, interval.end, len(parts), ", all" if full else "")
     return [part for part in parts if part["part"] != BESIDE]
@@ -107,6 +110,8 @@ def report_verdicts() -> None:
         hook = CouchDBHook(source["couchdb_conn_id"])
         with open_proof(settings, hook, source["database"], source["source"], context) as proof:
             summary = proof.verdicts.summary()
+            if not summary.bad:
+                proof.take_doubt_away()
             lines.append(line_of(hook, source["database"], source["source"], proof.stored, summary))
             proof.verdicts.prune(settings.ledger_days)
     with StoredSide(postgres_connection(settings), settings.raw_table, "all") as stored:

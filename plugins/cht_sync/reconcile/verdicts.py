@@ -109,7 +109,7 @@ class Verdicts:
     """
 
     def __init__(self, stored: StoredSide, run: str, source: str) -> None:
-        self._stored, self._run, self._source = stored, run, source
+        self._stored, self.run, self._source = stored, run, source
 
     def plan(self, parts: list[Part]) -> None:
         """Notes the parts that are to be done, all or none, in place of those of an earlier plan.
@@ -117,23 +117,23 @@ class Verdicts:
         :param parts: the parts.
         """
         with self._stored.transaction("plan a proof") as cursor:
-            cursor.execute(self._stored.compose(_FORGET), {"run": self._run, "source": self._source})
+            cursor.execute(self._stored.compose(_FORGET), {"run": self.run, "source": self._source})
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
-                cursor.execute(self._stored.compose(_PLAN), (self._run, self._source, part.name, *part.interval, *keys))
+                cursor.execute(self._stored.compose(_PLAN), (self.run, self._source, part.name, *part.interval, *keys))
 
     def unfinished(self) -> list[str] | None:
         """Parts without a verdict, in the order in which they can be done; None where nothing was planned."""
         with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(self._stored.compose(_ALL), (self._run, self._source))
+            cursor.execute(self._stored.compose(_ALL), (self.run, self._source))
             found = cursor.fetchall()
         return [part for part, missing in found if missing] if found else None
 
     def number(self) -> int:
         """The number of the proof in the listing."""
         with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(_NUMBER, {"run": self._run, "source": self._source})
+            cursor.execute(_NUMBER, {"run": self.run, "source": self._source})
             return int(cursor.fetchone()[0])
 
     def part(self, name: str) -> Part:
@@ -143,11 +143,11 @@ class Verdicts:
         :raises SettingsError: if there is none of that name.
         """
         with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(self._stored.compose(_PART), (self._run, self._source, name))
+            cursor.execute(self._stored.compose(_PART), (self.run, self._source, name))
             found = cursor.fetchone()
         if found is None:
             raise SettingsError(
-                f"couchdb_reconciliation has no part {name!r} of run {self._run!r} for {self._source}: run the task"
+                f"couchdb_reconciliation has no part {name!r} of run {self.run!r} for {self._source}: run the task"
                 " `plan` again."
             )
         start, end, *keys = found
@@ -161,7 +161,7 @@ class Verdicts:
         :param part: name of the part.
         :param number: documents.
         """
-        cursor.execute(self._stored.compose(_REPAIRED), (number, self._run, self._source, part))
+        cursor.execute(self._stored.compose(_REPAIRED), (number, self.run, self._source, part))
 
     def finish(self, part: str, found: Found) -> None:
         """Writes the verdict of a part.
@@ -170,7 +170,7 @@ class Verdicts:
         :param found: what the comparison has found.
         """
         values = {
-            "run": self._run,
+            "run": self.run,
             "source": self._source,
             "part": part,
             "compared": found.compared,
@@ -191,12 +191,12 @@ class Verdicts:
         :param reason: one sentence.
         """
         with self._stored.transaction("write a verdict") as cursor:
-            cursor.execute(self._stored.compose(_SKIP), (reason, self._run, self._source, part))
+            cursor.execute(self._stored.compose(_SKIP), (reason, self.run, self._source, part))
 
     def summary(self) -> Summary:
         """What all parts have found."""
         with self._stored.transaction("read the verdicts") as cursor:
-            cursor.execute(self._stored.compose(_SUMMARY), (self._run, self._source))
+            cursor.execute(self._stored.compose(_SUMMARY), (self.run, self._source))
             *counts, reasons = cursor.fetchone()
         names = [each.name for each in fields(Summary)]
         values: list[Any] = [*map(int, counts), reasons or ()]

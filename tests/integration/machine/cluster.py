@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Collection, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, unquote_to_bytes, urlsplit
 
 from tests.oracle.oracle import State
@@ -25,12 +26,32 @@ CREATED = "1700000000"
 SHARDS = 2
 
 
+class Branch(NamedTuple):
+    """One end of a document's revision tree.
+
+    :param state: the document at that end.
+    :param history: its revision and those that it comes from, the newest first.
+    """
+
+    state: State
+    history: tuple[str, ...]
+
+    @property
+    def rank(self) -> tuple[bool, int, str]:
+        """The order in which CouchDB takes ends for the document."""
+        return not self.state.deleted, int(self.state.rev.split("-")[0]), self.state.rev
+
+
 class ClusterDatabase:
     """The documents of one database, and what befalls the next answers.
 
     :param name: of the database.
     :param seed: of the order in which shards answer.
     """
+
+    #: Copies of each document, and when the database was made, as ``GET /{db}`` tells.
+    copies = 1
+    created = CREATED
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
@@ -44,16 +65,29 @@ class ClusterDatabase:
         self._before: dict[str, State] = {}
         self._shards: list[list[State | None]] = [[] for _ in range(SHARDS)]
         self._places: dict[str, list[int]] = {}
-        self._seqs: dict[str, tuple[int, ...]] = {"0": (0,) * SHARDS}
+        self.trees: dict[str, list[Branch]] = {}
         self._random = random.Random(seed)
 
     # --- what the test does --------------------------------------------------------------------
 
     def put(self, id: str, rev: str, raw: bytes, *, deleted: bool = False) -> None:
-        """A document's newest state."""
+        """A revision that follows the one which the document is at, or its first."""
+        tree = self.trees.get(id, [])
+        onto = max(tree, key=lambda branch: branch.rank, default=None)
+        history = (rev, *(onto.history if onto else ()))
+        branches = [branch for branch in tree if branch is not onto]
+        self.take(id, [*branches, Branch(State.of_bytes(id, rev, deleted, raw), history)])
+
+    def branch(self, id: str, rev: str, raw: bytes, *, deleted: bool = False) -> None:
+        """A revision that shares nothing with the others, as replication brings it."""
+        self.take(id, [*self.trees.get(id, []), Branch(State.of_bytes(id, rev, deleted, raw), (rev,))])
+
+    def take(self, id: str, tree: list[Branch]) -> None:
+        """Has the document's revision tree be this one."""
         if id in self.docs:
             self._before[id] = self.docs[id]
-        self.docs[id] = State.of_bytes(id, rev, deleted, raw)
+        self.trees[id] = tree
+        self.docs[id] = max(tree, key=lambda branch: branch.rank).state
         self._log(self.docs[id])
 
     def purge(self, id: str) -> None:
@@ -62,7 +96,7 @@ class ClusterDatabase:
             shard[:] = [None if state and state.id == id else state for state in shard]
         self._places.pop(id, None)
         self._before.pop(id, None)
-        del self.docs[id]
+        del self.docs[id], self.trees[id]
         self.purged.append(id)
 
     def snapshot(self) -> ClusterDatabase:
@@ -102,7 +136,8 @@ class ClusterDatabase:
                 "doc_count": len(self.docs) - deleted,
                 "doc_del_count": deleted,
                 "update_seq": self._seq(tuple(map(len, self._shards))),
-                "instance_start_time": CREATED,
+                "instance_start_time": self.created,
+                "cluster": {"q": SHARDS, "n": self.copies, "w": 1, "r": 1},
             }
         ).encode()
 
@@ -110,7 +145,7 @@ class ClusterDatabase:
         """The answer of ``GET /{db}/_changes``."""
         mishap = self.mishaps.popleft() if self.mishaps else ""
         now = tuple(map(len, self._shards))
-        places = list(now if since == "now" else self._seqs[self.moments.get(since, since)])
+        places = list(now if since == "now" else self.places(self.moments.get(since, since)))
         if mishap == "back":
             shard = self._random.randrange(SHARDS)
             places[shard] = max(0, places[shard] - self._random.randint(1, 5))
@@ -159,9 +194,14 @@ class ClusterDatabase:
 
     def _seq(self, places: tuple[int, ...]) -> str:
         """The number in front only says how far it is, as in CouchDB; the rest is what counts."""
-        seq = f"{sum(places)}-g1AAAA{'x'.join(map(str, places))}_"
-        self._seqs[seq] = places
-        return seq
+        return f"{sum(places)}-g1AAAA{'x'.join(map(str, places))}_"
+
+    def places(self, seq: str) -> tuple[int, ...]:
+        """Where the feed goes on behind a seq; one of a state that a backup does not reach names nothing new."""
+        if seq == "0":
+            return (0,) * SHARDS
+        found = map(int, seq.partition("AAAA")[2].rstrip("_").split("x"))
+        return tuple(min(place, len(log)) for place, log in zip(found, self._shards, strict=True))
 
     def all_docs(self, keys: list[str], *, bodies: bool) -> bytes:
         """The answer of ``POST /{db}/_all_docs`` with ``keys``."""
@@ -199,9 +239,26 @@ class ClusterDatabase:
         flag = b',"deleted":true' if state.deleted else b""
         return b'{"id":%s,"key":%s,"value":{"rev":"%s"%s}%s}' % (key, key, state.rev.encode(), flag, doc)
 
+    def ends(self, wanted: list[dict[str, str]]) -> bytes:
+        """The answer of ``POST /{db}/_bulk_get`` with ``revs=true``; of bodies nothing but their revisions."""
+        return json.dumps({"results": [{"id": each["id"], "docs": self._ends(each["id"])} for each in wanted]}).encode()
+
+    def _ends(self, id: str) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = []
+        for state, history in self.tree(id):
+            revisions = {"start": int(state.rev.split("-")[0]), "ids": [rev.split("-")[1] for rev in history]}
+            flag = {"_deleted": True} if state.deleted else {}
+            found.append({"ok": {"_id": id, "_rev": state.rev, "_revisions": revisions, **flag}})
+        return found or [{"error": {"id": id, "rev": "undefined", "error": "not_found", "reason": "missing"}}]
+
+    def tree(self, id: str) -> list[Branch]:
+        """All ends of a document's revision tree."""
+        return self.trees.get(id, [])
+
     def document(self, id: str, rev: str | None) -> bytes | None:
         """The answer of ``GET /{db}/{id}``; None where there is no such revision."""
-        for state in (self.docs.get(id), self._before.get(id)):
+        ends = [branch.state for branch in self.tree(id)]
+        for state in (self.docs.get(id), self._before.get(id), *ends):
             if state and (state.rev == rev or (rev is None and not state.deleted)):
                 return state.raw
         return None
@@ -264,7 +321,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    def _of_database(self, database: ClusterDatabase, path: str, query: dict[str, str], body: bytes) -> bytes | None:
+    def _of_database(  # noqa: PLR0911 - one for each kind of request
+        self, database: ClusterDatabase, path: str, query: dict[str, str], body: bytes
+    ) -> bytes | None:
         bodies = query.get("include_docs") == "true"
         if not path:
             return database.info()
@@ -272,6 +331,8 @@ class _Handler(BaseHTTPRequestHandler):
             limit = int(query.get("limit", "1000000"))
             interval = int(query.get("seq_interval", "1"))
             return database.changes(query.get("since", "0"), limit, interval, bodies=bodies)
+        if path == "_bulk_get" and query.get("revs") == "true":
+            return database.ends(json.loads(body)["docs"])
         if path == "_purged_infos":
             return database.purged_infos()
         if path == "_all_docs" and not body:

@@ -29,6 +29,12 @@ end
 $$
 """
 
+_REVISIONS = """
+select _id, doc->>'_rev', _deleted from v1.couchdb where source = %(source)s
+union all
+select _id, doc->>'_rev', _deleted from v1.couchdb_collision where source = %(source)s
+"""
+
 
 class Warehouse:
     """A database of its own on a Postgres server; the environment says where it is.
@@ -72,6 +78,24 @@ class Warehouse:
             if self.copy(database, **arguments)["drained"]:
                 return
         raise AssertionError(f"{database} is not drained after 100 runs")
+
+    def run(self, query: str, *values: Any) -> None:
+        """Changes something by hand."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(query, values)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether a run has made the tables."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("select to_regclass('v1.couchdb_progress') is not null")
+            return bool(cursor.fetchone()[0])
+
+    def revisions(self, source: str) -> dict[str, tuple[str, bool]]:
+        """Revision and tombstone flag of each document of a source, wherever it is stored."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(_REVISIONS, {"source": source})
+            return {name: (rev, deleted) for name, rev, deleted in cursor}
 
     def check(self, states: States, source: str) -> None:
         """Fails with every difference that the oracle finds."""

@@ -1,0 +1,60 @@
+"""Revisions of documents: their order, and the tree of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# The order of CouchDB among revisions that are deleted alike, in SQL: the generation, then the hash.
+# Source: https://docs.couchdb.org/en/stable/replication/conflicts.html
+SQL_ORDER = "(length(split_part({0}, '-', 1)), {0} collate \"C\")"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One end of a document's revision tree.
+
+    :param rev: its revision.
+    :param deleted: whether it is a tombstone.
+    :param ancestors: the revisions that it comes from, itself included, as far as the server remembers them.
+    """
+
+    rev: str
+    deleted: bool
+    ancestors: frozenset[str]
+
+
+def generation(rev: str | None) -> int:
+    """The number that a revision begins with; 0 where there is none.
+
+    :param rev: such as ``3-abc``.
+    """
+    number = (rev or "").partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def is_older(rev: str, than: str) -> bool:
+    """Whether a revision comes before another one in the order of CouchDB.
+
+    :param rev: the revision.
+    :param than: the other one.
+    """
+    return (generation(rev), rev) < (generation(than), than)
+
+
+def winner(leaves: Iterable[Leaf]) -> Leaf | None:
+    """The end that CouchDB takes for the document: one that is not deleted, then the newest.
+
+    :param leaves: all ends of the tree.
+    """
+    return max(leaves, key=lambda leaf: (not leaf.deleted, generation(leaf.rev), leaf.rev), default=None)
+
+
+def knows(leaves: Iterable[Leaf], revisions: Iterable[str]) -> bool:
+    """Whether a tree holds revisions, be they ends of it or not.
+
+    :param leaves: all ends of the tree.
+    :param revisions: what to look for.
+    """
+    known = frozenset[str]().union(*(leaf.ancestors for leaf in leaves))
+    return known.issuperset(revisions)
