@@ -17,6 +17,7 @@ import requests
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from tests.faults.proxy import FaultProxy
+from tests.servers import mine
 
 _numbers = itertools.count(1)
 _random = random.Random(1)
@@ -32,8 +33,7 @@ class Couch:
 
     def __init__(self, server: Any) -> None:
         self.server = server
-        # Run by pytest-xdist or not, a server is one process' own: a number is enough.
-        self.name = f"faults-{next(_numbers)}"
+        self.name = mine(f"faults-{next(_numbers)}")
         self.source = f"127.0.0.1/{self.name}"
         self.url = f"{server.url}/{self.name}"
         self.session = requests.Session()

@@ -10,9 +10,10 @@ import requests
 
 from cht_sync.check.command import check
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
-NAME = "take-over"
+NAME = mine("take-over")
 SOURCE = f"127.0.0.1/{NAME}"
 # What CHT Sync 2.x leaves behind, with a model and a dashboard on it.
 TABLES = """

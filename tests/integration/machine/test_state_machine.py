@@ -20,6 +20,7 @@ from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.copying import TINY_BUDGET, Warehouse
 from tests.integration.machine.odd_documents import ALL_FIELDS, IDS, KEPT_FIELDS, PLAIN_IDS, as_json
 from tests.oracle.oracle import CouchDB
+from tests.servers import mine
 
 # What is covered is covered by the other tests; to trace these would cost as much time as they need.
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.no_cover]
@@ -138,7 +139,7 @@ class Server:
         self._made = deque(self._aside.submit(self._create) for _ in range(2))
 
     def _create(self):
-        name = f"machine-{next(_numbers)}"
+        name = mine(f"machine-{next(_numbers)}")
         self._session_aside.put(f"{self.url}/{name}").raise_for_status()
         return name
 
