@@ -125,9 +125,11 @@ class GivenCouchDB:
     def _clean(self) -> None:
         with requests.Session() as session:
             session.auth = self.auth
-            for name in session.get(f"{self.url}/_all_dbs", timeout=60).json():
+            listed = session.get(f"{self.url}/_all_dbs", timeout=60)
+            listed.raise_for_status()
+            for name in listed.json():
                 if MARK in name:
-                    session.delete(f"{self.url}/{quote(name, safe='')}", timeout=60)
+                    session.delete(f"{self.url}/{quote(name, safe='')}", timeout=60).raise_for_status()
 
 
 class GivenPostgres:

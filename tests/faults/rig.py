@@ -46,9 +46,16 @@ class Couch:
         answer.raise_for_status()
         return {each["id"]: each["rev"] for each in answer.json()}
 
-    def changes(self) -> dict[str, Any]:
-        """The whole feed."""
-        return self.session.get(f"{self.url}/_changes", params={"include_docs": "true"}).json()
+    def changes(self, since: str = "0") -> dict[str, Any]:
+        """The feed.
+
+        :param since: where it begins.
+        """
+        return self.session.get(f"{self.url}/_changes", params={"include_docs": "true", "since": since}).json()
+
+    def ids_after(self, checkpoint: str) -> set[str]:
+        """What the feed has to give yet: a seq of CouchDB tells nothing by itself, and one place has many."""
+        return {row["id"] for row in self.changes(checkpoint)["results"]}
 
     def fill(self, count: int, size: int = 200) -> None:
         """Writes documents, edits one in five and deletes one in ten."""
@@ -130,8 +137,12 @@ class Rig:
             for name in expected.keys() & found.keys()
             if found[name] != expected[name]
         ]
-        if self.checkpoint() != str(feed["last_seq"]):
-            said.append(f"the checkpoint is {self.checkpoint()}, not {feed['last_seq']}")
+        checkpoint, last = self.checkpoint(), feed["last_seq"]
+        # Where they are numbers one place has one, and a seq that cannot be used has nothing behind it.
+        if checkpoint != str(last) and (
+            checkpoint is None or isinstance(last, int) or self.couch.ids_after(checkpoint)
+        ):
+            said.append(f"the checkpoint is {checkpoint}, not {last}")
         return said
 
     def state(self) -> tuple[object, ...]:

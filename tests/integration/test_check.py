@@ -73,6 +73,8 @@ def test_what_is_missing_is_told_line_by_line(couchdb, database, postgres_server
         f" '{database.name}', nor select on v1.couchdb" in lines["failed   Rights, models"]
     )
 
+    # Not the administrator: CouchDB locks an account out after a few wrong passwords.
+    monkeypatch.setenv("COUCHDB_USER", mine("nobody-checks"))
     monkeypatch.setenv("COUCHDB_PASSWORD", "wr0ng-pässword")
     monkeypatch.setenv("POSTGRES_USER", role)
     code, lines = run(*secrets)

@@ -144,8 +144,8 @@ def test_300_mb_end_in_quarantine_byte_by_byte_and_need_little_memory(port, data
 
 def test_a_document_above_the_cap_of_a_real_server(couchdb_server, database, monkeypatch):
     """The same with 7 MB, CouchDB taking 8 MB by default, of which CHT_SYNC_MAX_MB allows two."""
-    session, name = requests.Session(), mine("huge-document")
-    url = f"{couchdb_server.url}/{name}"
+    session, place = requests.Session(), mine("huge-document")
+    url = f"{couchdb_server.url}/{place}"
     session.auth = couchdb_server.auth
     session.put(url).raise_for_status()
     text = BLOCK.decode() * 7
@@ -160,7 +160,7 @@ def test_a_document_above_the_cap_of_a_real_server(couchdb_server, database, mon
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    CouchDBToPostgresOperator(task_id="sync", database=name).execute({})
+    CouchDBToPostgresOperator(task_id="sync", database=place).execute({})
     body = session.get(f"{url}/huge").content
     assert kept(database) == (len(body), hashlib.sha256(body).hexdigest())
     assert [name for (name,) in database.rows("select _id from v1.couchdb order by _id")] == NEIGHBOURS

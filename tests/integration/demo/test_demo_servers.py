@@ -18,6 +18,7 @@ from include.demo.account import Account, readable_copy
 from include.demo.errors import DemoError
 from include.demo.postgres import PostgresServer
 from include.demo.pouchdb import PouchDBServer
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 QUICK = {"fsync": "off"}
@@ -175,7 +176,7 @@ def test_couchdb_second_start_is_quick_and_keeps_data_password_and_port(folder: 
 
 
 def test_couchdb_refuses_a_wrong_password(couchdb_server: PouchDBServer) -> None:
-    answer = requests.get(f"{couchdb_server.url}/_all_dbs", auth=(couchdb_server.user, "wrong"), timeout=10)
+    answer = requests.get(f"{couchdb_server.url}/_all_dbs", auth=(mine("nobody-asks"), "wrong"), timeout=10)
     assert answer.status_code == 401
 
 

@@ -233,7 +233,7 @@ def test_what_was_stored_before_the_failure_stays(few, monkeypatch):
     few.http.inject(Fault(match=PAGE, close_at=0))
     with pytest.raises(CouchDBError):
         few.run()
-    assert few.checkpoint() == str(int(before) + 20)  # this server counts
+    assert (len(few.couch.ids_after(before)), len(few.couch.ids_after(few.checkpoint()))) == (40, 20)
     few.http.clear()
     summary = few.run()
     assert summary["documents"] == 40

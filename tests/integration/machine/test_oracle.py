@@ -433,7 +433,7 @@ def test_what_the_sync_has_not_seen_yet(couch):
 
 def test_a_server_that_contradicts_itself_is_not_believed(couch):
     couch.write({"_id": "a"})
-    states = CouchDB(couch.server.url, couch.server.auth, "oracle")
+    states = CouchDB(couch.server.url, couch.server.auth, NAME)
     assert set(states.ids) == {"a"}
     couch.write({"_id": "b"})
     with pytest.raises(oracle.ServerContradictsItself, match="counts 2 live documents"):

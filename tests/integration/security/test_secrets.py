@@ -123,7 +123,7 @@ def test_a_run_that_works_shows_no_password(
 def test_refused_passwords_are_not_told(role, couch, database, postgres_server, tmp_path, monkeypatch, caplog, capfd):
     caplog.set_level("DEBUG")
     # With these the servers refuse the secret.
-    for wrong in ({"COUCHDB_USER": "nobody"}, {"POSTGRES_USER": postgres_server.user}):
+    for wrong in ({"COUCHDB_USER": mine("nobody")}, {"POSTGRES_USER": postgres_server.user}):
         with monkeypatch.context() as patch:
             for name, value in wrong.items():
                 patch.setenv(name, value)
