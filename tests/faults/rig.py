@@ -29,16 +29,21 @@ def text(size: int) -> str:
 
 
 class Couch:
-    """One database of the CouchDB-protocol server, asked directly."""
+    """One database of the CouchDB-protocol server, asked directly.
 
-    def __init__(self, server: Any) -> None:
+    :param server: the server.
+    :param shards: how many parts a CouchDB makes of it; None for as many as usual. The feed is in the order of writing
+        in one alone.
+    """
+
+    def __init__(self, server: Any, shards: int | None = None) -> None:
         self.server = server
         self.name = mine(f"faults-{next(_numbers)}")
         self.source = f"127.0.0.1/{self.name}"
         self.url = f"{server.url}/{self.name}"
         self.session = requests.Session()
         self.session.auth = server.auth
-        self.session.put(self.url).raise_for_status()
+        self.session.put(self.url, params={"q": shards} if shards else {}).raise_for_status()
 
     def write(self, *documents: dict[str, Any]) -> dict[str, str]:
         """Writes documents; returns the revision of each."""
@@ -56,6 +61,15 @@ class Couch:
     def ids_after(self, checkpoint: str) -> set[str]:
         """What the feed has to give yet: a seq of CouchDB tells nothing by itself, and one place has many."""
         return {row["id"] for row in self.changes(checkpoint)["results"]}
+
+    def ends_at(self, checkpoint: str | None, last: object) -> bool:
+        """Whether a checkpoint is where the feed ends.
+
+        :param last: ``last_seq`` of the feed.
+        """
+        # Where they are numbers one place has one, and a seq that cannot be used has nothing behind it.
+        opaque = checkpoint is not None and isinstance(last, str)
+        return checkpoint == str(last) or (opaque and not self.ids_after(str(checkpoint)))
 
     def fill(self, count: int, size: int = 200) -> None:
         """Writes documents, edits one in five and deletes one in ten."""
@@ -138,10 +152,7 @@ class Rig:
             if found[name] != expected[name]
         ]
         checkpoint, last = self.checkpoint(), feed["last_seq"]
-        # Where they are numbers one place has one, and a seq that cannot be used has nothing behind it.
-        if checkpoint != str(last) and (
-            checkpoint is None or isinstance(last, int) or self.couch.ids_after(checkpoint)
-        ):
+        if not self.couch.ends_at(checkpoint, last):
             said.append(f"the checkpoint is {checkpoint}, not {last}")
         return said
 
