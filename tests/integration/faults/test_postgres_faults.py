@@ -235,7 +235,8 @@ def test_a_deadlock(rig):
     rig.couch.write({"_id": "first", "_rev": revisions["first"], "edited": True})
     rig.couch.write({"_id": "last", "_rev": revisions["last"], "edited": True})
     blocked = (
-        "select count(*) from pg_stat_activity where application_name like 'cht_sync%' and wait_event_type = 'Lock'"
+        "select count(*) from pg_stat_activity where application_name like 'cht_sync%' and datname = current_database()"
+        " and wait_event_type = 'Lock'"
     )
     with closing(psycopg2.connect(rig.dsn)) as conn, conn.cursor() as cursor:
         cursor.execute("set deadlock_timeout = '1min'; select from v1.couchdb where _id = 'last' for update")
@@ -353,7 +354,8 @@ def test_a_writer_that_lost_its_claim_does_not_write(few, postgres_server, monke
 
     def take_over():
         few.rows(
-            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like 'cht_sync %%'"
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()"
+            " and application_name like 'cht_sync %%'"
         )
         other.claim(few.couch.source)
         other.save(few.couch.source, page_of({"_id": "theirs", "_rev": "1-a"}, last_seq="theirs"), since)
@@ -377,7 +379,8 @@ def test_a_session_that_is_ended_is_made_again(few):
         match=UPSERT,
         times=1,
         do=lambda: few.rows(
-            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like 'cht_sync %%'"
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database()"
+            " and application_name like 'cht_sync %%'"
         ),
     )
     few.sql.inject(fault)

@@ -130,7 +130,8 @@ def test_sigterm_inside_a_statement(task):
     rig.run()
     rig.couch.write({"_id": name, "_rev": revision, "edited": "again"})
     waiting = (
-        "select count(*) from pg_stat_activity where application_name like 'cht_sync%' and wait_event_type = 'Lock'"
+        "select count(*) from pg_stat_activity where application_name like 'cht_sync%' and datname = current_database()"
+        " and wait_event_type = 'Lock'"
     )
     with closing(psycopg2.connect(rig.dsn)) as conn, conn.cursor() as cursor:
         cursor.execute("select from v1.couchdb where _id = %s for update", (name,))

@@ -109,7 +109,7 @@ def test_a_run_that_works_shows_no_password(
     result = invoke_models(tmp_path, "v1")
     assert result.success, failures(result)
     rendered = {name: getattr(operator, name) for name in operator.template_fields}
-    names = database.rows("select distinct application_name from pg_stat_activity")
+    names = database.rows("select distinct application_name from pg_stat_activity where datname = current_database()")
     shown = json.dumps([summary, rendered, names], default=str) + caplog.text + "".join(capfd.readouterr())
     assert holds_secret(shown) == []
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
