@@ -26,6 +26,9 @@ from tests.faults.proxy import FaultProxy
 COUCHDB_URL, POSTGRES_URL = "TEST_COUCHDB_URL", "TEST_POSTGRES_URL"
 GIVEN = {"couchdb": COUCHDB_URL, "postgres": POSTGRES_URL}
 MARK = secrets.token_hex(3)
+# What is written with it is in every copy before a cluster of three answers: no reader then sees the past. One server
+# alone has no use for it.
+EVERYWHERE = {"w": "3"}
 
 
 def mine(name: str) -> str:

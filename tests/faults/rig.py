@@ -17,7 +17,7 @@ import requests
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from tests.faults.proxy import FaultProxy
-from tests.servers import mine
+from tests.servers import EVERYWHERE, mine
 
 _numbers = itertools.count(1)
 _random = random.Random(1)
@@ -47,7 +47,7 @@ class Couch:
 
     def write(self, *documents: dict[str, Any]) -> dict[str, str]:
         """Writes documents; returns the revision of each."""
-        answer = self.session.post(f"{self.url}/_bulk_docs", json={"docs": documents})
+        answer = self.session.post(f"{self.url}/_bulk_docs", json={"docs": documents}, params=EVERYWHERE)
         answer.raise_for_status()
         return {each["id"]: each["rev"] for each in answer.json()}
 

@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from tests.servers import mine
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -150,7 +150,7 @@ def test_a_document_above_the_cap_of_a_real_server(couchdb_server, database, mon
     session.put(url).raise_for_status()
     text = BLOCK.decode() * 7
     documents = [{"_id": name, "text": text if name == "huge" else "small"} for name in IDS]
-    session.post(f"{url}/_bulk_docs", json={"docs": documents}).raise_for_status()
+    session.post(f"{url}/_bulk_docs", json={"docs": documents}, params=EVERYWHERE).raise_for_status()
     settings = {
         "COUCHDB_HOST": "127.0.0.1",
         "COUCHDB_PORT": str(couchdb_server.port),

@@ -12,7 +12,7 @@ from cht_sync.errors import CheckpointConflictError, CouchDBError, SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
-from tests.servers import mine
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
 _numbers = itertools.count(1)
@@ -31,7 +31,7 @@ class Couch:
         assert self.session.put(self.url).ok
 
     def write(self, *documents):
-        answer = self.session.post(f"{self.url}/_bulk_docs", json={"docs": documents})
+        answer = self.session.post(f"{self.url}/_bulk_docs", json={"docs": documents}, params=EVERYWHERE)
         answer.raise_for_status()
         return [(each["id"], each["rev"]) for each in answer.json()]
 

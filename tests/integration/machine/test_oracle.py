@@ -15,7 +15,7 @@ from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from tests.oracle import oracle
 from tests.oracle.json_values import DEEP, flatten, parse
 from tests.oracle.oracle import CouchDB, Postgres, State, compare, compare_states, key_of
-from tests.servers import mine
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
 NAME = mine("oracle")
@@ -390,7 +390,7 @@ def couch(couchdb_server, database, monkeypatch):
     session.put(url).raise_for_status()
 
     def write(*documents):
-        answer = session.post(f"{url}/_bulk_docs", json={"docs": documents}).json()
+        answer = session.post(f"{url}/_bulk_docs", json={"docs": documents}, params=EVERYWHERE).json()
         return {each["id"]: each["rev"] for each in answer}
 
     def verdict():

@@ -20,7 +20,7 @@ from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.copying import TINY_BUDGET, Warehouse
 from tests.integration.machine.odd_documents import ALL_FIELDS, IDS, KEPT_FIELDS, PLAIN_IDS, as_json
 from tests.oracle.oracle import CouchDB
-from tests.servers import mine
+from tests.servers import EVERYWHERE, mine
 
 # What is covered is covered by the other tests; to trace these would cost as much time as they need.
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.no_cover]
@@ -148,7 +148,7 @@ class Server:
         return self._made.popleft().result()
 
     def post(self, path, text):
-        response = self.session.post(f"{self.url}/{path}", data=text.encode(), headers=JSON)
+        response = self.session.post(f"{self.url}/{path}", data=text.encode(), headers=JSON, params=EVERYWHERE)
         response.raise_for_status()
         answers = response.json()
         assert not [each for each in answers if "error" in each], answers

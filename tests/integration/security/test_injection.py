@@ -18,7 +18,7 @@ from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.starter import run_models
-from tests.servers import mine
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
 _numbers = itertools.count(1)
@@ -68,7 +68,7 @@ def couch(couchdb_server, database, monkeypatch):
 
 def write(couch, documents):
     url, auth = couch
-    answer = requests.post(f"{url}/_bulk_docs", json={"docs": documents}, auth=auth, timeout=30)
+    answer = requests.post(f"{url}/_bulk_docs", json={"docs": documents}, params=EVERYWHERE, auth=auth, timeout=30)
     answer.raise_for_status()
     assert all("rev" in each for each in answer.json())
 

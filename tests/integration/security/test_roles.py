@@ -20,7 +20,7 @@ from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.roles import PASSWORD, ROLES, Roles, numbers
 from tests.integration.security.starter import run_models
-from tests.servers import mine
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
 
@@ -72,7 +72,9 @@ def copy(couchdb_server, monkeypatch):
 
     def write_and_copy(*documents):
         url = f"{couchdb_server.url}/{name}/_bulk_docs"
-        requests.post(url, json={"docs": documents}, auth=couchdb_server.auth, timeout=10).raise_for_status()
+        requests.post(
+            url, json={"docs": documents}, params=EVERYWHERE, auth=couchdb_server.auth, timeout=10
+        ).raise_for_status()
         return CouchDBToPostgresOperator(task_id="sync", database=name).execute({})
 
     return write_and_copy
