@@ -20,7 +20,7 @@ os.environ.update(
     DO_NOT_TRACK="1",
 )
 for _name in set(os.environ) - set(foreign(os.environ)):
-    # What the person has set for real servers must not reach the tests.
+    # What the person has set for real servers must not reach the tests, but for TEST_COUCHDB_URL and TEST_POSTGRES_URL.
     del os.environ[_name]
 os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
 

@@ -1,4 +1,4 @@
-"""Servers that the tests share: real ones, started at first use and ended with the run."""
+"""Servers that the tests share: embedded ones, started at first use and ended with the run, or those that are given."""
 
 import shutil
 import tempfile
@@ -13,10 +13,20 @@ from psycopg2 import sql
 
 from include.demo.postgres import PostgresServer
 from include.demo.pouchdb import PouchDBServer
+from tests.servers import GIVEN, GivenCouchDB, GivenPostgres, given
 
 # How long an example takes depends on what else this machine does.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs an embedded server where another one is given."""
+    for item in items:
+        for mark in item.iter_markers("embedded"):
+            kind, why = mark.args
+            if given(kind):
+                item.add_marker(pytest.mark.skip(reason=f"needs the embedded server, not {GIVEN[kind]}: {why}"))
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +39,12 @@ def server_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
-    """Yield a running PostgreSQL server; take a database of your own by `create_database`."""
+def postgres_server(server_folder: Path) -> Iterator[PostgresServer | GivenPostgres]:
+    """Yield a running PostgreSQL server; take a database of your own by `create_database`, named by `mine`."""
+    if url := given("postgres"):
+        with GivenPostgres(url) as server:
+            yield server
+        return
     quick = {
         "fsync": "off",
         "synchronous_commit": "off",
@@ -51,7 +65,8 @@ def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def couchdb_server(server_folder: Path) -> Iterator[PouchDBServer]:
-    """Yield a running CouchDB-protocol server; take databases of your own names."""
-    with PouchDBServer(server_folder / "couchdb") as server:
+def couchdb_server(server_folder: Path) -> Iterator[PouchDBServer | GivenCouchDB]:
+    """Yield a running CouchDB-protocol server; name what you make there by `mine`."""
+    urls = given("couchdb")
+    with GivenCouchDB(urls) if urls else PouchDBServer(server_folder / "couchdb") as server:
         yield server

@@ -17,10 +17,11 @@ from include.demo.client import DONE, AirflowClient
 from include.demo.servers import foreign
 from tests.integration.test_operator import Couch, copy
 from tests.oracle.oracle import compare
+from tests.servers import mine
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 DAG_ID = "cht_reconcile"
-DATABASE, METADATA = "cht_backfill", "cht_backfill_airflow"
+DATABASE, METADATA = mine("cht_backfill"), mine("cht_backfill_airflow")
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS = 2
 

@@ -16,11 +16,12 @@ from include.demo.counts import Destination, model_lines, source_lines
 from include.demo.fill import DATABASES, fill
 from include.demo.pouchdb import PouchDBServer
 from include.demo.touch import touch
+from tests.servers import mine
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).parents[2]
 AIRFLOW = Path(sys.executable).parent / "airflow"
-DATABASE = "cht_dags_test"
+DATABASE = mine("cht_dags_test")
 DOCUMENTS = 300
 
 

@@ -15,6 +15,7 @@ from include.demo.client import DONE, AirflowClient
 from tests.e2e.plain_airflow import WORKERS, PlainAirflow
 from tests.faults.proxy import Fault, FaultProxy
 from tests.oracle.oracle import compare
+from tests.servers import mine
 from tests.unit.scripted_server import ScriptedServer
 
 pytestmark = [
@@ -23,7 +24,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server, for example of Debian"),
 ]
-DATABASE, METADATA, COUCHDB = "cht_existing", "cht_existing_airflow", "existing"
+DATABASE, METADATA, COUCHDB = mine("cht_existing"), mine("cht_existing_airflow"), mine("existing")
 DOCUMENTS = 1500
 SIDES = ("inputs", "outputs")
 

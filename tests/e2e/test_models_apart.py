@@ -13,10 +13,11 @@ from cht_sync.pipeline.install import install
 from cht_sync.settings import Settings
 from include.demo.airflow import AirflowServices
 from include.demo.client import DONE, AirflowClient
+from tests.servers import mine
 from tests.small_project import SECRET_NAME, write_small_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
-DATABASE, METADATA, COUCHDB = "cht_apart", "cht_apart_airflow", "apart"
+DATABASE, METADATA, COUCHDB = mine("cht_apart"), mine("cht_apart_airflow"), mine("apart")
 
 
 class Apart:

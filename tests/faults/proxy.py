@@ -173,6 +173,10 @@ class FaultProxy:
             link.end(reset=False)
             del self._links[task]
 
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connects to the server, for a client that has connected."""
+        return await asyncio.open_connection(*self.server)
+
     def choose(self, request: bytes, seen: Callable[[bytes], bool], begins: bool) -> Fault | None:
         """The fault that happens to an exchange, if any.
 
@@ -238,7 +242,7 @@ class _Link:
 
     async def run(self) -> None:
         with suppress(OSError):
-            answers, self._upstream = await asyncio.open_connection(*self._proxy.server)
+            answers, self._upstream = await self._proxy.connect()
             ways = [asyncio.ensure_future(self._requests()), asyncio.ensure_future(self._answers(answers))]
             try:
                 # Whoever ends first, ends the connection; half-closed ones are of no use to either protocol.

@@ -11,6 +11,7 @@ from cht_sync.connections import postgres_connection
 from cht_sync.page_decoder import decode_page
 from cht_sync.settings import RawTable
 from cht_sync.store import DocumentStore
+from tests.servers import mine
 
 _numbers = itertools.count(1)
 
@@ -52,7 +53,7 @@ class Database:
 
 @pytest.fixture
 def database(postgres_server, monkeypatch):
-    name = f"cht_{next(_numbers)}"
+    name = mine(f"cht_{next(_numbers)}")
     postgres_server.create_database(name)
     database = Database(postgres_server.dsn(name), name)
     database.name_it(postgres_server, monkeypatch)

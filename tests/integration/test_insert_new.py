@@ -12,6 +12,7 @@ from psycopg2 import sql
 
 from cht_sync.page_writer import MOST_KNOWN, PAGE_TABLE, PageWriter
 from tests.integration.conftest import page_of
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 
@@ -110,19 +111,20 @@ def test_one_that_postgres_refuses_does_not_slow_down_the_pages_behind_it(table)
 
 
 def test_where_row_level_security_takes_no_copy_all_is_written_as_ever(table, database, postgres_server):
-    table.rows("create role guarded_writer")
-    table.rows("grant usage on schema v1 to guarded_writer")
-    table.rows("grant all on all tables in schema v1 to guarded_writer")
+    role = mine("guarded_writer")
+    table.rows(f"create role {role}")
+    table.rows(f"grant usage on schema v1 to {role}")
+    table.rows(f"grant all on all tables in schema v1 to {role}")
     table.rows("alter table v1.couchdb enable row level security")
-    table.rows("create policy everything on v1.couchdb for all to guarded_writer using (true) with check (true)")
+    table.rows(f"create policy everything on v1.couchdb for all to {role} using (true) with check (true)")
     try:
-        table.rows("set role guarded_writer")
+        table.rows(f"set role {role}")
         assert table.write("one", {"_id": "a"}).rows == 1
         assert table.copied_to == ["table", "page"]
     finally:
         table.rows("reset role")
-        table.rows("drop owned by guarded_writer")
-        table.rows("drop role guarded_writer")
+        table.rows(f"drop owned by {role}")
+        table.rows(f"drop role {role}")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

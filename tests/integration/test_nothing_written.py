@@ -9,6 +9,7 @@ import pytest
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.tasks import list_sources, models_have_work
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 NAMES = ("nowhere", "not-here-either")
@@ -69,6 +70,8 @@ def test_no_database_is_named(couchdb, database, monkeypatch):
 
 
 def test_the_password_of_couchdb_is_wrong(couchdb, database, monkeypatch):
+    # Not the administrator: CouchDB locks an account out after a few wrong passwords.
+    monkeypatch.setenv("COUCHDB_USER", mine("nobody-writes"))
     monkeypatch.setenv("COUCHDB_PASSWORD", "wr0ng")
     failed, work = run()
     assert [(isinstance(error, SettingsError), "COUCHDB_PASSWORD" in str(error)) for error in failed] == [

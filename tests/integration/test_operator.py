@@ -12,6 +12,7 @@ from cht_sync.errors import CheckpointConflictError, CouchDBError, SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
 _numbers = itertools.count(1)
@@ -22,7 +23,7 @@ class Couch:
 
     def __init__(self, server):
         # Not a number alone: other test modules may have imported this one under another name.
-        self.name = f"operator-{next(_numbers)}-{secrets.token_hex(3)}"
+        self.name = mine(f"operator-{next(_numbers)}-{secrets.token_hex(3)}")
         self.source = f"127.0.0.1/{self.name}"
         self.session = requests.Session()
         self.session.auth = server.auth
@@ -30,7 +31,7 @@ class Couch:
         assert self.session.put(self.url).ok
 
     def write(self, *documents):
-        answer = self.session.post(f"{self.url}/_bulk_docs", json={"docs": documents})
+        answer = self.session.post(f"{self.url}/_bulk_docs", json={"docs": documents}, params=EVERYWHERE)
         answer.raise_for_status()
         return [(each["id"], each["rev"]) for each in answer.json()]
 
@@ -189,7 +190,8 @@ def test_assets_have_an_event_when_something_changed(couch, database):
     assert added == [(f"couchdb://{couch.source}", {"source": couch.source, "rows": 1})]
     # A DAG names an asset by its URI alone; any other name would make it another asset.
     assert source_asset(couch.source) == Asset(f"couchdb://{couch.source}")
-    table = f"postgres://127.0.0.1:{postgres_connection().port}/{database.name}/v1/couchdb"
+    place = postgres_connection()
+    table = f"postgres://{place.host}:{place.port}/{database.name}/v1/couchdb"
     assert table_asset(Settings()) == Asset(table)
 
 
@@ -221,6 +223,9 @@ def test_the_log_tells_how_it_goes(couch, caplog):
 )
 def test_bad_settings_write_nothing(couch, database, monkeypatch, variable, value, said):
     couch.write({"_id": "a"})
+    if variable == "COUCHDB_PASSWORD":
+        # Not the administrator: CouchDB locks an account out after a few wrong passwords.
+        monkeypatch.setenv("COUCHDB_USER", mine("nobody-copies"))
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError) as caught:
         copy(couch)

@@ -9,6 +9,7 @@ from cht_sync.errors import SettingsError, StoreError
 from cht_sync.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 
@@ -169,27 +170,28 @@ def test_a_table_of_another_kind_is_refused_and_nothing_is_written(database, def
 
 
 def test_a_role_without_rights_is_refused_and_nothing_is_written(database, monkeypatch):
-    database.rows("drop role if exists weak; create role weak login password 'weak'")
-    monkeypatch.setenv("POSTGRES_USER", "weak")
+    role = mine("weak")
+    database.rows(f"create role {role} login password 'weak'")
+    monkeypatch.setenv("POSTGRES_USER", role)
     monkeypatch.setenv("POSTGRES_PASSWORD", "weak")
-    with pytest.raises(SettingsError, match="Role 'weak' may not create the tables of schema 'v1'.*grant"):
+    with pytest.raises(SettingsError, match=f"Role '{role}' may not create the tables of schema 'v1'.*grant"):
         prepare()
     assert database.tables() == set()
 
 
 def test_a_role_that_may_only_write_rows_is_enough_once_the_tables_are_there(database, monkeypatch):
     prepare()
+    role = mine("writer")
     database.rows(
-        "drop role if exists writer; create role writer login password 'w'; grant usage on schema v1 to writer;"
-        " grant select, insert, update on all tables in schema v1 to writer"
+        f"create role {role} login password 'w'; grant usage on schema v1 to {role};"
+        f" grant select, insert, update on all tables in schema v1 to {role}"
     )
-    monkeypatch.setenv("POSTGRES_USER", "writer")
+    monkeypatch.setenv("POSTGRES_USER", role)
     monkeypatch.setenv("POSTGRES_PASSWORD", "w")
     with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
         assert store.prepare() == []
         store.claim("h/d")
         store.save("h/d", page_of({"_id": "a"}), None)
-    database.rows("drop owned by writer; drop role writer")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import timedelta
 import msgspec
 import psycopg2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cht_sync import rows
@@ -209,7 +209,9 @@ def test_what_is_stored_is_what_came(store, database, fields, key):
         if isinstance(value, list):
             return [stripped(each) for each in value]
         if isinstance(value, dict):
-            return {stripped(name): stripped(each) for name, each in value.items()}
+            named = {stripped(name): stripped(each) for name, each in value.items()}
+            assume(len(named) == len(value))  # keys that become equal are another matter
+            return named
         return value
 
     document = {**fields, "_id": key}
@@ -217,8 +219,7 @@ def test_what_is_stored_is_what_came(store, database, fields, key):
     claimed(store)
     store.save(SOURCE, page_of(document, last_seq="1"), store.checkpoint(SOURCE))
     stored = database.value("select doc from v1.couchdb where _id = %s", key)
-    if len(expected) == len(document):  # keys that become equal are another matter
-        assert stored == expected
+    assert stored == expected
 
 
 def test_documents_fetched_before_another_writer_came_are_not_stored(store, database):

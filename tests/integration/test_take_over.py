@@ -10,9 +10,10 @@ import requests
 
 from cht_sync.check.command import check
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
-NAME = "take-over"
+NAME = mine("take-over")
 SOURCE = f"127.0.0.1/{NAME}"
 # What CHT Sync 2.x leaves behind, with a model and a dashboard on it.
 TABLES = """
@@ -50,7 +51,8 @@ class Deployment:
 
     def write(self, *ids):
         documents = [{"_id": each, "type": "person", "name": f"Ámina {each}"} for each in ids]
-        answer = requests.post(f"{self.url}/_bulk_docs", json={"docs": documents}, auth=self.auth, timeout=10)
+        asked = {"json": {"docs": documents}, "params": EVERYWHERE}
+        answer = requests.post(f"{self.url}/_bulk_docs", auth=self.auth, timeout=10, **asked)
         answer.raise_for_status()
 
     def couch2pg(self, stamp):

@@ -9,6 +9,7 @@ from cht_sync.settings import REPOSITORY
 
 PAGES = [
     REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
     REPOSITORY / "include" / "dbt" / "starter" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]

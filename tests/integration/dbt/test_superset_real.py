@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 from starter_warehouse import DATABASE, Warehouse
-from superset_warehouse import PASSWORD, generated
+from superset_warehouse import PASSWORD, ROLE, generated
 
 from cht_sync.dashboards.bundle import assets
 from cht_sync.dashboards.command import import_dashboards
@@ -118,6 +118,7 @@ def imported(
             {
                 "SUPERSET_URL": url,
                 "SUPERSET_PASSWORD": password,
+                "SUPERSET_DB_USER": ROLE,
                 "SUPERSET_DB_PASSWORD": PASSWORD,
                 "POSTGRES_HOST": dbt_server.host,
                 "POSTGRES_PORT": str(dbt_server.port),

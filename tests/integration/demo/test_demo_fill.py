@@ -15,6 +15,7 @@ from include.demo.generator import generate
 from include.demo.live import live
 from include.demo.pouchdb import PouchDBServer
 from include.demo.touch import touch
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 DOCUMENTS = 1500
@@ -111,11 +112,12 @@ def test_census_counts_what_the_generator_made(server: PouchDBServer, report: Fi
 
 def test_census_of_odd_documents(couchdb_server: PouchDBServer) -> None:
     couch = Couch(couchdb_server.url, couchdb_server.auth)
-    for name in ("odd", "odd-two"):
+    odd, odd_two = mine("odd"), mine("odd-two")
+    for name in (odd, odd_two):
         couch.create_database(name)
     types = [{"id": "boss", "person": True}, {"id": "home"}, {"id": "text", "person": "true"}, {"id": "empty"}]
     couch.write(
-        "odd",
+        odd,
         [
             {"_id": "settings", "settings": {"contact_types": types}},
             {"_id": "_design/one"},
@@ -129,11 +131,11 @@ def test_census_of_odd_documents(couchdb_server: PouchDBServer) -> None:
             {"_id": "odd", "type": 5},
         ],
     )
-    couch.write("odd-two", [{"_id": "twice", "type": "data_record"}, {"_id": "gone"}])
-    couch.write("odd-two", [{"_id": "gone", "_rev": couch.states("odd-two", ["gone"])["gone"], "_deleted": True}])
-    found = census(couchdb_server.url, couchdb_server.auth, ("odd", "odd-two"))
-    assert found.documents == {"odd": 10, "odd-two": 1}
-    assert found.tombstones == {"odd": 0, "odd-two": 1}
+    couch.write(odd_two, [{"_id": "twice", "type": "data_record"}, {"_id": "gone"}])
+    couch.write(odd_two, [{"_id": "gone", "_rev": couch.states(odd_two, ["gone"])["gone"], "_deleted": True}])
+    found = census(couchdb_server.url, couchdb_server.auth, (odd, odd_two))
+    assert found.documents == {odd: 10, odd_two: 1}
+    assert found.tombstones == {odd: 0, odd_two: 1}
     assert found.models == {
         "document_metadata": 10, "contact": 6, "contact_type": 7, "person": 3, "place": 3, "patient": 2,
         "data_record": 1, "user": 0, "feedback": 0, "telemetry": 0, "telemetry_devices": 0,
@@ -168,6 +170,7 @@ def check_touch(server: PouchDBServer) -> None:
     assert after.models["data_record"] <= before.models["data_record"] + 5
 
 
+@pytest.mark.embedded("couchdb", "a deployment that the server holds would be changed")
 def test_touch_of_an_empty_server_says_what_to_do(couchdb_server: PouchDBServer) -> None:
     with pytest.raises(DemoError, match="fill it first"):
         touch(couchdb_server.url, couchdb_server.auth)

@@ -18,6 +18,7 @@ from include.demo.account import Account, readable_copy
 from include.demo.errors import DemoError
 from include.demo.postgres import PostgresServer
 from include.demo.pouchdb import PouchDBServer
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 QUICK = {"fsync": "off"}
@@ -80,6 +81,7 @@ def test_postgres_second_start_is_quick_and_keeps_data_password_and_port(folder:
         assert query(second, "SELECT answer FROM kept", 'de"mo') == [(42,)]
 
 
+@pytest.mark.embedded("postgres", "its own settings are looked at")
 def test_postgres_wants_the_password_and_listens_to_this_machine_only(postgres_server: PostgresServer) -> None:
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(postgres_server.dsn().replace(postgres_server.password, "wrong"))
@@ -100,6 +102,7 @@ def test_postgres_recovers_from_kill_9_though_its_process_id_is_in_use_again(fol
         assert query(server, "SELECT answer FROM kept") == [(42,)]
 
 
+@pytest.mark.embedded("postgres", "its folder is looked at")
 def test_folder_in_use_and_port_in_use_are_named(
     folder: Path, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,16 +176,18 @@ def test_couchdb_second_start_is_quick_and_keeps_data_password_and_port(folder: 
 
 
 def test_couchdb_refuses_a_wrong_password(couchdb_server: PouchDBServer) -> None:
-    answer = requests.get(f"{couchdb_server.url}/_all_dbs", auth=(couchdb_server.user, "wrong"), timeout=10)
+    answer = requests.get(f"{couchdb_server.url}/_all_dbs", auth=(mine("nobody-asks"), "wrong"), timeout=10)
     assert answer.status_code == 401
 
 
+@pytest.mark.embedded("couchdb", "pouchdb-server never answers such a visitor")
 def test_couchdb_survives_a_visitor_who_creates_a_database(couchdb_server: PouchDBServer) -> None:
     with pytest.raises(requests.ReadTimeout):
         requests.put(f"{couchdb_server.url}/visitor", timeout=1)
     assert requests.get(couchdb_server.url, auth=couchdb_server.auth, timeout=10).ok
 
 
+@pytest.mark.embedded("couchdb", "its folder is looked at")
 def test_couchdb_folder_is_closed_to_others(couchdb_server: PouchDBServer) -> None:
     assert couchdb_server.folder.stat().st_mode & 0o077 == 0
 

@@ -102,14 +102,15 @@ def test_a_page_cut_at_every_tenth_byte(rig, size):
     def read():
         return hook.patiently(lambda: hook.changes(rig.couch.name, None, 10))
 
-    whole = read()
+    whole, last = read(), rig.couch.changes()["last_seq"]
     for at in itertools.count(0, 10):
         fault = rig.http.inject(Fault(close_at=at, reset=at % 20 == 0, match=PAGE, times=1))
         page = read()
-        assert [(each.id, bytes(each.doc)) for each in page.results] == [
+        # CouchDB hands out the shards as they come.
+        assert sorted((each.id, bytes(each.doc)) for each in page.results) == sorted(
             (each.id, bytes(each.doc)) for each in whole.results
-        ]
-        assert page.checkpoint == whole.checkpoint
+        )
+        assert rig.couch.ends_at(page.checkpoint, last)
         if not fault.hits:  # the answer is shorter
             break
     assert rig.http.injected > 50
@@ -170,7 +171,7 @@ def test_pages_that_never_come_through_whole(few, monkeypatch):
         (Fault(hang=True), "timed out"),
         (Fault(close_at=0, match=PAGE), "Connection reset"),
         (Fault(close_at=0, reset=False, match=PAGE), ("broke off", "did not finish")),
-        (Fault(close_at=100, reset=False, match=PAGE), ("broke off", "did not finish")),
+        (Fault(close_at=100, reset=False, match=PAGE), ("broke off", "did not finish", "no complete page")),
         (Fault(forward=False), "could not be reached"),
         (Fault(answer=http_answer(503), match=PAGE), "answered 503"),
         (Fault(answer=http_answer(429, SLOW_DOWN), match=PAGE), "answered 429 (too_many_requests: slow down)"),
@@ -233,7 +234,7 @@ def test_what_was_stored_before_the_failure_stays(few, monkeypatch):
     few.http.inject(Fault(match=PAGE, close_at=0))
     with pytest.raises(CouchDBError):
         few.run()
-    assert few.checkpoint() == str(int(before) + 20)  # this server counts
+    assert (len(few.couch.ids_after(before)), len(few.couch.ids_after(few.checkpoint()))) == (60, 40)
     few.http.clear()
     summary = few.run()
     assert summary["documents"] == 40

@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from tests.faults.proxy import Fault, FaultProxy
+from tests.servers import mine
 
 MODULES = ("test_collisions", "test_quarantine", "test_store", "test_windows")
 pytest.register_assert_rewrite(*(f"tests.integration.{name}" for name in MODULES))
@@ -42,7 +43,7 @@ def slow_postgres(postgres_server):
 @pytest.fixture
 def database(postgres_server, slow_postgres, monkeypatch):
     """Yield a database as the store's tests know it, and lead the store through the proxy."""
-    name = f"cht_slow_{next(_numbers)}"
+    name = mine(f"cht_slow_{next(_numbers)}")
     postgres_server.create_database(name)
     database = Database(postgres_server.dsn(name), name)
     database.name_it(postgres_server, monkeypatch)

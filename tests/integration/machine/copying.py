@@ -11,9 +11,9 @@ import psycopg2
 
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from tests.oracle.oracle import Postgres, States, compare_states
+from tests.servers import mine
 
-DATABASE = "cht_state_machine"
-ROLE = "state_machine"
+DATABASE, ROLE = mine("cht_state_machine"), mine("state_machine")
 TINY_BUDGET = 1e-6
 _EMPTY = """
 do $$

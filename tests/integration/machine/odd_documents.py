@@ -7,6 +7,10 @@ import random
 
 from hypothesis import strategies as st
 
+from tests.servers import given
+
+# CouchDB itself refuses what other servers take, and hand out: lone surrogates, numbers that no double holds.
+_REFUSES = given("couchdb") is not None
 # Not compressible, so that an index of Postgres cannot hold it; made once, since every text of it is as good.
 _INCOMPRESSIBLE = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz0123456789-_", k=3000))
 
@@ -91,21 +95,17 @@ def _containers(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 _drawn_json = st.one_of(_drawn_text.map(json.dumps), _drawn_text.map(lambda text: json.dumps(text, ensure_ascii=False)))
 _common = st.sampled_from(_ODD_TEXTS + _NUMBERS + _CONSTANTS)
-_kept_leaves = st.one_of(_common, _common, st.sampled_from(_HARD_NUMBERS + _SURROGATES), _drawn_json)
+_hard = st.sampled_from(["1e-400"] if _REFUSES else _HARD_NUMBERS + _SURROGATES)
+_kept_leaves = st.one_of(_common, _common, _hard, _drawn_json)
 _all_leaves = st.one_of(_common, _common, st.sampled_from(_HARD_NUMBERS + _SURROGATES + _UNKEPT), _drawn_json)
-_keys = st.one_of(
-    st.just('"k"'),
-    st.sampled_from(_KEYS),
-    st.sampled_from(_KEYS),
-    st.sampled_from([r'"\ud800k"']),
-    _drawn_names.map(json.dumps),
-)
+_kept_keys = st.one_of(st.just('"k"'), st.sampled_from(_KEYS), st.sampled_from(_KEYS), _drawn_names.map(json.dumps))
+_all_keys = st.one_of(_kept_keys, st.just(r'"\ud800k"'))
 
 
-def _fields(leaves: st.SearchStrategy[str], *, twice: bool) -> st.SearchStrategy[str]:
+def _fields(keys: st.SearchStrategy[str], leaves: st.SearchStrategy[str], *, twice: bool) -> st.SearchStrategy[str]:
     """Members of an object, each with a comma in front, without those that CouchDB keeps for itself."""
     values = leaves | st.recursive(leaves, _containers, max_leaves=4)
-    pairs = st.lists(st.tuples(_keys, values), max_size=3, unique_by=None if twice else lambda each: each[0])
+    pairs = st.lists(st.tuples(keys, values), max_size=3, unique_by=None if twice else lambda each: each[0])
     drawn = pairs.map(lambda items: "".join(f",{key}:{value}" for key, value in items))
     user = st.sampled_from(
         [
@@ -123,8 +123,8 @@ IDS = st.one_of(
     st.sampled_from(PLAIN_IDS[:2]),
     st.sampled_from(PLAIN_IDS[:2]),
     st.sampled_from(PLAIN_IDS),
-    st.sampled_from(ODD_IDS),
+    st.sampled_from([id for id in ODD_IDS if not (_REFUSES and id == "l\ud800")]),
     _drawn_names,
 )
-KEPT_FIELDS = _fields(_kept_leaves, twice=False)
-ALL_FIELDS = _fields(_all_leaves, twice=True)
+KEPT_FIELDS = _fields(_kept_keys if _REFUSES else _all_keys, _kept_leaves, twice=False)
+ALL_FIELDS = _fields(_all_keys, _all_leaves, twice=True)

@@ -15,9 +15,11 @@ from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from tests.oracle import oracle
 from tests.oracle.json_values import DEEP, flatten, parse
 from tests.oracle.oracle import CouchDB, Postgres, State, compare, compare_states, key_of
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
-SOURCE = "127.0.0.1/oracle"
+NAME = mine("oracle")
+SOURCE = f"127.0.0.1/{NAME}"
 TABLES = """
 create schema if not exists v1;
 create table if not exists v1.couchdb
@@ -83,8 +85,8 @@ class Stored:
 
 @pytest.fixture(scope="module")
 def empty_database(postgres_server):
-    postgres_server.create_database("cht_oracle")
-    with closing(psycopg2.connect(postgres_server.dsn("cht_oracle"))) as connection:
+    postgres_server.create_database(NAME)
+    with closing(psycopg2.connect(postgres_server.dsn(NAME))) as connection:
         yield connection
 
 
@@ -384,22 +386,22 @@ def couch(couchdb_server, database, monkeypatch):
         monkeypatch.setenv(name, value)
     session = requests.Session()
     session.auth = couchdb_server.auth
-    url = f"{couchdb_server.url}/oracle"
+    url = f"{couchdb_server.url}/{NAME}"
     session.put(url).raise_for_status()
 
     def write(*documents):
-        answer = session.post(f"{url}/_bulk_docs", json={"docs": documents}).json()
+        answer = session.post(f"{url}/_bulk_docs", json={"docs": documents}, params=EVERYWHERE).json()
         return {each["id"]: each["rev"] for each in answer}
 
     def verdict():
-        return compare(couchdb_server.url, couchdb_server.auth, "oracle", SOURCE, database.dsn)
+        return compare(couchdb_server.url, couchdb_server.auth, NAME, SOURCE, database.dsn)
 
     yield SimpleNamespace(write=write, verdict=verdict, server=couchdb_server)
     session.delete(url)
 
 
 def copy():
-    CouchDBToPostgresOperator(task_id="sync", database="oracle").execute({})
+    CouchDBToPostgresOperator(task_id="sync", database=NAME).execute({})
 
 
 def test_a_copy_of_a_server_and_what_happens_to_it_afterwards(couch, database, monkeypatch):
@@ -431,7 +433,7 @@ def test_what_the_sync_has_not_seen_yet(couch):
 
 def test_a_server_that_contradicts_itself_is_not_believed(couch):
     couch.write({"_id": "a"})
-    states = CouchDB(couch.server.url, couch.server.auth, "oracle")
+    states = CouchDB(couch.server.url, couch.server.auth, NAME)
     assert set(states.ids) == {"a"}
     couch.write({"_id": "b"})
     with pytest.raises(oracle.ServerContradictsItself, match="counts 2 live documents"):

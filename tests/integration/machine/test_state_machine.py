@@ -23,6 +23,7 @@ from tests.integration.machine.odd_documents import ALL_FIELDS, IDS, KEPT_FIELDS
 from tests.integration.machine.replicas import ReplicatedDatabase
 from tests.integration.reconcile.proving import prove_all
 from tests.oracle.oracle import CouchDB
+from tests.servers import EVERYWHERE, mine
 
 # What is covered is covered by the other tests; to trace these would cost as much time as they need.
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.no_cover]
@@ -142,7 +143,7 @@ class Server:
         self._made = deque(self._aside.submit(self._create) for _ in range(2))
 
     def _create(self):
-        name = f"machine-{next(_numbers)}"
+        name = mine(f"machine-{next(_numbers)}")
         self._session_aside.put(f"{self.url}/{name}").raise_for_status()
         return name
 
@@ -151,7 +152,7 @@ class Server:
         return self._made.popleft().result()
 
     def post(self, path, text):
-        response = self.session.post(f"{self.url}/{path}", data=text.encode(), headers=JSON)
+        response = self.session.post(f"{self.url}/{path}", data=text.encode(), headers=JSON, params=EVERYWHERE)
         response.raise_for_status()
         answers = response.json()
         assert not [each for each in answers if "error" in each], answers

@@ -18,6 +18,7 @@ from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
 from cht_sync.settings import Settings
 from tests.integration.conftest import Database, page_of
+from tests.servers import mine
 
 PROFILES = Path(__file__).parents[3] / "include" / "dbt"
 PROJECT = {
@@ -181,7 +182,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shared_database(postgres_server):
-    name = "cht_flawed_models"
+    name = mine("cht_flawed_models")
     postgres_server.create_database(name)
     return Database(postgres_server.dsn(name), name)
 

@@ -13,6 +13,7 @@ from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
 from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
 from cht_sync.postgres import connect
 from cht_sync.settings import Settings
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 
@@ -109,27 +110,29 @@ def test_each_group_of_models_has_its_own(deployments, version, monkeypatch):
 
 
 def test_a_role_of_the_models_gets_the_right_to_note_them(deployments, database, version, monkeypatch):
-    database.rows("do $$ begin create role deploys_models login password 'x'; exception when others then null; end $$")
-    monkeypatch.setenv("DBT_POSTGRES_USER", "deploys_models")
+    role = mine("deploys_models")
+    database.rows(f"create role {role} login password 'x'")
+    monkeypatch.setenv("DBT_POSTGRES_USER", role)
     monkeypatch.setenv("DBT_POSTGRES_PASSWORD", "x")
     assert dbt_connection().login != postgres_connection().login
     deployments.prepare()
-    database.rows("grant usage on schema v1 to deploys_models")
+    database.rows(f"grant usage on schema v1 to {role}")
     record(deployments, version("one"), [""], Recorded({}), "")
     assert deployments.recorded().version([""]) == "f-one-b"
 
 
 def test_a_role_that_may_not_give_the_right_is_told(deployments, database, monkeypatch):
     deployments.prepare()
+    poor, reader = mine("owns_nothing"), mine("reads_only")
     for statement in (
-        "create role owns_nothing login password 'x'",
-        "create role reads_only nologin",
-        "grant usage on schema v1 to owns_nothing",
-        "grant select on all tables in schema v1 to owns_nothing",
+        f"create role {poor} login password 'x'",
+        f"create role {reader} nologin",
+        f"grant usage on schema v1 to {poor}",
+        f"grant select on all tables in schema v1 to {poor}",
     ):
         database.rows(statement)
-    monkeypatch.setenv("POSTGRES_USER", "owns_nothing")
+    monkeypatch.setenv("POSTGRES_USER", poor)
     monkeypatch.setenv("POSTGRES_PASSWORD", "x")
-    monkeypatch.setenv("DBT_POSTGRES_USER", "reads_only")
-    with pytest.raises(SettingsError, match="may not let role 'reads_only' record deployments"):
+    monkeypatch.setenv("DBT_POSTGRES_USER", reader)
+    with pytest.raises(SettingsError, match=f"may not let role '{reader}' record deployments"):
         deployments.prepare()

@@ -35,7 +35,7 @@ def test_postgres_frees_the_lock_of_who_died(database):
     with schema_lock(dbt_connection(), "v1", "first"):
         with psycopg2.connect(database.dsn) as admin, admin.cursor() as cursor:
             cursor.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'first%%'"
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'first%%' and datname = current_database()"
             )
         with schema_lock(dbt_connection(), "v1", "second"):
             pass
@@ -43,7 +43,7 @@ def test_postgres_frees_the_lock_of_who_died(database):
 
 def test_a_connection_that_is_cut_while_waiting_is_told_in_one_sentence(database, monkeypatch):
     def cut(_):
-        cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'second%'"
+        cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'second%' and datname = current_database()"
         assert database.rows(cut), "it waits under its own name"
 
     with schema_lock(dbt_connection(), "v1", "first"):

@@ -25,6 +25,7 @@ from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.settings import Settings
 from tests.integration.conftest import Database
 from tests.integration.pipeline.deleting_project import FILES, write
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 
@@ -134,12 +135,13 @@ class Rig:
 @pytest.fixture(scope="module")
 def shared_rig(postgres_server, tmp_path_factory):
     """One database for all: the first version is parsed once."""
-    postgres_server.create_database("rebuilds")
+    name = mine("rebuilds")
+    postgres_server.create_database(name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POSTGRES_DB", "rebuilds")
+        patch.setenv("POSTGRES_DB", name)
         for part in ("host", "port", "user", "password"):
             patch.setenv(f"POSTGRES_{part.upper()}", str(getattr(postgres_server, part)))
-        yield Rig(Database(postgres_server.dsn("rebuilds"), "rebuilds"), tmp_path_factory.mktemp("rebuild"))
+        yield Rig(Database(postgres_server.dsn(name), name), tmp_path_factory.mktemp("rebuild"))
 
 
 @pytest.fixture
@@ -177,9 +179,10 @@ class Reader(threading.Thread):
 
 
 def test_a_new_version_replaces_the_old_one_while_readers_and_writers_go_on(rig):
+    board = mine("board")
     rig.sql(
-        "create view v1.by_people as select uuid, edition from v1.contact; create role board;"
-        "grant select on v1.contact to board; grant select on v1.by_people to board"
+        f"create view v1.by_people as select uuid, edition from v1.contact; create role {board};"
+        f"grant select on v1.contact to {board}; grant select on v1.by_people to {board}"
     )
     second = rig.version("second", **NEWER)
     plan = rig.plan(second, state=rig.manifest)
@@ -231,12 +234,14 @@ def test_a_new_version_replaces_the_old_one_while_readers_and_writers_go_on(rig)
         ("v1.report", "v1.document_metadata", "c"),
     ]
     assert rig.sql(
-        "select has_table_privilege('board', 'v1.contact', 'select'), has_table_privilege('board', 'v1.by_people', 'select')"
+        "select has_table_privilege(%s, 'v1.contact', 'select'), has_table_privilege(%s, 'v1.by_people', 'select')",
+        board,
+        board,
     ) == [(True, True)]
     assert rig.sql("select count(*) from v1.by_people where edition <> 'new'") == [(0,)]
     assert rig.sql("select distinct schema_name from v1.results") == [("v1",)]
     assert rig.left_aside() == []
-    rig.sql("drop owned by board; drop role board")
+    rig.sql(f"drop owned by {board}; drop role {board}")
 
     rig.dbt(second, "run")
     assert rig.ids("contact") == rig.ids("patient") == rig.kept("person")

@@ -47,7 +47,7 @@ class World:
     """A schema in use with a root and a child, and the same built aside."""
 
     def __init__(self, database):
-        self.database = database
+        self.database, self.owner = database, database.value("select current_user")
         self.nodes = [node("root"), node("child", target="root")]
         self.sql(
             f"create schema v1; create schema v1__next; create schema people; create table v1.root ({ROOT});"
@@ -104,7 +104,7 @@ def role(database, request):
     name = f"reader_{database.name}"
     database.rows(f"create role {name} login password 'x'; grant connect on database {database.name} to {name}")
     yield name
-    database.rows(f"reassign owned by {name} to postgres; drop owned by {name}; drop role {name}")
+    database.rows(f"reassign owned by {name} to current_user; drop owned by {name}; drop role {name}")
 
 
 def test_what_people_put_on_a_model_is_there_afterwards(world, role):
@@ -286,11 +286,13 @@ def test_what_belongs_to_others_is_refused(world, role):
         + "create view people.over as select * from v1.child"
     )
     with pytest.raises(
-        SettingsError, match=f"The view people.over of role 'postgres' .* role '{role}' may not make it"
+        SettingsError, match=f"The view people.over of role '{world.owner}' .* role '{role}' may not make it"
     ):
         world.swap(login=role)
     world.sql("drop view people.over; create table people.mine (child varchar references v1.child (uuid))")
-    with pytest.raises(SettingsError, match=r"people.mine \(child\) has a foreign key to v1.child.*role 'postgres'"):
+    with pytest.raises(
+        SettingsError, match=rf"people.mine \(child\) has a foreign key to v1.child.*role '{world.owner}'"
+    ):
         world.swap(login=role)
     assert world.unchanged()
     world.sql("drop table people.mine")

@@ -120,7 +120,7 @@ def test_no_false_alarm_while_documents_are_written_and_copied(synced, database,
         stop.set()
         thread.join()
     assert len(edits) > 40
-    assert [(each.bad, each.differences) for each in found] == [(False, 0)] * 3
+    assert [(each.bad, each.differences, list(each.reasons)) for each in found] == [(False, 0, [])] * 3
     copy(synced)
     assert differences(synced) == []
 

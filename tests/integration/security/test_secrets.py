@@ -22,11 +22,12 @@ from cht_sync.settings import Settings
 from tests.integration.pipeline.conftest import write_project
 from tests.integration.pipeline.test_private_repository import ArgumentWatch
 from tests.integration.security.starter import failures, invoke_models
+from tests.servers import mine
 
 pytestmark = pytest.mark.integration
 
 SECRET = "s3cr/t+w örd'\"%s@:{{ 7*7 }}\\"
-COUCH_USER = "spy"
+COUCH_USER = mine("spy")
 
 
 def forms(secret):
@@ -68,12 +69,13 @@ def couch(couchdb_server, monkeypatch):
         "password": SECRET,
         "roles": [],
     }
-    requests.put(f"{url}/_users/{user['_id']}", json=user, auth=auth, timeout=10)
-    requests.put(f"{url}/secrets", auth=auth, timeout=10)
+    account, name = f"{url}/_users/{user['_id']}", mine("secrets")
+    made = requests.put(account, json=user, auth=auth, timeout=10)
+    requests.put(f"{url}/{name}", auth=auth, timeout=10)
     requests.put(
-        f"{url}/secrets/_security", json={"members": {"names": [COUCH_USER]}, "admins": {}}, auth=auth, timeout=10
+        f"{url}/{name}/_security", json={"members": {"names": [COUCH_USER]}, "admins": {}}, auth=auth, timeout=10
     )
-    requests.put(f"{url}/secrets/p", json={"type": "person", "name": "A"}, auth=auth, timeout=10)
+    requests.put(f"{url}/{name}/p", json={"type": "person", "name": "A"}, auth=auth, timeout=10)
     for variable, value in {
         "COUCHDB_HOST": "127.0.0.1",
         "COUCHDB_PORT": str(urlsplit(url).port),
@@ -81,7 +83,9 @@ def couch(couchdb_server, monkeypatch):
         "COUCHDB_PASSWORD": SECRET,
     }.items():
         monkeypatch.setenv(variable, value)
-    return "secrets"
+    yield name
+    requests.delete(account, params={"rev": made.json()["rev"]}, auth=auth, timeout=10)
+    requests.delete(f"{url}/{name}", auth=auth, timeout=10)
 
 
 @pytest.mark.parametrize("through", ["variables", "connections"])
@@ -105,7 +109,7 @@ def test_a_run_that_works_shows_no_password(
     result = invoke_models(tmp_path, "v1")
     assert result.success, failures(result)
     rendered = {name: getattr(operator, name) for name in operator.template_fields}
-    names = database.rows("select distinct application_name from pg_stat_activity")
+    names = database.rows("select distinct application_name from pg_stat_activity where datname = current_database()")
     shown = json.dumps([summary, rendered, names], default=str) + caplog.text + "".join(capfd.readouterr())
     assert holds_secret(shown) == []
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -116,10 +120,10 @@ def test_a_run_that_works_shows_no_password(
     assert holds_secret(redact(f"the password is {SECRET} indeed")) == []
 
 
-def test_refused_passwords_are_not_told(role, couch, database, tmp_path, monkeypatch, caplog, capfd):
+def test_refused_passwords_are_not_told(role, couch, database, postgres_server, tmp_path, monkeypatch, caplog, capfd):
     caplog.set_level("DEBUG")
     # With these the servers refuse the secret.
-    for wrong in ({"COUCHDB_USER": "nobody"}, {"POSTGRES_USER": "postgres"}):
+    for wrong in ({"COUCHDB_USER": mine("nobody")}, {"POSTGRES_USER": postgres_server.user}):
         with monkeypatch.context() as patch:
             for name, value in wrong.items():
                 patch.setenv(name, value)
@@ -131,7 +135,7 @@ def test_refused_passwords_are_not_told(role, couch, database, tmp_path, monkeyp
             passed, said = CouchDBHook().test_connection()
             assert passed == ("COUCHDB_USER" not in wrong)
             assert holds_secret(said) == []
-    monkeypatch.setenv("POSTGRES_USER", "postgres")
+    monkeypatch.setenv("POSTGRES_USER", postgres_server.user)
     result = invoke_models(tmp_path, "v1")
     assert not result.success
     assert "password authentication failed" in failures(result)

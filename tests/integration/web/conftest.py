@@ -18,8 +18,9 @@ from tests.integration.conftest import Database
 from tests.integration.web.airflow_runs import set_runs
 from tests.integration.web.scenes import Scenes
 from tests.integration.web.status_server import METRICS_TOKEN, StatusServer
+from tests.servers import mine
 
-DATABASE = "cht_status_page"
+DATABASE = mine("cht_status_page")
 
 
 @pytest.fixture(scope="module")

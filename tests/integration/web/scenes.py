@@ -146,5 +146,5 @@ class Scenes:
         with closing(psycopg2.connect(self.database.dsn.rpartition("/")[0] + "/postgres")) as conn:
             conn.autocommit = True
             with conn.cursor() as cursor:
-                cursor.execute(f"alter role postgres in database {name} reset all")
+                cursor.execute(f"alter role current_user in database {name} reset all")
                 cursor.execute(f"alter database {name} allow_connections {not refuse}")
