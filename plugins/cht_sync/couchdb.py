@@ -258,10 +258,15 @@ class CouchDBHook(DocumentsById):
     def test_connection(self) -> tuple[bool, str]:
         """Whether server and credentials work, and a sentence for the person who asks."""
         try:
-            self.server()
+            self.version()
             # Anyone may read GET /; signing in tells whether the credentials are good, however they are sent later.
             form = {"name": self.connection.login, "password": self.connection.password}
             self._request("POST", "/_session", "the session", data=form)
+        except RequestRefusedError as error:
+            if error.status == 401:
+                return False, str(error)
+            # Something between lets databases through and nothing else: they are all that a sync needs.
+            return True, f"A server answers at {self.url}; what user and password are good for, its databases tell."
         except (SettingsError, CouchDBError) as error:
             return False, str(error)
         return True, f"CouchDB answers at {self.url}."

@@ -36,7 +36,7 @@ def wait(request: Request, seconds: float) -> bytes | bytearray | None:
         for chunk in chunks:
             body += chunk
             # Each beat gives the occasion to look. Where a row has begun, the rest of it is on its way.
-            if time.monotonic() >= until and body.rstrip()[-1:] in {b"", b"["}:
+            if time.monotonic() >= until and body.rstrip()[-1:] in (b"", b"["):
                 was_left = True
                 break
         return body

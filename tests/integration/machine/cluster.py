@@ -15,6 +15,7 @@ import copy
 import json
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +56,8 @@ class ClusterDatabase:
         self.moments: dict[str, str] = {}
         #: Ids that ``_purged_infos`` tells.
         self.purged: list[str] = []
+        #: Ids of a shard of which no copy can be reached, while the database can be asked for all else.
+        self.lost: set[str] = set()
         self._before: dict[str, State] = {}
         self._shards: list[list[State | None]] = [[] for _ in range(SHARDS)]
         self._places: dict[str, list[int]] = {}
@@ -221,6 +224,8 @@ class ClusterDatabase:
 
     def document(self, id: str, rev: str | None) -> bytes | None:
         """The answer of ``GET /{db}/{id}``; None where there is no such revision."""
+        if id in self.lost:
+            raise Refusal(500, b'{"error":"nodedown","reason":"progress not possible"}')
         for state in (self.docs.get(id), self._before.get(id)):
             if state and (state.rev == rev or (rev is None and not state.deleted)):
                 return state.raw
@@ -231,8 +236,11 @@ class ClusterDatabase:
         return b'{"results":[%s]}' % b",".join(self._leaf(each["id"], each["rev"]) for each in wanted)
 
     def _leaf(self, id: str, rev: str) -> bytes:
-        name, raw = json.dumps(id).encode(), self.document(id, rev)
-        if raw is not None:
+        name = json.dumps(id).encode()
+        if id in self.lost:
+            why = b'{"error":"internal_fabric_error","id":%s,"reason":"nodedown","rev":"%s"}' % (name, rev.encode())
+            return b'{"docs":[{"error":%s}],"id":%s}' % (why, name)
+        if (raw := self.document(id, rev)) is not None:
             return b'{"docs":[{"ok":%s}],"id":%s}' % (raw, name)
         error = b'{"error":"not_found","id":%s,"reason":"missing","rev":"%s"}' % (name, rev.encode())
         return b'{"docs":[{"error":%s}],"id":%s}' % (error, name)
@@ -250,6 +258,8 @@ class Cluster:
         self.handler = type("Handler", (_Handler,), {"databases": self.databases})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
         self._server.daemon_threads = True
+        # A client that stops reading is part of the play.
+        self._server.handle_error = lambda request, address: None  # type: ignore[method-assign]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -291,6 +301,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.version.encode()
             )
         elif database:
+            if query.get("feed") == "longpoll":
+                self._poll(database, query)
+                return
             try:
                 answer = self._of_database(database, rest[:-1] or [""], query, body)
             except Refusal as refusal:
@@ -302,6 +315,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    def _poll(self, database: ClusterDatabase, query: dict[str, str]) -> None:
+        """Answers once there is a change, and gives a sign of life until then, as long as somebody listens."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        beat, since = int(query["heartbeat"]) / 1000, query["since"]
+        try:
+            self._chunk(b'{"results":[\n')
+            beaten = time.monotonic()
+            while json.loads(answer := database.changes(since, 1, 1, bodies=False))["pending"] == 0 and (
+                b'"id"' not in answer
+            ):
+                time.sleep(0.02)
+                if time.monotonic() - beaten >= beat:
+                    self._chunk(b"\n")
+                    beaten = time.monotonic()
+            self._chunk(answer.partition(b"[")[2])
+            self._chunk(b"")
+        except OSError:
+            self.close_connection = True
+
+    def _chunk(self, piece: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.flush()
 
     def _refuse(self, refusal: Refusal) -> None:
         self.send_response(refusal.status)
