@@ -15,6 +15,7 @@ from cht_sync.documents_by_id import DocumentsById
 from cht_sync.errors import (
     BrokenAnswerError,
     CouchDBError,
+    NodeDownError,
     NoJSONError,
     RequestRefusedError,
     SettingsError,
@@ -244,12 +245,15 @@ class CouchDBHook(DocumentsById):
 
         :param database: name of the database.
         :return: the ids; none where the server does not know the question or the user may not ask.
+        :raises NodeDownError: if a part of a cluster cannot be reached.
             Source: https://docs.couchdb.org/en/stable/api/database/misc.html#get--db-_purged_infos
         """
         try:
             answer = self._decoded(
                 dict[str, list[PurgedInfo]], f"/{quote(database, safe='')}/_purged_infos", f"purges of {database!r}"
             )
+        except NodeDownError:
+            raise
         except (RequestRefusedError, CouchDBError) as error:
             self.log.info("Purges cannot be asked for (%s).", error)
             return []

@@ -321,7 +321,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        beat, since = int(query["heartbeat"]) / 1000, query["since"]
+        beat, since = int(query.get("heartbeat", "60000")) / 1000, query["since"]
         try:
             self._chunk(b'{"results":[\n')
             beaten = time.monotonic()
