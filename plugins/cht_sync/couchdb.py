@@ -11,7 +11,7 @@ import msgspec
 
 from cht_sync import long_poll
 from cht_sync.all_docs import decode_rows
-from cht_sync.documents_by_id import DocumentsById
+from cht_sync.documents_by_id import LONGEST_ADDRESS, DocumentsById
 from cht_sync.errors import (
     BrokenAnswerError,
     CouchDBError,
@@ -25,9 +25,7 @@ from cht_sync.odd_json import OddRowError
 from cht_sync.page import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo
 from cht_sync.page_decoder import decode_page
 
-# Where keys make an address longer, they go with the body of the request: CouchDB and proxies take 8 kB.
-LONGEST_ADDRESS = 4000
-# Before it CouchDB passed over them there, and listed from the beginning.
+# Before it CouchDB passed over keys in the body of a request, and listed from the beginning.
 KEYS_IN_BODY = (3,)
 
 

@@ -15,11 +15,10 @@ LONGEST_RETRY_AFTER = 120.0  # seconds
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 # A server or the proxy before it gave up on what was asked: less of it may come through.
 TOO_MUCH_AT_ONCE = {408, 500, 504}
-# In CouchDB's words: no copy of some shard can be reached. Most come with 412 or 500, by what was asked for.
+# In CouchDB's words: no copy of some shard can be reached. With 412 or 500, by what was asked for. Not all_workers_died
+# and read_failure, which may be one document's fault: whoever asks for one finds out.
 # Source: https://github.com/apache/couchdb/blob/main/src/chttpd/src/chttpd.erl
-_UNREACHABLE = re.compile(
-    "nodedown|maintenance[_ ]mode|all_workers_died|read_failure|quorum_not_met|progress not possible"
-)
+_UNREACHABLE = re.compile("nodedown|maintenance[_ ]mode|progress not possible")
 _NODE = re.compile(r"[\w.-]+@[\w.:-]*\w")
 _ADVICE = {
     401: "check COUCHDB_USER and COUCHDB_PASSWORD, or login and password of connection {!r}",

@@ -154,9 +154,7 @@ def test_where_nobody_knows_bulk_get_the_refusal_of_the_address_is_told(couch):
     [
         Answer(412, recorded("cluster/maintenance_changes")),
         Answer(500, b'{"error":"nodedown","reason":"progress not possible"}'),
-        Answer(500, b'{"error":"error","reason":"read_failure"}'),
         Answer(500, b'{"error":"unknown_error","reason":"maintenance_mode"}'),
-        Answer(500, b'{"error":"error","reason":"all_workers_died"}'),
         Answer(
             503,
             b'{"error":"service unavailable","reason":"Nodes are unable to service this request due to overloading'
@@ -171,6 +169,16 @@ def test_a_node_that_is_down_is_no_fault_of_the_document(couch, answer):
         fetched("a")
     assert len(couch.requests) > 1
     assert "COUCHDB_HOST" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reason", [b"all_workers_died", b"read_failure", b"timeout", b"{badmatch,{error,file_corruption}}"]
+)
+def test_what_may_be_the_documents_fault_is_left_to_whoever_asks(couch, reason):
+    couch.script = [Answer(500, b'{"error":"error","reason":"%s"}' % reason)]
+    with pytest.raises(BrokenAnswerError):
+        fetched("a")
+    assert len(couch.requests) > 2
 
 
 @pytest.mark.parametrize("reason", [b"nodedown", b"all_workers_died", b"maintenance_mode"])
