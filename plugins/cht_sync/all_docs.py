@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import msgspec
 
+from cht_sync.odd_json import cut_rows, fields_of, read_rows, text_of
 from cht_sync.page import NOTHING, Change, Revision
 
 
@@ -27,6 +25,8 @@ class _Answer(msgspec.Struct):
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
+_ROW = msgspec.json.Decoder(_Row)
+_VALUE = msgspec.json.Decoder(_Value | None)
 
 
 def decode_rows(body: bytes | bytearray) -> list[Change]:
@@ -34,31 +34,39 @@ def decode_rows(body: bytes | bytearray) -> list[Change]:
 
     :param body: the whole body of the answer.
     :return: a change for each row; without a revision where the server does not know the id. Where a strict reader
-        would refuse an ``_id`` or a document (lone surrogates, nesting beyond its depth), all come without bodies.
-    :raises ValueError: if the JSON is cut off or is no listing.
+        would refuse an ``_id`` or a document (lone surrogates, nesting beyond its depth), its bytes are handed on all
+        the same.
+    :raises ValueError: if the JSON is cut off or is no listing; as OddRowError if it came whole and a row cannot be
+        read.
     """
     try:
         return [_change(row) for row in _ANSWER.decode(body).rows]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        # Python's reader takes an _id that holds lone surrogates, as the feed may name one.
-        return [_leniently(row) for row in json.loads(body.decode("utf-8", "surrogatepass"))["rows"]]
-    except (KeyError, TypeError, AttributeError, RecursionError):
+        rows, rest = cut_rows(body, b"rows")
+        _ANSWER.decode(rest)
+    except RecursionError:
         raise ValueError("no listing of documents") from None
+    return read_rows(rows, lambda row: _change(_row(row)))
+
+
+def _row(row: bytes) -> _Row:
+    try:
+        return _ROW.decode(row)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = fields_of(row)
+    if "key" not in fields:
+        raise ValueError("a row is none of a listing")
+    return _Row(
+        key=text_of(fields["key"]),
+        value=_VALUE.decode(fields.get("value", b"null")),
+        error=msgspec.Raw(fields.get("error", b"")),
+        doc=msgspec.Raw(fields.get("doc", b"")),
+    )
 
 
 def _change(row: _Row) -> Change:
     if row.value is None:
         return Change(row.key, error=row.error)
     return Change(row.key, [Revision(row.value.rev)], row.value.deleted, row.doc)
-
-
-def _leniently(row: dict[str, Any]) -> Change:
-    value, error = row.get("value"), row.get("error")
-    return Change(
-        id=row["key"],
-        changes=[Revision(value["rev"])] if value else [],
-        deleted=bool(value and value.get("deleted")),
-        error=msgspec.Raw(json.dumps(error).encode()) if error else NOTHING,
-    )

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import IO, Any
-from urllib.parse import quote
+import re
+from typing import Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 
+from cht_sync import long_poll
 from cht_sync.all_docs import decode_rows
-from cht_sync.couchdb_session import CouchDBSession
-from cht_sync.errors import BrokenAnswerError, CouchDBError, NotHandedOutError, RequestRefusedError, SettingsError
-from cht_sync.page import MEGABYTE, BulkGet, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo, Tree, Trees
+from cht_sync.documents_by_id import LONGEST_ADDRESS, DocumentsById
+from cht_sync.errors import (
+    BrokenAnswerError,
+    CouchDBError,
+    NodeDownError,
+    NoJSONError,
+    RequestRefusedError,
+    SettingsError,
+    UnreadableAnswerError,
+)
+from cht_sync.odd_json import OddRowError
+from cht_sync.page import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo
 from cht_sync.page_decoder import decode_page
-from cht_sync.revisions import Leaf as RevisionLeaf
 
-# What a server may take to end a long poll.
-OVERDUE_S = 10.0
+# Before it CouchDB passed over keys in the body of a request, and listed from the beginning.
+KEYS_IN_BODY = (3,)
 
 
-class CouchDBHook(CouchDBSession):
-    """Reads databases of one CouchDB server; see :class:`CouchDBSession` for the connection and the parameters."""
+class CouchDBHook(DocumentsById):
+    """Reads databases of one CouchDB server.
+
+    :class:`cht_sync.couchdb_session.CouchDBSession` has the connection and the parameters.
+    """
 
     def server(self) -> ServerInfo:
         """Version and vendor of the server.
@@ -29,6 +41,27 @@ class CouchDBHook(CouchDBSession):
         :raises CouchDBError: if it cannot be reached or is no CouchDB.
         """
         return self._decoded(ServerInfo, "/", "the server")
+
+    def version(self) -> tuple[int, ...]:
+        """The first two numbers of CouchDB's version; none where nobody says, be it that a proxy keeps ``/`` to itself.
+
+        :raises CouchDBError: if it cannot be reached.
+        """
+        request = self._prepared("GET", "/", "the server")
+
+        def once() -> bytes | bytearray:
+            try:
+                return request.send()
+            except (RequestRefusedError, NoJSONError) as error:
+                self.log.info("The version of CouchDB is not known (%s).", error)
+                return b""
+
+        try:
+            server = msgspec.json.decode(self.patiently(once), type=ServerInfo)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return ()
+        numbers = re.findall(r"\d+", server.version)[:2] if server.couchdb == "Welcome" else []
+        return tuple(int(each) for each in numbers)
 
     def database(self, name: str) -> DatabaseInfo:
         """Counts of one database and when it was created.
@@ -81,21 +114,18 @@ class CouchDBHook(CouchDBSession):
 
         :param database: name of the database.
         :param since: the opaque checkpoint; None for the beginning.
-        :param seconds: how long the server is to wait at most.
+        :param seconds: how long to wait at most.
         :return: whether there is one.
-        :raises CouchDBError: if it did not answer or did not end its answer in time; as SettingsError if it refused.
-            Source: https://docs.couchdb.org/en/stable/api/database/changes.html#long-polling
+        :raises CouchDBError: if it shows no sign of life; as SettingsError if it refused.
         """
         request = self._prepared(
             "GET",
             f"/{quote(database, safe='')}/_changes",
             f"database {database!r}",
-            most_bytes=MEGABYTE,
-            params={"feed": "longpoll", "since": since or "0", "limit": 1, "timeout": int(seconds * 1000)},
+            params={"since": since or "0", "limit": 1},
         )
-        # The server may say nothing until the time is over; behind that the connection is given up.
-        request = replace(request, timeouts=(self.timeouts[0], seconds + OVERDUE_S))
-        return bool(decode_page(request.send()).results)
+        body = long_poll.wait(request, seconds)
+        return body is not None and bool(decode_page(body).results)
 
     def changes_of(self, database: str, ids: list[str]) -> Page:
         """The newest states of some documents as the changes feed has them, byte by byte.
@@ -125,7 +155,12 @@ class CouchDBHook(CouchDBSession):
         return self.patiently(lambda: self.changes(database, "now", 1, bodies=False)).checkpoint
 
     def states(
-        self, database: str, ids: list[str], bodies: bool = False, most_bytes: int | None = None
+        self,
+        database: str,
+        ids: list[str],
+        bodies: bool = False,
+        most_bytes: int | None = None,
+        patient: bool = True,
     ) -> list[Change]:
         """The winning revision of documents by id.
 
@@ -133,13 +168,14 @@ class CouchDBHook(CouchDBSession):
         :param ids: the ids wanted.
         :param bodies: whether the documents come along, where they are not deleted; default false.
         :param most_bytes: bytes to read into memory at most; any number by default.
+        :param patient: whether to try again what fails in ways that may pass, default true.
         :return: a change for each id, in the order of ``ids``; without a revision where the server does not know it.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises CouchDBError: if it did not answer within the tolerance.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_all_docs
         """
         params = {"include_docs": "true"} if bodies else {}
-        found = self._all_docs("POST", database, most_bytes, params=params, json={"keys": ids})
+        found = self._all_docs("POST", database, most_bytes, patient, params=params, json={"keys": ids})
         if [each.id for each in found] != ids:
             raise CouchDBError(f"{self.url}/{database}/_all_docs answered for other documents than it was asked for.")
         return found
@@ -172,9 +208,17 @@ class CouchDBHook(CouchDBSession):
         params: dict[str, Any] = {"limit": limit}
         params |= {"skip": skip} if skip else {}
         params |= {"include_docs": "true"} if bodies else {}
-        params |= {"startkey": json.dumps(start)} if start is not None else {}
-        params |= {"endkey": json.dumps(end), "inclusive_end": "false"} if end is not None else {}
-        return self._all_docs("GET", database, most_bytes, patient, params=params)
+        params |= {"inclusive_end": "false"} if end is not None else {}
+        bounds = {name: key for name, key in (("startkey", start), ("endkey", end)) if key is not None}
+        in_address = {name: json.dumps(key) for name, key in bounds.items()}
+        if len(urlencode(in_address)) <= LONGEST_ADDRESS:
+            return self._all_docs("GET", database, most_bytes, patient, params=params | in_address)
+        if () < self.version() < KEYS_IN_BODY:
+            raise CouchDBError(
+                f"{self.url} cannot list {database!r}, which holds an _id too long for an address: set"
+                " CHT_FIRST_LOAD_THRESHOLD=0, or upgrade CouchDB to 3.0."
+            )
+        return self._all_docs("POST", database, most_bytes, patient, params=params, json=bounds)
 
     def _all_docs(
         self, method: str, database: str, most_bytes: int | None, patient: bool = True, **options: Any
@@ -186,121 +230,45 @@ class CouchDBHook(CouchDBSession):
             body = request.send()
             try:
                 return decode_rows(body)
+            except OddRowError:
+                raise UnreadableAnswerError(f"{self.url}{path} lists something that cannot be read.") from None
             except ValueError:
                 # A listing that breaks off came with status 200: it counts only when it is whole.
                 raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
 
         return self.patiently(once) if patient else once()
 
-    def revisions(self, database: str, changes: list[Change], most_bytes: int) -> dict[str, bytes]:
-        """Bodies of the revisions that changes name, deleted ones too, with one request.
-
-        :param database: name of the database.
-        :param changes: documents, each with its revision.
-        :param most_bytes: bytes to read into memory at most.
-        :return: body by ``_id``, of those that the server hands out this way; whoever takes one looks whose it is.
-        :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
-        :raises CouchDBError: if no complete answer came; as SettingsError if the server refuses the request.
-            Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_bulk_get
-        """
-        path = f"/{quote(database, safe='')}/_bulk_get"
-        wanted = [{"id": each.id, "rev": each.rev} for each in changes]
-        subject = f"documents of database {database!r}"
-        body = self._prepared("POST", path, subject, most_bytes=most_bytes, json={"docs": wanted}).send()
-        try:
-            results = msgspec.json.decode(body, type=BulkGet).results
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
-        return {each.id: bytes(leaf.ok) for each in results for leaf in each.docs[:1] if len(leaf.ok)}
-
-    def leaves(self, database: str, ids: list[str], most_bytes: int) -> dict[str, list[RevisionLeaf]]:
-        """The ends of the revision trees of documents, of each document from one answer.
-
-        :param database: name of the database.
-        :param ids: of the documents.
-        :param most_bytes: bytes to read into memory at most.
-        :return: by ``_id``; an empty list where the server knows no such document. One is left out where the server
-            does not say.
-        :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
-        :raises CouchDBError: if no complete answer came; as SettingsError if the server refuses the request.
-            Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_bulk_get
-        """
-        path = f"/{quote(database, safe='')}/_bulk_get"
-        request = self._prepared(
-            "POST", path, f"documents of database {database!r}", most_bytes=most_bytes,
-            params={"revs": "true"}, json={"docs": [{"id": each} for each in ids]},
-        )  # fmt: skip
-        body = self.patiently(request.send)
-        try:
-            results = msgspec.json.decode(body, type=Trees).results
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
-        return {tree.id: found for tree in results if (found := _leaves(tree)) is not None}
-
     def purged(self, database: str) -> list[str]:
         """Ids of documents that were purged of late, in whole or in part, where the server tells.
 
         :param database: name of the database.
         :return: the ids; none where the server does not know the question or the user may not ask.
+        :raises NodeDownError: if a part of a cluster cannot be reached.
             Source: https://docs.couchdb.org/en/stable/api/database/misc.html#get--db-_purged_infos
         """
         try:
             answer = self._decoded(
                 dict[str, list[PurgedInfo]], f"/{quote(database, safe='')}/_purged_infos", f"purges of {database!r}"
             )
+        except NodeDownError:
+            raise
         except (RequestRefusedError, CouchDBError) as error:
             self.log.info("Purges cannot be asked for (%s).", error)
             return []
         return list(dict.fromkeys(info.id for info in answer.get("purged_infos", [])))
 
-    def body(self, database: str, change: Change, sink: IO[bytes]) -> None:
-        """Writes one document to a file as it comes, whatever its size.
-
-        :param database: name of the database.
-        :param change: names document and revision.
-        :param sink: takes the bytes.
-        :raises NotHandedOutError: if the server refuses this document.
-        :raises CouchDBError: if it fails otherwise; as BrokenAnswerError if it broke off.
-            Source: https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
-        """
-        if change.id in {".", ".."}:
-            raise NotHandedOutError(f"No address leads to a document whose _id is {change.id!r}.")
-        # Not _bulk_get: it answers with every leaf, and would wrap the bytes.
-        name = quote(change.id.encode("utf-8", "surrogatepass"), safe="")
-        try:
-            self._request(
-                "GET",
-                f"/{quote(database, safe='')}/{name}",
-                f"a document of database {database!r}",
-                sink=sink,
-                params={"rev": change.rev} if change.rev else {},
-            )
-        except RequestRefusedError as error:
-            if error.status in {401, 403}:
-                raise
-            raise NotHandedOutError(str(error)) from None
-
     def test_connection(self) -> tuple[bool, str]:
         """Whether server and credentials work, and a sentence for the person who asks."""
         try:
-            self.server()
+            self.version()
             # Anyone may read GET /; signing in tells whether the credentials are good, however they are sent later.
             form = {"name": self.connection.login, "password": self.connection.password}
             self._request("POST", "/_session", "the session", data=form)
+        except RequestRefusedError as error:
+            if error.status == 401:
+                return False, str(error)
+            # Something between lets databases through and nothing else: they are all that a sync needs.
+            return True, f"A server answers at {self.url}; what user and password are good for, its databases tell."
         except (SettingsError, CouchDBError) as error:
             return False, str(error)
         return True, f"CouchDB answers at {self.url}."
-
-
-def _leaves(tree: Tree) -> list[RevisionLeaf] | None:
-    """None where the server does not say."""
-    leaves = []
-    for leaf in tree.docs:
-        if leaf.ok is None:
-            if leaf.error and leaf.error.error == "not_found" and len(tree.docs) == 1:
-                return []
-            return None
-        start, hashes = (leaf.ok.revisions.start, leaf.ok.revisions.ids) if leaf.ok.revisions else (0, [])
-        ancestors = frozenset(f"{start - number}-{each}" for number, each in enumerate(hashes))
-        leaves.append(RevisionLeaf(leaf.ok.rev, leaf.ok.deleted, ancestors | {leaf.ok.rev}))
-    return leaves or None

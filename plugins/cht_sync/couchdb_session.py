@@ -14,7 +14,7 @@ from airflow.sdk.log import mask_secret
 
 from cht_sync import transport
 from cht_sync.connections import couchdb_connection
-from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.errors import CouchDBError, SettingsError, UnreadableAnswerError
 from cht_sync.patience import patiently
 from cht_sync.settings import COUCHDB_CONN_ID
 
@@ -127,9 +127,9 @@ class CouchDBSession(BaseHook):
 
         :param call: what to call.
         :return: what the call returned.
-        :raises CouchDBError: the last failure, as one sentence.
+        :raises CouchDBError: the last failure, as one sentence; an UnreadableAnswerError at once.
         """
-        return patiently(call, lambda error: isinstance(error, CouchDBError), self.tolerance, self.log)
+        return patiently(call, _may_pass, self.tolerance, self.log)
 
     def _prepared(self, method: str, path: str, subject: str, **options: Any) -> transport.Request:
         return transport.Request(
@@ -151,5 +151,9 @@ class CouchDBSession(BaseHook):
         body = self._request(method, path, subject, **options)
         try:
             return msgspec.json.decode(body, type=struct)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise CouchDBError(f"{self.url}{path} did not answer as CouchDB does: {error}.") from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, CouchDBError) and not isinstance(error, UnreadableAnswerError)

@@ -24,19 +24,40 @@ class RequestRefusedError(SettingsError):
 
     :param message: the sentence.
     :param status: HTTP status; 404 means that there is no such database, or not any more.
+    :param said: the reason in CouchDB's own words, where it gave one.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, said: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.said = status, said
 
 
 class CouchDBError(AirflowException):
     """CouchDB could not be reached or did not answer as it should; another try may help."""
 
 
+class NodeDownError(CouchDBError):
+    """A node of the cluster does not answer, and no other has what was asked for: it comes when the node is back.
+
+    :param message: the sentence.
+    :param after: seconds before which another try is of no use.
+    """
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class NoJSONError(CouchDBError):
+    """Something between here and CouchDB answered with a page of its own."""
+
+
 class BrokenAnswerError(CouchDBError):
     """An answer timed out, broke off or was no JSON: a smaller page may come through."""
+
+
+class UnreadableAnswerError(BrokenAnswerError):
+    """An answer came whole and cannot be read: the next try would find the same, a smaller page may come through."""
 
 
 class NotHandedOutError(CouchDBError):

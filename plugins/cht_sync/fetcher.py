@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cht_sync.errors import BrokenAnswerError, NotHandedOutError
+from cht_sync.errors import BrokenAnswerError, NotHandedOutError, RequestRefusedError
 from cht_sync.page import MEGABYTE, Change, Page, Refused
 from cht_sync.page_decoder import name_of
 from cht_sync.revisions import generation
@@ -80,9 +80,11 @@ class DocumentFetcher:
         :return: those that could not be had.
         """
         refused = []
-        for change, state in zip(
-            changes, self._hook.states(self._database, [each.id for each in changes]), strict=True
-        ):
+        for change, state in zip(changes, self._states(changes), strict=True):
+            if _is_unclear(state):
+                error = BrokenAnswerError(f"it does not say whether there is such a document ({_said(state)}).")
+                refused.append(self._broke_off(change, error))
+                continue
             if state.rev is None:
                 said = _said(change) or _said(state) or "no error"
                 refused.append(Refused(change, f"CouchDB has no body of the document: {said}."))
@@ -92,6 +94,25 @@ class DocumentFetcher:
                 change.changes, change.deleted = state.changes, state.deleted
             refused += [each for each in [self.body(change)] if each]
         return refused
+
+    def _states(self, changes: list[Change]) -> list[Change]:
+        """The newest states, as far as the server says them within the tolerance."""
+        states: list[Change] = []
+
+        def once() -> None:
+            states[:] = self._hook.states(self._database, [each.id for each in changes], patient=False)
+            if any(map(_is_unclear, states)):
+                raise BrokenAnswerError(f"CouchDB does not say of all documents of {self._database!r} what they are.")
+
+        try:
+            self._hook.patiently(once)
+        except BrokenAnswerError:
+            if not states:
+                raise
+        except RequestRefusedError as error:
+            log.info("The listing is refused (%s); documents are asked for as the feed names them.", error)
+            return list(changes)
+        return states
 
     def body(self, change: Change) -> Refused | None:
         """Fetches the body of one revision.
@@ -138,6 +159,8 @@ class DocumentFetcher:
         return None
 
     def _broke_off(self, change: Change, error: BrokenAnswerError) -> Refused:
+        # Where nothing of the database can be had it is not the document: a cluster has to have all shards for this.
+        self._hook.database(self._database)
         self._broken += 1
         if self._broken > IN_A_ROW:
             raise BrokenAnswerError(
@@ -146,6 +169,11 @@ class DocumentFetcher:
                 " here."
             ) from None
         return Refused(change, f"CouchDB does not hand the document out: {error}")
+
+
+def _is_unclear(state: Change) -> bool:
+    """Whether a listing says neither which revision there is, nor that there is none."""
+    return state.rev is None and bytes(state.error) not in {b"", b'"not_found"'}
 
 
 def _said(change: Change) -> str:

@@ -113,6 +113,13 @@ class FirstLoadStore(DocumentStore):
 
         self._surely(source, work, lambda: self._look(source).seq == plan.seq)
 
+    def give_up_load(self, source: str) -> None:
+        """Forgets a first load, so that the feed is read from its beginning; what is stored stays.
+
+        :param source: name of the source, claimed.
+        """
+        self._surely(source, self._parts(source).forget)
+
     def build_indexes(self) -> None:
         """Builds what a load has postponed, be it another one that was given up."""
         PostponedIndexes(self._raw).build(self._session)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cht_sync.background import Background
-from cht_sync.errors import RequestRefusedError
+from cht_sync.errors import CouchDBError, RequestRefusedError
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
 
 Range = tuple[str | None, str | None]
+# Ids that a server walks in a second or two.
+STEP = 100_000
+PATIENCE_S = 120.0
+log = logging.getLogger(__name__)
 
 
 def id_ranges(hook: CouchDBHook, database: str, size: int) -> list[Range]:
@@ -61,7 +66,8 @@ def _between(bounds: list[str | None]) -> list[Range]:
 def id_ranges_side_by_side(hooks: list[CouchDBHook], database: str, size: int, documents: int) -> list[Range]:
     """The same found by halving, with several questions at once: for where each answer takes its time.
 
-    It costs the server more: each halving walks half of all ids.
+    It costs the server more: each halving walks half of all ids. Where something between cuts an answer that takes so
+    long to begin, they are found by shorter walks, one after the other.
 
     :param hooks: of the server, one for each question at a time.
     :param database: name of the database.
@@ -69,17 +75,32 @@ def id_ranges_side_by_side(hooks: list[CouchDBHook], database: str, size: int, d
     :param documents: documents in the database.
     :raises CouchDBError: if CouchDB does not answer.
     """
+    try:
+        return _by_halving(hooks, database, size, documents)
+    except CouchDBError as error:
+        log.info("The ids of %r are walked in small steps, since large ones do not come through: %s", database, error)
+    step = min(size, STEP)
+    bounds = [first for first, _ in id_ranges(hooks[0], database, step)]
+    return _between(bounds[:: max(1, size // step)])
+
+
+def _by_halving(hooks: list[CouchDBHook], database: str, size: int, documents: int) -> list[Range]:
     pieces: list[tuple[Range, int]] = [((None, None), documents)]
     while any(count > size for _, count in pieces):
         halved: list[tuple[Range, int]] = []
         waiting: deque[tuple[Range, int, Background[str | None]]] = deque()
-        for number, (keys, count) in enumerate(pieces):
-            if len(waiting) == len(hooks):
+        try:
+            for number, (keys, count) in enumerate(pieces):
+                if len(waiting) == len(hooks):
+                    halved += _halves(*waiting.popleft())
+                middle = partial(_middle, hooks[number % len(hooks)], database, keys, count if count > size else 0)
+                waiting.append((keys, count, Background(middle)))
+            while waiting:
                 halved += _halves(*waiting.popleft())
-            middle = partial(_middle, hooks[number % len(hooks)], database, keys, count if count > size else 0)
-            waiting.append((keys, count, Background(middle)))
-        while waiting:
-            halved += _halves(*waiting.popleft())
+        finally:
+            # Where one failed: a hook is for one thread at a time.
+            for *_, middle_of in waiting:
+                middle_of.wait(PATIENCE_S)
         pieces = halved
     return [keys for keys, _ in pieces]
 

@@ -122,10 +122,17 @@ class LoadParts:
         :param cursor: of a transaction that holds the source.
         :param plan: the load.
         """
-        self._execute(cursor, _FORGET, (self._source,))
+        self.forget(cursor)
         for part in plan.parts:
             self.add(cursor, plan, part)
         self._execute(cursor, _BEGIN, (self._source, plan.instance))
+
+    def forget(self, cursor: Any) -> None:
+        """Takes back every part.
+
+        :param cursor: of a transaction that holds the source.
+        """
+        self._execute(cursor, _FORGET, (self._source,))
 
     def add(self, cursor: Any, plan: LoadPlan, part: LoadPart) -> None:
         """Notes a part.

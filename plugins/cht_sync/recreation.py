@@ -19,6 +19,7 @@ SECOND_LOOK_S = 2.0
 # Before it the time was that of the server's start (1.x) or always "0" (2.x to 3.2).
 # Source: https://docs.couchdb.org/en/stable/api/database/common.html
 TRUSTWORTHY = (3, 3)
+SECONDS = re.compile(r"\d{10}")
 
 
 def says_when_made(hook: CouchDBHook, info: DatabaseInfo) -> bool:
@@ -29,9 +30,9 @@ def says_when_made(hook: CouchDBHook, info: DatabaseInfo) -> bool:
     """
     if info.instance_start_time in {"", "0"}:
         return False
-    server = hook.server()
-    numbers = tuple(int(each) for each in re.findall(r"\d+", server.version)[:2])
-    return server.couchdb == "Welcome" and numbers >= TRUSTWORTHY
+    version = hook.version()
+    # Where nobody says which version it is: what old ones say of their start they say in microseconds.
+    return version >= TRUSTWORTHY if version else bool(SECONDS.fullmatch(info.instance_start_time))
 
 
 def sign_of_recreation(

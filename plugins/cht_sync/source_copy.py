@@ -131,12 +131,22 @@ class SourceCopy:
         :param least: documents from which on a database is large.
         :param budget: seconds.
         :return: whether the feed is to be followed now.
+        :raises SettingsError: if neither the listing of documents nor the feed may be read.
         """
         if self._info is None or self._store.checkpoint(self._source) is not None:
             return True
         if self._info.doc_count < least and self._store.load_plan(self._source) is None:
             return True
-        return load().run(self._info, self._instance, budget)
+        try:
+            return load().run(self._info, self._instance, budget)
+        except RequestRefusedError as error:
+            # Who may read neither has another trouble, and a load that is under way goes on when that is over.
+            self._hook.newest_seq(self._database)
+            log.warning(
+                "%s: the feed is read from its beginning, since documents cannot be listed: %s", self._source, error
+            )
+            self._store.give_up_load(self._source)
+            return True
 
     def doubt_load(self, store: DocumentStore) -> None:
         """Asks for another proof of a first load, where copies of a cluster may have lagged in the load and its proof.

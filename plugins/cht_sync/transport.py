@@ -1,22 +1,22 @@
-"""One HTTP request to CouchDB: which failures are final, and which are worth another try."""
+"""One HTTP request to CouchDB, and what becomes of it."""
 
 from __future__ import annotations
 
-import json
-import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import IO, Any
 
 import requests
 from airflow.sdk import Connection
 from requests.auth import HTTPBasicAuth
 
-from cht_sync.errors import BrokenAnswerError, CouchDBError, RequestRefusedError, SettingsError
+from cht_sync.errors import BrokenAnswerError, CouchDBError, NoJSONError, SettingsError
+from cht_sync.refusals import refused
 from cht_sync.slow_answers import FEWEST_BYTES, Watch, WatchedAdapter
 
 CHUNK = 256 * 1024
-LONGEST_RETRY_AFTER = 120.0  # seconds
+# Bytes that tell a page of HTML from JSON.
+FEW = 200
 # Read time-outs in which 256 KB of an answer have to come.
 PATIENCE_WITH_DRIPS = 2
 _UNUSABLE = (
@@ -25,9 +25,6 @@ _UNUSABLE = (
     requests.exceptions.MissingSchema,
     requests.exceptions.InvalidHeader,
 )
-TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-# A server or the proxy before it gave up on what was asked: less of it may come through.
-TOO_MUCH_AT_ONCE = {408, 500, 504}
 _BROKEN = (
     requests.exceptions.ReadTimeout,
     requests.exceptions.ChunkedEncodingError,
@@ -44,14 +41,6 @@ class PageTooLargeError(Exception):
     def __init__(self, most: int) -> None:
         super().__init__(f"more than {most} bytes")
         self.most = most
-
-
-class _TooEarlyError(CouchDBError):
-    """Worth another try, not before ``after`` seconds, since the server said so."""
-
-    def __init__(self, message: str, after: float) -> None:
-        super().__init__(message)
-        self.after = after
 
 
 class _CookieAuth(requests.auth.AuthBase):
@@ -125,6 +114,8 @@ class Request:
     :param timeouts: seconds to connect, and between two pieces of the answer.
     :param most_bytes: size of the body from which on it is not read any further; None for no limit.
     :param sink: file that takes the body in place of memory.
+    :param reader: takes the body in its stead, piece by piece; it need not take all of it.
+    :param patience: seconds in which 256 KB of an answer have to come, or its end; by default twice a time-out.
     :param options: further arguments of ``requests.Session.request``.
     """
 
@@ -136,6 +127,8 @@ class Request:
     timeouts: tuple[float, float]
     most_bytes: int | None = None
     sink: IO[bytes] | None = None
+    reader: Callable[[Iterator[bytes]], bytes | bytearray] | None = None
+    patience: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def send(self) -> bytes | bytearray:
@@ -146,7 +139,7 @@ class Request:
         :raises CouchDBError: if another try may help; as BrokenAnswerError if asking for less may.
         :raises PageTooLargeError: if the body is larger than ``most_bytes``.
         """
-        with Watch(PATIENCE_WITH_DRIPS * self.timeouts[1]) as watch:
+        with Watch(self.patience or PATIENCE_WITH_DRIPS * self.timeouts[1]) as watch:
             try:
                 body = self._send(watch)
             except Exception:
@@ -230,18 +223,33 @@ class Request:
 
     def _read(self, response: requests.Response, watch: Watch) -> bytes | bytearray:
         if response.status_code not in {200, 201, 202}:
-            raise self._refused(response)
+            raise refused(response, self._server, self.subject, self.conn_id)
+        return (self.reader or self._body)(self._chunks(response, watch))
+
+    def _chunks(self, response: requests.Response, watch: Watch) -> Iterator[bytes]:
+        begun = False
+        for chunk in response.iter_content(CHUNK):
+            watch.came(len(chunk))
+            if not begun and (begin := chunk[:FEW].lstrip()):
+                begun = True
+                if begin.startswith(b"<"):
+                    raise NoJSONError(
+                        f"{self._server} did not answer as CouchDB does, but with a page of HTML in place of"
+                        f" {self.subject}, as proxies have it: look at what is between, or correct COUCHDB_HOST and"
+                        " COUCHDB_PORT."
+                    )
+            yield chunk
+
+    def _body(self, chunks: Iterator[bytes]) -> bytes | bytearray:
         if self.sink is not None:
             self.sink.seek(0)
             self.sink.truncate()
-            for chunk in response.iter_content(CHUNK):
-                watch.came(len(chunk))
+            for chunk in chunks:
                 self.sink.write(chunk)
             return b""
         body = bytearray()
         try:
-            for chunk in response.iter_content(CHUNK):
-                watch.came(len(chunk))
+            for chunk in chunks:
                 body += chunk
                 if self.most_bytes is not None and len(body) > self.most_bytes:
                     raise PageTooLargeError(self.most_bytes)
@@ -251,20 +259,6 @@ class Request:
             raise
         return body
 
-    def _refused(self, response: requests.Response) -> Exception:
-        status, said = response.status_code, _reason(response)
-        text = f"{self._server} answered {status} ({said})."
-        if status in TRANSIENT and (after := _retry_after(response)):
-            return _TooEarlyError(text, after)
-        if status in TRANSIENT:
-            return BrokenAnswerError(text) if status in TOO_MUCH_AT_ONCE else CouchDBError(text)
-        advice = {
-            401: f"check COUCHDB_USER and COUCHDB_PASSWORD, or login and password of connection {self.conn_id!r}",
-            403: f"give the user of connection {self.conn_id!r} the right to read it",
-            404: f"correct COUCHDB_DBS, or 'databases' in the extra of connection {self.conn_id!r}",
-        }.get(status, "check COUCHDB_HOST, COUCHDB_PORT and COUCHDB_SECURE")
-        return RequestRefusedError(f"{self._server} refused {self.subject} with {status} ({said}): {advice}.", status)
-
 
 def _cause(error: BaseException) -> str:
     """The innermost reason, which is what a person can act on; never the request with its headers."""
@@ -273,27 +267,3 @@ def _cause(error: BaseException) -> str:
     ):
         error = inner
     return f"{type(error).__name__}: {error}"[:300]
-
-
-def _reason(response: requests.Response) -> str:
-    try:
-        said = json.loads(next(response.iter_content(64 * 1024), b""))
-        return " ".join(f"{said['error']}: {said['reason']}"[:300].split())
-    except (ValueError, KeyError, TypeError, RecursionError, requests.exceptions.RequestException):
-        return (response.reason or "no reason given")[:300]
-
-
-def _retry_after(response: requests.Response) -> float:
-    """Seconds that ``Retry-After`` asks for, as a number or as a date.
-
-    Source: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
-    """
-    value = response.headers.get("Retry-After", "").strip()
-    try:
-        if value.isascii() and value.isdigit():
-            seconds = float(value)
-        else:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return max(0.0, min(seconds, LONGEST_RETRY_AFTER))

@@ -40,6 +40,8 @@ class Fault:
     :param reset: end it by RST; otherwise as if all had been said.
     :param forward: let the server see the request; where not, the connection ends in its stead.
     :param hang: take the request and never answer.
+    :param idle: end the connection, in the middle of the answer or before it, once the server says nothing for so many
+        seconds.
     :param answer: send this in place of what the server would say, then end the connection.
     :param do: called, in a thread, before the request goes on or the client hears anything.
     """
@@ -56,6 +58,7 @@ class Fault:
     reset: bool = True
     forward: bool = True
     hang: bool = False
+    idle: float | None = None
     answer: bytes | None = None
     do: Callable[[], object] | None = None
     hits: int = field(default=0, init=False)
@@ -229,6 +232,9 @@ class _Link:
         self._answered = True  # the next bytes of the client begin an exchange
         self._sent = 0  # bytes of the answer of this exchange
         self._close_at: int | None = None
+        self._heard = asyncio.Event()
+        self._ended = False
+        self._watcher: asyncio.Task[None] | None = None
 
     def end(self, reset: bool) -> None:
         for writer in (self._writer, self._upstream):
@@ -248,7 +254,7 @@ class _Link:
                 # Whoever ends first, ends the connection; half-closed ones are of no use to either protocol.
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for way in ways:
+                for way in [*ways, *([self._watcher] if self._watcher else [])]:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
 
@@ -267,6 +273,8 @@ class _Link:
                     self._quiet.clear()
                     await self._proxy.call(fault.do)
                     self._quiet.set()
+                if fault.idle is not None:
+                    self._watcher = asyncio.ensure_future(self._cut_when_idle(fault, fault.idle))
                 if fault.hang:
                     self._proxy.count(fault)
                     await asyncio.Event().wait()
@@ -282,8 +290,19 @@ class _Link:
                     data = _COMPRESSED.sub(b"\r\nAccept-Encoding: identity", data)
             await self._send(self._upstream, data)
 
+    async def _cut_when_idle(self, fault: Fault, seconds: float) -> None:
+        self._heard.set()
+        while self._heard.is_set() and fault is self._fault:
+            self._heard.clear()
+            await asyncio.sleep(seconds)
+        if fault is self._fault and not self._ended:
+            self._proxy.count(fault)
+            self.end(fault.reset)
+
     async def _answers(self, reader: asyncio.StreamReader) -> None:
         while data := await self._read_answer(reader):
+            self._heard.set()
+            self._ended = data.endswith(_LAST_CHUNK)
             fault = self._fault
             if fault is not None and not self._answered:
                 if fault.close_at is None and (fault.latency or fault.bandwidth or fault.piece != _NEVER):

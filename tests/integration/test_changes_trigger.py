@@ -172,7 +172,6 @@ def test_after_an_upgrade_the_first_run_makes_what_is_missing(couch, database):
 def test_rest_is_no_failure(couch, database, monkeypatch):
     """Alerts and the status page look at when a source was last looked at."""
     monkeypatch.setattr(changes, "LONG_POLL_S", 1.0)
-    monkeypatch.setattr("cht_sync.couchdb.OVERDUE_S", 0.5)
     couch.write({"_id": "a"})
     copy(couch)
     database.rows("update v1.couchdb_progress set updated_at = now() - interval '1 hour', drained_at = null")
@@ -216,7 +215,6 @@ def test_it_outlives_a_couchdb_that_is_away(couch):
 
 def test_a_couchdb_that_hangs_is_not_taken_for_one_at_rest(couch, database, monkeypatch):
     monkeypatch.setattr(changes, "LONG_POLL_S", 0.5)
-    monkeypatch.setattr("cht_sync.couchdb.OVERDUE_S", 0.5)
     couch.write({"_id": "a"})
     copy(couch)
     database.rows("update v1.couchdb_progress set updated_at = now() - interval '1 hour'")

@@ -24,6 +24,26 @@ def test_documents_by_id_of_a_real_couchdb():
     assert deleted.rev.startswith("2-")
 
 
+@pytest.mark.parametrize("depth", [1000, 20_000])
+def test_documents_nested_deeper_than_a_strict_reader_goes_come_with_their_bytes(depth):
+    deep = b'{"_id":"deep","t":"}]","d":%s}' % (b"[" * depth + b"]" * depth)
+    rows = [
+        b'{"id":"a","key":"a","value":{"rev":"1-a"},"doc":{"_id":"a"}}',
+        b'{"id":"deep","key":"deep","value":{"rev":"2-b"},"doc":%s}' % deep,
+        b'{"id":"gone","key":"gone","value":{"rev":"3-c","deleted":true},"doc":null}',
+        b'{"key":"missing","error":"not_found"}',
+    ]
+    found = decode_rows(b'{"total_rows":3,"offset":0,"rows":[\r\n%s\r\n]}\n' % b",\r\n".join(rows))
+    assert [(each.id, each.rev, each.deleted, each.has_document) for each in found] == [
+        ("a", "1-a", False, True),
+        ("deep", "2-b", False, True),
+        ("gone", "3-c", True, False),
+        ("missing", None, False, False),
+    ]
+    assert bytes(found[1].doc) == deep
+    assert bytes(found[3].error) == b'"not_found"'
+
+
 @pytest.mark.parametrize("id", ["\ud800", "a\udc00", 'q"\\'])
 def test_an_id_that_is_no_unicode_is_read_all_the_same(id):
     body = json.dumps({"rows": [{"id": id, "key": id, "value": {"rev": "1-a"}}, {"key": "x", "error": "not_found"}]})

@@ -10,7 +10,7 @@ from airflow.sdk import Connection
 
 from cht_sync import couchdb_session, patience
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.errors import CouchDBError, NodeDownError, SettingsError, UnreadableAnswerError
 from cht_sync.page import Change, Revision
 from cht_sync.transport import PageTooLargeError
 from tests.unit.scripted_server import Answer
@@ -48,8 +48,10 @@ def page(hook, since=None):
         Answer(body=PAGE, cut=10),
         Answer(body=b'{"error":"internal_server_error","reason":"boom"}'),
         Answer(body=PAGE[:-1]),
+        Answer(body=b"\n<!DOCTYPE html><html>", headers={"Content-Type": "text/html"}),
+        Answer(412, recorded("cluster/maintenance_changes")),
     ],
-    ids=["429", "500", "502", "503", "504", "reset", "cut", "error in 200", "complete but truncated"],
+    ids=["429", "500", "502", "503", "504", "reset", "cut", "error in 200", "complete but truncated", "html", "412"],
 )
 def test_a_passing_failure_is_tried_again(couch, failure):
     couch.script = [failure, failure, Answer(body=PAGE)]
@@ -65,6 +67,7 @@ def test_a_passing_failure_is_tried_again(couch, failure):
         (403, "right to read"),
         (404, "COUCHDB_DBS"),
         (301, "COUCHDB_SECURE"),
+        (412, "check COUCHDB_HOST"),
     ],
 )
 def test_a_final_refusal_is_not_tried_again(couch, status, said):
@@ -75,6 +78,77 @@ def test_a_final_refusal_is_not_tried_again(couch, status, said):
     assert "database 'medic'" in str(caught.value)
     assert "no: because" in str(caught.value)
     assert "pässword" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["maintenance_database", "maintenance_changes", "maintenance_all_docs"])
+def test_a_node_that_is_down_is_named_with_what_to_do(couch, name):
+    couch.script = [Answer(412, recorded(f"cluster/{name}"))]
+    hook = CouchDBHook(tolerance=0.1)
+    for call in (
+        lambda: page(hook),
+        lambda: hook.database("medic"),
+        lambda: hook.states("medic", ["a"]),
+        lambda: hook.listing("medic", (None, None), 1),
+        lambda: hook.purged("medic"),
+    ):
+        before = len(couch.requests)
+        with pytest.raises(
+            NodeDownError, match=r"node couch2@127\.0\.0\.1 of the cluster .* maintenance_mode"
+        ) as caught:
+            call()
+        assert len(couch.requests) - before >= 3
+        assert "COUCHDB_" not in str(caught.value)
+
+
+def test_a_pause_that_a_cluster_asks_for_is_made(couch):
+    down = Answer(503, b'{"error":"nodedown","reason":"progress not possible"}', {"Retry-After": "1"})
+    couch.script = [down, Answer(body=PAGE)]
+    begun = time.monotonic()
+    page(CouchDBHook(tolerance=10))
+    assert time.monotonic() - begun >= 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"results":[{"id":7,"doc":"\\ud800"}],"last_seq":"1","pending":0}', b'{"rows":[{"key":7,"doc":"\\ud800"}]}'],
+)
+def test_what_came_whole_and_cannot_be_read_is_not_asked_for_again(couch, body):
+    couch.script = [Answer(body=body)]
+    hook = CouchDBHook()
+    with pytest.raises(UnreadableAnswerError):
+        page(hook) if b"results" in body else hook.listing("medic", (None, None), 1)
+    assert len(couch.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        (Answer(body=recorded("server")), (3, 5)),
+        (Answer(body=b'{"couchdb":"Welcome","version":"2.3.1"}'), (2, 3)),
+        (Answer(body=b'{"express-pouchdb":"Welcome!","version":"4.2.0"}'), ()),
+        (Answer(body=b"[]"), ()),
+        (Answer(body=b"<html>"), ()),
+        (Answer(401), ()),
+        (Answer(404), ()),
+        (Answer(302, headers={"Location": "/medic/login"}), ()),
+    ],
+)
+def test_the_version_is_what_couchdb_says_or_nothing(couch, answer, version):
+    couch.script = [answer]
+    assert CouchDBHook().version() == version
+    assert len(couch.requests) == 1
+
+
+def test_keys_too_long_for_an_address_are_in_the_body(couch):
+    couch.script = [Answer(body=recorded("server")), Answer(body=recorded("all_docs_startkey"))]
+    CouchDBHook().listing("medic", ("é" * 2000, None), 10, bodies=True)
+    method, path, _ = couch.requests[-1]
+    assert (method, path) == ("POST", "/medic/_all_docs?limit=10&include_docs=true")
+    assert json.loads(couch.bodies[-1]) == {"startkey": "é" * 2000}
+    # Before 3.0 the body would not be looked at, and the listing begin at the beginning.
+    couch.script = [Answer(body=b'{"couchdb":"Welcome","version":"2.3.1"}')]
+    with pytest.raises(CouchDBError, match="CHT_FIRST_LOAD_THRESHOLD=0"):
+        CouchDBHook().listing("medic", (None, "é" * 2000), 10)
 
 
 def test_patience_ends(couch):
@@ -116,7 +190,7 @@ def test_a_ca_bundle_that_is_not_there_is_told(monkeypatch):
 def test_something_that_is_no_couchdb(couch):
     couch.script = [Answer(body=b"<html>hello</html>")]
     with pytest.raises(CouchDBError, match="did not answer as CouchDB does"):
-        CouchDBHook().server()
+        CouchDBHook(tolerance=0.1).server()
 
 
 def test_credentials_are_sent_as_utf8(couch):
@@ -192,12 +266,12 @@ def test_states_that_are_none(couch, body):
 
 
 def test_one_document_goes_to_a_file_as_it_came(couch):
-    body = recorded("doc_deleted")
+    body = b'{"_id":"_design/a b","_rev":"2-x", "views":{}}\n'
     couch.script = [Answer(body=b"half", cut=2), Answer(body=body)]
     with io.BytesIO() as sink:
         CouchDBHook(tolerance=3).body("medic", Change("_design/a b", [Revision("2-x")]), sink)
         assert sink.getvalue() == body
-    assert couch.requests[-1][1] == "/medic/_design%2Fa%20b?rev=2-x"
+    assert couch.requests[-1][1] == "/medic/_design/a%20b?rev=2-x"
 
 
 @pytest.mark.parametrize("name", [".", ".."])

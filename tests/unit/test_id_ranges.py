@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cht_sync.errors import RequestRefusedError
-from cht_sync.id_ranges import id_ranges, id_ranges_near
+from cht_sync import id_ranges as module
+from cht_sync.errors import CouchDBError, RequestRefusedError
+from cht_sync.id_ranges import id_ranges, id_ranges_near, id_ranges_side_by_side
 from cht_sync.page import Change, Revision
 
 ORDERS = {
@@ -22,7 +24,7 @@ class Server:
     """Lists ids in an order of its own."""
 
     def __init__(self, ids, order, refuses=False):
-        self.key, self.refuses = ORDERS[order], refuses
+        self.key, self.refuses, self.most_skipped = ORDERS[order], refuses, 1_000_000
         self.ids = sorted(ids, key=self.key)
 
     def between(self, start, end):
@@ -34,6 +36,8 @@ class Server:
 
     def listing(self, database, keys, limit, *, skip=0):
         start, end = keys
+        if skip > self.most_skipped:
+            raise CouchDBError("504")
         if self.refuses and None not in keys and self.key(start) > self.key(end):
             raise RequestRefusedError("CouchDB refused the request: No rows can match your key range.", 400)
         return [Change(each, [Revision("1-a")]) for each in self.between(*keys)[skip : skip + limit]]
@@ -49,6 +53,17 @@ def test_ranges_of_a_walk(ids, order, size):
     ranges = id_ranges(server, "db", size)
     assert listed(server, ranges) == server.ids
     assert all(len(server.between(*keys)) == size for keys in ranges[:-1])
+
+
+@given(st.sets(names, min_size=1), st.sampled_from(list(ORDERS)), st.integers(1, 9), st.integers(1, 4))
+def test_where_large_steps_are_cut_small_ones_find_ranges_too(ids, order, size, most):
+    server = Server(ids, order)
+    server.most_skipped = most
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "STEP", most)
+        ranges = id_ranges_side_by_side([server, server], "db", size, len(ids))
+    assert listed(server, ranges) == server.ids
+    assert len(ranges) <= max(1, len(ids))
 
 
 @given(st.sets(names), st.lists(names, unique=True), st.sampled_from(list(ORDERS)), st.booleans())

@@ -13,7 +13,7 @@ import requests
 from cht_sync.check.clock import compared
 from cht_sync.check.finding import Finding, failed, ok, warning
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.errors import CouchDBError, NoJSONError, RequestRefusedError, SettingsError
 from cht_sync.settings import Settings
 from cht_sync.sources import Source, configured_sources
 
@@ -48,7 +48,7 @@ def check_couchdb(settings: Settings) -> Iterator[Finding]:
                 yield failed(subject, text)
                 continue
             user = hook.connection.login or "nobody"
-            yield ok(subject, f"{hook.server().version} at {hook.url}, signed in as {user}.")
+            yield ok(subject, f"{_version(hook)} at {hook.url}, signed in as {user}.")
             yield check_clock(hook)
         except (SettingsError, CouchDBError) as error:
             yield failed(subject, str(error))
@@ -56,6 +56,13 @@ def check_couchdb(settings: Settings) -> Iterator[Finding]:
         for source in sources.found:
             if source["couchdb_conn_id"] == conn_id:
                 yield check_feed(hook, source)
+
+
+def _version(hook: CouchDBHook) -> str:
+    try:
+        return hook.server().version
+    except (RequestRefusedError, NoJSONError):
+        return "A server that keeps its version to itself"
 
 
 class _Sources:

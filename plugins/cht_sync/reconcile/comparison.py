@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from cht_sync.errors import CouchDBError
+from cht_sync.errors import CouchDBError, UnreadableAnswerError
 from cht_sync.fetcher import DocumentFetcher
 from cht_sync.page import Change
 from cht_sync.reconcile.difference import Difference, Found
@@ -93,7 +93,7 @@ class Comparison:
         for some in batched((each.id for each in bare if not each.deleted), 50):
             try:
                 with_bodies = self.hook.states(self.database, some, bodies=True, most_bytes=self.most_bytes)
-            except PageTooLargeError:
+            except (PageTooLargeError, UnreadableAnswerError):
                 with_bodies = []
             differences += self._altered([each for each in with_bodies if each.rev and each.has_document])
             seen = {each.id for each in with_bodies if each.has_document}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -199,9 +198,7 @@ def says_time(hook: CouchDBHook) -> bool:
 
     :param hook: of the server.
     """
-    server = hook.server()
-    numbers = tuple(int(each) for each in re.findall(r"\d+", server.version)[:2])
-    return server.couchdb == "Welcome" and numbers >= KNOWS_TIME
+    return hook.version() >= KNOWS_TIME
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -131,7 +131,8 @@ async def _has_changes(conn_id: str, database: str, seq: str | None) -> bool:
         try:
             return hook.has_changes(database, seq, LONG_POLL_S)
         except CouchDBError:
-            # PouchDB's server does not end a long poll by itself. Where it is away or hangs, this fails too.
+            # Something between may have cut the connection, or kept its signs of life to itself: where CouchDB is away
+            # or hangs, this fails too.
             return bool(hook.changes(database, seq, 1, bodies=False).results)
 
     return await in_thread(ask)

@@ -5,7 +5,8 @@ What it does that a single, well-behaved node does not:
 - two shards in any order; a seq is opaque text, and every row but the last of an interval has none;
 - it delivers at least once: a row twice in a page, a shard that goes back, an old state before the newest;
 - rows without their document, in the three forms seen, and answers that end early with status 200;
-- documents as they were stored, be they JSON or not.
+- documents as they were stored, be they JSON or not;
+- 412 while a node is down, 301 for the escaped slash of a design document, 400 for an address above 8 kB.
 """
 
 from __future__ import annotations
@@ -14,16 +15,28 @@ import copy
 import json
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, unquote_to_bytes, urlsplit
 
 from tests.oracle.oracle import State
 
 CREATED = "1700000000"
 SHARDS = 2
+# The first line of a request, in CouchDB's own HTTP server.
+LONGEST_LINE = 8192
+NODE_DOWN = (412, b'{"error":"nodedown","reason":"couch2@127.0.0.1"}')
+
+
+class Refusal(Exception):
+    """An answer without status 200."""
+
+    def __init__(self, status: int, body: bytes = b"", location: str = "") -> None:
+        super().__init__(status)
+        self.status, self.body, self.location = status, body, location
 
 
 class Branch(NamedTuple):
@@ -56,12 +69,15 @@ class ClusterDatabase:
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
         self.docs: dict[str, State] = {}
-        #: For each request of the feed: ``cut``, ``back``, ``twice`` or ``bare``; a good answer where it is empty.
+        #: For each request of the feed: ``cut``, ``back``, ``twice``, ``bare`` or ``nodedown``; a good answer where it
+        #: is empty.
         self.mishaps: deque[str] = deque()
         #: Seqs by time, as CouchDB 3.6 takes it for ``since``.
         self.moments: dict[str, str] = {}
         #: Ids that ``_purged_infos`` tells.
         self.purged: list[str] = []
+        #: Ids of a shard of which no copy can be reached, while the database can be asked for all else.
+        self.lost: set[str] = set()
         self._before: dict[str, State] = {}
         self._shards: list[list[State | None]] = [[] for _ in range(SHARDS)]
         self._places: dict[str, list[int]] = {}
@@ -143,7 +159,7 @@ class ClusterDatabase:
 
     def changes(self, since: str, limit: int, interval: int, *, bodies: bool) -> bytes:
         """The answer of ``GET /{db}/_changes``."""
-        mishap = self.mishaps.popleft() if self.mishaps else ""
+        mishap = self._mishap()
         now = tuple(map(len, self._shards))
         places = list(now if since == "now" else self.places(self.moments.get(since, since)))
         if mishap == "back":
@@ -164,6 +180,12 @@ class ClusterDatabase:
             pending,
         )
         return answer[: self._random.randrange(len(answer) - 2)] if mishap == "cut" else answer
+
+    def _mishap(self) -> str:
+        mishap = self.mishaps.popleft() if self.mishaps else ""
+        if mishap == "nodedown":
+            raise Refusal(*NODE_DOWN)
+        return mishap
 
     def _next(self, places: list[int]) -> State | None:
         waiting = [n for n, log in enumerate(self._shards) if any(log[places[n] :])]
@@ -223,7 +245,7 @@ class ClusterDatabase:
         found = found[skip : skip + int(query.get("limit", "1000000"))]
         if query.get("include_docs") != "true":
             return self.all_docs(found, bodies=False)
-        mishap = self.mishaps.popleft() if self.mishaps else ""
+        mishap = self._mishap()
         answer = self.all_docs(found, bodies=mishap != "bare")
         return answer[: self._random.randrange(len(answer) - 2)] if mishap == "cut" else answer
 
@@ -257,11 +279,27 @@ class ClusterDatabase:
 
     def document(self, id: str, rev: str | None) -> bytes | None:
         """The answer of ``GET /{db}/{id}``; None where there is no such revision."""
+        if id in self.lost:
+            raise Refusal(500, b'{"error":"nodedown","reason":"progress not possible"}')
         ends = [branch.state for branch in self.tree(id)]
         for state in (self.docs.get(id), self._before.get(id), *ends):
             if state and (state.rev == rev or (rev is None and not state.deleted)):
                 return state.raw
         return None
+
+    def bulk_get(self, wanted: list[dict[str, str]]) -> bytes:
+        """The answer of ``POST /{db}/_bulk_get``, its members in the order of CouchDB 3.5."""
+        return b'{"results":[%s]}' % b",".join(self._leaf(each["id"], each["rev"]) for each in wanted)
+
+    def _leaf(self, id: str, rev: str) -> bytes:
+        name = json.dumps(id).encode()
+        if id in self.lost:
+            why = b'{"error":"internal_fabric_error","id":%s,"reason":"nodedown","rev":"%s"}' % (name, rev.encode())
+            return b'{"docs":[{"error":%s}],"id":%s}' % (why, name)
+        if (raw := self.document(id, rev)) is not None:
+            return b'{"docs":[{"ok":%s}],"id":%s}' % (raw, name)
+        error = b'{"error":"not_found","id":%s,"reason":"missing","rev":"%s"}' % (name, rev.encode())
+        return b'{"docs":[{"error":%s}],"id":%s}' % (error, name)
 
 
 def _in_bytes(id: str) -> bytes:
@@ -276,6 +314,8 @@ class Cluster:
         self.handler = type("Handler", (_Handler,), {"databases": self.databases})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
         self._server.daemon_threads = True
+        # A client that stops reading is part of the play.
+        self._server.handle_error = lambda request, address: None  # type: ignore[method-assign]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
@@ -287,6 +327,10 @@ class Cluster:
         """Ends it."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def _unquoted(part: str) -> str:
+    return unquote_to_bytes(part).decode("utf-8", "surrogatepass")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -313,7 +357,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.version.encode()
             )
         elif database:
-            answer = self._of_database(database, rest[0], query, body)
+            if query.get("feed") == "longpoll":
+                self._poll(database, query)
+                return
+            try:
+                answer = self._of_database(database, rest[:-1] or [""], query, body)
+            except Refusal as refusal:
+                self._refuse(refusal)
+                return
         self.send_response(404 if answer is None else 200)
         answer = b'{"error":"not_found","reason":"missing"}' if answer is None else answer
         self.send_header("Content-Type", "application/json")
@@ -321,10 +372,46 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
+    def _poll(self, database: ClusterDatabase, query: dict[str, str]) -> None:
+        """Answers once there is a change, and gives a sign of life until then, as long as somebody listens."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        beat, since = int(query.get("heartbeat", "60000")) / 1000, query["since"]
+        try:
+            self._chunk(b'{"results":[\n')
+            beaten = time.monotonic()
+            while json.loads(answer := database.changes(since, 1, 1, bodies=False))["pending"] == 0 and (
+                b'"id"' not in answer
+            ):
+                time.sleep(0.02)
+                if time.monotonic() - beaten >= beat:
+                    self._chunk(b"\n")
+                    beaten = time.monotonic()
+            self._chunk(answer.partition(b"[")[2])
+            self._chunk(b"")
+        except OSError:
+            self.close_connection = True
+
+    def _chunk(self, piece: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.flush()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.send_response(refusal.status)
+        if refusal.location:
+            self.send_header("Location", refusal.location)
+        self.send_header("Content-Length", str(len(refusal.body)))
+        self.end_headers()
+        self.wfile.write(refusal.body)
+
     def _of_database(  # noqa: PLR0911 - one for each kind of request
-        self, database: ClusterDatabase, path: str, query: dict[str, str], body: bytes
+        self, database: ClusterDatabase, parts: list[str], query: dict[str, str], body: bytes
     ) -> bytes | None:
-        bodies = query.get("include_docs") == "true"
+        if len(self.requestline) > LONGEST_LINE:
+            self.close_connection = True
+            raise Refusal(400)
+        path, bodies = parts[0], query.get("include_docs") == "true"
         if not path:
             return database.info()
         if path == "_changes":
@@ -337,9 +424,27 @@ class _Handler(BaseHTTPRequestHandler):
             return database.purged_infos()
         if path == "_all_docs" and not body:
             return database.listing(query)
-        if path == "_all_docs":
-            return database.all_docs(json.loads(body)["keys"], bodies=bodies)
-        return database.document(unquote_to_bytes(path).decode("utf-8", "surrogatepass"), query.get("rev"))
+        if body:
+            return self._of_question(database, path, query, json.loads(body))
+        return self._of_document(database, parts, query.get("rev"))
+
+    def _of_question(
+        self, database: ClusterDatabase, path: str, query: dict[str, str], body: dict[str, Any]
+    ) -> bytes | None:
+        if path == "_bulk_get":
+            return database.bulk_get(body["docs"])
+        if "keys" in body:
+            return database.all_docs(body["keys"], bodies=query.get("include_docs") == "true")
+        return database.listing(query | {name: json.dumps(value) for name, value in body.items()})
+
+    def _of_document(self, database: ClusterDatabase, parts: list[str], rev: str | None) -> bytes | None:
+        path = parts[0]
+        if path[:10].lower() == "_design%2f":
+            raise Refusal(301, location=f"http://{self.headers['Host']}/{database.name}/_design/{path[10:]}")
+        if path == "_design" and len(parts) == 2:
+            return database.document(f"_design/{_unquoted(parts[1])}", rev)
+        # More parts would be an attachment's.
+        return database.document(_unquoted(path), rev) if len(parts) == 1 else None
 
     def log_message(self, *args: object) -> None:
         pass

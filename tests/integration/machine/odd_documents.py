@@ -74,7 +74,7 @@ _CONSTANTS = ["true", "false", "null", "[]", "{}"]
 # Beyond what pouchdb-server keeps: a cluster of CouchDB hands these out as they were stored.
 _UNKEPT = [
     "1" + "0" * 400, "3.14159265358979323846264338327950288", "1e131071", "1e131072", "1e-16383", "1e-16384",
-    "1e1000000", "-1e99999999999999999999", "0e5", "1.000", '"INVALID"',
+    "1e1000000", "-1e99999999999999999999", "0e5", "1.000", '"INVALID"', "[" * 1500 + "]" * 1500,
 ]  # fmt: skip
 
 _KEYS = ['"k"', '"K"', '"k\\u0000"', '"\\u0000k"', '""', '"\\u0000"', '"\\u0000_id"', '"type"', '"t\\u0000ype"']

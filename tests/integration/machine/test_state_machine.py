@@ -31,7 +31,7 @@ EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "500"))
 FEW_IDS = PLAIN_IDS[:4]
 which = st.integers(0, 1)
 place = st.integers(0, 30)
-MISHAPS = st.lists(st.sampled_from(["cut", "back", "twice", "bare", "bare", ""]), max_size=3)
+MISHAPS = st.lists(st.sampled_from(["cut", "back", "twice", "bare", "bare", "nodedown", ""]), max_size=3)
 JSON = {"Content-Type": "application/json"}
 _numbers = itertools.count(1)
 _hashes = (f"{number:032x}" for number in itertools.count(1))
