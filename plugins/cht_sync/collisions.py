@@ -70,6 +70,34 @@ set saved_timestamp = %(stamp)s, _deleted = false, source = heirs.source, doc = 
 from heirs where stored._id = heirs._id
 """
 
+# Sources come from couchdb_progress, which is short; of each the index of couchdb_collision gives so many.
+_BY_OWNER = """
+select p.source, stored.source, count(*)
+from {schema}.couchdb_progress p
+cross join lateral (
+    select c._id, c._deleted from {schema}.couchdb_collision c where c.source = p.source order by c.key limit %s
+) as beside
+join {schema}.{table} stored on stored._id = beside._id
+where not (stored._deleted and beside._deleted)
+group by 1, 2 order by 1, 2
+"""
+
+
+def read_collisions(
+    cursor: Any, names: dict[str, sql.Identifier], most: int | None = None
+) -> list[tuple[str, str, int]]:
+    """How many documents of each source are kept beside rows of which other source.
+
+    Those of which neither side lives are left out, since no model would read them.
+
+    :param cursor: any.
+    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
+    :param most: documents of each source that are looked at, default all of them.
+    :return: source, source that owns the rows, documents; in the order of the names.
+    """
+    cursor.execute(sql.SQL(_BY_OWNER).format(**names), (most,))
+    return cursor.fetchall()
+
 
 class Collisions:
     """The table ``couchdb_collision``.
