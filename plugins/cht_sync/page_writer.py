@@ -17,6 +17,7 @@ from cht_sync.errors import StoreError
 from cht_sync.page import Change, Refused
 from cht_sync.quarantine import Quarantine
 from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub
+from cht_sync.swallowed import check_stamped, check_stored, not_stored
 
 PAGE_TABLE = (
     "create temporary table if not exists cht_sync_page"
@@ -127,7 +128,7 @@ class PageWriter:
             look at what is there, and only where that fails as ever.
         :return: what was done.
         :raises psycopg2.Error: for any failure that is not a document's own.
-        :raises StoreError: if a constraint or trigger refuses all of them.
+        :raises StoreError: if a constraint or trigger refuses all of them, or a trigger drops some without a word.
         """
         rows, refused = rows_of(changes)
         done = Written()
@@ -155,8 +156,11 @@ class PageWriter:
         :param ids: of the documents.
         """
         stamp, *_ = self._stamp(cursor, source)
-        cursor.execute(sql.SQL(_RESTAMP).format(**self._names), {"stamp": stamp, "source": source, "ids": ids})
+        values = {"stamp": stamp, "source": source, "ids": ids}
+        cursor.execute(sql.SQL(_RESTAMP).format(**self._names), values)
         done = Written(documents=len(ids), rows=cursor.rowcount)
+        if done.rows < len(ids):
+            check_stamped(cursor, self._names, values)
         if done.rows:
             done.first_stamp = done.stamp = stamp
         return done
@@ -170,7 +174,9 @@ class PageWriter:
                 stamp, collisions_exist, quarantine_open = self._stamp(cursor, source)
                 if (collisions_exist or quarantine_open) and self._set_aside(cursor, source, rows):
                     return False
-                _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(stamp, source))
+                taken = _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(stamp, source))
+                if taken < len(rows):
+                    raise not_stored(cursor, self._names, len(rows) - taken, len(rows))
         except psycopg2.Error as error:
             # Row-level security takes no COPY. Source: https://www.postgresql.org/docs/current/sql-copy.html
             if not is_refusal(error) and error.pgcode != FEATURE_NOT_SUPPORTED:
@@ -186,6 +192,14 @@ class PageWriter:
         ids = [row.change.id for row in rows]
         cursor.execute(sql.SQL(_SET_ASIDE).format(**self._names), {"ids": ids, "source": source})
         return cursor.fetchone()[0]
+
+    def turn(self, cursor: Any) -> datetime:
+        """Waits until no other transaction writes documents; none does until this one ends.
+
+        :param cursor: of an open transaction.
+        :return: the stamp of what it writes.
+        """
+        return self._stamp(cursor, "")[0]
 
     def _stamp(self, cursor: Any, source: str) -> tuple[datetime, bool, bool]:
         """Waits for its turn; the stamp, and whether there are collisions and documents in quarantine."""
@@ -213,6 +227,8 @@ class PageWriter:
         stamp, collisions_exist, quarantine_open = self._stamp(cursor, source)
         cursor.execute(sql.SQL(_UPSERT).format(**self._names), {"stamp": stamp, "source": source})
         written, beside, resolved = cursor.rowcount, 0, 0
+        if written < len(rows):
+            check_stored(cursor, self._names, source)
         # Fewer rows than documents: some did not change, or belong to another source.
         if written < len(rows) or collisions_exist:
             beside, moved = self._collisions.settle(cursor, source, stamp)
@@ -241,13 +257,13 @@ def copy_rows(cursor: Any, rows: list[Row]) -> None:
     :param rows: what is to be in it.
     :raises StoreError: if Postgres took fewer.
     """
-    _copy(cursor, _COPY, rows)
+    if (taken := _copy(cursor, _COPY, rows)) < len(rows):
+        raise StoreError(f"Postgres took {taken} of {len(rows)} documents; the page is rolled back.")
 
 
-def _copy(cursor: Any, statement: str | sql.Composed, rows: list[Row], before: tuple[int, bytes] = (0, b"")) -> None:
+def _copy(cursor: Any, statement: str | sql.Composed, rows: list[Row], before: tuple[int, bytes] = (0, b"")) -> int:
     cursor.copy_expert(statement, CopyStream(rows, before))
-    if cursor.rowcount != len(rows):
-        raise StoreError(f"Postgres took {cursor.rowcount} of {len(rows)} documents; the page is rolled back.")
+    return cursor.rowcount
 
 
 @contextmanager
