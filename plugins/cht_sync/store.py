@@ -20,6 +20,7 @@ from cht_sync.quarantine import Quarantine
 from cht_sync.schema import Schema
 from cht_sync.settings import RawTable
 from cht_sync.source_lock import holder, try_lock
+from cht_sync.source_order import SourceOrder
 from cht_sync.windows import Run, Windows
 
 T = TypeVar("T")
@@ -101,6 +102,15 @@ class DocumentStore:
                 return Schema(self._session.conn, self._connection, self._raw).prepare()
 
         return self._session.patiently(once)
+
+    def order_sources(self, sources: list[str]) -> int:
+        """Takes over which source has the row where several hold the same ``_id``; needs no claim.
+
+        :param sources: names of those that are copied, the first one first.
+        :return: rows that were moved to another source.
+        :raises StoreError: if Postgres fails.
+        """
+        return SourceOrder(self._session, self._names, self._writer).apply(sources)
 
     def claim(self, source: str, patience: float = MOMENT_S) -> None:
         """Makes this store the one writer of a source until it is closed.

@@ -19,7 +19,7 @@ from cht_sync.progress import Progress
 from cht_sync.reconcile.after_load import prove_load
 from cht_sync.settings import COUCHDB_CONN_ID, Settings
 from cht_sync.source_copy import SourceCopy
-from cht_sync.sources import source_name
+from cht_sync.sources import source_name, source_order
 from cht_sync.windows import Run
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ class CouchDBToPostgresOperator(BaseOperator):
             copy.look(confirmed_gone)  # refuses a wrong password or name before anything is written
             for migration in store.prepare():
                 self.log.info("Applied migration %s.", migration)
+            if source in (order := source_order(settings)):
+                progress.rows += store.order_sources(order)
             store.claim(source)
             copy.start(confirmed_gone)
             load = partial(self._first_load, settings, store, progress)
