@@ -68,7 +68,8 @@ _OF_PAGE = "pg_temp.cht_sync_page"
 _OF_KEYS = """(
     select distinct _id from {schema}.couchdb_collision where key > %(after)s and key <= %(last)s
 )"""
-# Sources come from couchdb_progress, which is short; of each the index of couchdb_collision gives so many.
+# Sources come from couchdb_progress, which is short; of each the index of couchdb_collision gives so many. A tombstone
+# counts where it is hidden by a row that nobody will ever change.
 _BY_OWNER = """
 select p.source, stored.source, count(*)
 from {schema}.couchdb_progress p
@@ -76,17 +77,18 @@ cross join lateral (
     select c._id, c._deleted from {schema}.couchdb_collision c where c.source = p.source order by c.key limit %s
 ) as beside
 join {schema}.{table} stored on stored._id = beside._id
-where not (stored._deleted and beside._deleted)
+where not beside._deleted
+    or not stored._deleted and not exists (select from {schema}.couchdb_source s where s.source = stored.source)
 group by 1, 2 order by 1, 2
 """
 
 
 def read_collisions(
     cursor: Any, names: dict[str, sql.Identifier], most: int | None = None
-) -> list[tuple[str, str, int]]:
+) -> list[tuple[str, str | None, int]]:
     """How many documents of each source are kept beside rows of which other source.
 
-    Those of which neither side lives are left out, since no model would read them.
+    A tombstone beside the row of a source that is copied is left out: that row is what models should read.
 
     :param cursor: any.
     :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.

@@ -57,6 +57,7 @@ def test_an_empty_database(database):
         "0016_postponed_indexes.sql",
         "0018_task_error.sql",
         "0019_source_order.sql",
+        "0020_quarantine_follows.sql",
     ]
     names = {
         "",
