@@ -145,6 +145,9 @@ def test_collisions_are_counted_by_the_source_that_owns_the_rows(sources, store)
     sources.write(WEST, {"_id": "d0", "_deleted": True})
     assert collisions(store) == [(SOUTH, NORTH, 3), (SOUTH, WEST, 1), (WEST, NORTH, 1)]
     assert sum(number for source, _, number in collisions(store, 2) if source == SOUTH) <= 2
+    # Where the owner is copied, a tombstone beside its row is as it should be.
+    store.order_sources([NORTH, SOUTH, WEST])
+    assert collisions(store) == [(SOUTH, NORTH, 3), (WEST, SOUTH, 1)]
 
 
 def longest_id(database):
