@@ -35,6 +35,10 @@ run with its source in `accept_older` to store them at once.
 
 **A database that was dropped or emptied** fails its task and changes nothing. If that is what it should be, trigger a
 run with its source in `confirm_gone`: its documents become tombstones, here and in the models.
+
+**A server with a new name** fails its tasks before anything is written, since its documents belong to the old name.
+Trigger a run with both names in `rename_source`, or run `python -m cht_sync rename-source OLD NEW`; or give its
+connection the old name as `instance`.
 """
 
 from datetime import timedelta
@@ -100,6 +104,14 @@ with DAG(
             title="Accept older revisions",
             description="Sources (<host>/<database>, one a line) whose CouchDB was restored from a backup: rows go"
             " back to the older revisions that it names, at once.",
+        ),
+        "rename_source": Param(
+            {},
+            type="object",
+            additionalProperties={"type": "string"},
+            title="Rename sources",
+            description='Where a server has a new name: {"<old host>/<database>": "<new host>/<database>"}, or'
+            ' {"<old host>": "<new host>"} for all its databases. The copy goes on where it was.',
         ),
         "first_load": Param(
             False,

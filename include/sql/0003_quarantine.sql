@@ -36,7 +36,7 @@ create table if not exists {schema}.couchdb_quarantine_part (
     foreign key (source, key) references {schema}.couchdb_quarantine (source, key) on delete cascade
 );
 
--- An _id belongs to the source that stored it first; here is what other sources hold under it.
+-- An _id belongs to one source; here is what other sources hold under it.
 create table if not exists {schema}.couchdb_collision (
     _id varchar not null,
     source varchar not null,

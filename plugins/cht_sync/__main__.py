@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     proof.set_defaults(command=_verify)
     check = commands.add_parser("check", help="tell what is missing for a run, one line for each prerequisite")
     check.set_defaults(command=_check)
+    rename = commands.add_parser("rename-source", help="give the documents of a server or a database another source")
+    rename.add_argument("old", metavar="OLD", help="<host>/<database> as Postgres has it, or the host for all of its")
+    rename.add_argument("new", metavar="NEW", help="its name in the settings of now")
+    rename.add_argument("--dry-run", action="store_true", help="only tell what would be renamed")
+    rename.set_defaults(command=_rename_source)
     dashboards = commands.add_parser("dashboards", help="import the dashboards of include/superset into Superset")
     dashboards.set_defaults(command=_dashboards)
     starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json anew")
@@ -83,6 +88,15 @@ def _check(_: argparse.Namespace) -> int:
     from cht_sync.check.command import check
 
     return check()
+
+
+def _rename_source(parsed: argparse.Namespace) -> None:
+    _read_settings()
+    from cht_sync.rename_source import rename_sources
+    from cht_sync.settings import Settings
+
+    for line in rename_sources(Settings(), {parsed.old: parsed.new}, parsed.dry_run):
+        print(f"Would rename {line}" if parsed.dry_run else f"Renamed {line}")
 
 
 def _dashboards(_: argparse.Namespace) -> None:

@@ -1,39 +1,25 @@
-"""One _id in two sources: the first keeps the row, the other's newest state is kept beside it."""
+"""One _id in several sources: the first in their order keeps the row, what the others hold is kept beside it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 
-# Rows of the page whose _id another source owns, how many of them are free to take, and how many collide already.
+from cht_sync.swallowed import not_stored
+
+# Rows of the page whose _id another source owns, and how many collide already.
 # Lateral, because the planner knows no sizes of the page table and would read the whole table of documents.
 _FOREIGN = """
-select count(*) filter (where stored.source <> %(source)s),
-    count(*) filter (where stored.source <> %(source)s and stored._deleted and not page._deleted),
-    count(*) filter (where stored.collides)
+select count(*) filter (where stored.source <> %(source)s), count(*) filter (where stored.collides)
 from pg_temp.cht_sync_page page
 cross join lateral (
-    select s.source, s._deleted,
+    select s.source,
         exists (select from {schema}.couchdb_collision c where c._id = page._id offset 0) as collides
     from {schema}.{table} s where s._id = page._id
     offset 0
 ) as stored
-"""
-# A tombstone gives way to a document that lives, and goes to where the document was.
-_KEEP_TOMBSTONES = """
-insert into {schema}.couchdb_collision as c (key, _id, source, _deleted, doc, saved_timestamp)
-select sha256(convert_to(stored._id, 'UTF8')), stored._id, stored.source, true, stored.doc, %(stamp)s
-from pg_temp.cht_sync_page page join {schema}.{table} stored using (_id)
-where stored.source <> %(source)s and stored._deleted and not page._deleted
-on conflict (key, source) do update
-set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
-"""
-_TAKE_OVER = """
-update {schema}.{table} stored
-set saved_timestamp = %(stamp)s, _deleted = page._deleted, source = %(source)s, doc = page.doc
-from pg_temp.cht_sync_page page
-where page._id = stored._id and stored.source <> %(source)s and stored._deleted and not page._deleted
 """
 _FORGET_OWNED = """
 delete from {schema}.couchdb_collision c using pg_temp.cht_sync_page page, {schema}.{table} stored
@@ -48,27 +34,69 @@ on conflict (key, source) do update
 set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
 where (c._deleted, c.doc) is distinct from (excluded._deleted, excluded.doc)
 """
-# An owner that has just deleted its document hands the row to the source that has waited longest.
-_HAND_ON = """
+# A document that lives comes before a tombstone, then the order of the sources counts. Those that are not in it come
+# last, and of these the owner keeps its row, and the one that has waited longest inherits.
+_HAND_OVER = """
 with heirs as (
-    select distinct on (c._id) c._id, c.source, c.doc, stored.doc as tombstone
-    from pg_temp.cht_sync_page page
+    select distinct on (c._id) c._id, c.key, c.source, c._deleted, c.doc,
+        stored.source as owner, coalesce(stored._deleted, false) as was_deleted, stored.doc as was
+    from {contested} as contested
     join {schema}.{table} stored using (_id)
     join {schema}.couchdb_collision c using (_id)
-    where stored.source = %(source)s and stored._deleted and not c._deleted and c.source <> %(source)s
-    order by c._id, c.saved_timestamp, c.source
+    left join {schema}.couchdb_source theirs on theirs.source = c.source
+    left join {schema}.couchdb_source owners on owners.source = stored.source
+    where c.source <> stored.source
+        and (c._deleted, coalesce(theirs.rank, 2147483647))
+            < (coalesce(stored._deleted, false), coalesce(owners.rank, 2147483647))
+    order by c._id, c._deleted, theirs.rank nulls last, c.saved_timestamp, c.source
 ), forgotten as (
-    delete from {schema}.couchdb_collision c using heirs where c._id = heirs._id and c.source = heirs.source
+    delete from {schema}.couchdb_collision c using heirs where c.key = heirs.key and c.source = heirs.source
 ), kept as (
     insert into {schema}.couchdb_collision (key, _id, source, _deleted, doc, saved_timestamp)
-    select sha256(convert_to(_id, 'UTF8')), _id, %(source)s, true, tombstone, %(stamp)s from heirs
+    select key, _id, owner, was_deleted, was, %(stamp)s from heirs
     on conflict (key, source) do update
     set _deleted = excluded._deleted, doc = excluded.doc, saved_timestamp = excluded.saved_timestamp
+), moved as (
+    update {schema}.{table} stored
+    set saved_timestamp = %(stamp)s, _deleted = heirs._deleted, source = heirs.source, doc = heirs.doc
+    from heirs where stored._id = heirs._id
+    returning stored.source
 )
-update {schema}.{table} stored
-set saved_timestamp = %(stamp)s, _deleted = false, source = heirs.source, doc = heirs.doc
-from heirs where stored._id = heirs._id
+select (select count(*) from heirs), count(*), count(*) filter (where source = %(source)s) from moved
 """
+_OF_PAGE = "pg_temp.cht_sync_page"
+_OF_KEYS = """(
+    select distinct _id from {schema}.couchdb_collision where key > %(after)s and key <= %(last)s
+)"""
+# Sources come from couchdb_progress, which is short; of each the index of couchdb_collision gives so many. A tombstone
+# counts where it is hidden by a row that nobody will ever change.
+_BY_OWNER = """
+select p.source, stored.source, count(*)
+from {schema}.couchdb_progress p
+cross join lateral (
+    select c._id, c._deleted from {schema}.couchdb_collision c where c.source = p.source order by c.key limit %s
+) as beside
+join {schema}.{table} stored on stored._id = beside._id
+where not beside._deleted
+    or not stored._deleted and not exists (select from {schema}.couchdb_source s where s.source = stored.source)
+group by 1, 2 order by 1, 2
+"""
+
+
+def read_collisions(
+    cursor: Any, names: dict[str, sql.Identifier], most: int | None = None
+) -> list[tuple[str, str | None, int]]:
+    """How many documents of each source are kept beside rows of which other source.
+
+    A tombstone beside the row of a source that is copied is left out: that row is what models should read.
+
+    :param cursor: any.
+    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
+    :param most: documents of each source that are looked at, default all of them.
+    :return: source, source that owns the rows, documents; in the order of the names.
+    """
+    cursor.execute(sql.SQL(_BY_OWNER).format(**names), (most,))
+    return cursor.fetchall()
 
 
 class Collisions:
@@ -80,9 +108,8 @@ class Collisions:
     def __init__(self, names: dict[str, sql.Identifier]) -> None:
         self._names = names
 
-    def _execute(self, cursor: Any, text: str, values: dict[str, Any]) -> int:
+    def _execute(self, cursor: Any, text: str, values: dict[str, Any]) -> None:
         cursor.execute(sql.SQL(text).format(**self._names), values)
-        return cursor.rowcount
 
     def settle(self, cursor: Any, source: str, stamp: Any) -> tuple[int, int]:
         """Decides who owns each row of the page table that has just been stored.
@@ -91,21 +118,39 @@ class Collisions:
         :param source: name of the page's source.
         :param stamp: what rows get as ``saved_timestamp``.
         :return: documents kept beside another source's row, and rows that changed their owner.
+        :raises StoreError: if a trigger keeps a row from changing its owner.
         """
         values = {"source": source, "stamp": stamp}
-        cursor.execute(sql.SQL(_FOREIGN).format(**self._names), values)
-        foreign, free, known = cursor.fetchone()
+        self._execute(cursor, _FOREIGN, values)
+        foreign, known = cursor.fetchone()
         if not foreign and not known:
             return 0, 0
         cursor.execute("analyze pg_temp.cht_sync_page")
-        moved = 0
-        if free:
-            self._execute(cursor, _KEEP_TOMBSTONES, values)
-            moved = self._execute(cursor, _TAKE_OVER, values)
-        if known or free:
-            self._execute(cursor, _FORGET_OWNED, values)
-        if foreign > free:
-            self._execute(cursor, _KEEP_BESIDE, values)
         if known:
-            moved += self._execute(cursor, _HAND_ON, values)
-        return foreign - free, moved
+            self._execute(cursor, _FORGET_OWNED, values)
+        if foreign:
+            self._execute(cursor, _KEEP_BESIDE, values)
+        moved, taken = self._hand_over(cursor, _OF_PAGE, values)
+        return foreign - taken, moved
+
+    def settle_again(self, cursor: Any, keys: tuple[bytes, bytes], stamp: Any) -> int:
+        """Decides anew who owns rows that collide, as after a change of the order.
+
+        :param cursor: of a transaction that holds the lock of stamps.
+        :param keys: of ``couchdb_collision``: behind the first of these, up to the second.
+        :param stamp: what rows get as ``saved_timestamp``.
+        :return: rows that changed their owner.
+        :raises StoreError: if a trigger keeps a row from changing its owner.
+        """
+        after, last = map(psycopg2.Binary, keys)
+        values = {"source": None, "stamp": stamp, "after": after, "last": last}
+        return self._hand_over(cursor, _OF_KEYS, values)[0]
+
+    def _hand_over(self, cursor: Any, contested: str, values: dict[str, Any]) -> tuple[int, int]:
+        """Gives rows to their heirs; how many, and to the source of the page."""
+        which = sql.SQL(contested).format(**self._names)
+        cursor.execute(sql.SQL(_HAND_OVER).format(**self._names, contested=which), values)
+        due, moved, taken = cursor.fetchone()
+        if moved < due:
+            raise not_stored(cursor, self._names, due - moved, due)
+        return moved, taken

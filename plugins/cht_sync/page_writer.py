@@ -19,6 +19,7 @@ from cht_sync.page import Change, Refused
 from cht_sync.quarantine import Quarantine
 from cht_sync.revisions import SQL_ORDER
 from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub
+from cht_sync.swallowed import check_stamped, check_stored, not_stored
 
 PAGE_TABLE = (
     "create temporary table if not exists cht_sync_page"
@@ -166,7 +167,7 @@ class PageWriter:
         :param sure: whether the documents may take rows back to an older revision.
         :return: what was done.
         :raises psycopg2.Error: for any failure that is not a document's own.
-        :raises StoreError: if a constraint or trigger refuses all of them.
+        :raises StoreError: if a constraint or trigger refuses all of them, or a trigger drops some without a word.
         """
         rows, refused = rows_of(changes)
         done = Written()
@@ -197,8 +198,11 @@ class PageWriter:
         :param ids: of the documents.
         """
         stamp = self._turn(cursor, source).stamp
-        cursor.execute(sql.SQL(_RESTAMP).format(**self._names), {"stamp": stamp, "source": source, "ids": ids})
+        values = {"stamp": stamp, "source": source, "ids": ids}
+        cursor.execute(sql.SQL(_RESTAMP).format(**self._names), values)
         done = Written(documents=len(ids), rows=cursor.rowcount)
+        if done.rows < len(ids):
+            check_stamped(cursor, self._names, values)
         if done.rows:
             done.first_stamp = done.stamp = stamp
         return done
@@ -212,7 +216,9 @@ class PageWriter:
                 turn = self._turn(cursor, source)
                 if turn.older or ((turn.collisions or turn.quarantine) and self._set_aside(cursor, source, rows)):
                     return False
-                _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(turn.stamp, source))
+                taken = _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(turn.stamp, source))
+                if taken < len(rows):
+                    raise not_stored(cursor, self._names, len(rows) - taken, len(rows))
         except psycopg2.Error as error:
             # Row-level security takes no COPY. Source: https://www.postgresql.org/docs/current/sql-copy.html
             if not is_refusal(error) and error.pgcode != FEATURE_NOT_SUPPORTED:
@@ -228,6 +234,14 @@ class PageWriter:
         ids = [row.change.id for row in rows]
         cursor.execute(sql.SQL(_SET_ASIDE).format(**self._names), {"ids": ids, "source": source})
         return cursor.fetchone()[0]
+
+    def turn(self, cursor: Any) -> datetime:
+        """Waits until no other transaction writes documents; none does until this one ends.
+
+        :param cursor: of an open transaction.
+        :return: the stamp of what it writes.
+        """
+        return self._turn(cursor, "").stamp
 
     def _turn(self, cursor: Any, source: str) -> Turn:
         """Waits for its turn."""
@@ -266,10 +280,12 @@ class PageWriter:
         values |= {"made_again_at": turn.made_again_at, "sweeping": turn.sweeping}
         cursor.execute(self._upsert, values)
         written, beside, resolved = cursor.rowcount, 0, 0
-        # Fewer rows than documents: some did not change, are older than the row, or belong to another source.
+        if written < len(rows) - len(older) and not looked and not sure:
+            older = self._take_out(cursor, source, rows, turn)
+        if written < len(rows) - len(older):
+            check_stored(cursor, self._names, source)
+        # Fewer rows than documents: some did not change, or belong to another source.
         if written < len(rows) - len(older) or turn.collisions:
-            if not looked and not sure and written < len(rows):
-                older = self._take_out(cursor, source, rows, turn)
             beside, moved = self._collisions.settle(cursor, source, turn.stamp)
             written += moved
         if turn.quarantine:
@@ -306,13 +322,13 @@ def copy_rows(cursor: Any, rows: list[Row]) -> None:
     :param rows: what is to be in it.
     :raises StoreError: if Postgres took fewer.
     """
-    _copy(cursor, _COPY, rows)
+    if (taken := _copy(cursor, _COPY, rows)) < len(rows):
+        raise StoreError(f"Postgres took {taken} of {len(rows)} documents; the page is rolled back.")
 
 
-def _copy(cursor: Any, statement: str | sql.Composed, rows: list[Row], before: tuple[int, bytes] = (0, b"")) -> None:
+def _copy(cursor: Any, statement: str | sql.Composed, rows: list[Row], before: tuple[int, bytes] = (0, b"")) -> int:
     cursor.copy_expert(statement, CopyStream(rows, before))
-    if cursor.rowcount != len(rows):
-        raise StoreError(f"Postgres took {cursor.rowcount} of {len(rows)} documents; the page is rolled back.")
+    return cursor.rowcount
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.pooler import keeps_sessions
 from cht_sync.postgres_tls import secured, tls_advice
 
 STATEMENT_TIMEOUT = "10min"
@@ -45,15 +46,17 @@ class Psycopg2Hook(PostgresHook):
     The provider picks psycopg 3 where SQLAlchemy 2 is installed; one driver behaves alike everywhere.
 
     :param connection: connection to use, not looked up again.
+    :param waits: whether a connection is open once it is returned; else whoever gets it has to poll it.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, waits: bool = True) -> None:
         super().__init__(connection.conn_id, connection=connection)
+        self._waits = waits
 
     def _create_connection(self, conn_args: dict[str, Any]) -> Any:
         conn_args.pop("cursor_factory", None)
         conn_args.pop("row_factory", None)
-        return psycopg2.connect(**conn_args)
+        return psycopg2.connect(**conn_args, async_=not self._waits)
 
 
 def describe(connection: Connection) -> str:
@@ -70,7 +73,8 @@ def connect(connection: Connection, application_name: str) -> Any:
     :param connection: a Postgres connection.
     :param application_name: what ``pg_stat_activity`` shows, for whoever looks for a lock's holder.
     :return: a psycopg2 connection.
-    :raises SettingsError: if role, password, database or a certificate are refused.
+    :raises SettingsError: if role, password, database or a certificate are refused, or a pooler stands before the
+        server that does not keep sessions.
     :raises StoreError: if the server cannot be reached.
     """
     connection = secured(connection)
@@ -89,11 +93,22 @@ def connect(connection: Connection, application_name: str) -> Any:
         raise StoreError(message, passing=True, lost=True) from None
     try:
         with explained(connection, "begin a session"):
+            _check_pooler(conn, connection)
             _bound(conn, application_name)
     except BaseException:
         conn.close()
         raise
     return conn
+
+
+def _check_pooler(conn: Any, connection: Connection) -> None:
+    place = (connection.host, connection.port, connection.schema, connection.login)
+    if not keeps_sessions(conn, place, lambda: Psycopg2Hook(connection, waits=False).get_conn()):
+        raise SettingsError(
+            f"Postgres at {describe(connection)} is reached through a pooler that keeps no sessions, as pgbouncer with"
+            " pool_mode = transaction or statement, and with them neither locks nor settings: set pool_mode = session,"
+            f" or let POSTGRES_HOST and _PORT, or connection {connection.conn_id!r}, lead to Postgres itself."
+        )
 
 
 def _bound(conn: Any, application_name: str) -> None:

@@ -54,6 +54,18 @@ def configured_sources(settings: Settings | None = None) -> list[Source]:
     return sources
 
 
+def source_order(settings: Settings) -> list[str]:
+    """Names of the sources in the order in which they come where several hold the same ``_id``.
+
+    :param settings: the environment.
+    :return: none where the settings do not name them, as where an operator alone is used.
+    """
+    try:
+        return [source["source"] for source in configured_sources(settings)]
+    except SettingsError:
+        return []
+
+
 def source_name(hook: CouchDBHook, database: str) -> str:
     """``<host>/<database>``, as CHT Sync names a source.
 

@@ -19,12 +19,21 @@ from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
 from cht_sync.patient_session import PatientSession
 from cht_sync.quarantine import Quarantine
+from cht_sync.rows import storable
 from cht_sync.schema import Schema
 from cht_sync.settings import RawTable
 from cht_sync.source_lock import holder, try_lock
+from cht_sync.source_order import SourceOrder
 from cht_sync.windows import Run, Windows
 
 T = TypeVar("T")
+# A document that a source was made to give up is no sign of it.
+_MAIN_OWNER = """
+select s.source, count(*)
+from unnest(%(ids)s::varchar[], %(deleted)s::boolean[]) as wanted (_id, deleted) join {schema}.{table} s using (_id)
+where s.source = any(%(sources)s) and (wanted.deleted or not s._deleted)
+group by 1 order by 2 desc, 1 limit 1
+"""
 MOMENT_S = 2.0
 # What a repair calls itself in pg_stat_activity, and seconds for which a sync waits for repairs at most.
 REPAIR, REPAIR_S = "cht_reconcile", 120.0
@@ -105,6 +114,15 @@ class DocumentStore:
 
         return self._session.patiently(once)
 
+    def order_sources(self, sources: list[str]) -> int:
+        """Takes over which source has the row where several hold the same ``_id``; needs no claim.
+
+        :param sources: names of those that are copied, the first one first.
+        :return: rows that were moved to another source.
+        :raises StoreError: if Postgres fails.
+        """
+        return SourceOrder(self._session, self._names, self._writer).apply(sources)
+
     def claim(self, source: str, patience: float = MOMENT_S) -> None:
         """Makes this store the one writer of a source until it is closed.
 
@@ -172,6 +190,26 @@ class DocumentStore:
     def sources(self) -> set[str]:
         """Names of all sources that were ever read."""
         return self._session.ask("read couchdb_progress", self._checkpoints.sources)
+
+    def main_owner(self, changes: list[Change], sources: list[str]) -> tuple[str | None, int]:
+        """Which of some sources has most rows of some documents.
+
+        :param changes: the documents.
+        :param sources: names of the sources.
+        :return: name of the source and number of the rows; None where none has any.
+        """
+        some = [change for change in changes if storable(change.id)]
+        values = {
+            "ids": [change.id for change in some],
+            "deleted": [change.deleted for change in some],
+            "sources": sources,
+        }
+
+        def question(cursor: Any) -> tuple[str | None, int]:
+            cursor.execute(self._sql(_MAIN_OWNER), values)
+            return cursor.fetchone() or (None, 0)
+
+        return self._session.ask("read the documents", question)
 
     def has_rows(self, source: str) -> bool:
         """Whether any document of a source is stored and not deleted.

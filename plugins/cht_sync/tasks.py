@@ -19,6 +19,7 @@ from cht_sync.pipeline.operators.run_all import MODELLED_TO
 from cht_sync.pipeline.run_options import run_vars
 from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID
 from cht_sync.pipeline.version_in_use import expected_version
+from cht_sync.rename_source import rename_sources
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
@@ -38,13 +39,16 @@ TABLE = AssetAlias("cht_documents_table")
 def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
     """Names every database to copy, and refuses settings that cannot be used before anything is written.
 
-    :param params: of the run; a source in ``confirm_gone`` that is not configured any more is given up here.
+    :param params: of the run; a source in ``confirm_gone`` that is not configured any more is given up here, those of
+        ``rename_source`` are renamed.
     :raises SettingsError: if a setting or a param cannot be used.
     """
     settings = _checked()
     sources = configured_sources(settings)
     for source in sources:
         log.info("Source %s (connection %s).", source["source"], source["couchdb_conn_id"])
+    if names := (params or {}).get("rename_source"):
+        rename_sources(settings, names)
     gone = set((params or {}).get("confirm_gone") or []) - {source["source"] for source in sources}
     if gone:
         _give_up(settings, sorted(gone))

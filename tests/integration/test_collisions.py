@@ -7,6 +7,7 @@ import time
 import psycopg2
 import pytest
 
+from cht_sync.collisions import read_collisions
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration
@@ -137,6 +138,23 @@ def test_a_source_that_is_given_up_hands_its_rows_on(sources, store, database):
         ("settings", SOUTH, False),
     ]
     assert store.state(NORTH).sweep_after is None
+
+
+def collisions(store, most=None):
+    return store._session.ask("count", lambda cursor: read_collisions(cursor, store._names, most))
+
+
+def test_collisions_are_counted_by_the_source_that_owns_the_rows(sources, store):
+    assert collisions(store) == []
+    sources.write(NORTH, *({"_id": f"d{n}"} for n in range(5)), {"_id": "gone", "_deleted": True})
+    sources.write(WEST, {"_id": "w"})
+    sources.write(SOUTH, *({"_id": f"d{n}"} for n in range(3)), {"_id": "gone", "_deleted": True}, {"_id": "w"})
+    sources.write(WEST, {"_id": "d0", "_deleted": True})
+    assert collisions(store) == [(SOUTH, NORTH, 3), (SOUTH, WEST, 1), (WEST, NORTH, 1)]
+    assert sum(number for source, _, number in collisions(store, 2) if source == SOUTH) <= 2
+    # Where the owner is copied, a tombstone beside its row is as it should be.
+    store.order_sources([NORTH, SOUTH, WEST])
+    assert collisions(store) == [(SOUTH, NORTH, 3), (WEST, SOUTH, 1)]
 
 
 def longest_id(database):

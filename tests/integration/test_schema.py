@@ -56,6 +56,9 @@ def test_an_empty_database(database):
         "0014_first_load_comments.sql",
         "0015_asked.sql",
         "0016_postponed_indexes.sql",
+        "0018_task_error.sql",
+        "0019_source_order.sql",
+        "0020_quarantine_follows.sql",
     ]
     names = {
         "",
@@ -74,6 +77,8 @@ def test_an_empty_database(database):
         "_incident",
         "_postponed_index",
         "_deployment",
+        "_source",
+        "_task_error",
     }
     assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))

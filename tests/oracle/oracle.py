@@ -2,13 +2,13 @@
 
 The promise it checks, for a source whose feed is drained: for every document Postgres holds the winning revision,
 its tombstone flag and its exact content, in the table of documents or, where another source owns the ``_id``, in
-``couchdb_collision``; or the document has an open entry in ``couchdb_quarantine`` with its bytes and the reason.
+``couchdb_collision`` (the owner is the first in the order of the sources that lives); or the document has an open entry in ``couchdb_quarantine`` with its bytes and the reason.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -183,10 +183,13 @@ class Postgres:
     :param source: name of the source.
     :param schema: schema of the tables.
     :param table: name of the table of documents.
+    :param order: names of the sources, the one that comes first where several hold the same ``_id`` in front.
     """
 
-    def __init__(self, connection: Any, source: str, schema: str = "v1", table: str = "couchdb") -> None:
-        self._connection, self.source, self._table = connection, source, table
+    def __init__(
+        self, connection: Any, source: str, schema: str = "v1", table: str = "couchdb", order: Sequence[str] = ()
+    ) -> None:
+        self._connection, self.source, self._table, self.order = connection, source, table, order
         self._schema = schema
         self._tables = {name for (name,) in self._all("select tablename from pg_tables where schemaname = %s", schema)}
 
@@ -357,7 +360,11 @@ def compare_states(states: States, postgres: Postgres) -> Verdict:
         entries = postgres.entries([key_of(state.id) for state in batch])
         for state in batch:
             found = _Found(
-                postgres.source, owners.get(state.id), collisions.get(state.id), entries.get(key_of(state.id))
+                postgres.source,
+                owners.get(state.id),
+                collisions.get(state.id),
+                entries.get(key_of(state.id)),
+                postgres.order,
             )
             verdict.differences += (
                 f"{state.id[:80]!a} {state.rev}{' (tombstone)' if state.deleted else ''}: {each}"
@@ -386,6 +393,7 @@ class _Found:
     owner: Row | None
     collision: Row | None
     entry: Entry | None
+    order: Sequence[str] = ()
 
     def misplaced(self) -> Iterator[str]:
         if self.collision is None:
@@ -396,6 +404,11 @@ class _Found:
             yield "is stored twice, as the owner's row and in couchdb_collision"
         elif self.owner.deleted and not self.collision.deleted:
             yield f"is live in couchdb_collision beside a tombstone of {self.owner.source}"
+        elif self.owner.deleted is self.collision.deleted and self._place(self.source) < self._place(self.owner.source):
+            yield f"is in couchdb_collision, but comes before {self.owner.source}"
+
+    def _place(self, source: str) -> int:
+        return self.order.index(source) if source in self.order else len(self.order)
 
     @property
     def row(self) -> Row | None:

@@ -7,6 +7,8 @@ import pytest
 from cht_sync.__main__ import _parser
 from cht_sync.settings import REPOSITORY
 
+# What commands ask for beside their options.
+NAMES = {"rename-source": ["old", "new"]}
 PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
@@ -44,7 +46,7 @@ def test_commands_are_there(page):
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.M))
     assert set(re.findall(r"(?:`|^\s*)make ([a-z]+)", text, re.M)) <= targets
     for command, options in re.findall(r"python -m cht_sync ([\w-]+)((?: --[\w-]+)*)", text):
-        _parser().parse_args([command, *options.split()])
+        _parser().parse_args([command, *NAMES.get(command, []), *options.split()])
     modules = re.findall(r"python -m (include(?:\.\w+)*)", text)
     files = [REPOSITORY / module.replace(".", "/") for module in modules]
     assert [

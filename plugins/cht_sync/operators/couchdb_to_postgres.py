@@ -17,9 +17,10 @@ from cht_sync.first_load import FirstLoad
 from cht_sync.first_load_store import FirstLoadStore
 from cht_sync.progress import Progress
 from cht_sync.reconcile.after_load import prove_load
+from cht_sync.rename_source import check_not_renamed
 from cht_sync.settings import COUCHDB_CONN_ID, Settings
 from cht_sync.source_copy import SourceCopy
-from cht_sync.sources import source_name
+from cht_sync.sources import source_name, source_order
 from cht_sync.windows import Run
 
 if TYPE_CHECKING:
@@ -145,6 +146,10 @@ class CouchDBToPostgresOperator(BaseOperator):
             copy.look(confirmed_gone)  # refuses a wrong password or name before anything is written
             for migration in store.prepare():
                 self.log.info("Applied migration %s.", migration)
+            order = source_order(settings)
+            check_not_renamed(store, hook, self.database, source, order)
+            if source in order:
+                progress.rows += store.order_sources(order)
             store.claim(source)
             copy.start(confirmed_gone)
             load = partial(self._first_load, settings, store, progress)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cht_sync.collisions import read_collisions
 from cht_sync.errors import CouchDBError, SettingsError
 
 if TYPE_CHECKING:
@@ -67,7 +68,15 @@ class Line:
         return (self.source, *("?" if each is None else f"{each:,}" for each in numbers), self.verdict)
 
 
-def line_of(hook: CouchDBHook, database: str, source: str, stored: StoredSide, summary: Summary) -> Line:
+def line_of(
+    hook: CouchDBHook,
+    database: str,
+    source: str,
+    stored: StoredSide,
+    summary: Summary,
+    *,
+    configured: Iterable[str],
+) -> Line:
     """The line of a source that was proven.
 
     :param hook: of the server.
@@ -75,8 +84,10 @@ def line_of(hook: CouchDBHook, database: str, source: str, stored: StoredSide, s
     :param source: name of the source.
     :param stored: of the source.
     :param summary: what the proof has found.
+    :param configured: names of the sources that are copied.
     """
-    reasons = list(summary.reasons)
+    hidden = _hidden(stored, source, configured)
+    reasons = [*summary.reasons, *hidden]
     try:
         documents = hook.database(database).doc_count
     except (SettingsError, CouchDBError) as error:
@@ -85,9 +96,10 @@ def line_of(hook: CouchDBHook, database: str, source: str, stored: StoredSide, s
     if summary.unfinished:
         reasons.append(f"{summary.unfinished} parts of the proof were not finished.")
     left = 0 if not summary.differing_parts else summary.differences - summary.repaired
+    verdict = _verdict(summary, hidden)
     return Line(
-        source, documents, *_counts(stored, source), summary.on_the_way, left, _verdict(summary), tuple(reasons),
-        equal=not summary.bad and documents is not None,
+        source, documents, *_counts(stored, source), summary.on_the_way, left, verdict, tuple(reasons),
+        equal=not summary.bad and not hidden and documents is not None,
     )  # fmt: skip
 
 
@@ -105,12 +117,26 @@ def vanished(stored: StoredSide, configured: Iterable[str]) -> list[Line]:
         rows, quarantine, collision = _counts(stored, name)
         if rows or quarantine or collision:
             advice = (
-                f"{name} is configured no more: if its documents are to go, trigger cht_sync with"
-                f" confirm_gone={json.dumps([name])}."
+                f"{name} is configured no more: if its server has a new name, run `python -m cht_sync rename-source"
+                f" {name} NEW`; if its documents are to go, trigger cht_sync with confirm_gone={json.dumps([name])}."
             )
             verdict = "not configured"
             lines.append(Line(name, None, rows, quarantine, collision, 0, 0, verdict, (advice,), equal=False))
     return lines
+
+
+def _hidden(stored: StoredSide, source: str, configured: Iterable[str]) -> list[str]:
+    """A sentence for each source that is copied no more and whose rows hide documents of this one."""
+    with stored.transaction("count documents beside rows of other sources") as cursor:
+        found = read_collisions(cursor, stored.names)
+    copied = {source, *configured, None}
+    return [
+        f"{number:,} documents of {source} are hidden by rows of {owner}, which is configured no more: if its server"
+        f" has a new name, run `python -m cht_sync rename-source {owner} {source}`; if its documents are to go, trigger"
+        f" cht_sync with confirm_gone={json.dumps([owner])}."
+        for name, owner, number in found
+        if name == source and owner not in copied
+    ]
 
 
 def _counts(stored: StoredSide, source: str) -> tuple[int, int, int]:
@@ -120,11 +146,13 @@ def _counts(stored: StoredSide, source: str) -> tuple[int, int, int]:
     return rows, quarantine, collision
 
 
-def _verdict(summary: Summary) -> str:
+def _verdict(summary: Summary, hidden: list[str]) -> str:
     if summary.doubtful or summary.unfinished:
         return "in doubt"
     if summary.differing_parts:
         return "differs"
+    if hidden:
+        return "hidden"
     if summary.skipped and not summary.compared:
         return "skipped"
     return f"repaired {summary.repaired:,}" if summary.repaired else "equal"

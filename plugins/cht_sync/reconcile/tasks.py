@@ -106,16 +106,18 @@ def report_verdicts() -> None:
     settings, context = Settings(), get_current_context()
     settings.check()
     sources, lines = configured_sources(settings), []
+    configured = [source["source"] for source in sources]
     for source in sources:
         hook = CouchDBHook(source["couchdb_conn_id"])
         with open_proof(settings, hook, source["database"], source["source"], context) as proof:
             summary = proof.verdicts.summary()
             if not summary.bad:
                 proof.take_doubt_away()
-            lines.append(line_of(hook, source["database"], source["source"], proof.stored, summary))
+            name, database = source["source"], source["database"]
+            lines.append(line_of(hook, database, name, proof.stored, summary, configured=configured))
             proof.verdicts.prune(settings.ledger_days)
     with StoredSide(postgres_connection(settings), settings.raw_table, "all") as stored:
-        beside = vanished(stored, [source["source"] for source in sources])
+        beside = vanished(stored, configured)
     log.info("The copy against CouchDB:\n%s", table([*lines, *beside]))
     _judge([*lines, *(beside if is_full(settings, context) else [])])
 

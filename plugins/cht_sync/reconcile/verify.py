@@ -32,16 +32,19 @@ def verify(settings: Settings, content: bool) -> list[Line]:
         store.prepare()
     run = f"verify {datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
     context = {"run_id": run, "params": {"dry_run": True, "compare_content": content}}
-    lines = [_line(settings, source, context) for source in sources]
+    configured = [source["source"] for source in sources]
+    lines = [_line(settings, source, context, configured) for source in sources]
     with StoredSide(postgres_connection(settings), settings.raw_table, "all") as stored:
-        return lines + vanished(stored, [source["source"] for source in sources])
+        return lines + vanished(stored, configured)
 
 
-def _line(settings: Settings, source: Source, context: dict[str, Any]) -> Line:
+def _line(settings: Settings, source: Source, context: dict[str, Any], configured: list[str]) -> Line:
     hook = CouchDBHook(source["couchdb_conn_id"])
     with open_proof(settings, hook, source["database"], source["source"], context) as proof:
         for part in proof.plan(None, full=True):
             proof.do(part)
-        line = line_of(hook, source["database"], source["source"], proof.stored, proof.verdicts.summary())
+        line = line_of(
+            hook, source["database"], source["source"], proof.stored, proof.verdicts.summary(), configured=configured
+        )
     # For whoever asks at this moment, what is on its way is not there yet.
     return replace(line, equal=False, verdict="not there yet") if line.equal and line.on_the_way else line

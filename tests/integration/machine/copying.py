@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -97,9 +98,9 @@ class Warehouse:
             cursor.execute(_REVISIONS, {"source": source})
             return {name: (rev, deleted) for name, rev, deleted in cursor}
 
-    def check(self, states: States, source: str) -> None:
+    def check(self, states: States, source: str, order: Sequence[str] = ()) -> None:
         """Fails with every difference that the oracle finds."""
-        verdict = compare_states(states, Postgres(self._connection, source))
+        verdict = compare_states(states, Postgres(self._connection, source, order=order))
         assert not verdict.differences, str(verdict)
 
     def close(self) -> None:

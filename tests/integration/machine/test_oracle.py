@@ -79,8 +79,8 @@ class Stored:
             *values,
         )
 
-    def differences(self, *states):
-        return compare_states(Model(*states), Postgres(self.connection, SOURCE)).differences
+    def differences(self, *states, order=()):
+        return compare_states(Model(*states), Postgres(self.connection, SOURCE, order=order)).differences
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +224,17 @@ def test_a_tombstone_hides_a_live_document(stored):
     stored.row("a", source="other", deleted=True)
     stored.collision("a")
     only(stored.differences(state("a")), "is live in couchdb_collision beside a tombstone of other")
+
+
+def test_a_source_that_comes_first_owns_the_id(stored):
+    stored.row("a", source="other")
+    stored.collision("a")
+    only(stored.differences(state("a"), order=[SOURCE, "other"]), "is in couchdb_collision, but comes before other")
+    only(stored.differences(state("a"), order=[SOURCE]), "is in couchdb_collision, but comes before other")
+    assert stored.differences(state("a"), order=["other", SOURCE]) == []
+    stored.row("b", source="other")
+    stored.collision("b", deleted=True)
+    assert stored.differences(state("a"), state("b", deleted=True), order=["other", SOURCE]) == []
 
 
 def test_a_collision_that_couchdb_does_not_know(stored):

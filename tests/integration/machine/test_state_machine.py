@@ -31,6 +31,8 @@ EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "500"))
 FEW_IDS = PLAIN_IDS[:4]
 which = st.integers(0, 1)
 place = st.integers(0, 30)
+# Which database comes first; none where only the operators are told of them.
+ORDERS = st.sampled_from([(), (0, 1), (1, 0)])
 MISHAPS = st.lists(st.sampled_from(["cut", "back", "twice", "bare", "bare", "nodedown", ""]), max_size=3)
 JSON = {"Content-Type": "application/json"}
 _numbers = itertools.count(1)
@@ -179,9 +181,14 @@ class TwoDatabases(RuleBasedStateMachine):
         self.databases = [Database(self.server), Database(self.server)]
         self.broken = False
 
-    @initialize(by_ranges=st.booleans())
-    def choose(self, by_ranges):
+    @initialize(by_ranges=st.booleans(), order=ORDERS)
+    def choose(self, by_ranges, order):
         first_load(by_ranges)
+        self.order = order_sources(self.databases, order)
+
+    @rule(order=ORDERS)
+    def reorder(self, order):
+        self.order = order_sources(self.databases, order) or self.order
 
     def _pick(self, which, place, *, deleted):
         """An id, every other time of those that are live in the other database too, for whose they are."""
@@ -237,7 +244,7 @@ class TwoDatabases(RuleBasedStateMachine):
                     self.warehouse.drain(database.name)
                 for database in self.databases:
                     states = CouchDB(self.server.url, self.server.auth, database.name, self.server.session)
-                    self.warehouse.check(states, f"127.0.0.1/{database.name}")
+                    self.warehouse.check(states, f"127.0.0.1/{database.name}", self.order)
         finally:
             for database in self.databases:
                 self.server.drop(database.name)
@@ -256,12 +263,17 @@ class TwoDatabasesOfACluster(RuleBasedStateMachine):
         self.databases = []
         self.broken = False
 
-    @initialize(seed=st.integers(0, 2**16), at_last=MISHAPS, by_ranges=st.booleans())
-    def create_databases(self, seed, at_last, by_ranges):
+    @initialize(seed=st.integers(0, 2**16), at_last=MISHAPS, by_ranges=st.booleans(), order=ORDERS)
+    def create_databases(self, seed, at_last, by_ranges, order):
         first_load(by_ranges)
         self.at_last = at_last
         self.databases = [ClusterDatabase(f"cluster-{next(_numbers)}", seed + n) for n in range(2)]
         self.cluster.databases.update((database.name, database) for database in self.databases)
+        self.order = order_sources(self.databases, order)
+
+    @rule(order=ORDERS)
+    def reorder(self, order):
+        self.order = order_sources(self.databases, order) or self.order
 
     def _pick(self, which, place):
         """An id, every other time of those that are live in both databases, for whose they are."""
@@ -329,7 +341,7 @@ class TwoDatabasesOfACluster(RuleBasedStateMachine):
             database.mishaps.extend(self.at_last)
             self.warehouse.drain(database.name)
         for database in self.databases:
-            self.warehouse.check(database, f"127.0.0.1/{database.name}")
+            self.warehouse.check(database, f"127.0.0.1/{database.name}", self.order)
 
 
 class CopiesThatLag(RuleBasedStateMachine):
@@ -453,10 +465,17 @@ def first_load(by_ranges):
     os.environ["CHT_FIRST_LOAD_THRESHOLD"] = "1" if by_ranges else "0"
 
 
+def order_sources(databases, order):
+    """Names the databases in this order to whatever runs next, or not at all; returns the names of the sources."""
+    os.environ["COUCHDB_DBS"] = " ".join(databases[each].name for each in order)
+    return [f"127.0.0.1/{databases[each].name}" for each in order]
+
+
 @pytest.fixture
 def warehouse(postgres_server, monkeypatch):
     monkeypatch.setenv("CHT_FIRST_LOAD_THRESHOLD", "0")
     monkeypatch.setenv("CHT_FIRST_LOAD_CONNECTIONS", "2")
+    monkeypatch.setenv("COUCHDB_DBS", "")
     # A second look at what differs waits for replicas that lag; here none does.
     monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
     monkeypatch.setattr("cht_sync.recreation.SECOND_LOOK_S", 0.0)

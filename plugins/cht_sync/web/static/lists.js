@@ -49,7 +49,7 @@ export const openQuarantine = (source) =>
 export const openCollisions = (source) =>
   openList(
     `Colliding: ${source}`,
-    "The _id belongs to another source, which came first and keeps the row; the newest state of this one is in couchdb_collision.",
+    "The _id belongs to another source, which comes first and has the row; the newest state of this one is in couchdb_collision.",
     "collisions",
     { source },
     [

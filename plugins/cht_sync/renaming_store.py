@@ -1,0 +1,185 @@
+"""The store that gives a source another name, in every table and in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.collisions import Collisions
+from cht_sync.store import DocumentStore
+from cht_sync.swallowed import not_stored
+
+# To rewrite a hundred million rows takes hours, and is done as a whole or not at all.
+_NO_LIMIT = "set local statement_timeout = 0"
+_EVERY_KEY = (b"", b"\xff" * 33)
+_IS_KNOWN = """
+select exists (select from {schema}.couchdb_progress where source = %(old)s)
+    or exists (select from {schema}.{table} where source = %(old)s)
+    or exists (select from {schema}.couchdb_collision where source = %(old)s)
+"""
+# Of documents that were stored under both names those states count that the checkpoint which is kept belongs to: what
+# has changed since comes with the feed. A source that was read under its new name keeps that checkpoint.
+_NEW_COUNTS = """
+select exists (select from {schema}.couchdb_progress where source = %(new)s and seq is not null)
+    or not exists (select from {schema}.couchdb_progress where source = %(old)s)
+"""
+_IN_BOTH = """
+select count(*) from {schema}.couchdb_collision c join {schema}.{table} t using (_id)
+where c.source = %(old)s and t.source = %(new)s or c.source = %(new)s and t.source = %(old)s
+"""
+_COUNT = "select count(*) from {relation} where source = %(old)s"
+_RESOLVE = """
+update {schema}.couchdb_quarantine q set resolved_at = now()
+where q.source = %(loser)s and q.resolved_at is null and q.key = sha256(convert_to(q._id, 'UTF8')) and (
+    exists (select from {schema}.{table} t where t._id = q._id and t.source = %(winner)s)
+    or exists (select from {schema}.couchdb_collision c where c.key = q.key and c.source = %(winner)s)
+)
+"""
+_TAKE_STATES = """
+with states as (
+    delete from {schema}.couchdb_collision c using {schema}.{table} t
+    where c._id = t._id and c.source = %(winner)s and t.source = %(loser)s
+    returning c._id, c._deleted, c.doc
+)
+update {schema}.{table} t
+set saved_timestamp = %(stamp)s, source = %(new)s, _deleted = states._deleted, doc = states.doc
+from states where t._id = states._id
+"""
+_DROP_STATES = """
+delete from {schema}.couchdb_collision c
+where c.source = %(loser)s and (
+    exists (select from {schema}.{table} t where t._id = c._id and t.source in (%(winner)s, %(new)s))
+    or exists (select from {schema}.couchdb_collision other where other.key = c.key and other.source = %(winner)s)
+)
+"""
+_RENAME_STAMPED = "update {relation} set source = %(new)s, saved_timestamp = %(stamp)s where source = %(old)s"
+_RENAME = "update {relation} set source = %(new)s where source = %(old)s"
+_FORGET_LOAD = "delete from {schema}.couchdb_first_load where source = %(loser)s"
+# What failed under the old name will neither fail nor succeed under it again.
+_FORGET_ERROR = "delete from {schema}.couchdb_task_error where subject = %(old)s"
+_FORGET_DOUBLE = """
+delete from {relation} lost using {relation} kept where lost.source = %(loser)s and kept.source = %(winner)s
+"""
+# Every other table with the name of a source; couchdb_deployment means that of a dbt project.
+_OTHERS = """
+select c.relname, array(
+    select a.attname from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
+    where i.indrelid = c.oid and i.indisprimary
+)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+join pg_attribute s on s.attrelid = c.oid and s.attname = 'source' and not s.attisdropped
+where n.nspname = %s and c.relkind = 'r' and c.relname like 'couchdb\\_%%'
+    and c.relname not in (%s, 'couchdb_collision', 'couchdb_deployment')
+order by c.relname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """What was renamed, or would be.
+
+    :param old: name of the source before.
+    :param new: its name now.
+    :param counts: rows under the old name, by table.
+    :param in_both: documents that are stored under both names.
+    :param new_counts: whether of these the states under the new name count.
+    """
+
+    old: str
+    new: str
+    counts: dict[str, int]
+    in_both: int
+    new_counts: bool
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{number:,} in {table}" for table, number in self.counts.items() if number)
+        text = f"{self.old} -> {self.new}: {counts or 'no rows'}"
+        if self.in_both:
+            kept = self.new if self.new_counts else self.old
+            text += f"; {self.in_both:,} documents are there under both names, of which the states of {kept} count"
+        return f"{text}."
+
+
+class RenamingStore(DocumentStore):
+    """Renames sources; its parameters are those of :class:`cht_sync.store.DocumentStore`."""
+
+    def knows(self, source: str) -> bool:
+        """Whether anything of a source is stored.
+
+        :param source: its name.
+        """
+
+        def question(cursor: Any) -> bool:
+            cursor.execute(self._sql(_IS_KNOWN), {"old": source})
+            return cursor.fetchone()[0]
+
+        return self._session.ask("look for a source", question)
+
+    def would_rename(self, pairs: Iterable[tuple[str, str]]) -> list[Renamed]:
+        """What :meth:`rename` would do; writes nothing.
+
+        :param pairs: old and new name of each source.
+        """
+        return self._session.ask("count the rows of a source", lambda cursor: [self._found(cursor, *p) for p in pairs])
+
+    def rename(self, pairs: Iterable[tuple[str, str]]) -> list[Renamed]:
+        """Gives sources another name, all of them or none.
+
+        Rows get a new ``saved_timestamp``, so that models see the name. No sync and no repair has such a source
+        meanwhile, and nobody else writes documents until it is done.
+
+        :param pairs: old and new name of each source.
+        :return: what was renamed.
+        :raises CheckpointConflictError: if somebody writes one of the sources; nothing was changed.
+        :raises StoreError: if Postgres fails; nothing was changed.
+        """
+        pairs = list(pairs)
+        for pair in pairs:
+            for source in pair:
+                self.claim(source)
+        with self._session.transaction("rename a source") as cursor:
+            cursor.execute(_NO_LIMIT)
+            stamp = self._writer.turn(cursor)
+            found = [self._found(cursor, *pair) for pair in pairs]
+            for each in found:
+                self._rename(cursor, each, stamp)
+            # The new name may come elsewhere in the order of the sources.
+            Collisions(self._names).settle_again(cursor, _EVERY_KEY, stamp)
+        return found
+
+    def _found(self, cursor: Any, old: str, new: str) -> Renamed:
+        values, counts = {"old": old, "new": new}, {}
+        for table in [self._raw.table, "couchdb_collision", *self._others(cursor)]:
+            cursor.execute(self._of(table, _COUNT), values)
+            counts[table] = cursor.fetchone()[0]
+        cursor.execute(self._sql(_IN_BOTH), values)
+        in_both = cursor.fetchone()[0]
+        cursor.execute(self._sql(_NEW_COUNTS), values)
+        return Renamed(old, new, counts, in_both, cursor.fetchone()[0])
+
+    def _rename(self, cursor: Any, pair: Renamed, stamp: Any) -> None:
+        loser, winner = (pair.old, pair.new) if pair.new_counts else (pair.new, pair.old)
+        values = {"old": pair.old, "new": pair.new, "loser": loser, "winner": winner, "stamp": stamp}
+        for statement in (_RESOLVE, _TAKE_STATES, _DROP_STATES, _FORGET_LOAD, _FORGET_ERROR):
+            cursor.execute(self._sql(statement), values)
+        for table in (self._raw.table, "couchdb_collision"):
+            cursor.execute(self._of(table, _RENAME_STAMPED), values)
+        for table, key in self._others(cursor).items():
+            if "source" in key:
+                same = [sql.SQL(" and lost.{0} = kept.{0}").format(sql.Identifier(name)) for name in key - {"source"}]
+                cursor.execute(self._of(table, _FORGET_DOUBLE) + sql.Composed(same), values)
+            cursor.execute(self._of(table, _RENAME), values)
+        cursor.execute(self._of(self._raw.table, _COUNT), values)
+        if left := cursor.fetchone()[0]:
+            raise not_stored(cursor, self._names, left, pair.counts[self._raw.table])
+
+    def _others(self, cursor: Any) -> dict[str, set[str]]:
+        """Names of the tables with the columns of their keys."""
+        cursor.execute(_OTHERS, (self._raw.schema, self._raw.table))
+        return {table: set(key) for table, key in cursor.fetchall()}
+
+    def _of(self, table: str, text: str) -> sql.Composed:
+        return sql.SQL(text).format(relation=sql.Identifier(self._raw.schema, table))

@@ -1,0 +1,96 @@
+"""The table ``couchdb_source``: which source has the row where several hold the same _id."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2 import sql
+
+from cht_sync.collisions import Collisions
+
+if TYPE_CHECKING:
+    from cht_sync.page_writer import PageWriter
+    from cht_sync.patient_session import PatientSession
+
+AT_A_TIME = 1000
+_ORDER = "select source, settled_at is not null from {schema}.couchdb_source order by rank, source"
+_FORGET = "delete from {schema}.couchdb_source"
+_RANK = """
+insert into {schema}.couchdb_source (source, rank)
+select source, rank from unnest(%s::varchar[]) with ordinality as wanted (source, rank)
+"""
+_SETTLED = "update {schema}.couchdb_source set settled_at = now()"
+_LAST = """
+select max(key) from (
+    select key from {schema}.couchdb_collision where key > %s order by key limit %s
+) as next
+"""
+log = logging.getLogger(__name__)
+
+
+class SourceOrder:
+    """Keeps the order of the sources, and moves rows where it has changed.
+
+    :param session: of the writer.
+    :param names: ``schema`` and ``table``, as ``psycopg2.sql`` composes them.
+    :param writer: gives stamps in order.
+    """
+
+    def __init__(self, session: PatientSession, names: dict[str, sql.Identifier], writer: PageWriter) -> None:
+        self._session, self._names, self._writer = session, names, writer
+
+    def apply(self, sources: list[str]) -> int:
+        """Takes over an order, and gives rows that are there to the source that comes first.
+
+        Every page that is stored later goes by it. Rows are moved some at a time; what is killed goes on with the next
+        call.
+
+        :param sources: names of the sources, the first one first.
+        :return: rows that were moved.
+        :raises StoreError: if Postgres fails.
+        """
+        doing = "order the sources in couchdb_source"
+        if self._session.ask(doing, self._read) == (sources, True):
+            return 0
+        self._session.ask(doing, partial(self._write, sources=sources))
+        moved = 0
+        after: bytes | None = b""
+        while after is not None:
+            number, after = self._session.ask(doing, partial(self._move, after=after))
+            moved += number
+        self._session.ask(doing, partial(self._settle, sources=sources))
+        if moved:
+            log.info("The order of the sources has changed: %s rows belong to another one now.", f"{moved:,}")
+        return moved
+
+    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
+        cursor.execute(sql.SQL(text).format(**self._names), values)
+
+    def _read(self, cursor: Any) -> tuple[list[str], bool]:
+        self._execute(cursor, _ORDER)
+        rows = cursor.fetchall()
+        return [source for source, _ in rows], all(settled for _, settled in rows)
+
+    def _write(self, cursor: Any, sources: list[str]) -> None:
+        # Behind the page that is being stored, and before the next one.
+        self._writer.turn(cursor)
+        if self._read(cursor)[0] != sources:
+            self._execute(cursor, _FORGET)
+            self._execute(cursor, _RANK, (sources,))
+
+    def _move(self, cursor: Any, after: bytes) -> tuple[int, bytes | None]:
+        stamp = self._writer.turn(cursor)
+        self._execute(cursor, _LAST, (psycopg2.Binary(after), AT_A_TIME))
+        last = cursor.fetchone()[0]
+        if last is None:
+            return 0, None
+        return Collisions(self._names).settle_again(cursor, (after, bytes(last)), stamp), bytes(last)
+
+    def _settle(self, cursor: Any, sources: list[str]) -> None:
+        """Notes the end, unless somebody has brought another order meanwhile."""
+        self._writer.turn(cursor)
+        if self._read(cursor)[0] == sources:
+            self._execute(cursor, _SETTLED)

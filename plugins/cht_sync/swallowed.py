@@ -1,0 +1,94 @@
+"""Notices a trigger of somebody else that keeps documents from being stored without an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.errors import StoreError
+from cht_sync.postgres import regclass_text
+
+# Such a trigger may give back nothing; this project has none on the table of documents.
+# Source: https://www.postgresql.org/docs/current/plpgsql-trigger.html, bits: catalog/pg_trigger.h
+_TRIGGERS = """
+with relations as (
+    select to_regclass(%s) as oid union select relid from pg_partition_tree(to_regclass(%s))
+)
+select distinct quote_ident(t.tgname) from pg_trigger t join relations r on r.oid = t.tgrelid
+where not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype & 3 = 3 and t.tgtype & 20 > 0
+order by 1
+"""
+# A row of a higher generation than the page's stays for other reasons.
+_NOT_STORED = """
+select count(*), (select count(*) from pg_temp.cht_sync_page)
+from pg_temp.cht_sync_page page
+left join lateral (
+    select s.source, s._deleted, s.doc->>'_rev' as rev from {schema}.{table} s where s._id = page._id offset 0
+) as stored on true
+where stored.source is null
+    or stored.source = %s and (stored._deleted, stored.rev) is distinct from (page._deleted, page.doc->>'_rev')
+    and coalesce(substring(page.doc->>'_rev' from '^\\d+')::numeric, 0)
+        >= coalesce(substring(stored.rev from '^\\d+')::numeric, 0)
+"""
+_NOT_STAMPED = """
+select count(*) from {schema}.{table}
+where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s and saved_timestamp is distinct from %(stamp)s
+"""
+
+
+def check_stored(cursor: Any, names: dict[str, sql.Identifier], source: str) -> None:
+    """Makes sure that the documents of the page table are stored, where fewer rows were written than documents came.
+
+    :param cursor: of the transaction that has just written the page, and decides nothing about other sources yet.
+    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
+    :param source: name of the page's source.
+    :raises StoreError: if a trigger has kept documents from being stored; names it.
+    """
+    if triggers := _triggers(cursor, names):
+        cursor.execute(sql.SQL(_NOT_STORED).format(**names), (source,))
+        lacking, documents = cursor.fetchone()
+        if lacking:
+            raise _refusal(names, triggers, lacking, documents)
+
+
+def check_stamped(cursor: Any, names: dict[str, sql.Identifier], values: dict[str, Any]) -> None:
+    """Makes sure that documents have the stamp that they were given.
+
+    :param cursor: of the transaction that gave it.
+    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
+    :param values: ``ids``, ``source`` and ``stamp``.
+    :raises StoreError: if a trigger has kept rows as they were; names it.
+    """
+    if triggers := _triggers(cursor, names):
+        cursor.execute(sql.SQL(_NOT_STAMPED).format(**names), values)
+        if lacking := cursor.fetchone()[0]:
+            raise _refusal(names, triggers, lacking, len(values["ids"]))
+
+
+def not_stored(cursor: Any, names: dict[str, sql.Identifier], lacking: int, documents: int) -> StoreError:
+    """The error of documents that Postgres took and did not store.
+
+    :param cursor: of the transaction.
+    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
+    :param lacking: documents that were not stored.
+    :param documents: documents that were to be stored.
+    """
+    return _refusal(names, _triggers(cursor, names), lacking, documents)
+
+
+def _triggers(cursor: Any, names: dict[str, sql.Identifier]) -> list[str]:
+    cursor.execute(_TRIGGERS, 2 * [regclass_text(names["schema"].string, names["table"].string)])
+    return [name for (name,) in cursor.fetchall()]
+
+
+def _refusal(names: dict[str, sql.Identifier], triggers: list[str], lacking: int, documents: int) -> StoreError:
+    table = f"{names['schema'].string}.{names['table'].string}"
+    if not triggers:
+        return StoreError(f"Postgres took {documents - lacking} of {documents} documents; the page is rolled back.")
+    several = len(triggers) > 1
+    return StoreError(
+        f"{'One of the triggers' if several else 'Trigger'} {', '.join(triggers)} on {table} kept {lacking:,} of"
+        f" {documents:,} documents from being stored, without an error; the page is rolled back. Drop or disable"
+        f" {'that' if several else 'the'} trigger, which is not of this project."
+    )
