@@ -10,7 +10,7 @@ from include.demo import fill as fill_module
 from include.demo.census import census
 from include.demo.couch import Couch
 from include.demo.errors import DemoError
-from include.demo.fill import FillReport, fill
+from include.demo.fill import DATABASES, FillReport, fill
 from include.demo.generator import generate
 from include.demo.live import live
 from include.demo.pouchdb import PouchDBServer
@@ -87,13 +87,13 @@ def test_interrupted_fill_is_completed_to_the_same_revisions(
                 fill(other.url, other.auth, DOCUMENTS)
         rest = fill(other.url, other.auth, DOCUMENTS)
         assert 0 < rest.documents < DOCUMENTS
-        for database in ("medic", "medic-sentinel"):
+        for database in DATABASES:
             whole, resumed = (generations(Couch(one.url, one.auth), database) for one in (server, other))
             assert resumed == whole
 
 
 def test_census_counts_what_the_generator_made(server: PouchDBServer, report: FillReport) -> None:
-    deleted = {name: Couch(server.url, server.auth).deleted_ids(name) for name in ("medic", "medic-sentinel")}
+    deleted = {name: Couch(server.url, server.auth).deleted_ids(name) for name in DATABASES}
     left = [doc for database, doc in generate(DOCUMENTS) if doc["_id"] not in deleted[database]]
     persons = {"person", "c81_chw", "c82_member"}
     kinds = [
