@@ -140,6 +140,17 @@ def test_census_of_odd_documents(couchdb_server: PouchDBServer) -> None:
     }  # fmt: skip
 
 
+def test_census_counts_users_by_their_settings_wherever_they_are(couchdb_server: PouchDBServer) -> None:
+    couch = Couch(couchdb_server.url, couchdb_server.auth)
+    brought = {"odd-settings": ("user-settings", "ada", "bo"), "odd-logins": ("user", "ada", "cy")}
+    for database, (kind, *names) in brought.items():
+        couch.create_database(database)
+        couch.write(database, [{"_id": f"org.couchdb.user:{name}", "type": kind} for name in names])
+    for order in (("odd-settings", "odd-logins"), ("odd-logins", "odd-settings")):
+        found = census(couchdb_server.url, couchdb_server.auth, order)
+        assert (found.models["user"], found.models["document_metadata"]) == (2, 3)
+
+
 def test_documents_are_read_once_each_whatever_the_page(server: PouchDBServer, report: FillReport) -> None:
     couch = Couch(server.url, server.auth)
     ids = [doc["_id"] for doc in couch.documents("medic", page=37)]
