@@ -13,7 +13,7 @@ from include.demo.fill import DATABASES
 
 Doc = dict[str, Any]
 CONTACT_TYPES = ("contact", "clinic", "district_hospital", "health_center", "person")
-SAME_NAME = {"data_record": "data_record", "feedback": "feedback", "user-settings": "user"}
+SAME_NAME = ("data_record", "feedback")
 MODELS = (
     "document_metadata", "contact", "contact_type", "person", "place", "patient", "data_record", "user", "feedback",
     "telemetry", "telemetry_devices",
@@ -34,7 +34,8 @@ def census(url: str, auth: tuple[str, str], databases: Iterable[str] = DATABASES
 
     :param url: address of the server without credentials.
     :param auth: user and password.
-    :param databases: names; of an id in several of them only the document in the first counts for the models.
+    :param databases: names; of an id in several of them only the document in the first counts for the models, save for
+        users, whose settings count wherever they are.
     :returns: the counts; of a server that is being written to they are those of no single moment.
     :raises DemoError: the server does not answer or refuses.
     """
@@ -53,6 +54,7 @@ class _Counter:
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
+        self._users: set[str] = set()
         self._rows = dict.fromkeys(MODELS, 0)
         self._configured: dict[str, bool] = {}
         self._contacts: dict[tuple[str, bool], int] = {}
@@ -62,6 +64,8 @@ class _Counter:
             if doc["_id"] not in self._seen:
                 self._seen.add(doc["_id"])
                 self._take(doc)
+            if doc.get("type") == "user-settings":
+                self._users.add(doc["_id"])
             yield
 
     def models(self) -> dict[str, int]:
@@ -72,6 +76,7 @@ class _Counter:
             rows["patient"] += number if person and has_patient_id else 0
         in_use = {contact_type for contact_type, _ in self._contacts}
         rows["contact_type"] = len(in_use | self._configured.keys())
+        rows["user"] = len(self._users)
         return rows
 
     def _take(self, doc: Doc) -> None:
@@ -87,7 +92,7 @@ class _Counter:
             key = (kind if own is None else own, doc.get("patient_id") is not None)
             self._contacts[key] = self._contacts.get(key, 0) + 1
         elif kind in SAME_NAME:
-            self._rows[SAME_NAME[kind]] += 1
+            self._rows[kind] += 1
         elif kind == "telemetry":
             self._rows["telemetry"] += 1
             self._rows["telemetry_devices"] += 1

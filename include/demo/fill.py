@@ -11,10 +11,10 @@ from typing import Any
 from include.demo.couch import Couch
 from include.demo.errors import DemoError
 from include.demo.generator import DEFAULT_NOW, generate
-from include.demo.server_docs import MEDIC, SENTINEL
+from include.demo.server_docs import MEDIC, SENTINEL, USERS_META
 
 Doc = dict[str, Any]
-DATABASES = (MEDIC, SENTINEL)
+DATABASES = (MEDIC, SENTINEL, USERS_META)
 MARKER = f"{MEDIC}/_local/cht-demo"
 CHUNK = 500
 # Edits and deletes come this many documents later, as they do in life, and are not all held to the end.

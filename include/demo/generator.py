@@ -20,6 +20,7 @@ MAKERS: dict[str, Callable[[Plan, int], Doc]] = {
     "telemetry": activity.telemetry,
     "feedback": activity.feedback,
 }
+OF_USERS = ("telemetry", "feedback")
 # Written by the users day by day, in no order; the rest comes first, as when a deployment is set up.
 DAILY = ("report", "task", "target", "telemetry", "feedback", "purgelog")
 
@@ -42,7 +43,7 @@ def generate(
 ) -> Iterator[tuple[str, Doc]]:
     """Yield database name and document, exactly `documents` of them, without holding them.
 
-    :param documents: documents in `medic` and `medic-sentinel` together, at least 100.
+    :param documents: documents in all databases together, at least 100.
     :param seed: another seed gives other ids and contents.
     :param now: time of the newest documents.
     :param malformed: share of contacts, reports, telemetry and feedback with a broken time or number, 0 to 1.
@@ -70,7 +71,7 @@ def made(plan: Plan, kind: str, index: int) -> Iterator[tuple[str, Doc]]:
         yield server_docs.purgelog(plan, index)
         return
     doc = contacts.place(plan, kind, index) if kind in PLACES else MAKERS[kind](plan, index)
-    yield server_docs.MEDIC, doc
+    yield server_docs.USERS_META if kind in OF_USERS else server_docs.MEDIC, doc
     if kind in WITH_INFO:
         yield server_docs.SENTINEL, server_docs.info(plan, kind, index, doc)
 

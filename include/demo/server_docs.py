@@ -9,7 +9,8 @@ from include.demo.names import LANGUAGES
 from include.demo.plan import DAY, Plan
 
 Doc = dict[str, Any]
-MEDIC, SENTINEL = "medic", "medic-sentinel"
+# To the last one the server brings together what the app of each user writes about itself.
+MEDIC, SENTINEL, USERS_META = "medic", "medic-sentinel", "medic-users-meta"
 FORMS = (
     "pregnancy", "pregnancy_home_visit", "delivery", "assessment", "immunization_visit", "stock_report",
     "contact:clinic:create", "contact:clinic:edit", "contact:person:create", "contact:person:edit",

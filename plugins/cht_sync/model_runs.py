@@ -14,21 +14,26 @@ from psycopg2 import sql
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import RawTable
 
-_NEWEST = "select max(saved_timestamp) from {schema}.{table}"
+# Models also read what lies beside the table of documents: settings of a second server, the other document of a user.
+_NEWEST = """
+select greatest(
+    (select max(saved_timestamp) from {schema}.{table}), (select max(saved_timestamp) from {schema}.couchdb_collision)
+)
+"""
 _READY = "select to_regclass({table_text}) is not null and to_regclass({runs_text}) is not null"
 _LAST = """
 select modelled_to, deployment from {schema}.couchdb_model_run where models_schema = %s and models = %s
 """
 _RECORD = """
 insert into {schema}.couchdb_model_run (models_schema, models, modelled_to, deployment, newest, succeeded_at)
-values (%s, %s, %s, %s, (select max(saved_timestamp) from {schema}.{table}), now())
+values (%s, %s, %s, %s, ({newest}), now())
 on conflict (models_schema, models) do update
 set modelled_to = excluded.modelled_to, deployment = excluded.deployment, newest = excluded.newest,
     succeeded_at = excluded.succeeded_at
 returning newest, modelled_to
 """
 _LOOK = """
-update {schema}.couchdb_model_run set newest = (select max(saved_timestamp) from {schema}.{table})
+update {schema}.couchdb_model_run set newest = ({newest})
 where models_schema = %s and models = %s
 returning newest, modelled_to
 """
@@ -83,12 +88,13 @@ class ModelRuns:
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str, models: str = "") -> None:
         self._connection = connection
-        self._names = {
+        self._names: dict[str, sql.Composable] = {
             "schema": sql.Identifier(raw.schema),
             "table": sql.Identifier(raw.table),
             "table_text": _quoted(raw.schema, raw.table),
             "runs_text": _quoted(raw.schema, "couchdb_model_run"),
         }
+        self._names["newest"] = self._sql(_NEWEST)
         self._key = (models_schema, models)
 
     def state(self) -> ModelsState:
@@ -142,10 +148,17 @@ class ModelRuns:
     def reached(self, connection: Connection) -> datetime | None:
         """The stamp up to which the models have come, where a run takes a batch of documents only.
 
+        Models show the stamp of the last document that they took from the table of documents. Once none waits behind
+        it, they have also seen what lies beside that table, which may be newer.
+
         :param connection: of the role that owns the models.
         :return: None where they do not show it.
         :raises StoreError: if Postgres fails.
         """
+        newest, shown = self.state().newest, self._shown(connection)
+        return newest if newest and shown and newest > shown and not self.waiting(shown, 1) else shown
+
+    def _shown(self, connection: Connection) -> datetime | None:
         models_schema = self._key[0]
         with _cursor(connection) as cursor:
             for name, query in _REACHED:

@@ -34,7 +34,8 @@ _STAMP = """
 select pg_advisory_xact_lock(hashtextextended(%s, 1));
 select greatest(
         clock_timestamp() at time zone 'utc',
-        (select max(saved_timestamp) + interval '1 microsecond' from {schema}.{table})
+        (select max(saved_timestamp) + interval '1 microsecond' from {schema}.{table}),
+        (select max(saved_timestamp) + interval '1 microsecond' from {schema}.couchdb_collision)
     ),
     exists (select from {schema}.couchdb_collision),
     exists (select from {schema}.couchdb_quarantine where source = %s and resolved_at is null),

@@ -139,7 +139,7 @@ class ServerSettings(Environment):
         if not databases:
             raise SettingsError(
                 "COUCHDB_DBS is empty: set it to the CouchDB databases to copy, for example"
-                " COUCHDB_DBS='medic, medic-sentinel'.",
+                " COUCHDB_DBS='medic, medic-sentinel, medic-users-meta'.",
                 "COUCHDB_DBS",
             )
         return databases

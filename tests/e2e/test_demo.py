@@ -17,6 +17,7 @@ import pytest
 
 from include.demo.census import census
 from include.demo.counts import Destination
+from include.demo.fill import DATABASES
 from include.demo.servers import foreign
 from include.demo.touch import touch
 
@@ -117,6 +118,7 @@ def test_everything_arrives(demo):
     assert "Run succeeded" in demo.text(), demo.text()
     assert "the counts agree with CouchDB" in demo.text(), demo.text()
     assert missing(demo) == {}
+    assert all(demo.destination().rows(["telemetry", "telemetry_devices", "feedback"]).values())
 
 
 def test_changes_arrive_within_two_ticks(demo):
@@ -201,8 +203,7 @@ def test_a_run_with_nothing_new_starts_no_dbt(demo):
     assert states.pop("models.dbt_run") == "skipped"
     assert {state for name, state in states.items() if name.startswith("models.")} == {"skipped"}
     assert {task["rendered_map_index"] for task in tasks if task["task_id"] == "sync"} == {
-        "127.0.0.1/medic",
-        "127.0.0.1/medic-sentinel",
+        f"127.0.0.1/{name}" for name in DATABASES
     }
 
 
@@ -239,7 +240,8 @@ def test_assets_had_events(demo):
     }
     seen = {assets.get(event["asset_id"]) or event["uri"] for event in events}
     table = f"postgres://127.0.0.1:{demo.secret('postgres/port')}/cht_sync/v1"
-    assert {"couchdb://127.0.0.1/medic", "couchdb://127.0.0.1/medic-sentinel", f"{table}/couchdb"} <= seen
+    copied = {f"couchdb://127.0.0.1/{name}" for name in DATABASES}
+    assert {*copied, f"{table}/couchdb"} <= seen
     assert {f"{table}/{model}" for model in ("document_metadata", "contact", "data_record", "telemetry")} <= seen
 
 

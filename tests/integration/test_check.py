@@ -70,7 +70,8 @@ def test_what_is_missing_is_told_line_by_line(couchdb, database, postgres_server
     assert "404" in lines[f"failed   Source {couchdb.host}/gone"]
     assert (
         f"role '{role}' may not create tables in schema 'v1', nor make temporary tables in database"
-        f" '{database.name}', nor select on v1.couchdb" in lines["failed   Rights, models"]
+        f" '{database.name}', nor select on v1.couchdb, nor select on v1.couchdb_collision"
+        in lines["failed   Rights, models"]
     )
 
     # Not the administrator: CouchDB locks an account out after a few wrong passwords.

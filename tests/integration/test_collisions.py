@@ -78,6 +78,18 @@ def test_nothing_flaps(sources):
     assert (sources.row(), sources.beside()) == ((NORTH, False, "n2"), {SOUTH: (False, "s2")})
 
 
+def test_stamps_go_on_from_what_lies_beside(sources, database):
+    """So that whoever remembers the newest stamp of both tables misses nothing, though the clock goes back."""
+    sources.write(NORTH, doc("n1"))
+    sources.write(SOUTH, doc("s1"))
+    database.rows("update v1.couchdb_collision set saved_timestamp = saved_timestamp + interval '1 hour'")
+    ahead = database.value("select saved_timestamp from v1.couchdb_collision")
+    sources.write(NORTH, doc("n2"))
+    assert sources.stamp() > ahead
+    sources.write(SOUTH, doc("s2"))
+    assert database.value("select saved_timestamp from v1.couchdb_collision") > sources.stamp()
+
+
 def test_the_owners_delete_hands_the_row_on(sources):
     sources.write(NORTH, doc("n1"))
     sources.write(SOUTH, doc("s1"))

@@ -56,9 +56,11 @@ def test_an_empty_database(database):
         "0014_first_load_comments.sql",
         "0015_asked.sql",
         "0016_postponed_indexes.sql",
+        "0017_older_revisions.sql",
         "0018_task_error.sql",
         "0019_source_order.sql",
         "0020_quarantine_follows.sql",
+        "0029_collision_stamp.sql",
     ]
     names = {
         "",

@@ -29,7 +29,8 @@ def variables(monkeypatch):
 
 def test_the_connections_are_those_of_several_servers(variables):
     assert [source["source"] for source in configured_sources(variables)] == [
-        "north.example.org/medic", "north.example.org/medic-sentinel", "south.example.org/medic",
+        "north.example.org/medic", "north.example.org/medic-sentinel", "north.example.org/medic-users-meta",
+        "south.example.org/medic", "south.example.org/medic-users-meta",
     ]  # fmt: skip
     raw, models = postgres_connection(variables), dbt_connection(variables)
     assert (raw.login, models.login, raw.schema) == ("cht_sync", "cht_dbt", "cht_sync")

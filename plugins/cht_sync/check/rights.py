@@ -51,7 +51,12 @@ def missing_for_models(conn: Any, connection: Connection, raw: RawTable, schema:
     :return: what it may not do.
     :raises StoreError: if Postgres fails.
     """
-    return _of_schema(conn, connection, schema) + _of_table(conn, connection, raw, ["select"], owner=False)
+    missing = _of_schema(conn, connection, schema) + _of_table(conn, connection, raw, ["select"], owner=False)
+    # The starter reads it, and leaves documents of a second source out where it may not.
+    beside = RawTable(raw.schema, "couchdb_collision")
+    return missing + [
+        each for each in _of_table(conn, connection, beside, ["select"], owner=False) if each not in missing
+    ]
 
 
 def _of_schema(conn: Any, connection: Connection, schema: str) -> list[str]:

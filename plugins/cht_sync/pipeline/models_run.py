@@ -153,7 +153,9 @@ class ModelsRun:
             self._watch.counting = last
             result = self._run(chosen, batch_size=now)
             after = self._waiting.reached()
-            self.modelled_to = (newest if last else after) if result.success else None
+            # What has come since the run began is left for the next one, wherever it lies.
+            reached = newest if last else min(after, newest) if after and newest else after
+            self.modelled_to = reached if result.success else None
             over = self._clock() > self._until
             if last or over or not result.success:
                 self._tells.release()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -103,12 +104,19 @@ class Warehouse:
         """Save tombstones."""
         self.save(*({"_id": uuid, "_rev": "2-x", "_deleted": True} for uuid in uuids), at=at)
 
-    def dbt(self, *arguments: str, variables: dict[str, Any] | None = None, parse: bool = False) -> Any:
+    def dbt(
+        self,
+        *arguments: str,
+        variables: dict[str, Any] | None = None,
+        parse: bool = False,
+        callbacks: list[Callable[[Any], Any]] | None = None,
+    ) -> Any:
         """Run dbt in this process and return its result; the project is parsed once unless asked for."""
         if not parse and self.manifest is None:
             self.manifest = self.dbt("parse", parse=True).result.to_msgpack()
         # A run changes its manifest, so each gets a fresh one.
-        runner = dbtRunner(manifest=None if parse else Manifest.from_msgpack(self.manifest))
+        manifest = None if parse else Manifest.from_msgpack(self.manifest)
+        runner = dbtRunner(manifest=manifest, callbacks=callbacks)
         command, *rest = arguments
         return runner.invoke(
             [

@@ -33,7 +33,7 @@ def test_one_server_may_be_named(server_folder):
         assert servers.couchdb is not None
         assert servers.settings["COUCHDB_HOST"] == "127.0.0.1"
         assert servers.settings["POSTGRES_HOST"] == "postgres.example.org"
-        assert servers.settings["COUCHDB_DBS"] == "medic, medic-sentinel"
+        assert servers.settings["COUCHDB_DBS"] == "medic, medic-sentinel, medic-users-meta"
 
 
 def test_connections_of_airflow_do_not_win_over_embedded_servers(server_folder):

@@ -10,7 +10,7 @@ from include.demo import fill as fill_module
 from include.demo.census import census
 from include.demo.couch import Couch
 from include.demo.errors import DemoError
-from include.demo.fill import FillReport, fill
+from include.demo.fill import DATABASES, FillReport, fill
 from include.demo.generator import generate
 from include.demo.live import live
 from include.demo.pouchdb import PouchDBServer
@@ -88,13 +88,13 @@ def test_interrupted_fill_is_completed_to_the_same_revisions(
                 fill(other.url, other.auth, DOCUMENTS)
         rest = fill(other.url, other.auth, DOCUMENTS)
         assert 0 < rest.documents < DOCUMENTS
-        for database in ("medic", "medic-sentinel"):
+        for database in DATABASES:
             whole, resumed = (generations(Couch(one.url, one.auth), database) for one in (server, other))
             assert resumed == whole
 
 
 def test_census_counts_what_the_generator_made(server: PouchDBServer, report: FillReport) -> None:
-    deleted = {name: Couch(server.url, server.auth).deleted_ids(name) for name in ("medic", "medic-sentinel")}
+    deleted = {name: Couch(server.url, server.auth).deleted_ids(name) for name in DATABASES}
     left = [doc for database, doc in generate(DOCUMENTS) if doc["_id"] not in deleted[database]]
     persons = {"person", "c81_chw", "c82_member"}
     kinds = [
@@ -140,6 +140,17 @@ def test_census_of_odd_documents(couchdb_server: PouchDBServer) -> None:
         "document_metadata": 10, "contact": 6, "contact_type": 7, "person": 3, "place": 3, "patient": 2,
         "data_record": 1, "user": 0, "feedback": 0, "telemetry": 0, "telemetry_devices": 0,
     }  # fmt: skip
+
+
+def test_census_counts_users_by_their_settings_wherever_they_are(couchdb_server: PouchDBServer) -> None:
+    couch = Couch(couchdb_server.url, couchdb_server.auth)
+    brought = {"odd-settings": ("user-settings", "ada", "bo"), "odd-logins": ("user", "ada", "cy")}
+    for database, (kind, *names) in brought.items():
+        couch.create_database(database)
+        couch.write(database, [{"_id": f"org.couchdb.user:{name}", "type": kind} for name in names])
+    for order in (("odd-settings", "odd-logins"), ("odd-logins", "odd-settings")):
+        found = census(couchdb_server.url, couchdb_server.auth, order)
+        assert (found.models["user"], found.models["document_metadata"]) == (2, 3)
 
 
 def test_documents_are_read_once_each_whatever_the_page(server: PouchDBServer, report: FillReport) -> None:

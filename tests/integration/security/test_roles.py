@@ -134,6 +134,22 @@ def test_everything_works_in_one_schema_on_an_empty_database(roles, database, co
     assert_least_privilege(roles)
 
 
+def test_the_models_alone_read_what_lies_beside_the_table(roles, tmp_path):
+    """Documents of a second source, such as the settings of its server."""
+    roles = roles()
+    assert roles.make().returncode == 0
+    with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
+        store.prepare()
+        for source, kind in (("north/medic", "chw"), ("south/medic", "nurse")):
+            types = {"_id": "settings", "settings": {"contact_types": [{"id": kind, "person": True}]}}
+            contact = {"_id": f"of {source}", "type": "contact", "contact_type": kind}
+            store.save(source, page_of(types, contact), None)
+    run_models(tmp_path, "v1")
+    persons = [("of north/medic",), ("of south/medic",)]
+    assert roles.ask(roles.dashboard, "select uuid from v1.person order by 1") == persons
+    roles.refuses(roles.dashboard, "select * from v1.couchdb_collision", "select doc from v1.couchdb_collision")
+
+
 def test_two_schemas_with_names_that_need_quotes(roles, copy, tmp_path):
     roles = roles(raw_schema="Raw; 'drop", models_schema="Mo dels")
     assert roles.make().returncode == 0

@@ -84,6 +84,12 @@ def test_every_contact_and_report_has_an_info_document(deployment: list[tuple[st
     assert infos == {doc["_id"] for doc in of_type(deployment, "data_record", *CONTACT_TYPES)}
 
 
+def test_what_apps_tell_of_themselves_is_in_a_database_of_its_own(deployment: list[tuple[str, dict[str, Any]]]) -> None:
+    databases = {(doc.get("type"), database) for database, doc in deployment}
+    assert {database for kind, database in databases if kind in ("telemetry", "feedback")} == {"medic-users-meta"}
+    assert {kind for kind, database in databases if database == "medic-users-meta"} == {"telemetry", "feedback"}
+
+
 def test_kinds_of_a_real_server_are_there(deployment: list[tuple[str, dict[str, Any]]]) -> None:
     types = Counter(doc.get("type") for _, doc in deployment)
     wanted = CONTACT_TYPES | {

@@ -10,6 +10,11 @@ raw._deleted is not true
   and (raw.saved_timestamp = {{ relation }}.saved_timestamp or raw.doc ->> 'type' = {{ relation }}.doc_type)
 {%- endmacro %}
 
+{#- Whether an id is one of those that CouchDB gives users, and the CHT their settings. -#}
+{% macro is_user(id) -%}
+left({{ id }}, 17) = 'org.couchdb.user:'
+{%- endmacro %}
+
 {#- Whom a report is about: at the top in reports by SMS, among the fields in those of the app. -#}
 {% macro data_record_patient(doc) -%}
 coalesce({{ doc }} ->> 'patient_id', {{ doc }} #>> '{fields,patient_id}', {{ doc }} #>> '{fields,patient_uuid}')
@@ -19,9 +24,11 @@ coalesce({{ doc }} ->> 'patient_id', {{ doc }} #>> '{fields,patient_id}', {{ doc
 coalesce({{ doc }} ->> 'place_id', {{ doc }} #>> '{fields,place_id}')
 {%- endmacro %}
 
-{#- The contact types of the settings document, in their order; `settings` is a relation with a column doc. -#}
+{#- The contact types of settings documents, in their order; `settings` is a relation as living_documents makes it. -#}
 {% macro configured_contact_types(settings) %}
   select
+    settings.source,
+    settings.nearness,
     entry.value as element,
     entry.position,
     nullif({{ safe_key("entry.value ->> 'id'") }}, '') as id,
@@ -35,3 +42,35 @@ coalesce({{ doc }} ->> 'place_id', {{ doc }} #>> '{fields,place_id}')
     end
   ) with ordinality as entry (value, position)
 {% endmacro %}
+
+{#- Whether contacts of a type are persons by the settings of each source, for all of `types`, a relation with a column
+    id. A source without settings has no rows: for its contacts contact_type says it. Of types configured twice the first
+    counts, as in the CHT. -#}
+{% macro contact_types_by_source(types) -%}
+(
+  with settings as materialized (
+    {{ cht_starter.living_documents("'settings'") }}
+  ),
+
+  configured as (
+    {{ cht_starter.configured_contact_types('settings') }}
+  ),
+
+  first_configured as (
+    select distinct on (source, id) source, id, person
+    from configured
+    where id is not null
+    order by source, id, position
+  )
+
+  select
+    settings.source,
+    types.id,
+    types.id = 'person' or coalesce(first_configured.person, false) as person
+  from settings
+  cross join {{ types }} as types
+  left join first_configured
+    on first_configured.source = settings.source
+    and first_configured.id = types.id
+)
+{%- endmacro %}

@@ -49,6 +49,17 @@
   {{- return((model.config.meta or {}).get('follows', [])) -}}
 {% endmacro %}
 
+{#- The condition on what a model selects under which a row is no row of it but the order to delete one; none: it selects
+    no such rows. -#}
+{% macro tombstone() %}
+  {{- return((model.config.meta or {}).get('tombstone')) -}}
+{% endmacro %}
+
+{#- The condition on rows of the model that it selects in every run, whatever its window. -#}
+{% macro always_selected() %}
+  {{- return((model.config.meta or {}).get('always_selected')) -}}
+{% endmacro %}
+
 {#- Whether the model selects all its rows in every run, as a small one may. -#}
 {% macro always_complete() %}
   {{- return((model.config.meta or {}).get('always_complete', false)) -}}
@@ -174,19 +185,28 @@
   {%- if execute and cht_starter.follows() -%}
     {%- set own = 'model = ' ~ cht_starter.literal(this.identifier) -%}
     {%- set incremental = is_incremental() -%}
-    {%- set tombstone = (model.config.meta or {}).get('tombstone') -%}
+    {%- set tombstone = cht_starter.tombstone() -%}
     {%- if not incremental and cht_starter.follows()[0] == 'raw' %}
     update {{ cht_starter.progress_relation() }}
     set modelled_until = (select max(saved_timestamp) from {{ this }})
     where {{ own }};
     {%- endif %}
     {%- if not incremental and tombstone %}
-    delete from {{ this }} where {{ adapter.quote(tombstone) }};
+    delete from {{ this }} where {{ tombstone }};
     {%- endif %}
     {%- if cht_starter.always_complete() %}
     update {{ cht_starter.progress_relation() }}
     set rebuilt = content.fingerprint
-    from (select coalesce(md5(string_agg(t::text, ' ' order by t::text)), '') as fingerprint from {{ this }} as t) as content
+    from (
+      select coalesce(md5(string_agg(line, ' ' order by line)), '') as fingerprint
+      from (
+        select t::text as line from {{ this }} as t
+        {%- if (model.config.meta or {}).get('by_source') %}
+        union all
+        select t::text from {{ cht_starter.contact_types_by_source(this) }} as t
+        {%- endif %}
+      ) as lines
+    ) as content
     where {{ own }} and rebuilt is distinct from content.fingerprint;
     {%- elif not incremental or cht_starter.window()['from'] is none %}
     {{ cht_starter.ensure_foreign_keys() }}

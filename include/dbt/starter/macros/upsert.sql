@@ -3,7 +3,9 @@
   one statement's transaction. No row that stays is ever deleted, so no reader misses it and no cascade follows it.
 
   Which rows no longer belong: those whose document is in the window of this run, but which the model did not select.
-  When everything was compared, that is every row which the model did not select.
+  When everything was compared, that is every row which the model did not select. A model that also reads documents
+  outside of that window selects, under `meta.tombstone`, the keys of rows to delete, or names the rows that it selects
+  in every run, by `meta.always_selected`.
 -#}
 {% macro get_incremental_upsert_sql(arguments) %}
   {%- set target_table = arguments['target_relation'] -%}
@@ -11,7 +13,8 @@
   {%- set key = cht_starter.unique_key_columns() -%}
   {%- set columns = arguments['dest_columns'] -%}
   {%- set follows = cht_starter.follows() -%}
-  {%- set tombstone = (model.config.meta or {}).get('tombstone') -%}
+  {%- set tombstone = cht_starter.tombstone() -%}
+  {%- set always_selected = cht_starter.always_selected() -%}
   {%- set progress = cht_starter.progress_relation() -%}
   {%- set window = cht_starter.window() if follows else {} -%}
 
@@ -21,8 +24,8 @@
 
   {%- if tombstone %}
     delete from {{ target_table }} as old
-    using {{ selected }} as new
-    where {{ cht_starter.same_key(key) }} and new.{{ adapter.quote(tombstone) }};
+    using (select * from {{ selected }} where {{ tombstone }}) as new
+    where {{ cht_starter.same_key(key) }};
   {%- endif %}
 
   {%- if follows and window['from'] is none %}
@@ -35,6 +38,11 @@
       and followed.saved_timestamp
         between {{ cht_starter.literal(window['from']) }}::timestamp and {{ cht_starter.literal(window['until']) }}::timestamp
       and not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }});
+    {%- if always_selected %}
+    delete from {{ target_table }} as old
+    where {{ always_selected }}
+      and not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }});
+    {%- endif %}
   {%- endif %}
 
   {%- if follows and follows[0] == 'raw' %}
@@ -47,15 +55,12 @@
     {#- Without the first condition the upsert would lock, and so write, every row it finds unchanged. #}
     insert into {{ target_table }} ({{ columns | map(attribute='quoted') | join(', ') }})
     select {{ columns | map(attribute='quoted') | join(', ') }}
-    from {{ selected }} as new
+    from {% if tombstone %}(select * from {{ selected }} where ({{ tombstone }}) is not true){% else %}{{ selected }}{% endif %} as new
     where not exists (
       select from {{ target_table }} as old
       where {{ cht_starter.same_key(key) }}
         and ({{ cht_starter.comparable('old', columns) }}) is not distinct from ({{ cht_starter.comparable('new', columns) }})
     )
-    {%- if tombstone %}
-      and new.{{ adapter.quote(tombstone) }} is not true
-    {%- endif %}
     on conflict ({% for column in key %}{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %}) do update set
     {%- for column in columns %}
       {{ column.quoted }} = excluded.{{ column.quoted }}{{ ',' if not loop.last }}

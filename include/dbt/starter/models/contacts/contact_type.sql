@@ -1,25 +1,25 @@
 {{
   config(
     unique_key='id',
-    meta={'follows': ['contact'], 'always_complete': true},
+    meta={'follows': ['contact'], 'always_complete': true, 'by_source': true},
     full_refresh=var('drop_and_rebuild', false)
   )
 }}
 
 with recursive settings as (
-  select doc from {{ raw() }} as raw where raw._id = 'settings' and raw._deleted is not true
+  {{ living_documents("'settings'") }}
 ),
 
 configured as (
   {{ configured_contact_types('settings') }}
 ),
 
--- Of types configured twice the first counts, as in the CHT.
+-- Of types configured twice the first counts, as in the CHT; of several servers, that whose settings are in the raw table.
 first_configured as (
   select distinct on (id) id, person
   from configured
   where id is not null
-  order by id, position
+  order by id, nearness, source, position
 ),
 
 -- The distinct types of all contacts by a walk along the index, a step per type instead of a row per contact.

@@ -20,10 +20,12 @@ select
 from {{ ref('contact') }} as contact
 inner join {{ ref('contact_type') }} as contact_type
   on contact_type.id = contact.contact_type
-  and contact_type.person
 inner join {{ raw() }} as raw
   on raw._id = contact.uuid
   and raw._deleted is not true
+left join {{ contact_types_by_source(ref('contact_type')) }} as by_source
+  on by_source.source = raw.source
+  and by_source.id = contact.contact_type
 where
-  true
+  coalesce(by_source.person, contact_type.person)
   {{ and_new('contact') }}

@@ -1,7 +1,7 @@
 {{
   config(
     unique_key=['uuid', 'field'],
-    meta={'follows': ['document_metadata']},
+    meta={'follows': ['document_metadata'], 'always_selected': "uuid = 'settings' and left(field, 13) = 'contact_types'"},
     full_refresh=var('drop_and_rebuild', false),
     indexes=[
       {'columns': ['saved_timestamp']},
@@ -69,6 +69,8 @@
   ],
 } -%}
 
+{%- set of_settings = 'uuid, saved_timestamp, doc_type, instance, dbname, doc' -%}
+
 with documents as not materialized (
   select
     document_metadata.uuid,
@@ -86,8 +88,20 @@ with documents as not materialized (
     {{ and_new('document_metadata') }}
 ),
 
+-- In every run, since those of a second server come without a change in document_metadata.
 settings as (
-  select * from documents where uuid = 'settings'
+  select
+    document_metadata.uuid,
+    case when living.nearness = 0 then document_metadata.saved_timestamp else living.saved_timestamp end as saved_timestamp,
+    document_metadata.doc_type,
+    split_part(living.source, '/', 1) as instance,
+    split_part(living.source, '/', 2) as dbname,
+    living.doc,
+    living.source,
+    living.nearness,
+    case when living.nearness = 0 then '' else ' of ' || living.source end as whose
+  from ({{ living_documents("'settings'") }}) as living
+  inner join {{ ref('document_metadata') }} as document_metadata on document_metadata.uuid = living._id
 ),
 
 configured as (
@@ -113,15 +127,20 @@ checked as (
 
   union all
 
-  select settings.*, 'contact_types', doc #>> '{settings,contact_types}', null, 'not a list'
+  select
+    {{ of_settings }},
+    'contact_types' || whose,
+    doc #>> '{settings,contact_types}',
+    null,
+    'not a list'
   from settings
   where jsonb_typeof(doc #> '{settings,contact_types}') <> 'array'
 
   union all
 
-  select settings.*, checked.*
+  select {{ of_settings }}, checked.field || whose, checked.value, checked.accepted, checked.reason
   from settings
-  cross join configured
+  inner join configured on configured.source is not distinct from settings.source
   cross join lateral (
     values
       (
