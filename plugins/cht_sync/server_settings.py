@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from cht_sync.environment import Environment
 from cht_sync.errors import SettingsError
@@ -50,11 +53,22 @@ class ServerSettings(Environment):
 
     @property
     def couchdb(self) -> CouchDBSettings:
-        """The CouchDB server of ``COUCHDB_HOST``, ``_PORT``, ``_SECURE``, ``_USER``, ``_PASSWORD``."""
+        """The CouchDB server of ``COUCHDB_HOST``, ``_PORT``, ``_SECURE``, ``_USER``, ``_PASSWORD``.
+
+        Without ``COUCHDB_SECURE`` it is https, save for a server that :func:`is_near`.
+        """
+        host = self.text("COUCHDB_HOST", "couchdb")
+        near = is_near(host)
+        if host.lower().startswith("http://") and not near and self.flag("COUCHDB_SECURE", True):
+            raise SettingsError(
+                f"COUCHDB_HOST={host!r} would send the password as plain text: give the host without http://; where"
+                " plain text is wanted, set COUCHDB_SECURE=false.",
+                "COUCHDB_HOST",
+            )
         return CouchDBSettings(
-            host=self.text("COUCHDB_HOST", "couchdb"),
+            host=host,
             port=self.port("COUCHDB_PORT", 5984),
-            secure=self.flag("COUCHDB_SECURE", False),
+            secure=self.flag("COUCHDB_SECURE", not near),
             user=self.text("COUCHDB_USER", "medic"),
             password=self.secret("COUCHDB_PASSWORD", "password"),
         )
@@ -148,3 +162,22 @@ class ServerSettings(Environment):
     def couchdb_conn_ids(self) -> list[str]:
         """``CHT_COUCHDB_CONN_IDS``: Airflow connections, one for each CouchDB server; ``cht_couchdb`` alone."""
         return self.words("CHT_COUCHDB_CONN_IDS") or [COUCHDB_CONN_ID]
+
+
+def is_near(host: str) -> bool:
+    """Whether a CouchDB server is on this machine or next to it, so that https is not taken for granted.
+
+    That is a loopback address, or a name without a dot, as services of Docker Compose have it.
+
+    :param host: a name or address; with scheme, port and path or without.
+    """
+    try:
+        name = urlsplit(host if "//" in host else f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        # Digits alone are an address in other clothes, and there are more dots than that of ASCII.
+        bare = re.fullmatch(r"[a-z0-9_-]+", name) and not re.fullmatch(r"0x[0-9a-f]*|[0-9]+", name)
+        return bool(bare) or name == "localhost."
