@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from cht_sync.collisions import Collisions
 from cht_sync.errors import StoreError
 from cht_sync.page import Change, Refused
 from cht_sync.quarantine import Quarantine
-from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub
+from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
 
 PAGE_TABLE = (
     "create temporary table if not exists cht_sync_page"
@@ -99,10 +99,11 @@ class PageWriter:
 
     :param names: schema and table, as ``psycopg2.sql`` composes them.
     :param order: name of the lock that keeps stamps in order.
+    :param tombstone_bodies: whether deleted documents are stored whole; by default as stubs, and not in quarantine.
     """
 
-    def __init__(self, names: dict[str, sql.Identifier], order: str) -> None:
-        self._names, self._order = names, order
+    def __init__(self, names: dict[str, sql.Identifier], order: str, tombstone_bodies: bool = False) -> None:
+        self._names, self._order, self._bodies = names, order, tombstone_bodies
         self._quarantine, self._collisions = Quarantine(names), Collisions(names)
         self._known_pages = 0
 
@@ -129,7 +130,7 @@ class PageWriter:
         :raises psycopg2.Error: for any failure that is not a document's own.
         :raises StoreError: if a constraint or trigger refuses all of them.
         """
-        rows, refused = rows_of(changes)
+        rows, refused = rows_of(changes, self._bodies)
         done = Written()
         inserted = expect_new and self._insert(cursor, source, rows, done)
         by_postgres = [] if inserted else self._put(cursor, source, rows, done)
@@ -137,12 +138,15 @@ class PageWriter:
         refused += held + by_postgres
         # A delete takes effect although its last words cannot be stored.
         buried = [row for each in refused if each.change.deleted and (row := stub(each.change))]
-        self._put(cursor, source, buried, done)
+        lost = self._put(cursor, source, buried, done)
+        done.documents = len(rows) + len(refused) - len(by_postgres)
+        if not self._bodies:
+            refused = _without_tombstones(refused, buried, lost)
+            self._quarantine.forget(cursor, source, [each.change.id for each in rows + buried if each.change.deleted])
         for each in refused:
             self._quarantine.add(cursor, source, each, seq)
             code = each.sqlstate or "-"
             done.reasons[code] = done.reasons.get(code, 0) + 1
-        done.documents = len(rows) + len(refused) - len(by_postgres)
         done.tombstones = sum(row.change.deleted for row in rows)
         done.quarantined = len(refused)
         return done
@@ -276,6 +280,13 @@ def is_refusal(error: psycopg2.Error) -> bool:
 
 def _is_one_of(code: str, starts: set[str]) -> bool:
     return any(code.startswith(start) for start in starts)
+
+
+def _without_tombstones(refused: list[Refused], buried: list[Row], lost: list[Refused]) -> list[Refused]:
+    """What is left for the quarantine where stubs are stored: no tombstone that has one, and no body of the others."""
+    stored = {row.change.id for row in buried} - {each.change.id for each in lost}
+    left = [each for each in refused if not (each.change.deleted and each.change.id in stored)]
+    return [replace(each, body=stub_of(each.change)) if each.change.deleted else each for each in left]
 
 
 def _refused(row: Row, error: psycopg2.Error) -> Refused:

@@ -42,10 +42,17 @@ class PostgresSettings:
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
-    """Where the documents are: ``POSTGRES_SCHEMA`` and ``POSTGRES_TABLE``."""
+    """Where the documents are, and what of deleted ones: ``POSTGRES_SCHEMA``, ``POSTGRES_TABLE``.
+
+    :param schema: name of the schema.
+    :param table: name of the table.
+    :param tombstone_bodies: whether deleted documents keep the fields that CouchDB hands out of them; by default a stub
+        is stored.
+    """
 
     schema: str
     table: str
+    tombstone_bodies: bool = False
 
 
 class ServerSettings(Environment):
@@ -133,7 +140,18 @@ class ServerSettings(Environment):
             self._schema("POSTGRES_SCHEMA", "v1"),
             # Its companions (couchdb_progress...) have fixed names in the same schema.
             self.identifier("POSTGRES_TABLE", "couchdb"),
+            self.tombstone_bodies,
         )
+
+    @property
+    def tombstone_bodies(self) -> bool:
+        """``CHT_TOMBSTONE_BODIES``: ``keep`` stores deleted documents whole, ``stub`` (default) only that they are."""
+        value = self.text("CHT_TOMBSTONE_BODIES", "stub").lower()
+        if value not in {"stub", "keep"}:
+            raise SettingsError(
+                f"CHT_TOMBSTONE_BODIES={value!r} is unknown: use 'stub' or 'keep'.", "CHT_TOMBSTONE_BODIES"
+            )
+        return value == "keep"
 
     def _schema(self, name: str, default: str) -> str:
         """Source: https://www.postgresql.org/docs/current/sql-createschema.html"""
