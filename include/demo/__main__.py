@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cht_sync.settings import Settings
 from include.demo.airflow import REPOSITORY, USER, AirflowServices
 from include.demo.census import Census, census
 from include.demo.client import AirflowClient
@@ -182,10 +183,9 @@ class Demo:
         return source_lines(counted, destination.sources()) + model_lines(counted, rows)
 
     def _couchdb(self, servers: Servers) -> tuple[str, tuple[str, str]]:
-        settings = servers.settings
-        scheme = "https" if settings.get("COUCHDB_SECURE", "false").lower() == "true" else "http"
-        url = f"{scheme}://{settings['COUCHDB_HOST']}:{settings.get('COUCHDB_PORT', '5984')}"
-        return url, (settings.get("COUCHDB_USER", "medic"), settings.get("COUCHDB_PASSWORD", "password"))
+        couchdb = Settings(servers.settings).couchdb
+        url = f"{'https' if couchdb.secure else 'http'}://{couchdb.host}:{couchdb.port}"
+        return url, (couchdb.user, couchdb.password)
 
     def _databases(self, servers: Servers) -> list[str]:
         return servers.settings["COUCHDB_DBS"].replace(",", " ").split()

@@ -39,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     proof.add_argument("--content", action="store_true", help="compare contents too, not only revisions")
     proof.set_defaults(command=_verify)
+    tombstones = commands.add_parser("tombstones", help="cut what is stored of deleted documents down to stubs")
+    tombstones.add_argument("--dry-run", action="store_true", help="count them and change nothing")
+    tombstones.set_defaults(command=_tombstones)
     check = commands.add_parser("check", help="tell what is missing for a run, one line for each prerequisite")
     check.set_defaults(command=_check)
     rename = commands.add_parser("rename-source", help="give the documents of a server or a database another source")
@@ -81,6 +84,14 @@ def _verify(parsed: argparse.Namespace) -> int:
     lines = verify(Settings(), parsed.content)
     print(table(lines))
     return 0 if all(line.equal for line in lines) else 1
+
+
+def _tombstones(parsed: argparse.Namespace) -> None:
+    _read_settings()
+    from cht_sync.settings import Settings
+    from cht_sync.tombstones import cut_tombstones
+
+    cut_tombstones(Settings(), parsed.dry_run)
 
 
 def _check(_: argparse.Namespace) -> int:

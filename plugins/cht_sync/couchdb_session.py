@@ -16,6 +16,7 @@ from cht_sync import transport
 from cht_sync.connections import couchdb_connection
 from cht_sync.errors import CouchDBError, SettingsError, UnreadableAnswerError
 from cht_sync.patience import patiently
+from cht_sync.server_settings import is_near
 from cht_sync.settings import COUCHDB_CONN_ID
 
 T = TypeVar("T")
@@ -24,7 +25,8 @@ T = TypeVar("T")
 class CouchDBSession(BaseHook):
     """One CouchDB server, through a pooled HTTP session.
 
-    The connection is of type ``http``; its ``schema`` is ``http`` or ``https``. Its extra may hold ``auth``
+    The connection is of type ``http``; its ``schema`` is ``http`` or ``https``, by default the latter, save for a
+    server that :func:`~cht_sync.server_settings.is_near`. Its extra may hold ``auth``
     (``basic``, the default, or ``session`` for a cookie), ``verify`` (``true``, ``false`` or the path of a CA
     bundle), ``cert`` and ``key`` (paths of a client certificate), ``connect_timeout`` and ``read_timeout``
     (seconds, default 10 and 120), ``databases`` (those to copy) and ``instance`` (the name to store as the
@@ -69,7 +71,7 @@ class CouchDBSession(BaseHook):
                 f"Connection {self.conn_id!r} has a user or a password in its host: move them to login and password,"
                 " or to COUCHDB_USER and COUCHDB_PASSWORD."
             )
-        scheme = parts.scheme or (connection.schema or "http").lower()
+        scheme = parts.scheme or (connection.schema or ("http" if is_near(host) else "https")).lower()
         if scheme not in {"http", "https"}:
             raise SettingsError(f"Connection {self.conn_id!r} has schema {scheme!r}: use http or https.")
         try:

@@ -27,6 +27,13 @@ class Environment:
         """
         return (self._environ.get(name) or "").strip() or default
 
+    def names(self, start: str) -> list[str]:
+        """Names of the variables that are set, in order.
+
+        :param start: what they begin with.
+        """
+        return sorted(name for name in self._environ if name.startswith(start) and self.text(name))
+
     def secret(self, name: str, default: str = "") -> str:
         """A password: of the variable, or of the file that ``<name>_FILE`` names, as secrets of Docker are mounted.
 

@@ -111,17 +111,17 @@ class ModelSettings(SyncSettings):
 
     @property
     def dbt_local_path(self) -> str:
-        """``DBT_LOCAL_PATH``: a folder that holds a dbt project; the first choice where set."""
+        """``DBT_LOCAL_PATH``: a folder that holds a dbt project; the first choice, if it exists or no other is set."""
         return self.text("DBT_LOCAL_PATH")
 
     @property
     def dbt_tarball_url(self) -> str:
-        """``DBT_PACKAGE_TARBALL_URL``: where a dbt package is to be downloaded; the second choice."""
+        """``DBT_PACKAGE_TARBALL_URL``: where a dbt package is to be downloaded; the third choice."""
         return self.text("DBT_PACKAGE_TARBALL_URL")
 
     @property
     def pipeline_branch_url(self) -> str:
-        """``CHT_PIPELINE_BRANCH_URL``: a git URL with ``#branch``, ``#tag`` or ``#commit``; the third choice."""
+        """``CHT_PIPELINE_BRANCH_URL``: a git URL with ``#branch``, ``#tag`` or ``#commit``; the second choice."""
         return self.text("CHT_PIPELINE_BRANCH_URL")
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from cht_sync.older_revisions import OlderRevisions
 from cht_sync.page import Change, Refused
 from cht_sync.quarantine import Quarantine
 from cht_sync.revisions import SQL_ORDER
-from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub
+from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
 from cht_sync.swallowed import check_stamped, check_stored, not_stored
 
 PAGE_TABLE = (
@@ -90,6 +90,7 @@ class Written:
     :param resolved: entries of the quarantine that were closed.
     :param reasons: SQLSTATE of what was quarantined, by how many; ``-`` where it was not Postgres that refused.
     :param older: documents that were left as they are, because Postgres holds a newer revision.
+    :param held_back: ids of those that came in a page.
     :param first_stamp: first ``saved_timestamp`` that was given, in the table of documents or that of collisions.
     :param stamp: the last one; None where nothing differs.
     """
@@ -102,6 +103,7 @@ class Written:
     resolved: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     older: int = 0
+    held_back: set[str] = field(default_factory=set)
     first_stamp: datetime | None = None
     stamp: datetime | None = None
 
@@ -132,10 +134,11 @@ class PageWriter:
 
     :param names: schema and table, as ``psycopg2.sql`` composes them.
     :param order: name of the lock that keeps stamps in order.
+    :param tombstone_bodies: whether deleted documents are stored whole; by default as stubs, and not in quarantine.
     """
 
-    def __init__(self, names: dict[str, sql.Identifier], order: str) -> None:
-        self._names, self._order = names, order
+    def __init__(self, names: dict[str, sql.Identifier], order: str, tombstone_bodies: bool = False) -> None:
+        self._names, self._order, self._bodies = names, order, tombstone_bodies
         self._quarantine, self._collisions = Quarantine(names), Collisions(names)
         self._older = OlderRevisions(names)
         self._known_pages = 0
@@ -170,7 +173,7 @@ class PageWriter:
         :raises psycopg2.Error: for any failure that is not a document's own.
         :raises StoreError: if a constraint or trigger refuses all of them, or a trigger drops some without a word.
         """
-        rows, refused = rows_of(changes)
+        rows, refused = rows_of(changes, self._bodies)
         done = Written()
         inserted = expect_new and self._insert(cursor, source, rows, done)
         by_postgres = [] if inserted else self._put(cursor, source, rows, done, sure)
@@ -181,12 +184,16 @@ class PageWriter:
             refused = [each for each in refused if each.change.id not in older]
         # A delete takes effect although its last words cannot be stored.
         buried = [row for each in refused if each.change.deleted and (row := stub(each.change))]
-        self._put(cursor, source, buried, done, sure)
+        lost = self._put(cursor, source, buried, done, sure)
+        done.documents = len(rows) + len(refused) - len(by_postgres)
+        if not self._bodies:
+            refused = _without_tombstones(refused, buried, lost)
+            gone = [row.change.id for row in rows + buried if row.change.deleted]
+            self._quarantine.forget(cursor, source, [each for each in gone if each not in done.held_back])
         for each in refused:
             self._quarantine.add(cursor, source, each, seq)
             code = each.sqlstate or "-"
             done.reasons[code] = done.reasons.get(code, 0) + 1
-        done.documents = len(rows) + len(refused) - len(by_postgres)
         done.tombstones = sum(row.change.deleted for row in rows)
         done.quarantined = len(refused)
         return done
@@ -253,6 +260,7 @@ class PageWriter:
         """Ids of documents that are older than what is stored of them."""
         older = self._older.hold_back(cursor, source, changes, self._turn(cursor, source))
         done.older += len(older)
+        done.held_back |= older
         return older
 
     def _put(self, cursor: Any, source: str, rows: list[Row], done: Written, sure: bool) -> list[Refused]:
@@ -297,6 +305,7 @@ class PageWriter:
         done.collisions += beside
         done.resolved += resolved
         done.older += len(older)
+        done.held_back |= older
         if written or beside:
             done.first_stamp, done.stamp = done.first_stamp or turn.stamp, turn.stamp
 
@@ -358,6 +367,13 @@ def is_refusal(error: psycopg2.Error) -> bool:
 
 def _is_one_of(code: str, starts: set[str]) -> bool:
     return any(code.startswith(start) for start in starts)
+
+
+def _without_tombstones(refused: list[Refused], buried: list[Row], lost: list[Refused]) -> list[Refused]:
+    """What is left for the quarantine where stubs are stored: no tombstone that has one, and no body of the others."""
+    stored = {row.change.id for row in buried} - {each.change.id for each in lost}
+    left = [each for each in refused if not (each.change.deleted and each.change.id in stored)]
+    return [replace(each, body=stub_of(each.change)) if each.change.deleted else each for each in left]
 
 
 def _refused(row: Row, error: psycopg2.Error) -> Refused:

@@ -33,6 +33,12 @@ update {schema}.couchdb_quarantine set resolved_at = now()
 where source = %s and resolved_at is null
   and key in (select sha256(convert_to(_id, 'UTF8')) from pg_temp.cht_sync_page)
 """
+_FORGET = """
+update {schema}.couchdb_quarantine set body = '', body_bytes = 0
+where source = %(source)s and key = any(%(keys)s) and resolved_at is not null and body_bytes > 0
+returning key
+"""
+_FORGET_PARTS = "delete from {schema}.couchdb_quarantine_part where source = %(source)s and key = any(%(keys)s)"
 # An entry that nothing was handed out for mends itself once the server recovers; others wait to be asked for.
 _OPEN = """
 select key, _id, _rev from {schema}.couchdb_quarantine
@@ -96,6 +102,20 @@ class Quarantine:
         """
         cursor.execute(self._sql(_RESOLVE), (source,))
         return cursor.rowcount
+
+    def forget(self, cursor: Any, source: str, documents: list[str]) -> None:
+        """Gives up the bytes of entries that are closed, for the documents have been deleted.
+
+        :param cursor: of the transaction that stores the tombstones.
+        :param source: name of the source.
+        :param documents: their ids.
+        """
+        if not documents:
+            return
+        keys = [psycopg2.Binary(fingerprint(each)) for each in documents]
+        cursor.execute(self._sql(_FORGET), {"source": source, "keys": keys})
+        if forgotten := [psycopg2.Binary(bytes(key)) for (key,) in cursor]:
+            cursor.execute(self._sql(_FORGET_PARTS), {"source": source, "keys": forgotten})
 
     def open(
         self, cursor: Any, source: str, after: bytes, limit: int, everything: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -41,17 +42,19 @@ class Row:
     body: memoryview
 
 
-def rows_of(changes: Iterable[Change]) -> tuple[list[Row], list[Refused]]:
+def rows_of(changes: Iterable[Change], tombstone_bodies: bool = False) -> tuple[list[Row], list[Refused]]:
     """Rows to store, and documents that cannot become rows.
 
     :param changes: from the feed; where a document comes twice, the later one counts.
+    :param tombstone_bodies: whether deleted documents become rows with all their fields; by default stubs.
     """
     rows: dict[str, Row | Refused] = {}
     for change in changes:
         # Taken out first, so that the order is that of the last states.
         rows.pop(change.id, None)
         try:
-            rows[change.id] = Row(change, key_of(change.id), memoryview(_body(change)))
+            bare = change.deleted and not tombstone_bodies
+            rows[change.id] = Row(change, key_of(change.id), memoryview(stub_of(change) if bare else _body(change)))
         except ValueError as error:
             rows[change.id] = Refused(change, f"{str(error)[:1].upper()}{str(error)[1:]}.", body=bytes(change.doc))
     found = rows.values()
@@ -65,7 +68,7 @@ def stub(change: Change) -> Row | None:
     :return: its row; None where its ``_id`` cannot be stored.
     """
     try:
-        return Row(change, key_of(change.id), memoryview(_stub(change)))
+        return Row(change, key_of(change.id), memoryview(stub_of(change)))
     except ValueError:
         return None
 
@@ -88,7 +91,7 @@ def _body(change: Change) -> bytes | msgspec.Raw:
     if not change.has_document:
         if not change.deleted:
             raise ValueError("the change came without its document")
-        return _stub(change)
+        return stub_of(change)
     body = bytes(change.doc)
     if not body.startswith(b"{"):
         raise ValueError("the document is no JSON object")
@@ -99,8 +102,12 @@ def _body(change: Change) -> bytes | msgspec.Raw:
     return change.doc if stripped is body else stripped
 
 
-def _stub(change: Change) -> bytes:
-    return msgspec.json.encode({"_id": change.id, "_rev": change.rev, "_deleted": True})
+def stub_of(change: Change) -> bytes:
+    """All that is left of a deleted document, as JSON text, also where its ``_id`` cannot be stored.
+
+    :param change: the document.
+    """
+    return json.dumps({"_id": change.id, "_rev": change.rev, "_deleted": True}).encode()
 
 
 class CopyStream(io.RawIOBase):

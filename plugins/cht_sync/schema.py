@@ -30,6 +30,11 @@ PROGRESS_COLUMNS = {
     "source": TEXT,
 }
 
+# All that a table of CHT Sync 1.x lacks.
+_NO_SOURCE = f"source {' or '.join(sorted(TEXT))}"
+_ADD_SOURCE = "alter table {schema}.{table} add column source varchar"
+_READ_AGAIN = "delete from {schema}.couchdb_progress"
+
 
 class Schema:
     """The raw schema: applies ``include/sql`` in order, each file once.
@@ -145,6 +150,27 @@ class Schema:
             wrong.append(f"a unique {key}")
         if wrong:
             raise SettingsError(
-                f"Table {self._raw.schema}.{table} is there already and lacks {', '.join(wrong)}: set"
+                self._way_to_upgrade(cursor, table, set(found), wrong)
+                or f"Table {self._raw.schema}.{table} is there already and lacks {', '.join(wrong)}: set"
                 " POSTGRES_SCHEMA or POSTGRES_TABLE to another name, or to a table of CHT Sync."
             )
+
+    def _way_to_upgrade(self, cursor: Any, table: str, found: set[str], wrong: list[str]) -> str:
+        """What to do with a table of an older tool; empty where it is none."""
+        name = f"{self._raw.schema}.{table}"
+        if table == self._raw.table and wrong == [_NO_SOURCE]:
+            add, again = (sql.SQL(each).format(**self._names).as_string(cursor) for each in (_ADD_SOURCE, _READ_AGAIN))
+            return (
+                f"Table {name} is one of CHT Sync 1.x, without the column source: stop CHT Sync, run `{add}` as owner,"
+                " and start again. A row gets its source when its document is read the next time; for all"
+                f" of them to be read again at once, run `{again}` too: nothing is lost by that."
+            )
+        # Of all versions of medic-couch2pg and cht-couch2pg.
+        documents = "doc" in found and found.isdisjoint({"_id", "saved_timestamp"})
+        if documents or found <= {"seq", "source"}:
+            return (
+                f"Table {name} is one of couch2pg, which no other tool can go on from: leave it to the views that read"
+                " it, set POSTGRES_SCHEMA to a schema of its own, such as v1, where all documents are copied from"
+                " CouchDB beside it, and drop the old table once every dashboard reads the models."
+            )
+        return ""

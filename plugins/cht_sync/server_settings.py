@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from cht_sync.environment import Environment
 from cht_sync.errors import SettingsError
@@ -39,10 +42,17 @@ class PostgresSettings:
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
-    """Where the documents are: ``POSTGRES_SCHEMA`` and ``POSTGRES_TABLE``."""
+    """Where the documents are, and what of deleted ones: ``POSTGRES_SCHEMA``, ``POSTGRES_TABLE``.
+
+    :param schema: name of the schema.
+    :param table: name of the table.
+    :param tombstone_bodies: whether deleted documents keep the fields that CouchDB hands out of them; by default a stub
+        is stored.
+    """
 
     schema: str
     table: str
+    tombstone_bodies: bool = False
 
 
 class ServerSettings(Environment):
@@ -50,11 +60,22 @@ class ServerSettings(Environment):
 
     @property
     def couchdb(self) -> CouchDBSettings:
-        """The CouchDB server of ``COUCHDB_HOST``, ``_PORT``, ``_SECURE``, ``_USER``, ``_PASSWORD``."""
+        """The CouchDB server of ``COUCHDB_HOST``, ``_PORT``, ``_SECURE``, ``_USER``, ``_PASSWORD``.
+
+        Without ``COUCHDB_SECURE`` it is https, save for a server that :func:`is_near`.
+        """
+        host = self.text("COUCHDB_HOST", "couchdb")
+        near = is_near(host)
+        if host.lower().startswith("http://") and not near and self.flag("COUCHDB_SECURE", True):
+            raise SettingsError(
+                f"COUCHDB_HOST={host!r} would send the password as plain text: give the host without http://; where"
+                " plain text is wanted, set COUCHDB_SECURE=false.",
+                "COUCHDB_HOST",
+            )
         return CouchDBSettings(
-            host=self.text("COUCHDB_HOST", "couchdb"),
+            host=host,
             port=self.port("COUCHDB_PORT", 5984),
-            secure=self.flag("COUCHDB_SECURE", False),
+            secure=self.flag("COUCHDB_SECURE", not near),
             user=self.text("COUCHDB_USER", "medic"),
             password=self.secret("COUCHDB_PASSWORD", "password"),
         )
@@ -119,7 +140,18 @@ class ServerSettings(Environment):
             self._schema("POSTGRES_SCHEMA", "v1"),
             # Its companions (couchdb_progress...) have fixed names in the same schema.
             self.identifier("POSTGRES_TABLE", "couchdb"),
+            self.tombstone_bodies,
         )
+
+    @property
+    def tombstone_bodies(self) -> bool:
+        """``CHT_TOMBSTONE_BODIES``: ``keep`` stores deleted documents whole, ``stub`` (default) only that they are."""
+        value = self.text("CHT_TOMBSTONE_BODIES", "stub").lower()
+        if value not in {"stub", "keep"}:
+            raise SettingsError(
+                f"CHT_TOMBSTONE_BODIES={value!r} is unknown: use 'stub' or 'keep'.", "CHT_TOMBSTONE_BODIES"
+            )
+        return value == "keep"
 
     def _schema(self, name: str, default: str) -> str:
         """Source: https://www.postgresql.org/docs/current/sql-createschema.html"""
@@ -148,3 +180,22 @@ class ServerSettings(Environment):
     def couchdb_conn_ids(self) -> list[str]:
         """``CHT_COUCHDB_CONN_IDS``: Airflow connections, one for each CouchDB server; ``cht_couchdb`` alone."""
         return self.words("CHT_COUCHDB_CONN_IDS") or [COUCHDB_CONN_ID]
+
+
+def is_near(host: str) -> bool:
+    """Whether a CouchDB server is on this machine or next to it, so that https is not taken for granted.
+
+    That is a loopback address, or a name without a dot, as services of Docker Compose have it.
+
+    :param host: a name or address; with scheme, port and path or without.
+    """
+    try:
+        name = urlsplit(host if "//" in host else f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        # Digits alone are an address in other clothes, and there are more dots than that of ASCII.
+        bare = re.fullmatch(r"[a-z0-9_-]+", name) and not re.fullmatch(r"0x[0-9a-f]*|[0-9]+", name)
+        return bool(bare) or name == "localhost."

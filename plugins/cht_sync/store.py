@@ -74,7 +74,7 @@ class DocumentStore:
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
         self._checkpoints = Checkpoints(self._names)
         self.older = OlderRevisions(self._names)
-        self._writer = PageWriter(self._names, self._lock_name("order"))
+        self._writer = PageWriter(self._names, self._lock_name("order"), raw.tombstone_bodies)
         self._windows = Windows(self._names, run or Run())
         self._claims: set[str] = set()
         self._session = PatientSession(connection, application_name, tolerance, self._claims.clear)

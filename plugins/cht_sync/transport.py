@@ -194,7 +194,7 @@ class Request:
         if "WRONG_VERSION_NUMBER" in cause or "RECORD_LAYER_FAILURE" in cause:
             return SettingsError(
                 f"{self._server} does not speak TLS ({cause}): set COUCHDB_SECURE=false, or schema http in"
-                f" connection {self.conn_id!r}."
+                f" connection {self.conn_id!r}; the password is sent as plain text then."
             )
         return CouchDBError(f"TLS with {self._server} failed ({cause}).")
 

@@ -34,11 +34,11 @@ class Sources:
     def row(self):
         """Owner, tombstone flag and content of the one row."""
         ((source, deleted, doc),) = self.database.rows("select source, _deleted, doc from v1.couchdb")
-        return source, deleted, doc.get("v")
+        return source, deleted, content(deleted, doc)
 
     def beside(self):
         return {
-            source: (deleted, doc.get("v"))
+            source: (deleted, content(deleted, doc))
             for source, deleted, doc in self.database.rows("select source, _deleted, doc from v1.couchdb_collision")
         }
 
@@ -49,6 +49,13 @@ class Sources:
 @pytest.fixture
 def sources(store, database):
     return Sources(store, database)
+
+
+def content(deleted, stored):
+    """The value, which the revision tells too; of a tombstone there is nothing else."""
+    value = stored["_rev"].removeprefix("1-")
+    assert stored.get("v") == (None if deleted else value)
+    return value
 
 
 def doc(value):

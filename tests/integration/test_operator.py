@@ -75,7 +75,9 @@ def test_a_database_is_copied_exactly(couch, database):
     assert stored(database) == couch.states()
 
 
-def test_a_second_run_copies_only_what_changed(couch, database):
+@pytest.mark.parametrize("bodies", ["", "stub", "keep"])
+def test_a_second_run_copies_only_what_changed(couch, database, monkeypatch, bodies):
+    monkeypatch.setenv("CHT_TOMBSTONE_BODIES", bodies)
     revisions = dict(couch.write(*({"_id": f"d{n}"} for n in range(300))))
     copy(couch)
     untouched = database.value("select saved_timestamp from v1.couchdb where _id = 'd5'")
@@ -87,7 +89,10 @@ def test_a_second_run_copies_only_what_changed(couch, database):
     summary = copy(couch)
     assert (summary["documents"], summary["tombstones"], summary["rows"]) == (3, 1, 3)
     assert stored(database) == couch.states()
-    assert database.rows("select _deleted, doc->>'why' from v1.couchdb where _id = 'd2'") == [(True, "kept")]
+    deleted, doc = database.rows("select _deleted, doc from v1.couchdb where _id = 'd2'")[0]
+    assert deleted
+    assert doc.pop("_rev").startswith("2-")
+    assert doc == {"_id": "d2", "_deleted": True, **({"why": "kept"} if bodies == "keep" else {})}
     assert database.value("select saved_timestamp from v1.couchdb where _id = 'd5'") == untouched
     assert copy(couch)["documents"] == 0
 
@@ -219,6 +224,7 @@ def test_the_log_tells_how_it_goes(couch, caplog):
         ("COUCHDB_SECURE", "true", "COUCHDB_SECURE=false"),
         ("POSTGRES_PASSWORD", "wr0ng", "password authentication failed"),
         ("BATCH_SIZE", "many", "BATCH_SIZE='many'"),
+        ("CHT_TOMBSTONE_BODIES", "drop", "use 'stub' or 'keep'"),
     ],
 )
 def test_bad_settings_write_nothing(couch, database, monkeypatch, variable, value, said):

@@ -163,7 +163,15 @@ def test_only_the_entry_of_the_same_source_is_resolved(store, database):
     assert database.rows("select source from v1.couchdb_quarantine where resolved_at is null") == [("other/medic",)]
 
 
-def test_a_delete_takes_effect_although_its_last_words_cannot_be_stored(store, database):
+@pytest.fixture
+def keeping(database):
+    with DocumentStore(postgres_connection(), RawTable("v1", "couchdb", tombstone_bodies=True)) as store:
+        store.prepare()
+        yield store
+
+
+def test_a_delete_takes_effect_although_its_last_words_cannot_be_stored(keeping, database):
+    store = keeping
     store.save(SOURCE, page_of({"_id": "x", "name": "Amina"}, last_seq="1"), None)
     body = rb'{"_id":"x","_rev":"2-g","_deleted":true,"why":"\ud800"}'
     written = store.save(SOURCE, raw_page(body, last_seq="2", deleted={"x"}), "1")
@@ -172,6 +180,42 @@ def test_a_delete_takes_effect_although_its_last_words_cannot_be_stored(store, d
         (True, {"_id": "x", "_rev": "1-g", "_deleted": True})
     ]
     assert entries(database, "convert_from(body, 'UTF8'), resolved_at") == [(body.decode(), None)]
+
+
+def test_last_words_that_cannot_be_stored_are_not_kept(store, database):
+    store.save(SOURCE, raw_page(rb'{"_id":"x","_rev":"1-g","name":"\ud800Amina"}', last_seq="1"), None)
+    body = rb'{"_id":"x","_rev":"2-g","_deleted":true,"name":"\ud800Amina"}'
+    written = store.save(SOURCE, raw_page(body, last_seq="2", deleted={"x"}), "1")
+    assert (written.rows, written.quarantined, written.resolved, written.documents) == (1, 0, 1, 1)
+    assert database.rows("select _deleted, doc from v1.couchdb") == [
+        (True, {"_id": "x", "_rev": "1-g", "_deleted": True})
+    ]
+    assert entries(database, "body, body_bytes, resolved_at is null") == [(b"", 0, False)]
+
+
+def test_a_document_that_left_the_quarantine_leaves_no_bytes_there_once_it_is_deleted(store, database):
+    large = Refused(Change("x", [Revision("1-g")]), "too large", body=io.BytesIO(b"Amina" * 4 * 1024 * 1024))
+    page = page_of({"_id": "a"})
+    page.held = [large]
+    store.save(SOURCE, page, None)
+    store.save(SOURCE, page_of({"_id": "x", "_rev": "2-g"}, last_seq="2"), "1-a")
+    assert entries(database, "body_bytes > 0, resolved_at is null") == [(True, False)]
+    assert database.value("select count(*) from v1.couchdb_quarantine_part") > 0
+    store.save(SOURCE, page_of({"_id": "x", "_rev": "3-g", "_deleted": True}, last_seq="3"), "2")
+    assert entries(database, "body, body_bytes") == [(b"", 0)]
+    assert database.value("select count(*) from v1.couchdb_quarantine_part") == 0
+
+
+def test_a_deleted_document_that_is_held_or_has_an_odd_id_leaves_a_stub(store, database):
+    page = page_of({"_id": "z\0", "_rev": "1-a", "_deleted": True, "name": "Amina"})
+    page.held = [Refused(Change("x", [Revision("1-g")], deleted=True), "too large", body=io.BytesIO(b"Amina" * 1000))]
+    written = store.save(SOURCE, page, None)
+    assert (written.documents, written.rows, written.quarantined) == (2, 1, 1)
+    assert database.rows("select _id, _deleted, doc from v1.couchdb") == [
+        ("x", True, {"_id": "x", "_rev": "1-g", "_deleted": True})
+    ]
+    ((body,),) = entries(database, "convert_from(body, 'UTF8')")
+    assert json.loads(body) == {"_id": "z\0", "_rev": "1-a", "_deleted": True}
 
 
 def test_a_document_that_comes_twice_in_a_page_counts_once(store, database):

@@ -1,3 +1,4 @@
+import re
 from hashlib import sha256
 
 import psycopg2
@@ -22,6 +23,31 @@ create index source on v1.couchdb (source);
 create table v1.couchdb_progress (seq varchar, pending integer, updated_at timestamptz, source varchar primary key);
 insert into v1.couchdb values ('2024-03-01 10:00:00.123', 'old', false, 'couch/medic', '{"_id": "old", "_rev": "1-a"}');
 insert into v1.couchdb_progress values ('77-g1AAAA', 12, now(), 'couch/medic'), ('0', null, now(), 'couch/new');
+"""
+
+
+# The tables of CHT Sync 1.0 to 1.3, as its setup.js and dbt-run.py make them.
+CHT_SYNC_1 = """
+create schema v1;
+create table v1.couchdb (saved_timestamp timestamp, _id varchar primary key, _deleted boolean, doc jsonb);
+create index _deleted on v1.couchdb (_deleted);
+create index saved_timestamp on v1.couchdb (saved_timestamp);
+create table v1.couchdb_progress (seq varchar, pending integer, updated_at timestamptz, source varchar primary key);
+create table v1._dataemon (inserted_on timestamp default now(), packages jsonb, manifest jsonb);
+insert into v1.couchdb values ('2024-03-01 10:00:00.123', 'old', false, '{"_id": "old", "_rev": "1-x"}'),
+    ('2024-03-01 10:00:00.123', 'other', false, '{"_id": "other", "_rev": "1-x"}');
+insert into v1.couchdb_progress values ('77-g1AAAA', 12, now(), 'couch/medic');
+"""
+# What the migrations of couch2pg 0.5 to 0.7 leave, which medic-couch2pg and cht-couch2pg 3.x run.
+COUCH2PG_3 = """
+create table couchdb (doc jsonb);
+create unique index couchdb_doc_uuid on couchdb ((doc->>'_id'));
+create index couchdb_doc_type on couchdb ((doc->>'type'));
+create table couchdb_progress (seq varchar, source varchar not null);
+create unique index couchdb_progress_source on couchdb_progress (source);
+create table couchdb_users_meta (doc jsonb);
+insert into couchdb values ('{"_id": "a", "_rev": "1-x"}');
+insert into couchdb_progress values ('77-g1AAAA', 'couch:5984/medic');
 """
 
 
@@ -108,6 +134,41 @@ def test_a_database_of_cht_sync_2(database):
         ("updated_at", "timestamp with time zone"),
         ("source", "character varying"),
     ]
+
+
+def test_a_database_of_cht_sync_1_is_met_with_the_way_to_upgrade(database):
+    database.rows(CHT_SYNC_1)
+    with pytest.raises(SettingsError, match=r"v1.couchdb is one of CHT Sync 1\.x") as caught:
+        prepare()
+    assert "v1._dataemon" in database.tables()
+    assert len(database.tables()) == 3
+    alter, read_again = re.findall("`(.*?)`", str(caught.value))
+
+    database.rows(alter)
+    prepare()
+    with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
+        store.claim("couch/medic")
+        assert store.checkpoint("couch/medic") == "77-g1AAAA"
+        store.save("couch/medic", page_of({"_id": "old", "n": 1}, last_seq="78-g1AAAA"), "77-g1AAAA")
+    assert database.rows("select _id, source from v1.couchdb order by 1") == [("old", "couch/medic"), ("other", None)]
+
+    database.rows(read_again)
+    with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
+        store.claim("couch/medic")
+        store.save("couch/medic", page_of({"_id": "old", "n": 1}, {"_id": "other"}), store.checkpoint("couch/medic"))
+    assert database.rows("select source, count(*) from v1.couchdb group by 1") == [("couch/medic", 2)]
+
+
+@pytest.mark.parametrize("table", ["couchdb", "documents"])
+def test_a_database_of_couch2pg_3_is_met_with_the_way_to_upgrade(database, table):
+    database.rows(COUCH2PG_3)
+    with pytest.raises(SettingsError, match="is one of couch2pg.*POSTGRES_SCHEMA.*such as v1"):
+        prepare(RawTable("public", table))
+    assert database.tables() == {"public.couchdb", "public.couchdb_progress", "public.couchdb_users_meta"}
+
+    prepare()  # as the sentence says
+    assert {"public.couchdb", "v1.couchdb"} <= database.tables()
+    assert database.value("select count(*) from public.couchdb") == 1
 
 
 def test_collisions_of_before_get_their_key(database):

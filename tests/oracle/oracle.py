@@ -1,8 +1,9 @@
 """Tells whether Postgres holds what CouchDB holds; shares no code with the sync, so that it shares no error.
 
 The promise it checks, for a source whose feed is drained: for every document Postgres holds the winning revision,
-its tombstone flag and its exact content, in the table of documents or, where another source owns the ``_id``, in
-``couchdb_collision`` (the owner is the first in the order of the sources that lives); or the document has an open entry in ``couchdb_quarantine`` with its bytes and the reason.
+its tombstone flag and its exact content (of a tombstone the stub, or all of it where that is wanted), in the table of
+documents or, where another source owns the ``_id``, in ``couchdb_collision`` (the owner is the first in the order of the
+sources that lives); or the document has an open entry in ``couchdb_quarantine`` with its bytes and the reason.
 """
 
 from __future__ import annotations
@@ -346,14 +347,24 @@ def _is_secret(name: str) -> bool:
     return name in SECRET_FIELDS or name.startswith("password")
 
 
-def compare_states(states: States, postgres: Postgres) -> Verdict:
+def stub_of(state: State) -> State:
+    """A tombstone of which nothing is left but that it is one.
+
+    :param state: of a deleted document.
+    """
+    return State(state.id, state.rev, True, Members([("_id", state.id), ("_rev", state.rev), ("_deleted", True)]))
+
+
+def compare_states(states: States, postgres: Postgres, *, tombstone_bodies: bool = False) -> Verdict:
     """Compares every document of a source with what is stored.
 
     :param states: what CouchDB has, from a server or a model.
     :param postgres: what is stored.
+    :param tombstone_bodies: whether deleted documents are to be stored with all their fields, or as stubs.
     """
     verdict = Verdict()
-    for batch in states.batches():
+    for read in states.batches():
+        batch = [stub_of(state) if state.deleted and not tombstone_bodies else state for state in read]
         verdict.documents += len(batch)
         ids = [state.id for state in batch if storable_id(state.id)]
         owners, collisions = postgres.owners(ids), postgres.collisions(ids)
@@ -431,8 +442,8 @@ class _Found:
         if self.row and not state.deleted and _rev(self.row) == state.rev:
             yield f"is in the quarantine, and stored otherwise at that revision: {stored_wrong}"
         if state.deleted and storable_id(state.id) and "a long _id" not in expected.doubtful:
-            stub = Members([("_id", state.id), ("_rev", state.rev), ("_deleted", True)])
-            if stub_wrong := _row_wrong(self.row, state, [flatten(stub).tokens]):
+            stub_wrong = _row_wrong(self.row, state, [flatten(stub_of(state).doc).tokens])
+            if stub_wrong:
                 yield f"is in the quarantine, but has no stub: {stub_wrong}"
 
 
@@ -514,6 +525,8 @@ def compare(
     dsn: str,
     schema: str = "v1",
     table: str = "couchdb",
+    *,
+    tombstone_bodies: bool = False,
 ) -> Verdict:
     """Compares one database of a CouchDB server with what Postgres holds of it.
 
@@ -526,7 +539,9 @@ def compare(
     :param dsn: libpq address of the Postgres database.
     :param schema: schema of the tables.
     :param table: name of the table of documents.
+    :param tombstone_bodies: whether deleted documents are to be stored with all their fields, or as stubs.
     :raises ServerContradictsItself: if CouchDB's listing and its feed disagree.
     """
     with closing(psycopg2.connect(dsn)) as connection:
-        return compare_states(CouchDB(couch_url, auth, database), Postgres(connection, source, schema, table))
+        states, stored = CouchDB(couch_url, auth, database), Postgres(connection, source, schema, table)
+        return compare_states(states, stored, tombstone_bodies=tombstone_bodies)

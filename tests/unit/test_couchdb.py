@@ -341,7 +341,8 @@ def test_the_connection_test_tells_good_from_bad(couch):
     ("fields", "url", "instance"),
     [
         ({"host": "couch:6984", "port": 5984}, None, None),
-        ({"host": "couch.example.org"}, "http://couch.example.org", "couch.example.org"),
+        ({"host": "couch.example.org"}, "https://couch.example.org", "couch.example.org"),
+        ({"host": "couch.example.org", "schema": "http"}, "http://couch.example.org", "couch.example.org"),
         (
             {"host": "couch.example.org", "schema": "https", "port": 6984},
             "https://couch.example.org:6984",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import struct
 from datetime import datetime, timedelta
 
@@ -7,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cht_sync.page import Change
-from cht_sync.rows import PIECE, CopyStream, rows_of, stamped
+from cht_sync.page import Change, Revision
+from cht_sync.rows import PIECE, CopyStream, rows_of, stamped, stub_of
 
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([PIECE - 20, PIECE - 11, PIECE, PIECE + 1, 3 * PIECE]))
 
@@ -44,11 +45,24 @@ def test_a_stream_holds_every_row_whatever_their_sizes(documents):
         Change(id=f"d{number}", deleted=deleted, doc=msgspec.Raw(b'{"x":"%s"}' % (b"y" * size)))
         for number, (size, deleted) in enumerate(documents)
     ]
-    rows, refused = rows_of(changes)
+    rows, refused = rows_of(changes, tombstone_bodies=True)
     assert not refused
     pieces = _pieces(rows)
     assert _stored(b"".join(pieces)) == [(each.id, each.deleted, bytes(each.doc)) for each in changes]
     assert max(map(len, pieces)) <= 2 * PIECE + 100
+
+
+ANY_ID = st.text(st.characters(exclude_categories=[]))
+
+
+@given(ANY_ID, st.sampled_from([b'{"name":"Amina"}', b"not json", b"[1]", b"", b"null"]))
+def test_of_a_deleted_document_nothing_is_left_but_that_it_is_deleted(name, body):
+    change = Change(id=name, changes=[Revision("2-x")], deleted=True, doc=msgspec.Raw(body))
+    rows, refused = rows_of([change])
+    assert len(rows) + len(refused) == 1
+    left = [bytes(each.body) for each in rows] or [stub_of(each.change) for each in refused]
+    assert json.loads(left[0]) == {"_id": name, "_rev": "2-x", "_deleted": True}
+    assert bool(refused) is any(each == "\0" or "\ud800" <= each <= "\udfff" for each in name)
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), st.text(st.characters(exclude_categories=["Cs"])))

@@ -65,6 +65,48 @@ def test_a_flag_is_read_in_any_case(value):
     assert Settings({"COUCHDB_SECURE": value}).couchdb.secure
 
 
+@pytest.mark.parametrize(
+    ("host", "secure"),
+    [
+        ("", False),
+        ("couchdb", False),
+        ("haproxy-1_b", False),
+        ("localhost", False),
+        ("localhost.", False),
+        ("127.0.0.1", False),
+        ("127.8.9.1", False),
+        ("[::1]", False),
+        ("http://couchdb/", False),
+        ("couch.example.org", True),
+        ("Couch.Example.org:6984/path", True),
+        ("https://couch.example.org", True),
+        ("host.docker.internal", True),
+        ("10.0.0.7", True),
+        ("[fd00::7]", True),
+        ("169.254.1.1", True),
+        ("167772167", True),
+        ("0xa000007", True),
+        ("couch\u3002example", True),
+        ("[broken", True),
+        ("couchdb.", True),
+    ],
+)
+def test_without_a_word_a_password_leaves_this_machine_over_tls_only(host, secure):
+    assert Settings({"COUCHDB_HOST": host}).couchdb.secure is secure
+    assert Settings({"COUCHDB_HOST": host, "COUCHDB_SECURE": ""}).couchdb.secure is secure
+    assert Settings({"COUCHDB_HOST": host, "COUCHDB_SECURE": "true"}).couchdb.secure
+    assert not Settings({"COUCHDB_HOST": host, "COUCHDB_SECURE": "false"}).couchdb.secure
+
+
+@pytest.mark.parametrize("environ", [{}, {"COUCHDB_SECURE": "true"}])
+def test_a_host_with_http_in_front_needs_the_word_too(environ):
+    settings = Settings({"COUCHDB_HOST": "HTTP://couch.example.org", **environ})
+    with pytest.raises(SettingsError, match="plain text.*COUCHDB_SECURE=false") as caught:
+        _ = settings.couchdb
+    assert caught.value.setting == "COUCHDB_HOST"
+    assert not Settings({"COUCHDB_HOST": "http://couch.example.org", "COUCHDB_SECURE": "false"}).couchdb.secure
+
+
 @pytest.mark.parametrize("value", ["none", "@none", "None"])
 def test_the_schedule_can_be_switched_off(value):
     assert Settings({"CHT_SYNC_SCHEDULE": value}).schedule is None

@@ -12,6 +12,7 @@ from cht_sync.check.finding import Finding, State, failed, ok
 from cht_sync.check.models import check_models
 from cht_sync.check.postgres import check_postgres
 from cht_sync.check.triggerer import check_triggerer
+from cht_sync.check.unread import check_unread
 from cht_sync.check.versions import check_versions
 from cht_sync.errors import SettingsError
 from cht_sync.settings import Settings
@@ -43,6 +44,7 @@ def checks(settings: Settings) -> dict[str, Check]:
     return {
         "Versions": check_versions,
         "Settings": partial(_check_settings, settings),
+        "Variables": partial(check_unread, settings),
         "Disk": partial(check_disk, usable),
         "Airflow's database": check_airflow_database,
         "Triggerer": partial(check_triggerer, usable),

@@ -10,13 +10,14 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.check.clock import compared
-from cht_sync.check.finding import Finding, failed, ok, warning
+from cht_sync.check.finding import Finding, State, failed, ok, warning
 from cht_sync.check.rights import missing_for_documents, missing_for_models
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres import connect, describe, explained
 from cht_sync.schema import Schema
 from cht_sync.settings import Settings
+from cht_sync.tombstones import TombstoneStore
 
 OLDEST = 14
 ROLES_SCRIPT = "grant it, or run include/roles/roles.sql"
@@ -58,8 +59,12 @@ def _server(conn: Any, connection: Connection, subject: str) -> Finding:
 
 
 def _check_documents(conn: Any, connection: Connection, settings: Settings) -> Iterator[Finding]:
-    yield _rights("Rights, documents", connection, missing_for_documents(conn, connection, settings.raw_table))
-    yield _tables(conn, connection, settings)
+    raw = settings.raw_table
+    yield _rights("Rights, documents", connection, missing_for_documents(conn, connection, raw))
+    tables = _tables(conn, connection, settings)
+    yield tables
+    if tables.state is State.OK and not settings.tombstone_bodies and not Schema(conn, connection, raw).pending():
+        yield from _tombstones(connection, settings)
     yield _clock(conn, connection)
 
 
@@ -84,6 +89,16 @@ def _tables(conn: Any, connection: Connection, settings: Settings) -> Finding:
     if pending:
         return ok(subject, f"the first run applies {', '.join(pending)}.")
     return ok(subject, "every migration is applied.")
+
+
+def _tombstones(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    with TombstoneStore(connection, settings.raw_table, "cht_sync check") as store:
+        if store.some():
+            yield warning(
+                "Deleted documents",
+                "some still hold names and other fields: cut them with `python -m cht_sync tombstones`, or set"
+                " CHT_TOMBSTONE_BODIES=keep.",
+            )
 
 
 def _clock(conn: Any, connection: Connection) -> Finding:

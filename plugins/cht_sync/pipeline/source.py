@@ -62,20 +62,28 @@ class Source:
 def configured_source(settings: Settings) -> Source:
     """The dbt project that the settings name.
 
-    The first of ``DBT_LOCAL_PATH``, ``DBT_PACKAGE_TARBALL_URL`` and ``CHT_PIPELINE_BRANCH_URL`` that is set,
-    else the starter; no file and no network is read.
+    The first of ``DBT_LOCAL_PATH``, ``CHT_PIPELINE_BRANCH_URL`` and ``DBT_PACKAGE_TARBALL_URL`` that is set,
+    else the starter, as in CHT Sync; its template sets a path that does not exist beside a git URL, which is used then.
+    No file and no network is read.
 
     :param settings: the environment.
     :raises SettingsError: if the value cannot be a folder or URL.
     """
     choices = {
         "DBT_LOCAL_PATH": (settings.dbt_local_path, _folder),
-        "DBT_PACKAGE_TARBALL_URL": (settings.dbt_tarball_url, _tarball),
         "CHT_PIPELINE_BRANCH_URL": (settings.pipeline_branch_url, _git),
+        "DBT_PACKAGE_TARBALL_URL": (settings.dbt_tarball_url, _tarball),
     }
     named = {name: choice for name, choice in choices.items() if choice[0]}
     if not named:
         return Source("starter", str(STARTER))
+    if len(named) > 1 and "DBT_LOCAL_PATH" in named and not _is_there(settings.dbt_local_path):
+        del named["DBT_LOCAL_PATH"]
+        log.warning(
+            "DBT_LOCAL_PATH=%r does not exist here: %s is used in its place.",
+            settings.dbt_local_path,
+            next(iter(named)),
+        )
     first, *others = named
     if others:
         log.warning("%s is used; %s is set too and not looked at.", first, " and ".join(others))
@@ -85,6 +93,13 @@ def configured_source(settings: Settings) -> Source:
 
 def _folder(value: str) -> Source:
     return Source("folder", _absolute("DBT_LOCAL_PATH", value))
+
+
+def _is_there(value: str) -> bool:
+    try:
+        return Path(value).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _absolute(name: str, value: str) -> str:

@@ -81,7 +81,18 @@ class Comparison:
             return differences
         known = {each.id for each in differences}
         same = [state for state in states if state.rev and state.id not in known]
+        if not self.stored.tombstone_bodies:
+            same = self._without_stubs(same)
         return differences + self._altered([each for each in same if each.has_document]) + self._altered_by_id(same)
+
+    def _without_stubs(self, states: list[Change]) -> list[Change]:
+        """Those of which more is stored than a stub, or that live.
+
+        A tombstone that was stored whole before stubs were wanted is right, too, until its body is cut.
+        """
+        tombstones = [state for state in states if state.deleted]
+        more = {each.id for each in self.stored.altered(tombstones, stubs=True)} if tombstones else set()
+        return [state for state in states if not state.deleted or state.id in more]
 
     def _altered(self, states: list[Change]) -> list[Difference]:
         return self.stored.altered(states) if states else []

@@ -73,7 +73,7 @@ class StoredSide:
     """
 
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
-        self._connection, self._source = connection, source
+        self._connection, self._source, self.tombstone_bodies = connection, source, raw.tombstone_bodies
         self.names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
         self._open: Any = None
 
@@ -165,12 +165,16 @@ class StoredSide:
             cursor.execute(self.compose(_SAMPLE), {"percent": percent, "source": self._source})
             return [name for (name,) in cursor]
 
-    def altered(self, changes: list[Change]) -> list[Difference]:
+    def altered(self, changes: list[Change], *, stubs: bool = False) -> list[Difference]:
         """Compares contents, as ``jsonb`` does, of documents whose revision is the same.
 
         :param changes: with their documents; what cannot be stored is left out.
+        :param stubs: whether deleted documents are compared with their stubs, so that no document is needed.
         """
-        rows, _ = rows_of(change for change in changes if change.has_document)
+        rows, _ = rows_of(
+            (change for change in changes if change.has_document or (stubs and change.deleted)),
+            tombstone_bodies=not stubs,
+        )
         revisions = {row.change.id: row.change.rev for row in rows}
         return [Difference(name, ALTERED, revisions[name], revisions[name]) for name in self._altered(rows)]
 

@@ -79,8 +79,9 @@ class Stored:
             *values,
         )
 
-    def differences(self, *states, order=()):
-        return compare_states(Model(*states), Postgres(self.connection, SOURCE, order=order)).differences
+    def differences(self, *states, order=(), keep=False):
+        stored = Postgres(self.connection, SOURCE, order=order)
+        return compare_states(Model(*states), stored, tombstone_bodies=keep).differences
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +195,29 @@ def test_a_row_that_couchdb_does_not_know(stored):
 
 def test_a_tombstone(stored):
     stored.row("a", ',"why":"x"', deleted=True)
-    assert stored.differences(state("a", ',"why":"x"', deleted=True)) == []
-    only(stored.differences(state("a", ',"why":"y"', deleted=True)), "has other content")
+    assert stored.differences(state("a", ',"why":"x"', deleted=True), keep=True) == []
+    only(stored.differences(state("a", ',"why":"y"', deleted=True), keep=True), "has other content")
     only(stored.differences(state("a", ',"why":"x"')), "has _deleted True")
+
+
+def test_a_stub(stored):
+    stored.row("a", deleted=True)
+    dead = state("a", ',"why":"x"', deleted=True)
+    assert stored.differences(dead) == []
+    only(stored.differences(dead, keep=True), "has other content")
+    only(stored.differences(state("a", rev="3-c", deleted=True)), "has revision 2-b")
+    stored.run("""update v1.couchdb set doc = doc || '{"why": "x"}'""")
+    only(stored.differences(dead), "has other content")
+
+
+def test_a_tombstone_whose_id_cannot_be_stored_leaves_its_stub_in_the_quarantine(stored):
+    dead = state("a\0", ',"why":"x"', deleted=True)
+    stored.entry("a\0", dead.raw, shown=r"a\u0000")
+    only(stored.differences(dead), "is in the quarantine with other content")
+    assert stored.differences(dead, keep=True) == []
+    stored.run("delete from v1.couchdb_quarantine")
+    stored.entry("a\0", state("a\0", deleted=True).raw, shown=r"a\u0000")
+    assert stored.differences(dead) == []
 
 
 # --- ids of several sources --------------------------------------------------------------------
@@ -331,11 +352,12 @@ def test_the_row_of_an_older_revision_may_stay_beside_an_entry(stored):
 def test_a_tombstone_that_cannot_be_stored_leaves_a_stub(stored):
     dead = state("a", r',"x":"\ud800"', deleted=True)
     stored.entry("a", dead.raw)
-    only(stored.differences(dead), "has no stub: is not stored")
+    only(stored.differences(dead, keep=True), "has no stub: is not stored")
     stored.row("a", deleted=True)
-    assert stored.differences(dead) == []
+    assert stored.differences(dead, keep=True) == []
+    only(stored.differences(dead), "is stored, but open in the quarantine")
     stored.run("""update v1.couchdb set doc = doc || '{"x": 1}'""")
-    only(stored.differences(dead), "has no stub: has other content")
+    only(stored.differences(dead, keep=True), "has no stub: has other content")
 
 
 # --- users -------------------------------------------------------------------------------------
@@ -423,7 +445,7 @@ def test_a_copy_of_a_server_and_what_happens_to_it_afterwards(couch, database, m
     copy()
     verdict = couch.verdict()
     assert (verdict.documents, verdict.differences) == (41, [])
-    database.rows("update v1.couchdb set doc = doc - 'why' where _id = 'd3'")
+    database.rows("update v1.couchdb set doc = doc || '{\"why\": 3}' where _id = 'd3'")
     database.rows("update v1.couchdb set doc = jsonb_set(doc, '{n}', '0') where _id = 'd20'")
     database.rows("delete from v1.couchdb where _id = '😀'")
     found = couch.verdict().differences

@@ -1,11 +1,13 @@
 import os
+import re
 
 import pytest
 
 from cht_sync.check import command
 from cht_sync.check.airflow_database import check_airflow_database
 from cht_sync.check.finding import State, failed, ok, warning
-from cht_sync.settings import Settings
+from cht_sync.check.unread import check_unread
+from cht_sync.settings import REPOSITORY, Settings
 
 
 def run(monkeypatch, *checks):
@@ -41,6 +43,35 @@ def test_a_variable_that_cannot_be_used_is_one_line_and_stops_no_other_check(tmp
     assert "BATCH_SIZE='many'" in finding.text
     assert [each.state for each in checks["Disk"]()] == [State.OK, State.OK]
     assert [each.state for each in checks["dbt project"]()] == [State.OK]
+
+
+def test_names_that_nothing_reads_are_told_with_what_takes_their_place():
+    environ = {
+        "DBT_THREADS": "3",
+        "DBT_THREADS_OF_SOMEBODY": "3",
+        "DATAEMON_INTERVAL": "5",
+        "PGADMIN_PORT": "",
+        "COUCHDB_URL": "https://medic:s3cret@couch.example.org/medic",
+        "COUCH2PG_SLEEP_MINS": "60",
+        "COUCHDB_HOST": "couchdb",
+    }
+    found = list(command.checks(Settings(environ))["Variables"]())
+    assert {each.state for each in found} == {State.WARNING}
+    assert [each.subject for each in found] == [
+        "Variable DBT_THREADS",
+        "Variable DATAEMON_INTERVAL",
+        "Variable COUCHDB_URL",
+        "Variable COUCH2PG_SLEEP_MINS",
+    ]
+    assert "set DBT_THREAD_COUNT" in found[0].text
+    assert "CHT_SYNC_SCHEDULE" in found[1].text
+    assert "s3cret" not in "".join(map(str, found))
+
+
+def test_no_name_of_the_template_is_unread():
+    names = re.findall(r"^([A-Z0-9_]+)=", (REPOSITORY / ".env.template").read_text(), re.M)
+    told = {name for name in names if list(check_unread(Settings({name: "x"})))}
+    assert told == {"DATAEMON_INTERVAL"}  # which the template says
 
 
 def test_a_project_that_is_not_installed_fails_with_the_command_to_run(tmp_path):

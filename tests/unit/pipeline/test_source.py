@@ -18,13 +18,25 @@ def test_nothing_set_means_the_starter():
     assert source(CHT_PIPELINE_BRANCH_URL="  ").kind == "starter"
 
 
-def test_the_first_choice_wins_and_says_so(caplog):
+def test_the_first_choice_wins_and_says_so(caplog, tmp_path):
     chosen = source(
-        DBT_LOCAL_PATH="/p", DBT_PACKAGE_TARBALL_URL="https://h/p.tgz", CHT_PIPELINE_BRANCH_URL="https://h/p"
+        DBT_LOCAL_PATH=str(tmp_path), DBT_PACKAGE_TARBALL_URL="https://h/p.tgz", CHT_PIPELINE_BRANCH_URL="https://h/p"
     )
-    assert (chosen.kind, chosen.location) == ("folder", "/p")
-    assert "DBT_PACKAGE_TARBALL_URL and CHT_PIPELINE_BRANCH_URL is set too" in caplog.text
-    assert source(DBT_PACKAGE_TARBALL_URL="https://h/p.tgz", CHT_PIPELINE_BRANCH_URL="https://h/p").kind == "tarball"
+    assert (chosen.kind, chosen.location) == ("folder", str(tmp_path))
+    assert "CHT_PIPELINE_BRANCH_URL and DBT_PACKAGE_TARBALL_URL is set too" in caplog.text
+    assert source(DBT_PACKAGE_TARBALL_URL="https://h/p.tgz", CHT_PIPELINE_BRANCH_URL="https://h/p").kind == "git"
+
+
+@pytest.mark.parametrize("path", ["/path/to/cht-pipeline/", "~nouser/p", "./nothing/here", "x" * 5000])
+def test_a_folder_that_is_not_there_does_not_stop_a_copied_env_file(caplog, path):
+    chosen = source(DBT_LOCAL_PATH=path, CHT_PIPELINE_BRANCH_URL="https://github.com/medic/cht-pipeline.git#main")
+    assert (chosen.kind, chosen.ref) == ("git", "main")
+    assert "does not exist here: CHT_PIPELINE_BRANCH_URL is used" in caplog.text
+    assert source(DBT_LOCAL_PATH=path, DBT_PACKAGE_TARBALL_URL="https://h/p.tgz").kind == "tarball"
+
+
+def test_a_folder_alone_is_what_is_meant():
+    assert source(DBT_LOCAL_PATH="/path/to/cht-pipeline/").kind == "folder"
 
 
 @pytest.mark.parametrize(
