@@ -64,6 +64,23 @@ def test_a_profile_is_whole_by_itself(profile):
     assert {volume for volume in used if not volume.startswith(".")} == set(COMPOSE["volumes"])
 
 
+def waited_for(name: str) -> set[str]:
+    """The services that a service waits for, also through others: they are made before it."""
+    direct = set(SERVICES[name].get("depends_on", {}))
+    return direct.union(*map(waited_for, direct))
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_one_service_fills_a_new_volume_before_others_mount_it(profile):
+    mounting: dict[str, set[str]] = {}
+    for name, service in of(profile).items():
+        for volume in service.get("volumes", []):
+            mounting.setdefault(volume.split(":")[0], set()).add(name)
+    for volume, names in mounting.items():
+        if volume in COMPOSE["volumes"]:
+            assert any(all(first in waited_for(name) for name in names - {first}) for first in names), volume
+
+
 @pytest.mark.parametrize("profile", ["gamma", "production", "celery", "monitoring", "superset", "postgrest"])
 def test_outside_local_passwords_come_from_files_only(profile):
     for name, service in of(profile).items():
