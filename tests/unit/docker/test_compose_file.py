@@ -81,6 +81,11 @@ def test_one_service_fills_a_new_volume_before_others_mount_it(profile):
             assert any(all(first in waited_for(name) for name in names - {first}) for first in names), volume
 
 
+@pytest.mark.parametrize("file", ["Dockerfile", "include/docker/superset/Dockerfile"])
+def test_a_build_asks_no_registry_for_what_the_engine_has(file):
+    assert not re.search(r"^#\s*syntax\s*=", (REPOSITORY / file).read_text(), re.M)
+
+
 @pytest.mark.parametrize("profile", ["gamma", "production", "celery", "monitoring", "superset", "postgrest"])
 def test_outside_local_passwords_come_from_files_only(profile):
     for name, service in of(profile).items():
