@@ -81,6 +81,12 @@ def test_one_service_fills_a_new_volume_before_others_mount_it(profile):
             assert any(all(first in waited_for(name) for name in names - {first}) for first in names), volume
 
 
+def test_the_groomer_ends_in_the_middle_of_its_sleep():
+    # Bash hears a signal when the program that it waits for has ended: that program gets the signal too.
+    assert SERVICES["log-groomer"]["init"] is True
+    assert SERVICES["log-groomer"]["environment"]["TINI_KILL_PROCESS_GROUP"] == "1"
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "include/docker/superset/Dockerfile"])
 def test_a_build_asks_no_registry_for_what_the_engine_has(file):
     assert not re.search(r"^#\s*syntax\s*=", (REPOSITORY / file).read_text(), re.M)
