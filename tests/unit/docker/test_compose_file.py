@@ -87,6 +87,13 @@ def test_the_groomer_ends_in_the_middle_of_its_sleep():
     assert SERVICES["log-groomer"]["environment"]["TINI_KILL_PROCESS_GROUP"] == "1"
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_health_check_that_starts_airflow_has_a_processor(name):
+    service = SERVICES[name]
+    if re.search("airflow jobs|celery", str(service.get("healthcheck", {}).get("test"))):
+        assert float(service["deploy"]["resources"]["limits"]["cpus"]) >= 1
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "include/docker/superset/Dockerfile"])
 def test_a_build_asks_no_registry_for_what_the_engine_has(file):
     assert not re.search(r"^#\s*syntax\s*=", (REPOSITORY / file).read_text(), re.M)
