@@ -94,6 +94,10 @@ def test_a_health_check_that_starts_airflow_has_a_processor(name):
         assert float(service["deploy"]["resources"]["limits"]["cpus"]) >= 1
 
 
+def test_the_exporter_asks_for_nothing_that_its_role_may_not():
+    assert SERVICES["postgres-exporter"]["command"] == ["--no-collector.wal"]
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "include/docker/superset/Dockerfile"])
 def test_a_build_asks_no_registry_for_what_the_engine_has(file):
     assert not re.search(r"^#\s*syntax\s*=", (REPOSITORY / file).read_text(), re.M)
