@@ -98,6 +98,13 @@ def test_the_exporter_asks_for_nothing_that_its_role_may_not():
     assert SERVICES["postgres-exporter"]["command"] == ["--no-collector.wal"]
 
 
+def test_local_executor_keeps_no_more_processes_than_a_dag_may_use():
+    for name in ("scheduler", "scheduler-local"):
+        # Source: max_active_tasks_per_dag in Airflow's configuration.
+        assert SERVICES[name]["environment"]["AIRFLOW__CORE__PARALLELISM"] == "${AIRFLOW_PARALLELISM:-16}"
+    assert "AIRFLOW__CORE__PARALLELISM" not in SERVICES["scheduler-celery"]["environment"]
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "include/docker/superset/Dockerfile"])
 def test_a_build_asks_no_registry_for_what_the_engine_has(file):
     assert not re.search(r"^#\s*syntax\s*=", (REPOSITORY / file).read_text(), re.M)
