@@ -105,6 +105,14 @@ def test_local_executor_keeps_no_more_processes_than_a_dag_may_use():
     assert "AIRFLOW__CORE__PARALLELISM" not in SERVICES["scheduler-celery"]["environment"]
 
 
+def test_the_image_is_built_once_and_by_the_service_that_all_wait_for():
+    image = SERVICES["keys"]["image"]
+    named = {name: service for name, service in SERVICES.items() if service["image"] == image}
+    assert [name for name, service in named.items() if "build" in service] == ["keys"]
+    # Compose would ask a registry for what another service builds.
+    assert {name for name, service in named.items() if service["pull_policy"] != "never"} == {"keys"}
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "include/docker/superset/Dockerfile"])
 def test_a_build_asks_no_registry_for_what_the_engine_has(file):
     assert not re.search(r"^#\s*syntax\s*=", (REPOSITORY / file).read_text(), re.M)
