@@ -113,6 +113,17 @@ def test_the_image_is_built_once_and_by_the_service_that_all_wait_for():
     assert {name for name, service in named.items() if service["pull_policy"] != "never"} == {"keys"}
 
 
+@pytest.mark.parametrize("profile", DEPLOYMENTS)
+def test_whose_tasks_report_to_the_api_server_is_stopped_before_it(profile):
+    api_server = "api-server-local" if profile == "local" else "api-server"
+    # Compose stops what waits for a service before that service.
+    for name, service in of(profile).items():
+        if re.match("scheduler|worker|triggerer", name):
+            assert api_server in waited_for(name), name
+            assert service["stop_grace_period"] == ("30s" if name.startswith("triggerer") else "6m"), name
+    assert SERVICES[api_server]["stop_grace_period"] == "30s"
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "include/docker/superset/Dockerfile"])
 def test_a_build_asks_no_registry_for_what_the_engine_has(file):
     assert not re.search(r"^#\s*syntax\s*=", (REPOSITORY / file).read_text(), re.M)
