@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The image of every component. What is installed is the lock alone, in an environment of its own: nothing of what the
 # official image brings is mixed in, and two builds hold the same files. See docs/how-to-docker.md.
 ARG AIRFLOW_IMAGE=apache/airflow:slim-3.3.2-python3.12

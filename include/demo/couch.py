@@ -54,7 +54,10 @@ class Couch:
                 f"{method} {self.url}/{path} gave {answer.status_code}: {answer.text.strip()[:300]} "
                 "(check address, user and password)"
             )
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise DemoError(f"{method} {self.url}/{path} gave no JSON; is it a CouchDB server?") from error
 
     def create_database(self, name: str) -> None:
         """Create a database for administrators only, unless it exists."""

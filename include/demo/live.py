@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from include.demo.couch import Couch
 from include.demo.errors import DemoError
-from include.demo.fill import fill
+from include.demo.fill import FillReport, fill
 from include.demo.touch import touch
 
+T = TypeVar("T")
 PATIENCE_S = 120.0
+RETRY_S = 5.0
 # A new CouchDB 3 lacks them, and says so every few seconds.
 # Source: https://docs.couchdb.org/en/stable/setup/single-node.html
 SYSTEM_DATABASES = ("_users", "_replicator")
@@ -27,23 +31,38 @@ def live(url: str, auth: tuple[str, str], documents: int, pause: float, rounds: 
     :return: documents that were touched.
     :raises DemoError: the server refuses a document, or does not answer for two minutes.
     """
-    couch = Couch(url, auth)
-    for name in SYSTEM_DATABASES:
-        couch.create_database(name)
-    report = fill(url, auth, documents)
+    report = _patiently(lambda: _begin(url, auth, documents))
     print(f"{report.documents} documents written." if not report.already_filled else "Filled already.", flush=True)
-    touched, done, heard = 0, 0, time.monotonic()
+    touched, done = 0, 0
     while rounds is None or done < rounds:
         time.sleep(pause)
-        try:
-            changed = touch(url, auth)
-        except DemoError:
-            if time.monotonic() - heard > PATIENCE_S:
-                raise
-            continue
+        changed = _patiently(lambda: touch(url, auth))
         touched += len(changed.edits) + len(changed.deletes) + len(changed.creates)
-        done, heard = done + 1, time.monotonic()
+        done += 1
     return touched
+
+
+def _begin(url: str, auth: tuple[str, str], documents: int) -> FillReport:
+    """Goes on with what an interrupted call has left."""
+    couch = Couch(url, auth)
+    for name in SYSTEM_DATABASES:
+        # CouchDB refuses to change who may see _users.
+        # Source: https://docs.couchdb.org/en/stable/config/couchdb.html#couchdb/users_db_security_editable
+        couch.call("PUT", name, accept=(412,))
+    return fill(url, auth, documents)
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Tries again for a while: a server that restarts does not answer, and says odd things as it comes up."""
+    began = time.monotonic()
+    while True:
+        try:
+            return call()
+        except DemoError as error:
+            if time.monotonic() - began > PATIENCE_S:
+                raise
+            print(f"Another try in {RETRY_S:g} s: {error}", flush=True)
+            time.sleep(RETRY_S)
 
 
 if __name__ == "__main__":

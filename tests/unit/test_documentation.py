@@ -54,6 +54,25 @@ def test_commands_are_there(page):
     ] == []
 
 
+def blocks(text):
+    """The paragraphs of a page and the rows of its tables, without code."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S)
+    return [block for paragraph in re.split(r"\n\s*\n", prose) for block in re.split(r"\n(?=\s*\|)", paragraph)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_who_is_told_to_unpause_is_told_every_dag(page):
+    dags = {
+        name
+        for file in (REPOSITORY / "dags").glob("*_dag.py")
+        for name in re.findall(r'dag_id="(\w+)"', file.read_text())
+    }
+    assert len(dags) == 7
+    for block in blocks(page.read_text()):
+        if re.search(r"\bunpause", block, re.I):
+            assert {name for name in dags if f"`{name}`" not in block} == set(), block
+
+
 def test_every_page_is_reached_from_the_index():
     index = (REPOSITORY / "docs" / "README.md").read_text()
     assert "docs/README.md" in PAGES[0].read_text()

@@ -14,7 +14,8 @@ COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
 TEMPLATE = set(re.findall(r"^([A-Z0-9_]+)=", (REPOSITORY / ".env.template").read_text(), re.M))
 PROFILES = {"local", "gamma", "production", "celery", "monitoring", "superset", "postgrest"}
-AIRFLOW = {"dag-processor", "triggerer"}
+AIRFLOW = {"dag-processor", "triggerer", "api-server"}
+DEPLOYMENTS = ["local", "gamma", "production", "celery"]
 
 
 def of(profile: str) -> dict:
@@ -45,10 +46,10 @@ def test_ports_are_open_to_this_machine_only(name):
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
 
 
-@pytest.mark.parametrize("profile", ["local", "gamma", "production", "celery"])
+@pytest.mark.parametrize("profile", DEPLOYMENTS)
 def test_a_profile_is_whole_by_itself(profile):
     services = of(profile)
-    assert services.keys() >= AIRFLOW
+    assert services.keys() >= {f"{name}-local" if profile == "local" else name for name in AIRFLOW}
     # Tasks call it by this name.
     assert [
         name
@@ -61,6 +62,71 @@ def test_a_profile_is_whole_by_itself(profile):
         assert set(service.get("depends_on", {})) <= services.keys(), name
     used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
     assert {volume for volume in used if not volume.startswith(".")} == set(COMPOSE["volumes"])
+
+
+def waited_for(name: str) -> set[str]:
+    """The services that a service waits for, also through others: they are made before it."""
+    direct = set(SERVICES[name].get("depends_on", {}))
+    return direct.union(*map(waited_for, direct))
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_one_service_fills_a_new_volume_before_others_mount_it(profile):
+    mounting: dict[str, set[str]] = {}
+    for name, service in of(profile).items():
+        for volume in service.get("volumes", []):
+            mounting.setdefault(volume.split(":")[0], set()).add(name)
+    for volume, names in mounting.items():
+        if volume in COMPOSE["volumes"]:
+            assert any(all(first in waited_for(name) for name in names - {first}) for first in names), volume
+
+
+def test_the_groomer_ends_in_the_middle_of_its_sleep():
+    # Bash hears a signal when the program that it waits for has ended: that program gets the signal too.
+    assert SERVICES["log-groomer"]["init"] is True
+    assert SERVICES["log-groomer"]["environment"]["TINI_KILL_PROCESS_GROUP"] == "1"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_health_check_that_starts_airflow_has_a_processor(name):
+    service = SERVICES[name]
+    if re.search("airflow jobs|celery", str(service.get("healthcheck", {}).get("test"))):
+        assert float(service["deploy"]["resources"]["limits"]["cpus"]) >= 1
+
+
+def test_the_exporter_asks_for_nothing_that_its_role_may_not():
+    assert SERVICES["postgres-exporter"]["command"] == ["--no-collector.wal"]
+
+
+def test_local_executor_keeps_no_more_processes_than_a_dag_may_use():
+    for name in ("scheduler", "scheduler-local"):
+        # Source: max_active_tasks_per_dag in Airflow's configuration.
+        assert SERVICES[name]["environment"]["AIRFLOW__CORE__PARALLELISM"] == "${AIRFLOW_PARALLELISM:-16}"
+    assert "AIRFLOW__CORE__PARALLELISM" not in SERVICES["scheduler-celery"]["environment"]
+
+
+def test_the_image_is_built_once_and_by_the_service_that_all_wait_for():
+    image = SERVICES["keys"]["image"]
+    named = {name: service for name, service in SERVICES.items() if service["image"] == image}
+    assert [name for name, service in named.items() if "build" in service] == ["keys"]
+    # Compose would ask a registry for what another service builds.
+    assert {name for name, service in named.items() if service["pull_policy"] != "never"} == {"keys"}
+
+
+@pytest.mark.parametrize("profile", DEPLOYMENTS)
+def test_whose_tasks_report_to_the_api_server_is_stopped_before_it(profile):
+    api_server = "api-server-local" if profile == "local" else "api-server"
+    # Compose stops what waits for a service before that service.
+    for name, service in of(profile).items():
+        if re.match("scheduler|worker|triggerer", name):
+            assert api_server in waited_for(name), name
+            assert service["stop_grace_period"] == ("30s" if name.startswith("triggerer") else "6m"), name
+    assert SERVICES[api_server]["stop_grace_period"] == "30s"
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "include/docker/superset/Dockerfile"])
+def test_a_build_asks_no_registry_for_what_the_engine_has(file):
+    assert not re.search(r"^#\s*syntax\s*=", (REPOSITORY / file).read_text(), re.M)
 
 
 @pytest.mark.parametrize("profile", ["gamma", "production", "celery", "monitoring", "superset", "postgrest"])

@@ -130,6 +130,12 @@ def test_a_dag_that_does_not_run(dag, state, text):
     assert text in verdict.remarks[0].text
 
 
+@pytest.mark.parametrize("verdict", [said(), said(a_source(), dag=a_dag(paused=True))])
+def test_who_is_told_to_unpause_is_told_every_dag_that_is_always_there(verdict):
+    for dag in ("cht_sync", "cht_pipeline_deploy", "cht_reconcile", "cht_data_tests"):
+        assert dag in verdict.remarks[0].todo
+
+
 def test_a_run_that_failed_elsewhere_is_told_once():
     failed = [Task(name=name, state="failed", link=name) for name in ("new_documents", "result")]
     verdict = said(a_source(), dag=a_dag("failed", failed=failed))
