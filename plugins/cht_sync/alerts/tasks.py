@@ -123,8 +123,8 @@ def deployment_failed(context: Any) -> None:
     _note(Condition("deployment", "dbt project", f"The task {name} of cht_pipeline_deploy failed."))
 
 
-def deployment_worked(_context: Any = None) -> None:
-    """Notes that the version in use is the one wanted; also Airflow's ``on_success_callback`` of the last task."""
+def deployment_worked() -> None:
+    """Notes that the version in use is the one wanted."""
     _note(None)
 
 
@@ -135,7 +135,9 @@ def _note(condition: Condition | None) -> None:
         with _transaction(settings) as cursor:
             Incidents(settings.raw_table.schema).judge(cursor, [condition] if condition else [], ["deployment"])
     except Exception as error:
-        log.warning("The end of the deployment could not be noted for alerts (%s).", type(error).__name__)
+        # A failure is told in the log already, by its last line.
+        level = logging.DEBUG if condition else logging.WARNING
+        log.log(level, "The end of the deployment could not be noted for alerts (%s).", type(error).__name__)
 
 
 @contextmanager

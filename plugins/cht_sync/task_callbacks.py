@@ -1,0 +1,155 @@
+"""What each task of this project does when it begins, fails or succeeds: ``default_args`` of the DAGs."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.log import redact
+
+from cht_sync.background import Background
+from cht_sync.connections import postgres_connection
+from cht_sync.last_line import LAST_LINE, is_tried_again, kept
+from cht_sync.pipeline.scrub import scrub
+from cht_sync.settings import Settings
+from cht_sync.task_errors import Failure, TaskErrors
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+PATIENCE_S = 5.0
+
+
+def begin(context: Context) -> None:
+    """Makes the sentence of an expected error the last line of the log; Airflow's ``on_execute_callback``.
+
+    :param context: Airflow's.
+    """
+    LAST_LINE.begin(context)
+    if finalizers := getattr(sys.modules.get("multiprocessing.util"), "_run_finalizers", None):
+        # Airflow's fork forgets what was to be done at the end. Locks that dbt leaves behind would be complained of on
+        # stderr, behind the last line.
+        atexit.register(finalizers)
+
+
+def failed(context: Context) -> None:
+    """Keeps why the task failed; Airflow's ``on_failure_callback`` and ``on_retry_callback``.
+
+    Where the process of a task was lost, Airflow's DAG processor calls it.
+
+    :param context: Airflow's.
+    """
+    error, ti = context.get("exception"), context["ti"]
+    message = scrub(str(redact(kept(error))), ())
+    failure = Failure(
+        ti.dag_id,
+        ti.task_id,
+        subject(context),
+        message,
+        str(ti.run_id),
+        -1 if ti.map_index is None else ti.map_index,
+        is_tried_again(error, context),
+    )
+    _write(lambda errors: errors.record(failure))
+
+
+def succeeded(context: Context) -> None:
+    """Drops what is known of failures of the task; Airflow's ``on_success_callback``.
+
+    :param context: Airflow's.
+    """
+    ti = context["ti"]
+    _write(lambda errors: errors.forget(ti.dag_id, ti.task_id, subject(context)))
+
+
+def succeeded_at_last(context: Context) -> None:
+    """The same for one of very many tasks, of which only those that failed in this run look themselves.
+
+    The last task of the run looks for all others.
+
+    :param context: Airflow's.
+    """
+    if context["ti"].try_number > 1:
+        succeeded(context)
+
+
+def run_failed(context: Context) -> None:
+    """Ends what is known of earlier runs too; ``on_failure_callback`` of the last task of a run.
+
+    :param context: Airflow's.
+    """
+    failed(context)
+    _end_run(context)
+
+
+def run_succeeded(context: Context) -> None:
+    """Ends what is known of earlier runs too; ``on_success_callback`` of the last task of a run.
+
+    :param context: Airflow's.
+    """
+    succeeded(context)
+    _end_run(context)
+
+
+def all_is_well(dag_id: str) -> None:
+    """Drops all that is known of failures of a DAG.
+
+    :param dag_id: its id.
+    """
+    _write(lambda errors: errors.forget_dag(dag_id))
+
+
+TOLD: dict[str, Any] = {
+    "on_execute_callback": begin,
+    "on_failure_callback": failed,
+    "on_retry_callback": failed,
+    "on_success_callback": succeeded,
+}
+LAST_TASK: dict[str, Any] = {"on_failure_callback": run_failed, "on_success_callback": run_succeeded}
+
+
+def subject(context: Context) -> str:
+    """What the task works on: its ``subject``, where it has one.
+
+    :param context: Airflow's.
+    """
+    return str(getattr(context["task"], "subject", "") or "")
+
+
+def _end_run(context: Context) -> None:
+    ti = context["ti"]
+    try:
+        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+    except Exception as error:
+        log.debug("The states of the run are not known (%s).", type(error).__name__)
+        return
+    if states:
+        _write(lambda errors: errors.forget_other_runs(ti.dag_id, str(ti.run_id), states))
+
+
+def _write(what: Callable[[TaskErrors], None]) -> None:
+    """Writes, if that is possible within a few seconds: it must not fail or hold up the task that it is about."""
+    try:
+        with _silence():
+            settings = Settings()
+            # Here, because only this thread may ask Airflow for a connection.
+            errors = TaskErrors(postgres_connection(settings), settings.raw_table)
+            Background(lambda: what(errors)).wait(PATIENCE_S)
+    except Exception as error:
+        log.debug("Why a task failed could not be noted (%s).", type(error).__name__)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing is logged meanwhile, so that the last line of the log stays the last."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
