@@ -61,7 +61,8 @@ class LastLine:
             return event
         self._told = True
         del event["exc_info"]
-        event["event"] = f"{said} {outlook(error, self._context)}"
+        end = "" if said.endswith((".", "!", "?", "…")) else "."
+        event["event"] = f"{said}{end} {outlook(error, self._context)}"
         return event
 
 
@@ -86,12 +87,12 @@ def sentence(error: BaseException) -> str | None:
 def kept(error: BaseException | str | None) -> str:
     """What may be stored of an error: no value of a document, also of errors that nobody expects.
 
-    :param error: what ended a task; None where its process was lost.
+    :param error: what ended a task; None where that is not known.
     """
     if error is None:
         return (
-            "The process of this task was lost: it was killed, ran out of memory or could not be reached any more."
-            " The scheduler's log says more."
+            "It failed and could not note why: its process was killed, ran out of memory or was lost, or PostgreSQL"
+            " did not answer. The last line of its log says more."
         )
     if isinstance(error, str):
         return " ".join(error.split())

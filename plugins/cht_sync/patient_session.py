@@ -76,17 +76,12 @@ class PatientSession:
         :raises SettingsError: if the role has not the right.
         :raises StoreError: for any other failure of the server.
         """
-        with self.watched(doing) as conn, conn, conn.cursor() as cursor:
+        with self._watched(doing) as conn, conn, conn.cursor() as cursor:
             yield cursor
 
     @contextmanager
-    def watched(self, doing: str) -> Iterator[Any]:
-        """The connection, while whatever waits for a lock says so.
-
-        :param doing: what is tried, for error texts.
-        :raises SettingsError: if the role has not the right.
-        :raises StoreError: for any other failure of the server.
-        """
+    def _watched(self, doing: str) -> Iterator[Any]:
+        """The connection, while whatever waits for a lock says so."""
         watch = LockWatch(self._connection, doing)
         with self.made_again(), explained(self._connection, doing, watch):
             conn = self.conn
@@ -102,7 +97,7 @@ class PatientSession:
         :raises SettingsError: if the role has not the right.
         :raises StoreError: for any other failure of the server.
         """
-        with self.watched(doing) as conn:
+        with self._watched(doing) as conn:
             conn.autocommit = True
             try:
                 with conn.cursor() as cursor:

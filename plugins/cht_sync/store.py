@@ -101,8 +101,8 @@ class DocumentStore:
         """
 
         def once() -> list[str]:
-            with self._session.watched("bring its tables up to date") as conn:
-                return Schema(conn, self._connection, self._raw).prepare()
+            with self._session.made_again():
+                return Schema(self._session.conn, self._connection, self._raw).prepare()
 
         return self._session.patiently(once)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PATIENCE_S = 5.0
+# The task that names what the instances of a mapped one work on.
+_MAPPED_OVER = {"sync": "sources", "compare": "plan", "beside": "plan_beside"}
 
 
 def begin(context: Context) -> None:
@@ -124,12 +126,34 @@ def subject(context: Context) -> str:
 def _end_run(context: Context) -> None:
     ti = context["ti"]
     try:
-        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+        with _silence():
+            states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+            failures = list(_failures(context, states))
     except Exception as error:
         log.debug("The states of the run are not known (%s).", type(error).__name__)
         return
+
+    def write(errors: TaskErrors) -> None:
+        noted = errors.end_run(ti.dag_id, str(ti.run_id), states)
+        for one in failures:
+            if (one.task_id, one.map_index) not in noted:
+                errors.record(one)
+
     if states:
-        _write(lambda errors: errors.forget_other_runs(ti.dag_id, str(ti.run_id), states))
+        _write(write)
+
+
+def _failures(context: Context, states: Mapping[str, str]) -> Iterator[Failure]:
+    """What is to be said of each task of a run that failed and could not say why: it was killed, for example."""
+    ti, dag = context["ti"], context["dag"]
+    for name in sorted(name for name, state in states.items() if state == "failed" and name != ti.task_id):
+        if name in dag.task_ids:
+            task_id, number, works_on = name, -1, str(getattr(dag.get_task(name), "subject", "") or "")
+        else:
+            task_id, _, text = name.rpartition("_")
+            number, mapped_over = int(text), ti.xcom_pull(task_ids=_MAPPED_OVER.get(task_id, "")) or []
+            works_on = str(mapped_over[number]["source"]) if number < len(mapped_over) else text
+        yield Failure(ti.dag_id, task_id, works_on, kept(None), str(ti.run_id), number)
 
 
 def _write(what: Callable[[TaskErrors], None]) -> None:

@@ -29,6 +29,7 @@ set message = excluded.message, tries = known.tries + 1, last_at = now(), run_id
 """
 _FORGET = "delete from {schema}.couchdb_task_error where dag_id = %s and task_id = %s and subject = %s"
 _FORGET_DAG = "delete from {schema}.couchdb_task_error where dag_id = %s"
+_NOTED = "select task_id, map_index from {schema}.couchdb_task_error where dag_id = %s and run_id = %s"
 _OTHER_RUNS = "select distinct task_id from {schema}.couchdb_task_error where dag_id = %s and run_id <> %s"
 _FORGET_OTHER_RUNS = """
 delete from {schema}.couchdb_task_error where dag_id = %s and run_id <> %s and task_id = any(%s)
@@ -104,7 +105,7 @@ class TaskErrors:
             if cursor:
                 cursor.execute(self._sql(_FORGET_DAG), (dag_id,))
 
-    def forget_other_runs(self, dag_id: str, run_id: str, states: Mapping[str, str]) -> None:
+    def end_run(self, dag_id: str, run_id: str, states: Mapping[str, str]) -> set[tuple[str, int]]:
         """Drops what earlier runs have left of tasks that ran again: what fails still, this run has noted anew.
 
         So a source, a model or a part that is not there any more is not told of for ever.
@@ -112,16 +113,19 @@ class TaskErrors:
         :param dag_id: the DAG.
         :param run_id: Airflow's run, which is about to end.
         :param states: state by task of the run, mapped ones as ``sync_0``.
+        :return: task and number of its instance, of what this run has noted.
         :raises SettingsError: if Postgres refuses the role.
         :raises StoreError: if it does not answer.
         """
         with self._cursor() as cursor:
             if not cursor:
-                return
+                return set()
             cursor.execute(self._sql(_OTHER_RUNS), (dag_id, run_id))
             over = [task for (task,) in cursor.fetchall() if _has_run(task, states)]
             if over:
                 cursor.execute(self._sql(_FORGET_OTHER_RUNS), (dag_id, run_id, over))
+            cursor.execute(self._sql(_NOTED), (dag_id, run_id))
+            return {(task, number) for task, number in cursor}
 
     def _sql(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(schema=sql.Identifier(self._schema))

@@ -87,7 +87,7 @@ def test_a_migration_that_waits_for_another(database, blocker, caplog):
     until(lambda: waits(caplog))
     blocker.rollback()
     work.join(20)
-    assert "bring its tables up to date" in waits(caplog)[0]
+    assert "create the tables of schema 'v1'" in waits(caplog)[0]
     assert "somebody's psql" in waits(caplog)[0]
 
 

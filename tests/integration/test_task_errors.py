@@ -36,11 +36,15 @@ def failure(task="sync", subject="h/medic", run="r1", message="It is gone.", **m
 
 
 def context(task="sync", subject="h/medic", run="r1", error=None, number=1, states=None):
+    sources = [{"source": "h/medic"}, {"source": "h/users"}]
     ti = SimpleNamespace(
+        xcom_pull=lambda task_ids: sources if task_ids == "sources" else None,
         dag_id="cht_sync", task_id=task, run_id=run, map_index=0, try_number=number, max_tries=1,
         get_task_states=lambda dag_id, run_ids: {run: states or {}},
     )  # fmt: skip
-    return {"ti": ti, "task": SimpleNamespace(subject=subject), "exception": error}
+    person = SimpleNamespace(subject="person")
+    dag = SimpleNamespace(task_ids={"sync", "models.person", "result"}, get_task=lambda name: person)
+    return {"ti": ti, "task": SimpleNamespace(subject=subject), "exception": error, "dag": dag}
 
 
 def test_the_newest_sentence_is_kept_with_the_number_of_tries(errors, database):
@@ -68,7 +72,7 @@ def test_the_end_of_a_run_drops_what_nothing_fails_of_any_more(errors, database)
     ):
         errors.record(failure(task, subject, run))
     states = {"sync_0": "failed", "models.person": "success", "models.late": "upstream_failed", "result": "running"}
-    errors.forget_other_runs("cht_sync", "r2", states)
+    assert errors.end_run("cht_sync", "r2", states) == {("sync", -1)}
     assert [row[:2] for row in database.rows(ROWS)] == [("models.late", "late"), ("sync", "h/medic")]
 
 
@@ -96,6 +100,22 @@ def test_the_last_task_of_a_run_keeps_its_own_and_ends_what_is_over(errors, data
     assert database.rows(ROWS) == []
 
 
+def test_the_last_task_tells_of_those_that_could_not(errors, database):
+    errors.record(failure(run="r1", map_index=0))
+    states = {"sync_0": "failed", "sync_1": "failed", "models.person": "failed", "result": "failed"}
+    task_callbacks.run_failed(context("result", "", "r1", SettingsError("Incomplete."), states=states))
+    rows = {(task, works_on, number): message for task, works_on, message, _, _, number, _ in database.rows(ROWS)}
+    assert set(rows) == {
+        ("sync", "h/medic", 0),
+        ("sync", "h/users", 1),
+        ("models.person", "person", -1),
+        ("result", "", 0),
+    }
+    assert rows["sync", "h/medic", 0] == "It is gone."
+    assert "killed" in rows["sync", "h/users", 1]
+    assert "killed" in rows["models.person", "person", -1]
+
+
 def test_secrets_stay_out(errors, database, postgres_server):
     postgres_connection()  # whose password is masked when it is looked up
     said = f"It said {postgres_server.password} of https://u:pw@h/x and of u:{postgres_server.password}@h."
@@ -107,7 +127,7 @@ def test_secrets_stay_out(errors, database, postgres_server):
 
 def test_a_process_that_was_lost_and_an_unexpected_error_are_kept_without_their_words(errors, database):
     task_callbacks.failed(context())
-    assert "was lost" in database.rows(ROWS)[0][2]
+    assert "killed" in database.rows(ROWS)[0][2]
     task_callbacks.failed(context(error=KeyError("Amina")))
     assert "KeyError" in database.rows(ROWS)[0][2]
     assert "Amina" not in database.rows(ROWS)[0][2]
