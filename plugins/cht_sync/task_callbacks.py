@@ -33,10 +33,17 @@ def begin(context: Context) -> None:
     :param context: Airflow's.
     """
     LAST_LINE.begin(context)
+    atexit.unregister(_release_locks)
+    atexit.register(_release_locks)
+
+
+def _release_locks() -> None:
+    """Gives back locks that dbt has made: what tracks them would complain on stderr, behind the last line.
+
+    ``multiprocessing`` does it at the end of a process, save of one that was forked by Airflow, which forgets that.
+    """
     if finalizers := getattr(sys.modules.get("multiprocessing.util"), "_run_finalizers", None):
-        # Airflow's fork forgets what was to be done at the end. Locks that dbt leaves behind would be complained of on
-        # stderr, behind the last line.
-        atexit.register(finalizers)
+        finalizers(0)
 
 
 def failed(context: Context) -> None:
