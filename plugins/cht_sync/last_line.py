@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +103,17 @@ def kept(error: BaseException | str | None) -> str:
     if said is None:
         return f"An error that is not expected, {type(error).__name__}: the log of the task has its traceback."
     return without_values(said) if _is_of_dbt(error) or getattr(error, "quotes", False) else said
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No more than errors is logged meanwhile, so that the last line of a log stays the last."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def is_tried_again(error: BaseException | str | None, context: Context) -> bool:

@@ -6,14 +6,13 @@ import atexit
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.log import redact
 
 from cht_sync.background import Background
 from cht_sync.connections import postgres_connection
-from cht_sync.last_line import LAST_LINE, is_tried_again, kept
+from cht_sync.last_line import LAST_LINE, is_tried_again, kept, silence
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.settings import Settings
 from cht_sync.task_errors import Failure, TaskErrors
@@ -133,7 +132,7 @@ def subject(context: Context) -> str:
 def _end_run(context: Context) -> None:
     ti = context["ti"]
     try:
-        with _silence():
+        with silence():
             states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
             failures = list(_failures(context, states))
     except Exception as error:
@@ -166,21 +165,10 @@ def _failures(context: Context, states: Mapping[str, str]) -> Iterator[Failure]:
 def _write(what: Callable[[TaskErrors], None]) -> None:
     """Writes, if that is possible within a few seconds: it must not fail or hold up the task that it is about."""
     try:
-        with _silence():
+        with silence():
             settings = Settings()
             # Here, because only this thread may ask Airflow for a connection.
             errors = TaskErrors(postgres_connection(settings), settings.raw_table)
             Background(lambda: what(errors)).wait(PATIENCE_S)
     except Exception as error:
         log.debug("Why a task failed could not be noted (%s).", type(error).__name__)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Nothing is logged meanwhile, so that the last line of the log stays the last."""
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.WARNING))
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -18,6 +18,7 @@ from cht_sync.alerts.incidents import Incident, Incidents
 from cht_sync.alerts.message import Message
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.last_line import silence
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
@@ -120,7 +121,9 @@ def deployment_failed(context: Any) -> None:
     :param context: Airflow's.
     """
     name = context["ti"].task_id
-    _note(Condition("deployment", "dbt project", f"The task {name} of cht_pipeline_deploy failed."))
+    with silence():
+        # The reason is the last line of the log already.
+        _note(Condition("deployment", "dbt project", f"The task {name} of cht_pipeline_deploy failed."))
 
 
 def deployment_worked() -> None:
@@ -135,9 +138,7 @@ def _note(condition: Condition | None) -> None:
         with _transaction(settings) as cursor:
             Incidents(settings.raw_table.schema).judge(cursor, [condition] if condition else [], ["deployment"])
     except Exception as error:
-        # A failure is told in the log already, by its last line.
-        level = logging.DEBUG if condition else logging.WARNING
-        log.log(level, "The end of the deployment could not be noted for alerts (%s).", type(error).__name__)
+        log.warning("The end of the deployment could not be noted for alerts (%s).", type(error).__name__)
 
 
 @contextmanager
