@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PATIENCE_S = 5.0
+WHY = "why_it_failed"
 # The task that names what the instances of a mapped one work on.
 _MAPPED_OVER = {"sync": "sources", "compare": "plan", "beside": "plan_beside"}
 
@@ -63,7 +64,19 @@ def failed(context: Context) -> None:
         -1 if ti.map_index is None else ti.map_index,
         is_tried_again(error, context),
     )
-    _write(lambda errors: errors.record(failure))
+    noted: list[bool] = []
+    _write(lambda errors: noted.append(errors.record(failure)))
+    if not any(noted):
+        _hand_over(context, message)
+
+
+def _hand_over(context: Context, message: str) -> None:
+    """Leaves a sentence that could not be noted to the last task of the run."""
+    try:
+        with silence():
+            context["ti"].xcom_push(key=WHY, value=message)
+    except Exception as error:
+        log.debug("Why a task failed could not be handed over (%s).", type(error).__name__)
 
 
 def succeeded(context: Context) -> None:
@@ -150,7 +163,7 @@ def _end_run(context: Context) -> None:
 
 
 def _failures(context: Context, states: Mapping[str, str]) -> Iterator[Failure]:
-    """What is to be said of each task of a run that failed and could not say why: it was killed, for example."""
+    """What is to be noted of each task of a run that failed, if it could not do that by itself."""
     ti, dag = context["ti"], context["dag"]
     for name in sorted(name for name, state in states.items() if state == "failed" and name != ti.task_id):
         if name in dag.task_ids:
@@ -159,7 +172,8 @@ def _failures(context: Context, states: Mapping[str, str]) -> Iterator[Failure]:
             task_id, _, text = name.rpartition("_")
             number, mapped_over = int(text), ti.xcom_pull(task_ids=_MAPPED_OVER.get(task_id, "")) or []
             works_on = str(mapped_over[number]["source"]) if number < len(mapped_over) else text
-        yield Failure(ti.dag_id, task_id, works_on, kept(None), str(ti.run_id), number)
+        said = ti.xcom_pull(task_ids=task_id, key=WHY, map_indexes=number)
+        yield Failure(ti.dag_id, task_id, works_on, str(said or kept(None)), str(ti.run_id), number)
 
 
 def _write(what: Callable[[TaskErrors], None]) -> None:

@@ -69,10 +69,11 @@ class TaskErrors:
         self._connection = with_extra(connection, {"connect_timeout": CONNECT_S})
         self._schema = raw.schema
 
-    def record(self, failure: Failure) -> None:
+    def record(self, failure: Failure) -> bool:
         """Notes a failure, in place of the one before.
 
         :param failure: what failed.
+        :return: whether it is noted: before the first copy there is no such table.
         :raises SettingsError: if Postgres refuses the role.
         :raises StoreError: if it does not answer.
         """
@@ -80,6 +81,7 @@ class TaskErrors:
         with self._cursor() as cursor:
             if cursor:
                 cursor.execute(self._sql(_RECORD), {**values, "message": failure.message[:LONGEST]})
+        return cursor is not None
 
     def forget(self, dag_id: str, task_id: str, subject: str) -> None:
         """Drops the row of a task that has succeeded.

@@ -55,6 +55,7 @@ def test_an_empty_database(database):
         "0014_first_load_comments.sql",
         "0015_asked.sql",
         "0016_postponed_indexes.sql",
+        "0018_task_error.sql",
     ]
     names = {
         "",

@@ -35,10 +35,14 @@ def failure(task="sync", subject="h/medic", run="r1", message="It is gone.", **m
     return Failure("cht_sync", task, subject, message, run, **more)
 
 
-def context(task="sync", subject="h/medic", run="r1", error=None, number=1, states=None):
+def context(task="sync", subject="h/medic", run="r1", error=None, number=1, states=None, handed=None):
+    handed = {} if handed is None else handed
     sources = [{"source": "h/medic"}, {"source": "h/users"}]
     ti = SimpleNamespace(
-        xcom_pull=lambda task_ids: sources if task_ids == "sources" else None,
+        xcom_pull=lambda task_ids, key="", map_indexes=None: (
+            sources if task_ids == "sources" else handed.get((task_ids, map_indexes))
+        ),
+        xcom_push=lambda key, value: handed.update({(task, 0): value}),
         dag_id="cht_sync", task_id=task, run_id=run, map_index=0, try_number=number, max_tries=1,
         get_task_states=lambda dag_id, run_ids: {run: states or {}},
     )  # fmt: skip
@@ -134,8 +138,15 @@ def test_a_process_that_was_lost_and_an_unexpected_error_are_kept_without_their_
 
 
 def test_before_the_first_copy_there_is_nowhere_to_keep_it(database):
-    task_callbacks.failed(context(error=SettingsError("Give COUCHDB_DBS.")))
+    handed = {}
+    task_callbacks.failed(context(error=SettingsError("Give COUCHDB_DBS."), handed=handed))
     assert database.tables() == set(), "nothing is written before the settings are right"
+    with DocumentStore(postgres_connection(), RAW) as store:
+        store.prepare()
+    last = context("result", "", "r1", SettingsError("Incomplete."), states={"sync_0": "failed"}, handed=handed)
+    task_callbacks.run_failed(last)
+    kept = {row[0]: row[1:3] for row in database.rows(ROWS)}
+    assert kept["sync"] == ("h/medic", "Give COUCHDB_DBS."), "the last task of the run notes it where it can"
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "refuses", "locks", "bad setting"])
