@@ -15,6 +15,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from cht_sync.settings import Settings
+from cht_sync.task_callbacks import TOLD
 
 settings = Settings().usable()
 
@@ -30,7 +31,7 @@ if settings.alerts:
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(minutes=10),
-        default_args={"owner": "cht-sync"},
+        default_args={"owner": "cht-sync", **TOLD},
         owner_links=settings.owner_links,
         tags=["cht", "alerts"],
     ) as dag:

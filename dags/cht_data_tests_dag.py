@@ -21,6 +21,7 @@ from airflow.sdk import DAG
 
 from cht_sync.pipeline.data_tests_group import draw_data_tests
 from cht_sync.settings import Settings
+from cht_sync.task_callbacks import TOLD
 
 settings = Settings().usable()
 
@@ -33,7 +34,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=settings.models_timeout),
-    default_args={"owner": "cht-sync"},
+    default_args={"owner": "cht-sync", **TOLD},
     owner_links=settings.owner_links,
     tags=["cht", "models"],
 ) as dag:

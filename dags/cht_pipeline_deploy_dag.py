@@ -20,9 +20,10 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from cht_sync.alerts.tasks import deployment_failed, deployment_worked
-from cht_sync.deploy_tasks import build_version, look_for_version, plan_deployment, switch_version
+from cht_sync.alerts.tasks import deployment_failed
+from cht_sync.deploy_tasks import build_version, look_for_version, plan_deployment, settled, switch_version
 from cht_sync.settings import Settings
+from cht_sync.task_callbacks import TOLD, failed
 
 settings = Settings().usable()
 
@@ -39,7 +40,8 @@ with DAG(
         "owner": "cht-sync",
         "retries": 1,
         "retry_delay": timedelta(seconds=10),
-        "on_failure_callback": deployment_failed,
+        **TOLD,
+        "on_failure_callback": [failed, deployment_failed],
     },
     owner_links=settings.owner_links,
     tags=["cht", "dbt"],
@@ -80,4 +82,4 @@ with DAG(
     goal = look_for_version()
     built = build_version(goal)
     planned = plan_deployment(built)
-    switch_version.override(on_success_callback=deployment_worked)(built, planned)
+    switch_version.override(on_success_callback=settled)(built, planned)

@@ -28,6 +28,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 from cht_sync.operators.reconcile import ReconcileOperator
 from cht_sync.reconcile.tasks import plan_beside, plan_parts, report_verdicts
 from cht_sync.settings import Settings
+from cht_sync.task_callbacks import TOLD
 
 settings = Settings().usable()
 schedule = settings.reconcile_schedule
@@ -46,7 +47,7 @@ with DAG(
     schedule=CronDataIntervalTimetable(schedule, timezone="UTC") if schedule else None,
     catchup=False,
     max_active_runs=1,
-    default_args={"owner": "cht-sync", "retries": 2, "retry_delay": timedelta(minutes=1)},
+    default_args={"owner": "cht-sync", "retries": 2, "retry_delay": timedelta(minutes=1), **TOLD},
     owner_links=settings.owner_links,
     tags=["cht", "proof"],
     params={

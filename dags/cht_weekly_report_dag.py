@@ -20,6 +20,7 @@ from cht_sync.connections import report_connection
 from cht_sync.reports.week import Week
 from cht_sync.reports.weekly import WeeklyReport
 from cht_sync.settings import Settings
+from cht_sync.task_callbacks import TOLD
 
 settings = Settings().usable()
 every_monday = CronTriggerTimetable("0 3 * * 1", timezone="UTC")
@@ -49,7 +50,7 @@ if settings.report_dir:
         schedule=schedule,
         catchup=False,
         max_active_runs=1,
-        default_args={"owner": "cht-sync", "retries": 2},
+        default_args={"owner": "cht-sync", "retries": 2, **TOLD},
         owner_links=settings.owner_links,
         tags=["cht", "report"],
         params={

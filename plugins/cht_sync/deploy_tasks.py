@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from cht_sync.alerts.tasks import deployment_worked
 from cht_sync.settings import Settings
+from cht_sync.task_callbacks import all_is_well
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -35,7 +36,7 @@ def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
     goal = look(settings, _wish(params))
     if goal is None:
         # A broken version may have been taken back.
-        deployment_worked()
+        settled()
     return asdict(goal) if goal else None
 
 
@@ -86,6 +87,12 @@ def switch_version(
         raise AirflowSkipException(f"A dry run: {len(planned)} models would be rebuilt; see the log of plan.")
     holder = f"{ti.dag_id}.{ti.task_id}@{socket.gethostname()}"
     return switch(Settings(), Goal(**goal), _wish(params), holder)
+
+
+def settled(_context: Any = None) -> None:
+    """Notes that the version in use is the one wanted; also Airflow's ``on_success_callback`` of the last task."""
+    deployment_worked()
+    all_is_well("cht_pipeline_deploy")
 
 
 def _wish(params: dict[str, Any]) -> Wish:

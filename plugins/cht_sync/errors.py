@@ -3,6 +3,17 @@
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 
+class ExpectedError(AirflowException):
+    """Something outside of this code failed; the text says what, and another try may help.
+
+    A task that ends with it, or with an ``AirflowFailException``, has the text as the last line of its log and no
+    traceback. Everything else is taken for a fault of this code.
+    """
+
+    #: Whether the text holds what dbt or Postgres said, which may quote a document.
+    quotes = False
+
+
 class SettingsError(AirflowFailException):
     """A setting, a connection or the state of a server is wrong in a way that no retry can mend.
 
@@ -32,7 +43,7 @@ class RequestRefusedError(SettingsError):
         self.status, self.said = status, said
 
 
-class CouchDBError(AirflowException):
+class CouchDBError(ExpectedError):
     """CouchDB could not be reached or did not answer as it should; another try may help."""
 
 
@@ -64,7 +75,7 @@ class NotHandedOutError(CouchDBError):
     """CouchDB refuses one document, whatever the others do."""
 
 
-class StoreError(AirflowException):
+class StoreError(ExpectedError):
     """Postgres could not be reached or refused a page; nothing of that page was stored.
 
     :param message: one sentence.
@@ -81,8 +92,20 @@ class CheckpointConflictError(StoreError):
     """Another writer moved the checkpoint or holds the source; nothing of the page was stored."""
 
 
-class SupersetError(AirflowException):
+class SupersetError(ExpectedError):
     """Superset could not be reached or refused dashboards; nothing of them was imported."""
+
+
+class ModelFailedError(ExpectedError):
+    """dbt failed on a model, or did not run it."""
+
+    quotes = True
+
+
+class IncompleteError(AirflowFailException):
+    """The last task of a run found tasks that failed; the text tells what their logs say, dbt's words among them."""
+
+    quotes = True
 
 
 class ShrunkError(AirflowFailException):
@@ -93,5 +116,5 @@ class HeldError(AirflowFailException):
     """A model waits, because its deletes would reach the rows of another that fails; another try would, too."""
 
 
-class StoppedError(AirflowException):
+class StoppedError(ExpectedError):
     """Airflow ended the task; the page on its way was stored with its checkpoint, or not at all."""

@@ -7,9 +7,13 @@ from typing import Protocol, TypeVar
 
 import tenacity
 
+from cht_sync.seldom import Repeated
+
 T = TypeVar("T")
 LONGEST_PAUSE = 30.0  # seconds
 FEWEST_TRIES = 3
+# Of all calls together: a server that is gone fails each of them.
+_told = Repeated()
 
 
 class Logger(Protocol):
@@ -24,7 +28,7 @@ def patiently(call: Callable[[], T], worth: Callable[[BaseException], bool], tol
     :param call: what to call; an error may say as ``after`` how many seconds to wait at least.
     :param worth: whether an error is worth another try.
     :param tolerance: seconds after which the last failure is final, though never before the third.
-    :param log: where each failure is told.
+    :param log: where failures are told: the first at once, the same again ever more rarely, with their number.
     :return: what the call returned.
     :raises BaseException: the last failure, or the first that is not worth another try.
         Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
@@ -38,7 +42,9 @@ def patiently(call: Callable[[], T], worth: Callable[[BaseException], bool], tol
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         wait = state.next_action.sleep if state.next_action else 0
-        log.warning("%s Trying again in %.1f s.", error, wait)
+        counted = _told.count(str(error))
+        if counted is not None:
+            log.warning("%s Trying again in %.1f s.%s", error, wait, counted)
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(worth),

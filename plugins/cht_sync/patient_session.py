@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from airflow.sdk import Connection
 
 from cht_sync.errors import StoreError
+from cht_sync.lock_watch import LockWatch
 from cht_sync.patience import patiently
 from cht_sync.postgres import STATEMENT_TIMEOUT, connect, explained
 
@@ -75,8 +76,17 @@ class PatientSession:
         :raises SettingsError: if the role has not the right.
         :raises StoreError: for any other failure of the server.
         """
-        with self.made_again(), explained(self._connection, doing), self.conn, self.conn.cursor() as cursor:
+        with self._watched(doing) as conn, conn, conn.cursor() as cursor:
             yield cursor
+
+    @contextmanager
+    def _watched(self, doing: str) -> Iterator[Any]:
+        """The connection, while whatever waits for a lock says so."""
+        watch = LockWatch(self._connection, doing)
+        with self.made_again(), explained(self._connection, doing, watch):
+            conn = self.conn
+            with watch.of_backend(conn):
+                yield conn
 
     @contextmanager
     def autocommitted(self, doing: str, timeout: str) -> Iterator[Any]:
@@ -87,8 +97,7 @@ class PatientSession:
         :raises SettingsError: if the role has not the right.
         :raises StoreError: for any other failure of the server.
         """
-        with self.made_again(), explained(self._connection, doing):
-            conn = self.conn
+        with self._watched(doing) as conn:
             conn.autocommit = True
             try:
                 with conn.cursor() as cursor:

@@ -12,6 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.lock_watch import LockWatch
 from cht_sync.pooler import keeps_sessions
 from cht_sync.postgres_tls import secured, tls_advice
 
@@ -31,6 +32,8 @@ _FINAL_AT_CONNECT = ("authentication failed", "does not exist", "no pg_hba.conf 
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _ENDED = {"57P01", "57P02", "57P03", "57P05", "25P03"}
 _PASSING = {"40001", "40P01", "53300"}
+# What ends a wait for a lock.
+_WAITED = {"55P03", "57014"}
 _REMEDIES = {
     "25006": "it is read-only, as a standby or after a fail-over: let POSTGRES_HOST lead to the primary",
     "53100": "its disk is full: free space there, the next run goes on from the checkpoint",
@@ -129,11 +132,12 @@ def _bound(conn: Any, application_name: str) -> None:
 
 
 @contextmanager
-def explained(connection: Connection, doing: str) -> Iterator[None]:
+def explained(connection: Connection, doing: str, watch: LockWatch | None = None) -> Iterator[None]:
     """Turns what Postgres refuses into one sentence.
 
     :param connection: whose role is at work, for the text.
     :param doing: what was tried, as in "create the tables".
+    :param watch: what has looked on, to name who held a lock.
     :raises SettingsError: if the role has not the right.
     :raises StoreError: for any other failure of the server.
     """
@@ -148,9 +152,10 @@ def explained(connection: Connection, doing: str) -> Iterator[None]:
     except psycopg2.Error as error:
         code = error.pgcode or ""
         lost = _is_lost(error)
+        remedy = _remedy(code, watch.blockers if watch else "")
         raise StoreError(
             f"Postgres at {describe(connection)} could not {doing}"
-            f" ({code or type(error).__name__}: {_first_line(error)}); nothing of it was stored{_remedy(code)}.",
+            f" ({code or type(error).__name__}: {_first_line(error)}); nothing of it was stored{remedy}.",
             passing=lost or code in _PASSING,
             lost=lost,
         ) from None  # the cause would print DETAIL and CONTEXT, which quote documents
@@ -166,9 +171,11 @@ def transaction(connection: Connection, application_name: str, doing: str) -> It
     :raises SettingsError: if role, password, database or a right are refused.
     :raises StoreError: for any other failure of the server; nothing was written then.
     """
+    watch = LockWatch(connection, doing)
     with (
-        explained(connection, doing),
+        explained(connection, doing, watch),
         closing(connect(connection, application_name)) as conn,
+        watch.of_backend(conn),
         conn,
         conn.cursor() as cursor,
     ):
@@ -191,7 +198,12 @@ def _is_lost(error: psycopg2.Error) -> bool:
     return said_nothing or code[:2] == "08" or code in _ENDED
 
 
-def _remedy(code: str) -> str:
+def _remedy(code: str, blockers: str) -> str:
+    if blockers and code in _WAITED:
+        return (
+            f": it waited for a lock that is held by {blockers}: let that end, or end it with pg_terminate_backend if"
+            " nothing of it runs any more"
+        )
     return next((f": {advice}" for start, advice in _REMEDIES.items() if code.startswith(start)), "")
 
 

@@ -11,6 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import quote_ident
 
 from cht_sync.errors import SettingsError
+from cht_sync.lock_watch import LockWatch
 from cht_sync.postgres import explained
 from cht_sync.settings import REPOSITORY, RawTable
 
@@ -56,7 +57,9 @@ class Schema:
         :raises SettingsError: if a table of that name has other columns, or the role may not create what is
             missing; nothing has been written then.
         """
-        with explained(self._connection, f"create the tables of schema {self._raw.schema!r}"):
+        doing = f"create the tables of schema {self._raw.schema!r}"
+        watch = LockWatch(self._connection, doing)
+        with explained(self._connection, doing, watch), watch.of_backend(self._conn):
             files = self._pending_files()
             if not files:
                 return []

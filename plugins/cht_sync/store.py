@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from psycopg2 import sql
 
 from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.errors import CheckpointConflictError, StoreError
+from cht_sync.lock_watch import FIRST_S, THEN_S
 from cht_sync.older_revisions import OlderRevision, OlderRevisions
 from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
@@ -21,12 +23,14 @@ from cht_sync.patient_session import PatientSession
 from cht_sync.quarantine import Quarantine
 from cht_sync.rows import storable
 from cht_sync.schema import Schema
+from cht_sync.seldom import Seldom
 from cht_sync.settings import RawTable
 from cht_sync.source_lock import holder, try_lock
 from cht_sync.source_order import SourceOrder
 from cht_sync.windows import Run, Windows
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 # A document that a source was made to give up is no sign of it.
 _MAIN_OWNER = """
 select s.source, count(*)
@@ -145,12 +149,14 @@ class DocumentStore:
             raise StoreError(str(error), passing=True) from None
 
     def _claim_once(self, source: str, patience: float) -> None:
-        name, begun = self._lock_name(source), time.monotonic()
+        name, begun, tell = self._lock_name(source), time.monotonic(), Seldom(FIRST_S, THEN_S)
         while not self._try_to_claim(source, name):
             # The session of a run that has just ended or was killed may take a moment to be gone.
             waited = time.monotonic() - begun
             if waited > patience and (waited > REPAIR_S or not self._holder(name).startswith(REPAIR)):
                 break
+            if tell.due():
+                log.warning("Waiting for %s, which writes %s, for %.0f s now.", self._holder(name), source, waited)
             time.sleep(0.1)
         else:
             return

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync.assets import table_asset
 from cht_sync.connections import dbt_connection, postgres_connection
-from cht_sync.errors import SettingsError
+from cht_sync.errors import IncompleteError, SettingsError
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.operators.run_all import MODELLED_TO
@@ -24,6 +23,7 @@ from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
 from cht_sync.sweep import sweep
+from cht_sync.task_callbacks import LAST_TASK
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -126,6 +126,7 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
     trigger_rule="all_done",
     retries=0,
     multiple_outputs=False,
+    **LAST_TASK,
 )
 def report_result(
     models_group: str, ti: RuntimeTaskInstanceProtocol, params: dict[str, Any] | None = None
@@ -139,7 +140,7 @@ def report_result(
     :param params: of the run.
     :return: ``newest`` document and ``modelled_to`` as ISO 8601 UTC, and ``lag_seconds`` between them; empty where
         no models ran. After a failure the same is in the XCom ``lag``.
-    :raises AirflowFailException: if a task of the run failed; names them.
+    :raises IncompleteError: if a task of the run failed; names them.
     """
     states = _states(ti)
     failed = sorted(name for name, state in states.items() if state in BAD_STATES)
@@ -158,7 +159,7 @@ def report_result(
         ti.xcom_push(key="lag", value=lag)
     if failed or troubles:
         said = " ".join(f"[{each}]" for each in troubles)
-        raise AirflowFailException(
+        raise IncompleteError(
             f"This run is incomplete: {', '.join(_readable(failed, ti)) or 'a model'} failed; what the other tasks did"
             f" is stored. The log of each says why; the next run goes on from the checkpoints. {said}".strip()
         )

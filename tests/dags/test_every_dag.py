@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cht_sync import task_callbacks
+
 DAGS = sorted((Path(__file__).parents[2] / "dags").glob("*_dag.py"))
 # With these every DAG is there.
 ENVIRONMENT = {
@@ -39,6 +41,23 @@ def test_each_task_explains_itself(dag):
     for task in dag.tasks:
         # A display name leads to the task id that logs, messages and pages use.
         assert task.task_display_name.partition(":")[0] in {task.task_id, task.task_id.rpartition(".")[2]}
+
+
+def test_each_task_says_and_keeps_why_it_fails(dag):
+    for task in dag.tasks:
+        assert task_callbacks.begin in called(task, "on_execute_callback"), task.task_id
+        assert called(task, "on_failure_callback") & {task_callbacks.failed, task_callbacks.run_failed}, task.task_id
+        assert task_callbacks.failed in called(task, "on_retry_callback"), task.task_id
+        assert called(task, "on_success_callback"), task.task_id
+    for task in dag.tasks:
+        if task.task_id in {"result", "verify"}:
+            assert task_callbacks.run_failed in called(task, "on_failure_callback"), "it ends what is over"
+            assert task_callbacks.run_succeeded in called(task, "on_success_callback")
+
+
+def called(task, kind):
+    found = getattr(task, kind) or []
+    return set(found) if isinstance(found, (list, tuple)) else {found}
 
 
 def test_the_tasks_of_this_project_have_names_that_say_what_they_do(dag):

@@ -18,6 +18,7 @@ from cht_sync.alerts.incidents import Incident, Incidents
 from cht_sync.alerts.message import Message
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.last_line import silence
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
@@ -120,11 +121,13 @@ def deployment_failed(context: Any) -> None:
     :param context: Airflow's.
     """
     name = context["ti"].task_id
-    _note(Condition("deployment", "dbt project", f"The task {name} of cht_pipeline_deploy failed."))
+    with silence():
+        # The reason is the last line of the log already.
+        _note(Condition("deployment", "dbt project", f"The task {name} of cht_pipeline_deploy failed."))
 
 
-def deployment_worked(_context: Any = None) -> None:
-    """Notes that the version in use is the one wanted; also Airflow's ``on_success_callback`` of the last task."""
+def deployment_worked() -> None:
+    """Notes that the version in use is the one wanted."""
     _note(None)
 
 

@@ -78,6 +78,11 @@ class CouchDBToPostgresOperator(BaseOperator):
         self._written: tuple[str, str] | None = None
         self._progress: Progress | None = None
 
+    @property
+    def subject(self) -> str:
+        """The source that it works on."""
+        return self.source or self.database
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Copies what changed.
 

@@ -44,6 +44,11 @@ class ReconcileOperator(BaseOperator):
         self.database, self.source, self.part, self.couchdb_conn_id = database, source, part, couchdb_conn_id
         self._work: Background[dict[str, Any]] | None = None
 
+    @property
+    def subject(self) -> str:
+        """The source that it works on."""
+        return self.source
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Compares and repairs.
 

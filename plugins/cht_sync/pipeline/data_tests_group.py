@@ -23,6 +23,7 @@ from cht_sync.pipeline.operators.show_tests import ShowTests
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.pipeline.task_group import read_graph, refusal
 from cht_sync.settings import Settings
+from cht_sync.task_callbacks import LAST_TASK
 
 OF_NO_MODEL = "sources"
 
@@ -64,7 +65,7 @@ def draw_data_tests(settings: Settings) -> None:
     run >> group >> report_tests()
 
 
-@task(task_id="result", task_display_name="result: of all tests", trigger_rule="none_skipped", retries=0)
+@task(task_id="result", task_display_name="result: of all tests", trigger_rule="none_skipped", retries=0, **LAST_TASK)
 def report_tests(run_id: str | None = None) -> dict[str, int]:
     """Counts the tests of the run by how they ended, and makes the run fail where one has failed.
 

@@ -12,16 +12,18 @@ from typing import Any
 
 from airflow.sdk import Connection
 
+from cht_sync.lock_watch import FIRST_S, THEN_S
 from cht_sync.postgres import connect, explained
+from cht_sync.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
-TELL_EVERY_S = 60
 # Advisory locks with one 64 bit key show its halves and objsubid 1.
 # Source: https://www.postgresql.org/docs/current/view-pg-locks.html
 WHO = """
-SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+SELECT format('%%s (Postgres backend %%s)', a.application_name, a.pid)
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.classid = %s AND l.objid = %s
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
@@ -64,15 +66,19 @@ def lock_key(schema: str) -> int:
 
 
 def _wait(cursor: Any, key: int, schema: str) -> None:
-    told = -float(TELL_EVERY_S)
+    tell = Seldom(FIRST_S, THEN_S)
     while True:
         # Asking again and again, not pg_advisory_lock(): a signal of Airflow must be able to end the wait.
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (key,))
         if cursor.fetchone()[0]:
             return
-        if time.monotonic() - told >= TELL_EVERY_S:
-            told = time.monotonic()
+        if tell.due():
             cursor.execute(WHO, (key >> 32 & 0xFFFFFFFF, key & 0xFFFFFFFF))
             who = [row[0] for row in cursor.fetchall()]
-            log.info("dbt is running on schema %s already: waiting for %s.", schema, " and ".join(who) or "its end")
+            log.warning(
+                "dbt is running on schema %s already: waiting for %s, for %.0f s now.",
+                schema,
+                " and ".join(who) or "its end",
+                tell.passed,
+            )
         time.sleep(POLL_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -17,6 +16,7 @@ from cht_sync.pipeline.at_fault import documents_at_fault
 from cht_sync.pipeline.guard import cascades, held
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.row_counts import RowCounts
+from cht_sync.pipeline.values import without_details
 from cht_sync.postgres import connect, explained
 from cht_sync.settings import Settings
 
@@ -110,7 +110,7 @@ class ModelWatch:
     def _result(self, data: Any) -> ModelResult:
         node = data.node_info
         model, name, status = node.unique_id, node.node_name, str(node.node_status)
-        message = _without_details(str(data.run_result.message))
+        message = without_details(str(data.run_result.message))
         seconds = float(getattr(data.run_result, "execution_time", 0) or 0)
         if model in self._behind or status == "skipped":
             return ModelResult(model, name, "skipped", "a model that it reads failed", seconds)
@@ -151,9 +151,3 @@ class ModelWatch:
                 return cursor.fetchone()[0]
         except psycopg2.Error:
             return None  # not built yet, or without that column
-
-
-def _without_details(message: str) -> str:
-    """dbt's message without what Postgres adds to it, which quotes rows: they are documents."""
-    head = re.split(r"^\s*(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|WHERE):", message, maxsplit=1, flags=re.MULTILINE)[0]
-    return " ".join(head.split())

@@ -33,6 +33,7 @@ from cht_sync.pipeline.operators.run_model import RunModel
 from cht_sync.pipeline.operators.watch_model import WatchModel
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.settings import Settings
+from cht_sync.task_callbacks import succeeded_at_last
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,10 @@ class _Draw:
         text = _doc(self._models[node.unique_id])
         if node.has_ephemeral_materialization:
             # dbt writes it into the models that use it.
-            return EmptyOperator(task_id=task_id, doc_md=text, **place)
+            # Without callbacks, or Airflow would start a process for it.
+            return EmptyOperator(
+                task_id=task_id, doc_md=text, on_execute_callback=None, on_success_callback=None, **place
+            )
         arguments = {
             **task_args,
             "manifest_filepath": "",
@@ -188,6 +192,7 @@ class _Draw:
             # Cosmos names it when the model has ended, too late for the asset graph.
             "outlets": [AssetAlias(get_dataset_alias_name(place["dag"], place["task_group"], task_id))],
             "retries": 1,
+            "on_success_callback": succeeded_at_last,
             **node.operator_kwargs_to_override,
             **place,
         }

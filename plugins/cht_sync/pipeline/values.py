@@ -11,6 +11,16 @@ QUOTED = re.compile(rf"""(?P<named>\b(?:{NAMED})\s+)?(?P<text>"[^"]*"|'[^']*')""
 # DETAIL and CONTEXT quote whole rows, LINE the query, which may hold values.
 MORE = re.compile(r"\b(?:DETAIL|CONTEXT|HINT|LINE \d+):")
 
+ADDED = re.compile(r"^\s*(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|WHERE):", re.MULTILINE)
+
+
+def without_details(message: str) -> str:
+    """dbt's message on one line, without what Postgres adds to it, which quotes rows: they are documents.
+
+    :param message: the message.
+    """
+    return " ".join(ADDED.split(message, maxsplit=1)[0].split())
+
 
 def without_values(message: str) -> str:
     """A message of dbt or Postgres on one line, up to the first thing that may be a value.

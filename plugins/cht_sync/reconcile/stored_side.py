@@ -12,6 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.errors import StoreError
+from cht_sync.lock_watch import LockWatch
 from cht_sync.page import Change
 from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.postgres import connect, explained
@@ -103,8 +104,14 @@ class StoredSide:
         """
         if self._open is None:
             self._open = connect(self._connection, f"cht_reconcile reads {self._source}")
+        watch = LockWatch(self._connection, doing)
         try:
-            with explained(self._connection, doing), self._open, self._open.cursor() as cursor:
+            with (
+                explained(self._connection, doing, watch),
+                watch.of_backend(self._open),
+                self._open,
+                self._open.cursor() as cursor,
+            ):
                 yield cursor
         except StoreError as error:
             if error.lost:

@@ -20,6 +20,7 @@ from cht_sync.reconcile.verdicts import BESIDE, INTERVAL
 from cht_sync.settings import Settings
 from cht_sync.sources import Source, configured_sources
 from cht_sync.store import DocumentStore
+from cht_sync.task_callbacks import LAST_TASK
 
 log = logging.getLogger(__name__)
 DAY = timedelta(days=1)
@@ -97,7 +98,9 @@ def is_full(settings: Settings, context: Any) -> bool:
     return str(run.run_type) == "scheduled" and end is not None and end.weekday() == settings.full_proof_day
 
 
-@task(task_id="verify", task_display_name="verify: is the copy complete?", trigger_rule="all_done", retries=0)
+@task(
+    task_id="verify", task_display_name="verify: is the copy complete?", trigger_rule="all_done", retries=0, **LAST_TASK
+)
 def report_verdicts() -> None:
     """Says on one line for each source whether the copy is complete, and forgets what is too old.
 

@@ -11,8 +11,8 @@ from cht_sync.pipeline.lock import schema_lock
 pytestmark = pytest.mark.integration
 
 
-def test_one_at_a_time_on_one_schema(database, caplog):
-    caplog.set_level("INFO")
+def test_one_at_a_time_on_one_schema(database, caplog, monkeypatch):
+    monkeypatch.setattr("cht_sync.pipeline.lock.FIRST_S", 0.3)
     order = []
 
     def second():
@@ -28,7 +28,8 @@ def test_one_at_a_time_on_one_schema(database, caplog):
         order.append("first")
     waiting.join(10)
     assert order == ["other schema", "first", "second"]
-    assert "waiting for cht_sync.models.dbt_run@one 20" in caplog.text
+    (said,) = (each for each in caplog.messages if "waiting for cht_sync.models.dbt_run@one 20" in each)
+    assert "(Postgres backend " in said
 
 
 def test_postgres_frees_the_lock_of_who_died(database):

@@ -27,10 +27,12 @@ import airflow.sdk  # before Cosmos, which it loads as a plugin
 from cosmos.constants import InvocationMode
 from cht_sync.pipeline import cosmos_defaults
 from cht_sync.pipeline.operators.run_model import RunModel
+from cht_sync.pipeline import lock
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.settings import Settings
 
 cosmos_defaults.apply()
+lock.FIRST_S = 0.0
 settings = Settings()
 model = RunModel(
     task_id="one", project_dir=str(settings.pipeline_dir / "current"), profile_config=profile_config(settings),

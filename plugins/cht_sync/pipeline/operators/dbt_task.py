@@ -14,11 +14,15 @@ from cosmos.operators.local import AbstractDbtLocalBase
 
 from cht_sync.assets import postgres_namespace
 from cht_sync.connections import dbt_connection
+from cht_sync.lock_watch import LockWatch
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
 from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.version_in_use import project_folder
 from cht_sync.settings import Settings
+
+# What dbt calls its sessions where the profile says nothing of it.
+DBT = "dbt"
 
 
 class DbtTaskMixin(AbstractDbtLocalBase):
@@ -32,6 +36,14 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     # Of several groups of models one takes batches: others would stay behind it unnoticed.
     takes_batches = True
     _assets: tuple[Asset, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """Name of the task's own model, else the group of models that it works on, where there are several."""
+        task_id = str(self.task_id)
+        if self.extra_context.get("dbt_node_config"):
+            return task_id.rpartition(".")[2]
+        return ".".join(task_id.split(".")[1:-1])
 
     def build_cmd(self, context: Any, cmd_flags: list[str] | None = None) -> Any:
         """The command, with what the params of the run say in place of the settings.
@@ -65,7 +77,8 @@ class DbtTaskMixin(AbstractDbtLocalBase):
                 # What dbt has parsed stays with its version; Cosmos would keep it in /tmp, by the DAG's name alone.
                 self.cache_dir = folder
             env = {**env, **models_environment(settings)}
-            return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
+            with LockWatch(dbt_connection(settings), "run dbt").of_program(DBT):
+                return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
 
     def calculate_openlineage_events_completes(
         self, env: Any, project_dir: Path, dbt_command_line: list[str] | None = None

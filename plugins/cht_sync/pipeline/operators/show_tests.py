@@ -25,6 +25,11 @@ class ShowTests(BaseOperator):
         super().__init__(**kwargs)
         self.tests = list(tests)
 
+    @property
+    def subject(self) -> str:
+        """Name of the model."""
+        return str(self.task_id).rpartition(".")[2]
+
     def execute(self, context: Any) -> dict[str, int]:
         """Tells of each test.
 

@@ -6,12 +6,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowRescheduleException
 from cosmos.operators._watcher.base import get_status_xcom_key, get_xcom_val
 from cosmos.operators._watcher.state import is_dbt_node_status_success, is_producer_task_terminated
 from cosmos.operators.watcher import DbtRunWatcherOperator
 
-from cht_sync.errors import HeldError, ShrunkError
+from cht_sync.errors import HeldError, ModelFailedError, ShrunkError
 from cht_sync.model_results import SHRUNK
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
@@ -40,7 +40,7 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
 
         :param context: of the task.
         :returns: whether it has ended well.
-        :raises AirflowException: if the model failed, or dbt ended without it.
+        :raises ModelFailedError: if the model failed, or dbt ended without it.
         :raises ShrunkError: if it lost more rows than is believed.
         :raises HeldError: if it waits for another that fails.
         """
@@ -54,7 +54,7 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
             return self._fallback_to_non_watcher_run(context["ti"].try_number, context)
         if told is None:
             if ended:
-                raise AirflowException(
+                raise ModelFailedError(
                     f"{self.model_unique_id} was not run: look at the log of {self.producer_task_id}."
                 )
             return False
@@ -62,7 +62,7 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
             raise ShrunkError(told["message"])
         self._outlet_uris = told["outlet_uris"]
         if not is_dbt_node_status_success(told["status"]):
-            raise AirflowException(f"{self.model_unique_id} {told['status']}: {told['message'].strip()}")
+            raise ModelFailedError(f"{self.model_unique_id} {told['status']}: {told['message'].strip()}")
         self.log.info("%s: %s", self.model_unique_id, told["message"])
         return True
 

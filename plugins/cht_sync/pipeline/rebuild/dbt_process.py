@@ -20,7 +20,7 @@ import yaml
 from cht_sync.connections import dbt_connection
 from cht_sync.pipeline.git import without_repository
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
-from cht_sync.pipeline.rebuild.errors import RebuildError
+from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.settings import REPOSITORY, Settings
 
@@ -181,7 +181,8 @@ class DbtProcess:
             )
         answer: dict[str, Any] = json.loads(line)
         if not answer["success"]:
-            raise RebuildError(f"dbt could not {doing}, nothing was changed: {scrub(_why(answer), self._secrets)}")
+            said = scrub(_why(answer), self._secrets)
+            raise RebuildRefusedError(f"dbt could not {doing}, nothing was changed: {said}")
         return answer
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from airflow.sdk.exceptions import AirflowException
+from cht_sync.errors import ExpectedError
 
 
-class RebuildError(AirflowException):
+class RebuildError(ExpectedError):
     """A rebuild failed: the models in use are as they were, and the next deployment tries again.
 
     :param message: one sentence.
     """
+
+
+class RebuildRefusedError(RebuildError):
+    """dbt refused a part of a rebuild; the text holds what it said."""
+
+    quotes = True

@@ -31,6 +31,7 @@ from cht_sync.pipeline.rebuild.saved import (
     missing_indexes,
     save,
 )
+from cht_sync.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ SWAP_WITHIN = "60s"
 BEFORE_LOCKS_WITHIN = "2h"
 PATIENCE_S = 600
 LONGEST_PAUSE_S = 10.0
+TELL_S = 30.0
 _FIND = """
 select c.oid, n.nspname::text, c.relname::text, c.relkind::text
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -121,7 +123,7 @@ class Swap:
             cursor.execute("set local statement_timeout = %s", (BEFORE_LOCKS_WITHIN,))
             pairs = self._pairs(cursor)
             keys = self._before_locks(cursor, pairs)
-            began = time.monotonic()
+            began, tell = time.monotonic(), Seldom(0.0, TELL_S)
             while True:
                 self._swapped.tries += 1
                 cursor.execute("savepoint swap")
@@ -135,7 +137,7 @@ class Swap:
                     psycopg2.errors.DeadlockDetected,
                 ):
                     cursor.execute("rollback to savepoint swap")
-                    self._wait(cursor, pairs, began)
+                    self._wait(cursor, pairs, began, tell)
         self._swapped.locked_s = time.monotonic() - locked
         return self._swapped
 
@@ -271,7 +273,7 @@ class Swap:
         others = [f"Missing before and after: {line}." for lines in missing.values() for line in lines]
         self._swapped.notes += [line for line in others if line not in self._swapped.notes]
 
-    def _wait(self, cursor: Any, pairs: list[Pair], began: float) -> None:
+    def _wait(self, cursor: Any, pairs: list[Pair], began: float, tell: Seldom) -> None:
         cursor.execute(_HOLDERS, ([pair.old.oid for pair in pairs if pair.old],))
         who = ", ".join(row[0] for row in cursor.fetchall()) or "transactions that have just ended"
         if time.monotonic() - began > PATIENCE_S:
@@ -280,7 +282,10 @@ class Swap:
                 f" of {who}; the next deployment tries again."
             )
         pause = random.uniform(0.5, min(LONGEST_PAUSE_S, 2.0**self._swapped.tries))  # noqa: S311
-        log.info("Readers hold the models (%s): trying again in %.1f s.", who, pause)
+        if tell.due():
+            log.info(
+                "Readers hold the models (%s): trying again in %.1f s, try %d.", who, pause, self._swapped.tries + 1
+            )
         time.sleep(pause)
 
 

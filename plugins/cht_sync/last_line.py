@@ -1,0 +1,153 @@
+"""The last line of a task's log: the sentence of an error that a person can act on, in place of a traceback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
+
+from cht_sync.errors import ExpectedError
+from cht_sync.pipeline.values import without_details, without_values
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# What Airflow's task runner logs of a failed task, and what it logs behind that, which would make an empty group.
+# Source: ``_run_task_and_map_outcome`` and ``finalize`` in ``airflow/sdk/execution_time/task_runner.py``.
+FAILED = "Task failed with exception"
+MARKS = {"::group::Post Execute", "::endgroup::"}
+_TIMEOUTS = (AirflowTaskTimeout, AirflowSensorTimeout)
+
+
+class LastLine:
+    """A processor of structlog that turns Airflow's record of an expected error into its sentence.
+
+    Airflow prints a traceback for every exception, ``AirflowFailException`` included, and no setting of a DAG or a
+    task takes it away. An unexpected error is left as it is: of a fault in the code the traceback is what helps.
+    """
+
+    def __init__(self) -> None:
+        self._context: Context | None = None
+        self._told = False
+
+    def begin(self, context: Context) -> None:
+        """Looks at what this process logs from now on.
+
+        :param context: Airflow's, of the task that begins.
+        """
+        self._context, self._told = context, False
+        # Into the list itself, as ``structlog.testing.capture_logs`` does: loggers that were used already hold it.
+        processors = structlog.get_config()["processors"]
+        if self not in processors:
+            processors.insert(0, self)
+
+    def __call__(self, _logger: Any, _method: str, event: Any) -> Any:
+        """Looks at one record.
+
+        :param event: what is logged.
+        :raises structlog.DropEvent: for the marks behind the sentence.
+        """
+        text = event.get("event")
+        if self._told and text in MARKS:
+            raise structlog.DropEvent
+        error = sys.exc_info()[1]
+        if text != FAILED or not event.get("exc_info") or error is None or self._context is None:
+            return event
+        said = sentence(error)
+        if said is None:
+            return event
+        self._told = True
+        del event["exc_info"]
+        end = "" if said.endswith((".", "!", "?", "…")) else "."
+        event["event"] = f"{said}{end} {outlook(error, self._context)}"
+        return event
+
+
+def sentence(error: BaseException) -> str | None:
+    """What a person can act on, on one line; None for an error that nobody expects.
+
+    :param error: what ended a task.
+    """
+    if isinstance(error, _TIMEOUTS):
+        return (
+            f"The task took longer than it may ({without_details(str(error))}): look above for what it waits for, or"
+            " raise CHT_MODELS_TIMEOUT."
+        )
+    if _is_of_dbt(error):
+        return without_details(str(error))
+    if isinstance(error, (ExpectedError, AirflowFailException)):
+        text = str(error)
+        return without_details(text) if getattr(error, "quotes", False) else " ".join(text.split())
+    return None
+
+
+def kept(error: BaseException | str | None) -> str:
+    """What may be stored of an error: no value of a document, also of errors that nobody expects.
+
+    :param error: what ended a task; None where that is not known.
+    """
+    if error is None:
+        return (
+            "It failed and could not note why: its process was killed, ran out of memory or was lost, or PostgreSQL"
+            " did not answer. The last line of its log says more."
+        )
+    if isinstance(error, str):
+        return " ".join(error.split())
+    said = sentence(error)
+    if said is None:
+        return f"An error that is not expected, {type(error).__name__}: the log of the task has its traceback."
+    return without_values(said) if _is_of_dbt(error) or getattr(error, "quotes", False) else said
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No more than errors is logged meanwhile, so that the last line of a log stays the last."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def is_tried_again(error: BaseException | str | None, context: Context) -> bool:
+    """Whether Airflow tries the task again in the same run.
+
+    :param error: what ended it.
+    :param context: Airflow's.
+    """
+    ti = context["ti"]
+    # Source: ``_is_eligible_to_retry`` in ``airflow/api_fastapi/execution_api/routes/task_instances.py``.
+    return not isinstance(error, (AirflowFailException, AirflowSensorTimeout)) and 0 < ti.try_number <= ti.max_tries
+
+
+def outlook(error: BaseException, context: Context) -> str:
+    """A sentence that says whether the task is tried again.
+
+    :param error: what ended it.
+    :param context: Airflow's.
+    """
+    ti = context["ti"]
+    tries = f"try {ti.try_number} of {max(ti.max_tries + 1, ti.try_number)}"
+    if is_tried_again(error, context):
+        return f"Airflow tries it again {_in(context['task'].retry_delay)} ({tries})."
+    return f"Airflow does not try it again in this run ({tries})."
+
+
+def _in(delay: Any) -> str:
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay or 0)
+    return f"in {seconds:.0f} s" if seconds < 120 else f"in {seconds / 60:.0f} minutes"
+
+
+def _is_of_dbt(error: BaseException) -> bool:
+    """Whether Cosmos raises it for dbt; told by its name, because importing Cosmos takes a second."""
+    return type(error).__module__ == "cosmos.exceptions" and type(error).__name__ == "CosmosDbtRunError"
+
+
+LAST_LINE = LastLine()

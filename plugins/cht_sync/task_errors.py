@@ -1,0 +1,159 @@
+"""The table ``couchdb_task_error``: the sentence of each task that fails now, until it succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.postgres import connect, explained, regclass_text
+from cht_sync.postgres_tls import with_extra
+from cht_sync.settings import RawTable
+
+CONNECT_S = 3
+STATEMENT_TIMEOUT, LOCK_TIMEOUT = "2s", "1s"
+LONGEST = 4000
+NOT_RUN = {"", "None", "none", "skipped", "upstream_failed", "removed", "scheduled", "queued"}
+_THERE = "select to_regclass(%s)"
+_RECORD = """
+insert into {schema}.couchdb_task_error as known
+    (dag_id, task_id, subject, message, run_id, map_index, tried_again)
+values (%(dag_id)s, %(task_id)s, %(subject)s, %(message)s, %(run_id)s, %(map_index)s, %(tried_again)s)
+on conflict (dag_id, task_id, subject) do update
+set message = excluded.message, tries = known.tries + 1, last_at = now(), run_id = excluded.run_id,
+    map_index = excluded.map_index, tried_again = excluded.tried_again
+"""
+_FORGET = "delete from {schema}.couchdb_task_error where dag_id = %s and task_id = %s and subject = %s"
+_FORGET_DAG = "delete from {schema}.couchdb_task_error where dag_id = %s"
+_NOTED = "select task_id, map_index from {schema}.couchdb_task_error where dag_id = %s and run_id = %s"
+_OTHER_RUNS = "select distinct task_id from {schema}.couchdb_task_error where dag_id = %s and run_id <> %s"
+_FORGET_OTHER_RUNS = """
+delete from {schema}.couchdb_task_error where dag_id = %s and run_id <> %s and task_id = any(%s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One try of a task that failed.
+
+    :param dag_id: its DAG.
+    :param task_id: its task.
+    :param subject: what it works on, such as a source or a model; empty where there is one.
+    :param message: the sentence.
+    :param run_id: Airflow's run.
+    :param map_index: number of the instance of a mapped task, else -1.
+    :param tried_again: whether Airflow tries it again in the same run.
+    """
+
+    dag_id: str
+    task_id: str
+    subject: str
+    message: str
+    run_id: str
+    map_index: int = -1
+    tried_again: bool = False
+
+
+class TaskErrors:
+    """The table. A server that does not answer is given up within seconds: who writes here has failed or is done.
+
+    :param connection: Airflow connection of the role that writes the raw tables.
+    :param raw: names of schema and table of the documents.
+    """
+
+    def __init__(self, connection: Connection, raw: RawTable) -> None:
+        self._connection = with_extra(connection, {"connect_timeout": CONNECT_S})
+        self._schema = raw.schema
+
+    def record(self, failure: Failure) -> bool:
+        """Notes a failure, in place of the one before.
+
+        :param failure: what failed.
+        :return: whether it is noted: before the first copy there is no such table.
+        :raises SettingsError: if Postgres refuses the role.
+        :raises StoreError: if it does not answer.
+        """
+        values = {name: getattr(failure, name) for name in Failure.__slots__}
+        with self._cursor() as cursor:
+            if cursor:
+                cursor.execute(self._sql(_RECORD), {**values, "message": failure.message[:LONGEST]})
+        return cursor is not None
+
+    def forget(self, dag_id: str, task_id: str, subject: str) -> None:
+        """Drops the row of a task that has succeeded.
+
+        :param dag_id: its DAG.
+        :param task_id: its task.
+        :param subject: what it works on.
+        :raises SettingsError: if Postgres refuses the role.
+        :raises StoreError: if it does not answer.
+        """
+        with self._cursor() as cursor:
+            if cursor:
+                cursor.execute(self._sql(_FORGET), (dag_id, task_id, subject))
+
+    def forget_dag(self, dag_id: str) -> None:
+        """Drops all rows of a DAG of which nothing is left to fail.
+
+        :param dag_id: its id.
+        :raises SettingsError: if Postgres refuses the role.
+        :raises StoreError: if it does not answer.
+        """
+        with self._cursor() as cursor:
+            if cursor:
+                cursor.execute(self._sql(_FORGET_DAG), (dag_id,))
+
+    def end_run(self, dag_id: str, run_id: str, states: Mapping[str, str]) -> set[tuple[str, int]]:
+        """Drops what earlier runs have left of tasks that ran again: what fails still, this run has noted anew.
+
+        So a source, a model or a part that is not there any more is not told of for ever.
+
+        :param dag_id: the DAG.
+        :param run_id: Airflow's run, which is about to end.
+        :param states: state by task of the run, mapped ones as ``sync_0``.
+        :return: task and number of its instance, of what this run has noted.
+        :raises SettingsError: if Postgres refuses the role.
+        :raises StoreError: if it does not answer.
+        """
+        with self._cursor() as cursor:
+            if not cursor:
+                return set()
+            cursor.execute(self._sql(_OTHER_RUNS), (dag_id, run_id))
+            over = [task for (task,) in cursor.fetchall() if _has_run(task, states)]
+            if over:
+                cursor.execute(self._sql(_FORGET_OTHER_RUNS), (dag_id, run_id, over))
+            cursor.execute(self._sql(_NOTED), (dag_id, run_id))
+            return {(task, number) for task, number in cursor}
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self._schema))
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
+        with (
+            explained(self._connection, "note what fails"),
+            closing(connect(self._connection, "cht_sync task error")) as conn,
+            conn,
+            conn.cursor() as cursor,
+        ):
+            cursor.execute(
+                "select set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
+                (STATEMENT_TIMEOUT, LOCK_TIMEOUT),
+            )
+            cursor.execute(_THERE, (regclass_text(self._schema, "couchdb_task_error"),))
+            yield cursor if cursor.fetchone()[0] else None
+
+
+def _has_run(task: str, states: Mapping[str, str]) -> bool:
+    """Whether a task ran in a run to whatever end, or does not belong to it any more."""
+    own = [state for name, state in states.items() if name == task or _is_instance(name, task)]
+    return not own or any(str(state) not in NOT_RUN for state in own)
+
+
+def _is_instance(name: str, task: str) -> bool:
+    return name.startswith(f"{task}_") and name[len(task) + 1 :].isdigit()
