@@ -81,11 +81,12 @@ class StoreError(ExpectedError):
     :param message: one sentence.
     :param passing: whether another try in a moment may help.
     :param lost: whether the connection is gone, and with it every claim.
+    :param code: SQLSTATE that Postgres gave; empty where it gave none.
     """
 
-    def __init__(self, message: str, passing: bool = False, lost: bool = False) -> None:
+    def __init__(self, message: str, passing: bool = False, lost: bool = False, code: str = "") -> None:
         super().__init__(message)
-        self.passing, self.lost = passing, lost
+        self.passing, self.lost, self.code = passing, lost, code
 
 
 class CheckpointConflictError(StoreError):

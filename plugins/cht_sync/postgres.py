@@ -146,18 +146,19 @@ def explained(connection: Connection, doing: str, watch: LockWatch | None = None
     except errors.InsufficientPrivilege as error:
         raise SettingsError(
             f"Role {connection.login!r} may not {doing} in database {connection.schema!r}"
-            f" ({_first_line(error)}): grant it the right, or give another role in POSTGRES_USER or connection"
+            f" ({first_line(error)}): grant it the right, or give another role in POSTGRES_USER or connection"
             f" {connection.conn_id!r}."
         ) from None
     except psycopg2.Error as error:
         code = error.pgcode or ""
-        lost = _is_lost(error)
+        lost = is_lost(error)
         remedy = _remedy(code, watch.blockers if watch else "")
         raise StoreError(
             f"Postgres at {describe(connection)} could not {doing}"
-            f" ({code or type(error).__name__}: {_first_line(error)}); nothing of it was stored{remedy}.",
+            f" ({code or type(error).__name__}: {first_line(error)}); nothing of it was stored{remedy}.",
             passing=lost or code in _PASSING,
             lost=lost,
+            code=code,
         ) from None  # the cause would print DETAIL and CONTEXT, which quote documents
 
 
@@ -191,8 +192,11 @@ def regclass_text(schema: str, table: str) -> str:
     return ".".join('"{}"'.format(name.replace('"', '""')) for name in (schema, table))
 
 
-def _is_lost(error: psycopg2.Error) -> bool:
-    """Whether the connection is gone; where the server said nothing, it is."""
+def is_lost(error: psycopg2.Error) -> bool:
+    """Whether the connection is gone; where the server said nothing, it is.
+
+    :param error: of a statement.
+    """
     code = error.pgcode or ""
     said_nothing = not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
     return said_nothing or code[:2] == "08" or code in _ENDED
@@ -207,6 +211,9 @@ def _remedy(code: str, blockers: str) -> str:
     return next((f": {advice}" for start, advice in _REMEDIES.items() if code.startswith(start)), "")
 
 
-def _first_line(error: psycopg2.Error) -> str:
-    """The message without its DETAIL and CONTEXT, which may quote a document."""
+def first_line(error: psycopg2.Error) -> str:
+    """The message without its DETAIL and CONTEXT, which may quote a document.
+
+    :param error: of a statement.
+    """
     return (error.diag.message_primary or str(error).split("\n", 1)[0] or "no message").strip()

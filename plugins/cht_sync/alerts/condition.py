@@ -14,7 +14,7 @@ class Kind:
 
     :param title: what happened, a few words.
     :param todo: what to do; ``{models}`` is the DAG that runs the models.
-    :param link: path of Airflow's UI, with the same.
+    :param link: path of Airflow's UI, with the same and ``{subject}``; what follows a ``#`` is for one subject alone.
     """
 
     title: str
@@ -25,13 +25,15 @@ class Kind:
 KINDS = {
     "source": Kind(
         "A source is not copied",
-        "Open the newest run of cht_sync: the log of its task sync says in its last line what is wrong."
+        "Where no reason is told here, the newest log of the task sync says what is wrong."
         " Nothing is lost; the copy goes on where it stopped.",
+        "/dags/cht_sync/tasks/sync",
     ),
     "behind": Kind(
         "A source is behind CouchDB",
         "Nothing is lost, but rows are older than they should be. Where each run ends with the rest pending, let it"
         " read longer (CHT_SYNC_TIME_BUDGET) or run more often (CHT_SYNC_SCHEDULE); its log tells how fast it reads.",
+        "/dags/cht_sync/tasks/sync",
     ),
     "freshness": Kind(
         "The models are behind",
@@ -42,6 +44,7 @@ KINDS = {
         "Documents are in quarantine",
         "See the reasons on the status page or in couchdb_quarantine. Nothing else waits for them; a later revision"
         " that can be stored takes its document out.",
+        "/cht-sync/#list=quarantine&source={subject}",
     ),
     "models": Kind(
         "Models fail",
@@ -66,6 +69,28 @@ KINDS = {
         "The log of the failed task holds dbt's message. The version in use stays, and the next run tries again.",
         "/dags/cht_pipeline_deploy",
     ),
+    "collision": Kind(
+        "Documents cannot reach the models, as their ids belong to a source that is not configured any more",
+        "If it is the same server under a new name, run `python -m cht_sync rename-source <old> <new>`, or keep the old"
+        " name by 'instance' in the extra of its connection.",
+        "/cht-sync/",
+    ),
+    "doubt": Kind(
+        "A source is in doubt",
+        "Nothing was changed because of it. Trigger cht_reconcile with full_proof to have it proven.",
+        "/dags/cht_reconcile",
+    ),
+    "older_revision": Kind(
+        "CouchDB shows older revisions than are stored",
+        "The rows stay as stored, and CouchDB is asked again. If it lasts, see whether a node of its cluster lags.",
+        "/cht-sync/",
+    ),
+    "task": Kind("A task fails", "Follow what the text says; the next run tries again.", "/cht-sync/"),
+    "unknown": Kind(
+        "Part of the state cannot be read",
+        "End or wait for the session that is named, or grant the right. What it hides is not told until then.",
+        "/cht-sync/",
+    ),
     "settings": Kind("The settings cannot be used", "Correct the setting that the text names."),
     "postgres": Kind(
         "PostgreSQL does not answer",
@@ -81,7 +106,7 @@ class Condition:
 
     :param kind: one of ``KINDS``.
     :param subject: what it is about, such as a source.
-    :param text: what is affected; never content or ids of documents.
+    :param text: what is affected, and in a second line why; never content or ids of documents.
     :param since: when it began.
     :param newest: when the newest of what it is made of came, where people are to be told of newer ones again.
     """

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
-
-from psycopg2 import sql
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cht_sync.alerts.condition import NEWS, Condition
-from cht_sync.model_results import FAILED, in_use
-from cht_sync.settings import Settings
+from cht_sync.health.findings import (
+    TaskError,
+    is_gone_by,
+    of_sources,
+    read_doubts,
+    read_gone_owners,
+    read_older_revisions,
+    read_task_errors,
+)
+from cht_sync.health.parts import PARTS, PartName
+from cht_sync.health.words import counted, moment
+from cht_sync.model_results import FAILED
+
+if TYPE_CHECKING:
+    from cht_sync.web.destination import Destination
 
 _SOURCES = """
 select wanted.source, p.updated_at as since
@@ -25,7 +36,7 @@ where source = any(%(sources)s) and pending > 0 and drained_at < now() - make_in
 """
 # The oldest document that waits, found by the index; not a count.
 _FRESHNESS = """
-select %(models)s, coalesce(r.models, ''), w.since at time zone 'utc' as since
+select %(models)s as models_schema, coalesce(r.models, '') as models, w.since at time zone 'utc' as since
 from (select true) one
 left join {schema}.couchdb_model_run r on r.models_schema = %(models)s and r.models = %(selected)s
 cross join lateral (
@@ -66,78 +77,159 @@ having bool_and(proven_at is not null) and max(proven_at) > now() - interval '1 
 """
 
 
-class Conditions:
-    """What is the case in the destination.
+# What the task that fails has said is in the table of tasks; the callback that opens the incident cannot wait for it.
+_DEPLOYMENT = """
+select subject, split_part(text, chr(10), 1) as text, opened_at as since from {schema}.couchdb_incident
+where kind = 'deployment' and resolved_at is null
+"""
+# What cannot be told, and is not over either, while a part is not known.
+_KINDS: dict[PartName, set[str]] = {
+    "sources": {"source", "behind"},
+    "groups": {"freshness"},
+    "quarantine": {"quarantine"},
+    "models": {"models", "guard"},
+    "proofs": {"proof"},
+    "first_load": {NEWS},
+    "collisions": {"collision"},
+    "doubts": {"doubt"},
+    "older_revisions": {"older_revision"},
+    "task_errors": {"task"},
+}
+_DEPLOY_DAG, _RESULT = "cht_pipeline_deploy", "result"
 
-    :param cursor: of a transaction that reads.
-    :param settings: the environment.
+
+class Conditions:
+    """What is the case in the destination; each part is judged by itself.
+
+    :param destination: where it is read.
     :param due: since when a source must have been read.
     """
 
-    def __init__(self, cursor: Any, settings: Settings, due: datetime) -> None:
-        self._cursor, self._settings, self._due = cursor, settings, due
-        raw = settings.raw_table
-        self._names = {
-            "schema": sql.Identifier(raw.schema),
-            "table": sql.Identifier(raw.table),
-            "in_use": in_use(raw.schema),
-        }
+    def __init__(self, destination: Destination, due: datetime) -> None:
+        self._destination, self._settings, self._due = destination, destination.settings, due
+        self._now = datetime.now(UTC)
+        self._errors: list[TaskError] = []
+        self._failing: set[str] = set()
 
-    def all(self, sources: list[str]) -> list[Condition]:
+    def all(self, sources: list[str] | None) -> list[Condition]:
         """Everything, whatever people were told already.
 
-        :param sources: names of those that are to be copied.
+        :param sources: names of those that are to be copied; None where that is not known.
         """
-        return [
-            *self._sources(sources),
-            *self._behind(sources),
-            *self._freshness(),
-            *self._quarantine(),
-            *self._about_models(),
-            *self._proofs(),
-            *self._loaded(),
+        named = sources or []
+        self._errors = self._destination.ask(
+            "task_errors", lambda: read_task_errors(self._destination, self._now), list[TaskError]()
+        )
+        found = [
+            *self._of("sources", lambda: [*self._sources(named), *self._behind(named)]),
+            *self._of("groups", self._freshness),
+            *self._of("quarantine", self._quarantine),
+            *self._of("models", self._about_models),
+            *self._of("proofs", self._proofs),
+            *self._of("first_load", self._loaded),
+            *self._of("collisions", lambda: self._gone_owners(sources)),
+            *self._of("doubts", self._doubts),
+            *self._of("older_revisions", self._older_revisions),
+            *self._of("incidents", self._deployment),
+            *self._tasks(sources),
+        ]
+        return found + [
+            Condition("unknown", PARTS[each.part].what, each.text, each.since) for each in self._destination.unknown
         ]
 
-    def _rows(self, text: str, **values: Any) -> list[Any]:
-        self._cursor.execute(sql.SQL(text).format(**self._names), values)
-        return list(self._cursor.fetchall())
+    def unknown_kinds(self) -> set[str]:
+        """Kinds of which nobody can say what is the case, once all were looked for."""
+        return {kind for each in self._destination.unknown for kind in _KINDS.get(each.part, set())}
+
+    def _of(self, part: PartName, question: Callable[[], Iterable[Condition]]) -> list[Condition]:
+        return self._destination.ask(part, lambda: list(question()), list[Condition]())
 
     def _sources(self, sources: list[str]) -> Iterator[Condition]:
-        for source, since in self._rows(_SOURCES, sources=sources, due=self._due):
+        errors = of_sources(self._errors)
+        for row in self._destination.rows(_SOURCES, sources=sources, due=self._due):
+            source, since = row["source"], row["since"]
             said = "was last read with success at that time" if since else "was never read to a good end"
-            yield Condition("source", source, f"{source} {said}.", since)
+            yield Condition("source", source, f"{source} {said}.{_why(errors.get(source))}", since)
 
     def _behind(self, sources: list[str]) -> Iterator[Condition]:
-        minutes = self._settings.alert_freshness_minutes
-        for source, since, pending in self._rows(_BEHIND, sources=sources, minutes=minutes):
+        minutes, errors = self._settings.alert_freshness_minutes, of_sources(self._errors)
+        for row in self._destination.rows(_BEHIND, sources=sources, minutes=minutes):
+            source, pending = row["source"], row["pending"]
             text = f"{source} was read to its end at that time; when it was last read {pending:,} changes were waiting."
-            yield Condition("behind", source, text, since)
+            yield Condition("behind", source, text + _why(errors.get(source)), row["since"])
 
     def _freshness(self) -> Iterator[Condition]:
         minutes, schema = self._settings.alert_freshness_minutes, self._settings.dbt_schema
         values = {"models": schema, "selected": self._settings.dbt_selector, "minutes": minutes}
-        for models_schema, models, since in self._rows(_FRESHNESS, **values):
+        for row in self._destination.rows(_FRESHNESS, **values):
+            models_schema, models = row["models_schema"], row["models"]
             named = f"{models_schema} ({models})" if models else models_schema
-            yield Condition("freshness", named, f"Documents wait for the models of {named} since then.", since)
+            yield Condition("freshness", named, f"Documents wait for the models of {named} since then.", row["since"])
 
     def _quarantine(self) -> Iterator[Condition]:
-        for source, number, since, newest in self._rows(_QUARANTINE):
-            yield Condition(
-                "quarantine", source, f"{number:,} documents of {source} could not be stored.", since, newest
-            )
+        for row in self._destination.rows(_QUARANTINE):
+            number = counted(row["number"], "document", "documents", row["number"])
+            text = f"{number} of {row['source']} could not be stored."
+            yield Condition("quarantine", row["source"], text, row["since"], row["newest"])
 
     def _about_models(self) -> Iterator[Condition]:
         schema = self._settings.dbt_schema
-        for names, since in self._rows(_MODELS, models=schema, failed=list(FAILED)):
-            yield Condition("models", schema, f"In schema {schema}: {', '.join(names)}.", since)
-        for names, since in self._rows(_GUARD, models=schema):
-            yield Condition("guard", schema, f"Held back or shrunk in schema {schema}: {', '.join(names)}.", since)
+        for row in self._destination.rows(_MODELS, models=schema, failed=list(FAILED)):
+            self._failing |= set(row["names"])
+            yield Condition("models", schema, f"In schema {schema}: {', '.join(row['names'])}.", row["since"])
+        for row in self._destination.rows(_GUARD, models=schema):
+            self._failing |= set(row["names"])
+            text = f"Held back or shrunk in schema {schema}: {', '.join(row['names'])}."
+            yield Condition("guard", schema, text, row["since"])
 
     def _proofs(self) -> Iterator[Condition]:
-        for source, run, since, bad in self._rows(_PROOF):
-            yield Condition("proof", source, f"The proof {run} of {source} says: {', '.join(bad)}.", since)
+        for row in self._destination.rows(_PROOF):
+            text = f"The proof {row['run']} of {row['source']} says: {', '.join(row['bad'])}."
+            yield Condition("proof", row["source"], text, row["since"])
 
     def _loaded(self) -> Iterator[Condition]:
-        for source, since, documents, began in self._rows(_LOADED):
-            text = f"{source}: {documents:,} documents since {began:%Y-%m-%d %H:%M} UTC, proven to the end."
-            yield Condition(NEWS, source, text, since)
+        for row in self._destination.rows(_LOADED):
+            text = f"{row['source']}: {row['documents']:,} documents since {moment(row['began'])}, proven to the end."
+            yield Condition(NEWS, row["source"], text, row["since"])
+
+    def _gone_owners(self, sources: list[str] | None) -> Iterator[Condition]:
+        if sources is None:
+            return
+        for each in read_gone_owners(self._destination, is_gone_by(sources)):
+            yield Condition("collision", f"{each.source}, {each.owner}", f"{each.text}\n{each.todo}", each.since)
+
+    def _doubts(self) -> Iterator[Condition]:
+        for each in read_doubts(self._destination):
+            yield Condition("doubt", each.source, f"{each.source}: {each.text}", each.since)
+
+    def _older_revisions(self) -> Iterator[Condition]:
+        """Those that have lasted: a node that has just come back lags for a moment."""
+        lately = self._now - timedelta(minutes=self._settings.alert_freshness_minutes)
+        for each in read_older_revisions(self._destination):
+            if each.since and each.since < lately:
+                yield Condition("older_revision", each.source, each.text, each.since)
+
+    def _deployment(self) -> Iterator[Condition]:
+        error = next((each for each in self._errors if each.dag_id == _DEPLOY_DAG), None)
+        for row in self._destination.rows(_DEPLOYMENT) if error else ():
+            yield Condition("deployment", row["subject"], row["text"] + _why(error), row["since"])
+
+    def _tasks(self, sources: list[str] | None) -> Iterator[Condition]:
+        """Tasks that have failed for long, and that no other condition tells of."""
+        lately = self._now - timedelta(minutes=self._settings.alert_failing_minutes)
+        for each in self._errors:
+            of_source = each.is_sync and (sources is None or each.subject in sources)
+            of_model = each.dag_id == self._settings.models_dag and each.subject in self._failing
+            told = of_source or of_model or each.dag_id == _DEPLOY_DAG or each.task_id == _RESULT
+            if not told and each.first_at < lately:
+                subject = f"{each.dag_id}.{each.name}"
+                text = f"Task {each.name} of {each.dag_id} fails.{_why(each)}"
+                yield Condition("task", subject, text, each.first_at)
+
+
+def _why(error: TaskError | None) -> str:
+    """What the task said itself, as a line of its own."""
+    if error is None:
+        return ""
+    tries = counted(error.tries, "try", "tries", error.tries)
+    return f"\n{error.message} Retrying since {moment(error.first_at)}, {tries} failed."

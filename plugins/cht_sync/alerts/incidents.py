@@ -47,6 +47,8 @@ where (resolved_at is null or resolved_at > now() - interval '1 day')
     and (not recovered or tried_at is not null)
     -- One that was never read may be new: it is missed once a run was due since it was first looked for.
     and (kind <> 'source' or opened_at < %(due)s)
+    -- A lock that is gone soon is no news.
+    and (kind <> 'unknown' or opened_at < now() - make_interval(mins => %(minutes)s))
     and not (message.told @> %(channels)s::varchar[] or '*' = any(message.told))
 order by id
 """
@@ -133,15 +135,17 @@ class Incidents:
         self._execute(cursor, _KNOWN_NEWS, values)
         return bool(cursor.fetchone()[0])
 
-    def to_tell(self, cursor: Any, channels: Collection[str], due: datetime) -> list[Incident]:
+    def to_tell(self, cursor: Any, channels: Collection[str], due: datetime, minutes: int) -> list[Incident]:
         """What people do not know yet, in the order in which it happened.
 
         :param cursor: of a transaction.
         :param channels: names of those that every message is to go through.
         :param due: since when a source must have been read.
+        :param minutes: for how long a part of the state may be hidden.
         """
         self._execute(cursor, _TELL_AGAIN)
-        self._execute(cursor, _TO_TELL, {"news": NEWS, "channels": list(channels), "due": due})
+        values = {"news": NEWS, "channels": list(channels), "due": due, "minutes": minutes}
+        self._execute(cursor, _TO_TELL, values)
         found = [Incident(*row) for row in cursor.fetchall()]
         self._execute(cursor, _TRIED, ([each.id for each in found],))
         return found

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from cht_sync.alerts.condition import KINDS, NEWS
+from cht_sync.health.findings import same_cause
+from cht_sync.health.words import listed, moment
 
 if TYPE_CHECKING:
     from cht_sync.alerts.incidents import Incident
@@ -50,11 +53,13 @@ class Message:
         first = incidents[0]
         kind, good = KINDS[first.kind], first.recovered or first.kind == NEWS
         title = f"CHT Sync: {'well again: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]
-        affected = [line for each in incidents[:LISTED] for line in (_time(each), each.text)]
+        affected = [line for each in incidents[:LISTED] for line in (_time(each), each.text.partition("\n")[0])]
         if len(incidents) > LISTED:
             affected.append(f"And {len(incidents) - LISTED} more.")
+        if not first.recovered:
+            affected += _reasons(incidents)
         todo = "" if first.recovered else f"What to do: {kind.todo.format(models=models_dag)}"
-        link = f"{base_url.rstrip('/')}{kind.link.format(models=models_dag)}"
+        link = f"{base_url.rstrip('/')}{_path(kind.link, incidents, models_dag)}"
         lines = (f"{'Over: ' if first.recovered else ''}{kind.title}.", *affected, todo, link)
         return cls(title, tuple(filter(None, lines)), good)
 
@@ -65,6 +70,27 @@ def _subjects(incidents: Sequence[Incident]) -> str:
     return f"{len(names)}: {', '.join(names)}" if len(names) > 1 else names[0]
 
 
+def _reasons(incidents: Sequence[Incident]) -> list[str]:
+    """Why, each cause once: a server that is gone takes all its databases with it."""
+    causes: dict[str, list[Incident]] = {}
+    for each in incidents:
+        if reason := each.text.partition("\n")[2]:
+            causes.setdefault(same_cause(reason, each.subject), []).append(each)
+    lines = []
+    for these in causes.values():
+        named = (
+            f" ({listed([each.subject for each in these])})" if len(causes) > 1 or len(these) < len(incidents) else ""
+        )
+        lines.append(f"Reason{named}: {these[0].text.partition(chr(10))[2]}")
+    return lines
+
+
+def _path(link: str, incidents: Sequence[Incident], models_dag: str) -> str:
+    """To the list of one subject, or to where all are shown."""
+    meant = link if len(incidents) == 1 else link.partition("#")[0]
+    return meant.format(models=models_dag, subject=quote(incidents[0].subject, safe=""))
+
+
 def _time(incident: Incident) -> str:
-    since = f"Since: {incident.since:%Y-%m-%d %H:%M} UTC"
-    return f"{since}, until {incident.until:%Y-%m-%d %H:%M} UTC" if incident.until else since
+    since = f"Since: {moment(incident.since)}"
+    return f"{since}, until {moment(incident.until)}" if incident.until else since

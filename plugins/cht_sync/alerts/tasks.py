@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,19 +16,24 @@ from cht_sync.alerts.condition import KINDS, Condition
 from cht_sync.alerts.conditions import Conditions
 from cht_sync.alerts.incidents import Incident, Incidents
 from cht_sync.alerts.message import Message
-from cht_sync.connections import postgres_connection
+from cht_sync.connections import POSTGRES_EXTRA, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.health.parts import LOCKED, SLOW
 from cht_sync.last_line import silence
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
+from cht_sync.web.destination import Destination, opened
 
 log = logging.getLogger(__name__)
 # Told by the tasks of the deployment themselves; Postgres by who cannot reach it.
 _TOLD_BY_OTHERS = {"deployment", "postgres"}
 # Where Postgres does not answer it cannot keep what people were told.
-POSTGRES_DOWN = "cht_alerts_postgres_down_since"
+_VARIABLES = {"postgres": "cht_alerts_postgres_down_since", "unknown": "cht_alerts_locked_since"}
+_SUBJECTS = {"postgres": "PostgreSQL", "unknown": "couchdb_incident"}
+_OVER = {"postgres": "It answers.", "unknown": "Incidents can be written again."}
+_READ_INCIDENTS = "select from {schema}.couchdb_incident limit 1"
 STATEMENT_TIMEOUT = "60s"
 
 
@@ -49,8 +54,10 @@ def alert() -> int:
     try:
         sent = tell(settings)
     except (SettingsError, StoreError) as error:  # one that refuses a password is as good as gone
-        return _postgres_is_down(settings, str(error))
-    return sent + _postgres_is_back(settings)
+        if getattr(error, "code", "") in {LOCKED, SLOW}:  # it answers; who is told of what cannot be kept meanwhile
+            return _is_over(settings, "postgres") + _is_the_case(settings, "unknown", _in_the_way(settings, str(error)))
+        return _is_the_case(settings, "postgres", str(error))
+    return sent + _is_over(settings, "postgres") + _is_over(settings, "unknown")
 
 
 def tell(settings: Settings) -> int:
@@ -65,11 +72,11 @@ def tell(settings: Settings) -> int:
         log.info("Nothing was copied yet.")
         return 0
     due = settings.read_since(datetime.now(UTC))
+    conditions, unknown = _conditions(settings, due)
     with _transaction(settings) as cursor:
-        conditions, unknown = _conditions(cursor, settings, due)
         incidents.judge(cursor, conditions, KINDS.keys() - _TOLD_BY_OTHERS - unknown)
         incidents.prune(cursor, settings.ledger_days)
-        news = incidents.to_tell(cursor, open_channels, due)
+        news = incidents.to_tell(cursor, open_channels, due, settings.alert_failing_minutes)
     for together in _together(news):
         for channel in send(open_channels, _message(settings, together), together[0].told):
             sent += 1
@@ -104,15 +111,42 @@ def _prepared(settings: Settings) -> bool:
     return True
 
 
-def _conditions(cursor: Any, settings: Settings, due: datetime) -> tuple[list[Condition], set[str]]:
+def _conditions(settings: Settings, due: datetime) -> tuple[list[Condition], set[str]]:
     """What is the case, and kinds of which nobody can say."""
+    sources: list[str] | None = None
+    bad: list[Condition] = []
     try:
         sources = [source["source"] for source in configured_sources(settings)]
     except SettingsError as error:
         # Which sources there are to be is not known: one that fails is not well because of that.
-        found = Conditions(cursor, settings, due).all([])
-        return [Condition("settings", "settings", str(error)), *found], {"source", "behind"}
-    return Conditions(cursor, settings, due).all(sources), set()
+        bad = [Condition("settings", "settings", str(error))]
+    with _looking(settings) as destination:
+        conditions = Conditions(destination, due)
+        found = conditions.all(sources)
+        unknown = conditions.unknown_kinds()
+    return bad + found, unknown | ({"source", "behind", "collision"} if bad else set())
+
+
+def _looking(settings: Settings) -> AbstractContextManager[Destination]:
+    """A session that reads, and that has more time than a person who waits for a page."""
+    return opened(
+        postgres_connection(settings),
+        settings,
+        "read what people are to be told of",
+        application="cht_alerts",
+        connect_s=POSTGRES_EXTRA["connect_timeout"],
+        statement_s=60,
+        lock_s=10,
+        all_s=240,
+    )
+
+
+def _in_the_way(settings: Settings, said: str) -> str:
+    """Who keeps incidents from being written, where that is found."""
+    with suppress(SettingsError, StoreError), _looking(settings) as destination:
+        destination.ask("incidents", lambda: destination.rows(_READ_INCIDENTS), None)
+        return next((each.text for each in destination.unknown), said)
+    return said
 
 
 def deployment_failed(context: Any) -> None:
@@ -149,41 +183,48 @@ def _transaction(settings: Settings) -> Iterator[Any]:
         yield cursor
 
 
-def _postgres_is_down(settings: Settings, said: str) -> int:
-    known = _known()
+def _is_the_case(settings: Settings, kind: str, said: str) -> int:
+    """Tells of what keeps incidents from being written, and remembers that in Airflow's variable."""
+    known = _known(kind)
     if known:
-        log.warning("PostgreSQL still does not answer: %s", said)
+        log.warning("%s still: %s", KINDS[kind].title, said)
     known = known or {"since": datetime.now(UTC).isoformat(), "told": []}
     since = datetime.fromisoformat(known["since"])
-    return _tell_of_postgres(settings, Incident(0, "postgres", "PostgreSQL", said, since, None, recovered=False), known)
+    if kind == "unknown" and datetime.now(UTC) - since < timedelta(minutes=settings.alert_failing_minutes):
+        Variable.set(_VARIABLES[kind], json.dumps(known))
+        return 0
+    return _tell_without_table(settings, Incident(0, kind, _SUBJECTS[kind], said, since, None, recovered=False), known)
 
 
-def _postgres_is_back(settings: Settings) -> int:
-    known = _known()
+def _is_over(settings: Settings, kind: str) -> int:
+    known = _known(kind)
     if not known:
+        return 0
+    if kind == "unknown" and not known["told"] and "back" not in known:
+        Variable.delete(_VARIABLES[kind])  # nobody was told
         return 0
     if "back" not in known:
         known |= {"back": datetime.now(UTC).isoformat(), "told": []}
     since, until = (datetime.fromisoformat(known[name]) for name in ("since", "back"))
-    incident = Incident(0, "postgres", "PostgreSQL", "It answers.", since, until, recovered=True)
-    sent = _tell_of_postgres(settings, incident, known)
+    incident = Incident(0, kind, _SUBJECTS[kind], _OVER[kind], since, until, recovered=True)
+    sent = _tell_without_table(settings, incident, known)
     told_all = channels(settings).keys() <= set(known["told"])
     if told_all or datetime.now(UTC) - until > timedelta(days=1):
-        Variable.delete(POSTGRES_DOWN)
+        Variable.delete(_VARIABLES[kind])
     return sent
 
 
-def _known() -> dict[str, Any]:
-    return json.loads(Variable.get(POSTGRES_DOWN, default=None) or "{}")
+def _known(kind: str) -> dict[str, Any]:
+    return json.loads(Variable.get(_VARIABLES[kind], default=None) or "{}")
 
 
-def _tell_of_postgres(settings: Settings, incident: Incident, known: dict[str, Any]) -> int:
+def _tell_without_table(settings: Settings, incident: Incident, known: dict[str, Any]) -> int:
     """Tells those who were not told, and keeps in Airflow's variable who was."""
-    before = len(known["told"])
-    Variable.set(POSTGRES_DOWN, json.dumps(known))
+    before, variable = len(known["told"]), _VARIABLES[incident.kind]
+    Variable.set(variable, json.dumps(known))
     for channel in send(channels(settings), _message(settings, [incident]), known["told"]):
         known["told"].append(channel)
-        Variable.set(POSTGRES_DOWN, json.dumps(known))
+        Variable.set(variable, json.dumps(known))
     return len(known["told"]) - before
 
 

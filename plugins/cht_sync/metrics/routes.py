@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import hmac
+from datetime import UTC, datetime
 from typing import Annotated
 
+from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import APIRouter, Header, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from cht_sync.health.findings import IsGone
 from cht_sync.metrics.collect import DestinationCollector
 from cht_sync.settings import Settings
+from cht_sync.web.runs import read_dag
+from cht_sync.web.status import is_gone
 
 router = APIRouter()
 
 
 @router.get("/metrics", include_in_schema=False)
-def metrics(authorization: Annotated[str, Header()] = "") -> Response:
+def metrics(session: SessionDep, authorization: Annotated[str, Header()] = "") -> Response:
     """What Prometheus reads, for who holds the token; with no token set there is no such page.
 
+    :param session: of Airflow's database, which knows what is copied.
     :param authorization: ``Bearer`` and the token.
     """
     token = Settings().metrics_token
@@ -28,5 +36,13 @@ def metrics(authorization: Annotated[str, Header()] = "") -> Response:
         raise HTTPException(401, "Give the token as Authorization: Bearer.", {"WWW-Authenticate": "Bearer"})
     registry = CollectorRegistry(auto_describe=False)
     # Asked for at the scrape, not when it is registered.
-    registry.register(DestinationCollector())
+    registry.register(DestinationCollector(_is_gone(session)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _is_gone(session: Session) -> IsGone:
+    """As the page judges it; where Airflow's database does not answer, nobody can say so of any source."""
+    try:
+        return is_gone(*read_dag(session), datetime.now(UTC))
+    except SQLAlchemyError:
+        return lambda _source, _looked_at: False

@@ -7,20 +7,47 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-State = Literal["ok", "loading", "behind", "warning", "failing", "paused", "empty", "unknown"]
+from cht_sync.health.findings import MOST, Doubt, GoneOwner, OlderRevisions, TaskError
+from cht_sync.health.parts import Unknown
+
+__all__ = ["MOST"]
+State = Literal["ok", "loading", "behind", "warning", "retrying", "failing", "paused", "empty", "unknown"]
+# What a remark is about: the first line of the page goes by it, never by the text.
+Kind = Literal[
+    "start", "destination", "part", "dag", "paused", "scheduler", "triggerer", "due", "settings", "run", "source",
+    "retrying", "behind", "unread", "loading", "gone_owner", "doubt", "older_revision", "proof", "quarantine",
+    "shrunk", "held", "models", "models_behind", "task",
+]  # fmt: skip
 ProofVerdict = Literal["equal", "repaired", "differs", "in doubt", "skipped", "under way"]
-# Where counting stops, so that no answer depends on how much there is.
-MOST = 1_000
+
+
+# How a model ended, as the page says it.
+ModelWord = Literal[
+    "Good", "Failing", "Shrunk: guard closed", "Held back: guard closed", "Waits for a failing model"
+]  # fmt: skip
+
+
+class List(BaseModel):
+    """A list of documents behind a number."""
+
+    name: Literal["quarantine", "collisions"]
+    source: str
 
 
 class Remark(BaseModel):
     """One thing to know."""
 
     state: State
+    kind: Kind
     text: str
+    message: str = Field(default="", description="What the task that fails said itself, with the remedy.")
     since: datetime | None = None
     todo: str = Field(default="", description="What to do about it; empty where there is nothing to do.")
     link: str = Field(default="", description="Page of Airflow's UI, relative to its root.")
+    retrying_since: datetime | None = Field(default=None, description="When the first of the tries failed.")
+    tries: int = Field(default=0, description="Tries that failed since then; 0 where that is not known.")
+    essential: bool = Field(default=True, description="Whether the first line of the page hangs on it.")
+    lists: list[List] = Field(default=[], description="Lists of the documents that are meant.")
 
 
 class Verdict(BaseModel):
@@ -37,6 +64,7 @@ class Destination(BaseModel):
 
     reachable: bool
     message: str = ""
+    refused: bool = Field(default=False, description="Whether it answers and refuses, so that waiting does not help.")
 
 
 class Task(BaseModel):
@@ -45,6 +73,9 @@ class Task(BaseModel):
     name: str
     state: str | None
     link: str
+    retrying_since: datetime | None = Field(
+        default=None, description="When the first try of the newest run failed, while another one is still to come."
+    )
 
 
 class Run(BaseModel):
@@ -66,6 +97,9 @@ class Dag(BaseModel):
     next_run_at: datetime | None = None
     run: Run | None = None
     succeeded_lately: bool = Field(default=False, description="Whether one of the newest runs went well.")
+    scheduler_seen_at: datetime | None = Field(default=None, description="Newest sign of life of a scheduler.")
+    triggerer_seen_at: datetime | None = Field(default=None, description="Newest sign of life of a triggerer.")
+    needs_triggerer: bool = Field(default=False, description="Whether triggers wait, as in event mode.")
 
 
 class Load(BaseModel):
@@ -101,6 +135,9 @@ class Source(BaseModel):
     pending: int | None = Field(
         default=None, description="Changes that wait in CouchDB, as it said when it was last read."
     )
+    pending_known: bool = Field(
+        default=True, description="False where that is too long ago, or the newest look failed."
+    )
     documents_about: int | None = Field(default=None, description="Rows stored, as PostgreSQL estimates.")
     rate: float = Field(
         default=0.0, description="Documents a second of the newest run, if it read any in the last 5 minutes."
@@ -113,6 +150,10 @@ class Source(BaseModel):
     )
     proof: Proof | None = None
     task: Task | None = None
+    error: TaskError | None = Field(default=None, description="Why it is not copied, as its task said.")
+    gone_owners: list[GoneOwner] = []
+    doubt: Doubt | None = None
+    older_revisions: OlderRevisions | None = None
 
 
 class Model(BaseModel):
@@ -120,7 +161,7 @@ class Model(BaseModel):
 
     name: str
     state: State
-    word: str
+    word: ModelWord
     message: str = ""
     ended_at: datetime
     seconds: float | None = None
@@ -156,14 +197,17 @@ class Status(BaseModel):
     """All that the page shows at a glance."""
 
     at: datetime
+    timezone: str = Field(default="UTC", description="Zone of Airflow, core.default_timezone.")
     verdict: Verdict
     destination: Destination
+    unknown: list[Unknown] = Field(default=[], description="Parts of the destination that could not be read.")
     dag: Dag
     sources: list[Source] = []
     groups: list[Group] = []
     models: list[Model] = []
     rejects: list[Reject] = []
     rejects_known: bool = Field(default=True, description="False where the models have no table of rejects.")
+    task_errors: list[TaskError] = Field(default=[], description="Tasks that fail now, with the reason.")
 
 
 class Entry(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, TypeVar
 
 from airflow.api_fastapi.common.db.common import SessionDep
@@ -16,7 +17,7 @@ from cht_sync.web import lists
 from cht_sync.web.access import may_read
 from cht_sync.web.answers import MOST, Collisions, Entries, RejectedDocuments, Status
 from cht_sync.web.destination import Destination, opened
-from cht_sync.web.runs import read_dag
+from cht_sync.web.runs import read_dag, with_link
 from cht_sync.web.status import read_status
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ Offset = Annotated[int, Query(ge=0, le=10 * MOST, description="Entries to leave 
 @router.get("/status")
 def status(session: SessionDep) -> Status:
     """Is the copy complete and fresh? Everything that the page shows at a glance."""
-    return read_status(*read_dag(session))
+    return read_status(*read_dag(session), with_link=partial(with_link, session))
 
 
 @router.get("/quarantine")

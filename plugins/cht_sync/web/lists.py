@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.health.words import without_values
 from cht_sync.web.answers import Collision, Collisions, Entries, Entry, RejectedDocument, RejectedDocuments
-from cht_sync.web.words import without_values
 
 if TYPE_CHECKING:
     from cht_sync.web.destination import Destination

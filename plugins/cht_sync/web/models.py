@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.health.words import without_values
 from cht_sync.model_results import FAILED, SHRUNK
-from cht_sync.web.answers import MOST, Group, Model, Reject, State
-from cht_sync.web.words import without_values
+from cht_sync.web.answers import MOST, Group, Model, ModelWord, Reject, State
 
 if TYPE_CHECKING:
     from cht_sync.web.destination import Destination
@@ -85,7 +85,7 @@ def _model(row: dict[str, Any], lag_seconds: float | None) -> Model:
     )
 
 
-def _judged(row: dict[str, Any]) -> tuple[State, str]:
+def _judged(row: dict[str, Any]) -> tuple[State, ModelWord]:
     if row["status"] in FAILED:
         return "failing", "Failing"
     if row["status"] == SHRUNK:

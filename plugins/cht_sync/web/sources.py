@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.health.findings import IsGone, read_doubts, read_gone_owners, read_older_revisions
 from cht_sync.web.answers import MOST, Load, Proof, ProofVerdict, Source
 
 if TYPE_CHECKING:
@@ -13,19 +14,23 @@ if TYPE_CHECKING:
 
 HOURS = 24
 RECENTLY = timedelta(minutes=5)
-# The counts are ordered, so that the planner takes the index whatever it believes of how the sources share the rows.
 _SOURCES = """
 select p.source, p.pending, p.updated_at as looked_at,
     -- An old couch2pg moves the checkpoint without telling when it came to the end.
-    greatest(p.drained_at, case when p.pending = 0 then p.updated_at end) as complete_at,
-    (select count(*) from (
-        select from {schema}.couchdb_quarantine q where q.source = p.source and q.resolved_at is null
-        order by q.last_seen limit %(most)s
-    ) as counted) as quarantined,
-    (select count(*) from (
-        select from {schema}.couchdb_collision c where c.source = p.source order by c.key limit %(most)s
-    ) as counted) as colliding
+    greatest(p.drained_at, case when p.pending = 0 then p.updated_at end) as complete_at
 from {schema}.couchdb_progress p order by p.source
+"""
+# Ordered, so that the planner takes the index whatever it believes of how the sources share the rows.
+_QUARANTINED = """
+select wanted.source, (select count(*) from (
+    select from {schema}.couchdb_quarantine q where q.source = wanted.source and q.resolved_at is null
+    order by q.last_seen limit %(most)s
+) as counted) as number from unnest(%(sources)s::varchar[]) wanted (source)
+"""
+_COLLIDING = """
+select wanted.source, (select count(*) from (
+    select from {schema}.couchdb_collision c where c.source = wanted.source order by c.key limit %(most)s
+) as counted) as number from unnest(%(sources)s::varchar[]) wanted (source)
 """
 _NEWEST = """
 select w.documents, w.seconds, w.ended_at from {schema}.couchdb_window w
@@ -75,38 +80,78 @@ from {schema}.couchdb_reconciliation join newest using (run) where source = %(so
 _BY_WEIGHT: tuple[ProofVerdict, ...] = ("differs", "in doubt", "under way", "skipped", "repaired", "equal")
 
 
-def read_sources(destination: Destination, now: datetime) -> list[Source]:
-    """Every source that was ever read.
+def read_sources(
+    destination: Destination,
+    now: datetime,
+    names: Iterable[str],
+    is_gone: IsGone,
+) -> list[Source]:
+    """Every source that was ever read, and those that are to be.
 
-    :param destination: where it was copied to.
+    :param destination: where they are copied to.
     :param now: the time, with a zone.
+    :param names: of sources that are known without the destination.
+    :param is_gone: whether nobody copies the source of that name, last looked at at that time, any more.
     """
-    return list(_sources(destination, now))
+    rows = destination.ask("sources", lambda: destination.rows(_SOURCES), [])
+    known = [Source(**row) for row in rows]
+    known += [Source(source=name) for name in sorted({*names} - {each.source for each in known})]
+    sources = {each.source: each for each in known}
+    for source in known:
+        source.copied = not is_gone(source.source, source.looked_at)
+        source.lag_seconds = max((now - source.complete_at).total_seconds(), 0.0) if source.complete_at else None
+    _add_numbers(destination, sources)
+    _add_ledger(destination, known, now)
+    _add_findings(destination, sources, is_gone)
+    return known
 
 
-def _sources(destination: Destination, now: datetime) -> Iterator[Source]:
-    raw = destination.settings.raw_table
-    found = destination.rows(_SOURCES, most=MOST + 1)
-    estimates = {
-        row["source"]: row["documents"] for row in destination.rows(_ESTIMATES, schema=raw.schema, table=raw.table)
-    }
-    for row in found:
-        known = {"source": row["source"], "now": now}
-        source = Source(
-            documents_about=estimates.get(row["source"]),
-            hourly=_hourly(destination, known),
-            proof=_proof(destination, known),
-            rate=_rate(destination, known),
-            **{
-                name: row[name]
-                for name in ("source", "pending", "looked_at", "complete_at", "quarantined", "colliding")
-            },
-        )
-        if source.complete_at is None:
-            source.load = _load(destination, known, source)
-        else:
-            source.lag_seconds = max((now - source.complete_at).total_seconds(), 0.0)
-        yield source
+def _add_numbers(destination: Destination, sources: dict[str, Source]) -> None:
+    raw, values = destination.settings.raw_table, {"sources": list(sources), "most": MOST + 1}
+    for row in destination.ask("quarantine", lambda: destination.rows(_QUARANTINED, **values), []):
+        sources[row["source"]].quarantined = row["number"]
+    for row in destination.ask("collisions", lambda: destination.rows(_COLLIDING, **values), []):
+        sources[row["source"]].colliding = row["number"]
+    named = {"schema": raw.schema, "table": raw.table}
+    for row in destination.ask("rows", lambda: destination.rows(_ESTIMATES, **named), []):
+        if row["source"] in sources:
+            sources[row["source"]].documents_about = row["documents"]
+
+
+def _add_ledger(destination: Destination, sources: list[Source], now: datetime) -> None:
+    def known(source: Source) -> dict[str, Any]:
+        return {"source": source.source, "now": now}
+
+    def ledger() -> None:
+        for source in sources:
+            source.hourly, source.rate = _hourly(destination, known(source)), _rate(destination, known(source))
+
+    def loads() -> None:
+        for source in sources:
+            if source.looked_at and source.complete_at is None and source.copied:
+                source.load = _load(destination, known(source), source)
+
+    def proofs() -> None:
+        for source in sources:
+            source.proof = _proof(destination, known(source))
+
+    destination.ask("ledger", ledger, None)
+    if destination.knows("sources"):
+        destination.ask("first_load", loads, None)
+    destination.ask("proofs", proofs, None)
+
+
+def _add_findings(destination: Destination, sources: dict[str, Source], is_gone: IsGone) -> None:
+    if destination.knows("collisions"):
+        for owner in destination.ask("collisions", lambda: read_gone_owners(destination, is_gone), []):
+            if owner.source in sources:
+                sources[owner.source].gone_owners.append(owner)
+    for doubt in destination.ask("doubts", lambda: read_doubts(destination), []):
+        if doubt.source in sources:
+            sources[doubt.source].doubt = doubt
+    for older in destination.ask("older_revisions", lambda: read_older_revisions(destination), []):
+        if older.source in sources:
+            sources[older.source].older_revisions = older
 
 
 def _hourly(destination: Destination, known: dict[str, Any]) -> list[int]:

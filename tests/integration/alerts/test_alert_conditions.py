@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 
@@ -23,7 +24,8 @@ def test_one_message_when_it_begins_and_one_when_it_is_over(alerts, kind):
     alerts.rows(begin)
     assert alerts.look() == [title]
     text = alerts.text()
-    for part in ("Since: 20", "What to do: ", "/dags/cht_", subject):
+    link = KINDS[kind].link.format(models="cht_sync", subject=quote(subject, safe=""))
+    for part in ("Since: 20", "What to do: ", f":8080{link}".replace("&", "&amp;"), subject):
         assert part in text
     assert [alerts.look() for _ in range(3)] == [[], [], []]
     alerts.rows(end)

@@ -9,16 +9,43 @@ const STATES = {
   loading: { word: "Loading", path: "M21 12a9 9 0 1 1-3-6.7 M21 3v5h-5", turning: true },
   behind: { word: "Behind", path: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Z M12 6v6l4 3" },
   warning: { word: "Look", path: "M12 2.5 1.5 21.5h21Z M12 9v6 M12 18v.5" },
+  retrying: { word: "Retrying", path: "M3 12a9 9 0 0 1 15.5-6.3L21 8 M21 3v5h-5 M21 12a9 9 0 0 1-15.5 6.3L3 16 M3 21v-5h5" },
   failing: { word: "Failing", path: "M8 2h8l6 6v8l-6 6H8l-6-6V8Z M8.5 8.5l7 7 M15.5 8.5l-7 7" },
   paused: { word: "Waits", path: "M3 3h18v18H3Z M9 8v8 M15 8v8" },
   empty: { word: "Empty", path: "M12 2a10 10 0 0 1 10 10 M20 18a10 10 0 0 1-8 4 M5 19a10 10 0 0 1-3-7 M4 6a10 10 0 0 1 3-3" },
   unknown: { word: "Not known", path: "M12 1 23 12 12 23 1 12Z M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3c-.7.3-1 .8-1 1.7 M12 16.5v.5" },
 };
 export const numbers = new Intl.NumberFormat();
-const dates = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
-const longAgo = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-export const times = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+// Formats of moments, in the zone that Airflow shows; set once that is known.
+let formats = {};
+
+/** The zone that people have chosen in Airflow's UI, else that of Airflow, else that of the browser. */
+export function useZone(airflow) {
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  let chosen = "";
+  try {
+    chosen = (localStorage.getItem("timezone") ?? "").replaceAll('"', "");
+  } catch {
+    // A browser that keeps nothing for pages.
+  }
+  for (const timeZone of [chosen, airflow === "UTC" ? "" : airflow, here, "UTC"].filter(Boolean)) {
+    try {
+      formats = {
+        zone: timeZone,
+        day: new Intl.DateTimeFormat("en-CA", { timeZone, dateStyle: "short" }),
+        dates: new Intl.DateTimeFormat(undefined, { timeZone, month: "short", day: "numeric", hour: "numeric", minute: "2-digit" }),
+        longAgo: new Intl.DateTimeFormat(undefined, { timeZone, dateStyle: "medium", timeStyle: "short" }),
+        clock: new Intl.DateTimeFormat(undefined, { timeZone, timeStyle: "short" }),
+        seconds: new Intl.DateTimeFormat(undefined, { timeZone, timeStyle: "medium" }),
+      };
+      return timeZone;
+    } catch {
+      // No zone that this browser knows.
+    }
+  }
+  return "";
+}
+useZone("");
 
 export const byId = (id) => document.getElementById(id);
 
@@ -73,17 +100,24 @@ export function duration(seconds, fine = false) {
 
 export const count = (number) => (number > MOST ? `more than ${numbers.format(MOST)}` : numbers.format(number));
 
-/** A moment in local time, how long ago it was, and in UTC for whoever points at it. */
+const utc = (at) => `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
+/** A moment in Airflow's zone, how long ago it was, and in UTC for whoever points at it. */
 export function moment(text) {
   if (!text) return document.createTextNode("never");
   const at = new Date(text);
   const ago = (Date.now() - at) / 1000;
   const near = ago >= 0 ? `${duration(Math.max(ago, 1))} ago` : `in ${duration(-ago)}`;
-  const now = new Date();
-  const sameYear = at.getFullYear() === now.getFullYear() ? dates : longAgo;
-  const shown = at.toDateString() === now.toDateString() ? clock : sameYear;
-  const utc = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
-  return make("time", { datetime: text, title: utc }, `${shown.format(at)} (${near})`);
+  const [day, today] = [formats.day.format(at), formats.day.format(new Date())];
+  const sameYear = day.slice(0, 4) === today.slice(0, 4) ? formats.dates : formats.longAgo;
+  const shown = day === today ? formats.clock : sameYear;
+  return make("time", { datetime: text, title: utc(at) }, `${shown.format(at)} (${near})`);
+}
+
+/** A moment to the second, with the zone. */
+export function exactly(text) {
+  const at = new Date(text);
+  return make("time", { datetime: text, title: utc(at) }, `${formats.seconds.format(at)}, ${formats.zone}`);
 }
 
 /** A link into Airflow's UI. Its frame lets nothing inside it lead the window elsewhere, so the window is asked. */

@@ -71,3 +71,10 @@ export const openRejects = ({ doc_type, field, reason }) =>
       ["Stored", (each) => moment(each.saved_at)],
     ],
   );
+
+/** Opens the list that a link into this page means, as in `#list=quarantine&source=host/database`. */
+export function openLinkedList() {
+  const meant = new URLSearchParams(location.hash.slice(1));
+  const open = { quarantine: openQuarantine, collisions: openCollisions }[meant.get("list")];
+  if (open && meant.get("source")) open(meant.get("source"));
+}

@@ -1,10 +1,16 @@
 // The status page of CHT Sync: asks api/status every few seconds and draws it. It changes nothing anywhere.
 
 import { ask } from "./ask.js";
-import { badge, bars, byId, cell, count, duration, link, make, moment, numbers, shape, times, trend } from "./elements.js";
-import { openCollisions, openQuarantine, openRejects } from "./lists.js";
+import { badge, byId, cell, count, duration, exactly, link, make, moment, numbers, shape, trend, useZone } from "./elements.js";
+import { openCollisions, openLinkedList, openQuarantine, openRejects } from "./lists.js";
+import { showSources } from "./sources.js";
 
 const EVERY_MS = 15_000;
+// What the moment of a remark means, where it is not when it began.
+const SINCE = {
+  source: " Last read to the end ", proof: " At ", scheduler: " Last sign of life ", triggerer: " Last sign of life ",
+  behind: " Last read to the end ",
+};
 
 // --- parts of the page -------------------------------------------------------------------------
 
@@ -24,8 +30,23 @@ function showVerdict(status) {
   }
   if (dag.run) facts.push(link(dag.run.link, `Newest run: ${dag.run.state}`), " ");
   byId("facts").replaceChildren(...facts);
-  const at = new Date(status.at);
-  byId("as-of").replaceChildren("As of ", make("time", { datetime: status.at, title: at.toISOString() }, times.format(at)));
+  byId("as-of").replaceChildren("As of ", exactly(status.at));
+}
+
+const LISTS = { quarantine: ["Show the documents", openQuarantine], collisions: ["Show the documents", openCollisions] };
+
+function listsOf(remark) {
+  return remark.lists.map(({ name, source }) => {
+    const [text, open] = LISTS[name];
+    const of = remark.lists.length > 1 ? `${text} of ${source}` : text;
+    return make("button", { type: "button", id: `l-${name}-${source}`, "aria-label": `${text}: ${source}, ${name}`, onclick: () => open(source) }, of);
+  });
+}
+
+function triesOf(remark) {
+  if (!remark.retrying_since) return [];
+  const tries = remark.tries ? `, ${numbers.format(remark.tries)} ${remark.tries === 1 ? "try" : "tries"} failed` : "";
+  return [" Retrying since ", moment(remark.retrying_since), `${tries}.`];
 }
 
 function showRemarks(remarks) {
@@ -33,80 +54,21 @@ function showRemarks(remarks) {
     ...remarks.map((remark) =>
       make(
         "li",
-        {},
+        { class: `is-${remark.state}-card` },
         badge(remark.state),
         make(
           "div",
           {},
-          make("p", {}, remark.text, ...(remark.since ? [" Since ", moment(remark.since), "."] : [])),
+          make("p", {}, remark.text, ...triesOf(remark), ...(remark.since ? [SINCE[remark.kind] ?? " Since ", moment(remark.since), "."] : [])),
+          remark.message ? make("p", { class: "said" }, remark.message) : null,
           remark.todo || remark.link
             ? make("p", { class: "soft" }, remark.todo, " ", remark.link ? link(remark.link, "Open in Airflow", `Open in Airflow: ${remark.text}`) : "")
             : null,
+          remark.lists.length ? make("div", { class: "actions" }, ...listsOf(remark)) : null,
         ),
       ),
     ),
   );
-}
-
-function loadOf(source) {
-  const { done, total, seconds_left: left, about } = source.load;
-  const part = total ? Math.floor((done / total) * 1000) / 10 : null;
-  const said = [about ? "about " : "", numbers.format(done), total ? ` of ${numbers.format(total)} documents (${part} %)` : " documents"];
-  const rest = left ? `, about ${duration(left)} left` : "";
-  const text = said.join("") + rest;
-  const bar = make("progress", { "aria-label": `First load of ${source.source}: ${text}`, ...(total ? { max: total, value: done } : {}) });
-  return make("div", { class: "load" }, bar, make("p", {}, text));
-}
-
-function proofOf(proof) {
-  if (!proof) return ["none yet"];
-  const differences = proof.differences === 1 ? "1 difference" : `${numbers.format(proof.differences)} differences`;
-  const found = proof.differences || proof.repaired ? ` (${differences}, ${numbers.format(proof.repaired)} repaired)` : "";
-  return [`${proof.verdict}${found}, `, moment(proof.at)];
-}
-
-function sourceCard(source, at) {
-  const facts = [
-    ["Complete as of", [moment(source.complete_at)]],
-    ["Lag", [source.lag_seconds === null ? "not known before the first load ends" : duration(source.lag_seconds)]],
-    ["Waiting in CouchDB", [source.pending === null ? "not told" : numbers.format(source.pending)]],
-    ["Rate of the newest run", [source.rate ? `${numbers.format(Math.ceil(source.rate))} documents/s` : "idle"]],
-    ["Rows, about", [source.documents_about === null ? "not known yet" : numbers.format(source.documents_about)]],
-    ["Last proof", proofOf(source.proof)],
-  ];
-  const title = `source-${at}`;
-  const hours = source.hourly;
-  const most = Math.max(...hours, 0);
-  const caption = `Changes an hour, last 24 h; at most ${numbers.format(most)}`;
-  const sum = hours.reduce((total, each) => total + each, 0);
-  const label = `${caption}; ${numbers.format(sum)} in all, ${numbers.format(hours.at(-1) ?? 0)} in the last hour`;
-  const quarantined = `${count(source.quarantined)} in quarantine`;
-  const colliding = `${count(source.colliding)} colliding`;
-  return make(
-    "article",
-    { class: "card", "aria-labelledby": title },
-    make("h3", { id: title }, source.source),
-    badge(source.state, source.word),
-    source.load ? loadOf(source) : null,
-    make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, ...value)])),
-    make("figure", {}, bars(hours, label), make("figcaption", {}, caption)),
-    make(
-      "div",
-      { class: "actions" },
-      source.quarantined
-        ? make("button", { type: "button", id: `q-${source.source}`, "aria-label": `${quarantined}: ${source.source}`, onclick: () => openQuarantine(source.source) }, quarantined)
-        : make("span", { class: "soft" }, "None in quarantine"),
-      source.colliding
-        ? make("button", { type: "button", id: `c-${source.source}`, "aria-label": `${colliding}: ${source.source}`, onclick: () => openCollisions(source.source) }, colliding)
-        : make("span", { class: "soft" }, "None colliding"),
-      source.task ? link(source.task.link, "Log and retry", `Log and retry: ${source.source}`) : null,
-    ),
-  );
-}
-
-function showSources(sources) {
-  const cards = sources.map(sourceCard);
-  byId("sources").replaceChildren(...(cards.length ? cards : [make("p", { class: "soft" }, "No source has been read yet.")]));
 }
 
 function modelRow(model) {
@@ -131,14 +93,18 @@ function modelRow(model) {
   );
 }
 
-function showModels({ models, groups }) {
-  byId("models-section").hidden = !models.length && !groups.length;
+function showModels({ models, groups, unknown }) {
+  const missing = new Set(unknown.map((each) => each.part));
+  byId("models-section").hidden = !models.length && !groups.length && !missing.has("models") && !missing.has("groups");
+  byId("models-table").hidden = !models.length;
   byId("models").replaceChildren(...models.map(modelRow));
   const said = groups.flatMap((group) => [
     group.models ? `${group.models}: ` : "",
     group.waiting ? `${count(group.waiting)} ${group.waiting === 1 ? "document waits" : "documents wait"} to be modelled` : "Every document is modelled",
     ", last good run ", moment(group.succeeded_at), ". ",
   ]);
+  if (missing.has("groups")) said.push("How many documents wait for the models is not known. ");
+  if (missing.has("models")) said.push("How the models ended is not known.");
   byId("groups").replaceChildren(...said);
 }
 
@@ -183,9 +149,10 @@ async function refresh() {
   try {
     const status = await ask("api/status");
     const restoreFocus = heldFocus();
+    useZone(status.timezone);
     showVerdict(status);
     showRemarks(status.verdict.remarks);
-    showSources(status.sources);
+    showSources(status);
     showModels(status);
     showRejects(status);
     restoreFocus();
@@ -218,5 +185,7 @@ function followTheme() {
 followTheme();
 byId("drill-close").addEventListener("click", () => byId("drill").close());
 await refresh();
+openLinkedList();
+window.addEventListener("hashchange", openLinkedList);
 setInterval(() => document.hidden || refresh(), EVERY_MS);
 document.addEventListener("visibilitychange", () => document.hidden || refresh());

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 
 # PostgreSQL quotes the value that it cannot read behind a colon, and names of relations and columns elsewhere.
 _VALUE = re.compile(r""": (?:"(?:[^"]|"")*"|'(?:[^']|'')*')""")
@@ -44,3 +46,30 @@ def counted(number: int, one: str, many: str, most: int) -> str:
     if number > most:
         return f"more than {most:,} {many}"
     return f"{number:,} {one if number == 1 else many}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names in a row, as in "a, b, c and 4 more".
+
+    :param names: at least one.
+    :param most: how many are named.
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def moment(at: datetime) -> str:
+    """A moment in the zone of Airflow (``core.default_timezone``), with the zone's name.
+
+    :param at: with a zone.
+    """
+    from airflow.sdk import timezone
+
+    return f"{at.astimezone(timezone.parse('2000-01-01').tzinfo):%Y-%m-%d %H:%M %Z}"
+
+
+def zone() -> str:
+    """The name of Airflow's zone (``core.default_timezone``), as browsers know it."""
+    from airflow.sdk import timezone
+
+    return getattr(timezone.parse("2000-01-01").tzinfo, "name", None) or "UTC"

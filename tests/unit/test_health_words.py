@@ -1,6 +1,6 @@
 import pytest
 
-from cht_sync.web.words import counted, duration, without_values
+from cht_sync.health.words import counted, duration, without_values
 
 
 @pytest.mark.parametrize(

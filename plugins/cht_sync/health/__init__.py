@@ -1,0 +1,1 @@
+"""What is wrong, found once for the status page, alerts and metrics."""
