@@ -13,7 +13,8 @@ from cht_sync.settings import RawTable, Settings
     [
         ("http://reader:secret@couch:5984", "couchdb://couch:5984"),
         ("http://reader:secret@couch.example.org/https", "couchdb://couch.example.org:443"),
-        ("http://reader:secret@couch.example.org", "couchdb://couch.example.org:80"),
+        ("http://reader:secret@couch.example.org", "couchdb://couch.example.org:443"),
+        ("http://reader:secret@couch.example.org/http", "couchdb://couch.example.org:80"),
         ("http://reader:secret@%5B%3A%3A1%5D:5984", "couchdb://[::1]:5984"),
     ],
 )
