@@ -41,7 +41,7 @@ group by 1, 2, 3, 4 order by 1, 3
 _DOUBTS = "select source, doubt as text, doubted_at as since from {schema}.couchdb_progress where doubt is not null"
 _OLDER = """
 select o.source, least(count(*), %(most)s)::int as documents, min(o.first_seen) as since
-from {schema}.couchdb_older_revision o group by o.source order by o.source
+from {schema}.couchdb_older_revision o where o.settled_at is null group by o.source order by o.source
 """
 _TASK_ERRORS = """
 select dag_id, task_id, subject, message, tries, first_at, last_at from {schema}.couchdb_task_error
@@ -153,7 +153,7 @@ def read_older_revisions(destination: Destination) -> list[OlderRevisions]:
 
     :param destination: where they are.
     """
-    if not destination.has("couchdb_older_revision", "source"):
+    if not destination.has("couchdb_older_revision", "settled_at"):
         return []
     return [OlderRevisions(**row) for row in destination.rows(_OLDER, most=MOST + 1)]
 
