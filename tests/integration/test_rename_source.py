@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cht_sync.__main__ import main
+from cht_sync.check.renamed import check_renamed
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import CheckpointConflictError, SettingsError, StoreError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
@@ -339,6 +340,16 @@ def test_a_new_name_is_refused_before_anything_is_written(couch, database):
     assert "'instance': \"localhost\" in the extra of connection 'cht_couchdb'" in said
     assert f"confirm_gone={json.dumps([couch.old])}" in said
     assert everything(database) == before
+
+
+def test_check_tells_of_it(couch, database, monkeypatch):
+    (finding,) = check_renamed(Settings())
+    assert finding.state == "failed"
+    assert f"rename-source {couch.old} {couch.new}`" in str(finding)
+    list_sources.function({"rename_source": {couch.old: couch.new}})
+    assert list(check_renamed(Settings())) == []
+    monkeypatch.setenv("POSTGRES_PORT", "1")
+    assert list(check_renamed(Settings())) == []
 
 
 @pytest.mark.parametrize("how", ["command", "host", "param"])

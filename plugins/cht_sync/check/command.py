@@ -11,6 +11,7 @@ from cht_sync.check.disk import check_disk
 from cht_sync.check.finding import Finding, State, failed, ok
 from cht_sync.check.models import check_models
 from cht_sync.check.postgres import check_postgres
+from cht_sync.check.renamed import check_renamed
 from cht_sync.check.triggerer import check_triggerer
 from cht_sync.check.unread import check_unread
 from cht_sync.check.versions import check_versions
@@ -51,6 +52,7 @@ def checks(settings: Settings) -> dict[str, Check]:
         "dbt project": partial(check_models, usable),
         "CouchDB": partial(check_couchdb, usable),
         "Postgres": partial(check_postgres, usable),
+        "Names of sources": partial(check_renamed, usable),
     }
 
 
