@@ -208,17 +208,17 @@ class CouchDBHook(DocumentsById):
         params: dict[str, Any] = {"limit": limit}
         params |= {"skip": skip} if skip else {}
         params |= {"include_docs": "true"} if bodies else {}
-        params |= {"inclusive_end": "false"} if end is not None else {}
+        until = {"inclusive_end": "false"} if end is not None else {}
         bounds = {name: key for name, key in (("startkey", start), ("endkey", end)) if key is not None}
         in_address = {name: json.dumps(key) for name, key in bounds.items()}
         if len(urlencode(in_address)) <= LONGEST_ADDRESS:
-            return self._all_docs("GET", database, most_bytes, patient, params=params | in_address)
+            return self._all_docs("GET", database, most_bytes, patient, params=params | in_address | until)
         if () < self.version() < KEYS_IN_BODY:
             raise CouchDBError(
                 f"{self.url} cannot list {database!r}, which holds an _id too long for an address: set"
                 " CHT_FIRST_LOAD_THRESHOLD=0, or upgrade CouchDB to 3.0."
             )
-        return self._all_docs("POST", database, most_bytes, patient, params=params, json=bounds)
+        return self._all_docs("POST", database, most_bytes, patient, params=params | until, json=bounds)
 
     def _all_docs(
         self, method: str, database: str, most_bytes: int | None, patient: bool = True, **options: Any
