@@ -73,6 +73,7 @@ def test_an_empty_database(database):
         "_first_load",
         "_incident",
         "_postponed_index",
+        "_task_error",
         "_deployment",
     }
     assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
