@@ -104,6 +104,7 @@ def test_an_empty_database(database):
         "_first_load",
         "_incident",
         "_postponed_index",
+        "_task_error",
         "_deployment",
         "_source",
         "_task_error",
