@@ -11,6 +11,7 @@ from cht_sync.health.words import counted, duration, listed
 from cht_sync.web.answers import MOST, List, Remark
 
 if TYPE_CHECKING:
+    from cht_sync.health.findings import GoneOwner
     from cht_sync.web.answers import Dag, Destination, Source
 
 BAD_PROOFS = {"differs", "in doubt"}
@@ -186,17 +187,20 @@ def _loading(sources: list[Source]) -> Iterator[Remark]:
 
 
 def _gone_owners(sources: list[Source]) -> Iterator[Remark]:
-    """One remark for each pair: each has a command of its own."""
-    for source in sources:
-        for owner in source.gone_owners:
-            yield Remark(
-                state="failing",
-                kind="gone_owner",
-                text=owner.text,
-                since=owner.since,
-                todo=owner.todo,
-                lists=[List(name="collisions", source=source.source)],
-            )
+    """One remark for each owner: it is one server that has another name now, or is gone."""
+    owners: dict[str, list[GoneOwner]] = {}
+    for each in (each for source in sources for each in source.gone_owners):
+        owners.setdefault(each.owner, []).append(each)
+    for group in owners.values():
+        group.sort(key=lambda each: (not each.is_namesake, each.source))
+        yield Remark(
+            state="failing",
+            kind="gone_owner",
+            text=" ".join(each.text for each in group[:_LOADS]),
+            since=min((each.since for each in group if each.since), default=None),
+            todo=group[0].todo,
+            lists=[List(name="collisions", source=each.source) for each in group[:_LOADS]],
+        )
 
 
 def _in_doubt(sources: list[Source]) -> Iterator[Remark]:
