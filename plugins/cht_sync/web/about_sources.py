@@ -112,12 +112,10 @@ def _has_failed(source: Source) -> bool:
 
 def _told(group: list[Source], sources: list[Source], what: str) -> str:
     others = [source for source in sources if source not in group]
-    if (len(group) == 1 and len(sources) > 1) or others:
-        number = group[0].source if len(group) == 1 else f"{len(group)} of {len(sources)} sources"
-    elif len(group) == 1:
+    if len(group) == 1:
         number = group[0].source
     else:
-        number = f"All {len(group)} sources"
+        number = f"{len(group)} of {len(sources)} sources" if others else f"All {len(group)} sources"
     named = f": {_names(group)}" if len(group) > 1 else ""
     well = f"; the other {len(others)} are copied" if len(others) > 1 else "; the other one is copied"
     # Said only where it is so of each of them.
