@@ -1,8 +1,9 @@
 """### Alerts: one message when something goes wrong, one when it is well again
 
 Looks at the tables of the sync every minute. It tells of: a source that is not copied, models that are behind or fail,
-the guard against shrinking, documents in quarantine, a proof that is not equal, a deployment that is broken, PostgreSQL
-that does not answer, and a first load that has ended.
+the guard against shrinking, documents in quarantine, ids that belong to a source that is not configured any more, a
+source in doubt, older revisions in CouchDB, a proof that is not equal, a deployment that is broken, other tasks that
+fail, PostgreSQL that does not answer, a part of the state that cannot be read, and a first load that has ended.
 
 It is there where `CHT_ALERT_EMAIL` or `CHT_ALERT_APPRISE_CONN_ID` names somebody to tell. A channel that does not
 take a message is tried again in the next run. `couchdb_incident` holds who was told of what, and when.

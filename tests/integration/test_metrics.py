@@ -18,11 +18,22 @@ from cht_sync.connections import postgres_connection
 from cht_sync.metrics.routes import router
 from cht_sync.settings import REPOSITORY, RawTable
 from cht_sync.store import DocumentStore
+from cht_sync.web.answers import Dag, Task
+from tests.integration.web.scenes import add_doubt
 
 pytestmark = pytest.mark.integration
 MONITORING = REPOSITORY / "include" / "monitoring"
 TOKEN = "sc\u00e4pe-t0ken"
 OLD = {"couch2pg_up", "couch2pg_progress_sequence", "couch2pg_progress_pending", "dbt_latency", "dbt_execution_time"}
+
+
+@pytest.fixture(autouse=True)
+def copied(monkeypatch):
+    """What Airflow knows: the newest run went well and copied one source."""
+    task = Task(name="sync", state="success", link="t")
+    monkeypatch.setattr(
+        "cht_sync.metrics.routes.read_dag", lambda session: (Dag(succeeded_lately=True), {"couch/medic": task})
+    )
 
 
 @pytest.fixture
@@ -53,8 +64,14 @@ def filled(database):
         "insert into v1.couchdb_first_load (source, part, documents, expected, seq) values ('couch/new', 'range 001', 3, 9, '1');"
         "insert into v1.couchdb_reconciliation (run, source, part, finished_at, verdict)"
         " values ('r', 'couch/medic', 'range 1', now(), 'repaired');"
-        "insert into v1.couchdb_incident (kind, subject, text) values ('source', 'couch/medic', 'x')"
+        "insert into v1.couchdb_incident (kind, subject, text) values ('source', 'couch/medic', 'x');"
+        "insert into v1.couchdb (saved_timestamp, _id, source, doc) values (now() - interval '1 day', 'b', 'old/medic', '{}');"
+        "insert into v1.couchdb_collision (key, _id, source, _deleted, doc, saved_timestamp)"
+        " values ('\\x01', 'b', 'couch/medic', false, '{}', now());"
+        "insert into v1.couchdb_task_error (dag_id, task_id, subject, message, last_at)"
+        " values ('cht_sync', 'sync', 'couch/medic', 'x', now() - interval '1 day')"
     )  # fmt: skip
+    add_doubt(database.rows, "couch/medic")
     return database
 
 
@@ -124,6 +141,36 @@ def test_models_of_another_schema_are_not_mixed_in(client, filled):
 def test_a_postgres_that_does_not_answer_is_told_by_one_number(client, filled, monkeypatch):
     monkeypatch.setenv("POSTGRES_PORT", "9")
     assert scrape(client) == {("cht_sync_up",): 0}
+
+
+def test_a_locked_table_hides_what_is_in_it_alone(client, filled):
+    with closing(psycopg2.connect(filled.dsn)) as conn, conn.cursor() as cursor:
+        cursor.execute("lock table v1.couchdb_model_result in access exclusive mode")
+        found = scrape(client)
+        conn.rollback()
+    assert (found["cht_sync_up",], found["cht_sync_part_known", ("part", "models")]) == (1, 0)
+    assert found["cht_sync_part_known", ("part", "sources")] == 1
+    assert found["couch2pg_up", ("cht_instance", "couch"), ("db", "medic")] == 1
+    assert not [name for name in found if name[0] == "cht_sync_model_failing"]
+
+
+def test_what_waits_in_couchdb_is_told_while_it_is_read(client, filled):
+    pending = ("couch2pg_progress_pending", ("cht_instance", "couch"), ("db", "medic"))
+    filled.rows("update v1.couchdb_task_error set last_at = now() + interval '1 s'")
+    assert pending not in scrape(client)
+    filled.rows("delete from v1.couchdb_task_error")
+    assert scrape(client)[pending] == 12
+    filled.rows("update v1.couchdb_progress set updated_at = now() - interval '16 minutes'")
+    assert pending not in scrape(client)
+
+
+def test_findings_are_told(client, filled):
+    found, source = scrape(client), ("source", "couch/medic")
+    assert found["cht_sync_documents_of_gone_owner", ("owner", "old/medic"), source] == 1
+    assert found["cht_sync_source_in_doubt", source] == 1
+    assert found["cht_sync_older_revisions", source] == 2
+    labels = (("dag_id", "cht_sync"), ("subject", "couch/medic"), ("task_id", "sync"))
+    assert found["cht_sync_task_failing_since_timestamp_seconds", *labels] > 0
 
 
 def test_before_the_first_copy_it_is_down(client):

@@ -107,7 +107,6 @@ def test_an_empty_database(database):
         "_task_error",
         "_deployment",
         "_source",
-        "_task_error",
     }
     assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))

@@ -69,11 +69,17 @@ class GoneOwner(BaseModel):
 
     @property
     def todo(self) -> str:
-        """The remedy."""
+        """The remedy; the new name is known where the database has the same."""
+        new = self.source if self.is_namesake else "<its new name>"
         return (
-            f"If it is the same server under a new name, run `python -m cht_sync rename-source {self.owner}"
-            f" {self.source}`, or keep the old name by 'instance' in the extra of its connection."
+            f"If {self.owner} is the same server under a new name, run `python -m cht_sync rename-source {self.owner}"
+            f" {new}`, or keep the old name by 'instance' in the extra of its connection."
         )
+
+    @property
+    def is_namesake(self) -> bool:
+        """Whether both are databases of one name, as after a server got another one."""
+        return self.source.rpartition("/")[2] == self.owner.rpartition("/")[2]
 
 
 class Doubt(BaseModel):

@@ -11,6 +11,7 @@ from cht_sync.health.words import counted, duration, listed
 from cht_sync.web.answers import MOST, List, Remark
 
 if TYPE_CHECKING:
+    from cht_sync.health.findings import GoneOwner
     from cht_sync.web.answers import Dag, Destination, Source
 
 BAD_PROOFS = {"differs", "in doubt"}
@@ -111,12 +112,10 @@ def _has_failed(source: Source) -> bool:
 
 def _told(group: list[Source], sources: list[Source], what: str) -> str:
     others = [source for source in sources if source not in group]
-    if (len(group) == 1 and len(sources) > 1) or others:
-        number = group[0].source if len(group) == 1 else f"{len(group)} of {len(sources)} sources"
-    elif len(group) == 1:
+    if len(group) == 1:
         number = group[0].source
     else:
-        number = f"All {len(group)} sources"
+        number = f"{len(group)} of {len(sources)} sources" if others else f"All {len(group)} sources"
     named = f": {_names(group)}" if len(group) > 1 else ""
     well = f"; the other {len(others)} are copied" if len(others) > 1 else "; the other one is copied"
     # Said only where it is so of each of them.
@@ -186,17 +185,20 @@ def _loading(sources: list[Source]) -> Iterator[Remark]:
 
 
 def _gone_owners(sources: list[Source]) -> Iterator[Remark]:
-    """One remark for each pair: each has a command of its own."""
-    for source in sources:
-        for owner in source.gone_owners:
-            yield Remark(
-                state="failing",
-                kind="gone_owner",
-                text=owner.text,
-                since=owner.since,
-                todo=owner.todo,
-                lists=[List(name="collisions", source=source.source)],
-            )
+    """One remark for each owner: it is one server that has another name now, or is gone."""
+    owners: dict[str, list[GoneOwner]] = {}
+    for each in (each for source in sources for each in source.gone_owners):
+        owners.setdefault(each.owner, []).append(each)
+    for group in owners.values():
+        group.sort(key=lambda each: (not each.is_namesake, each.source))
+        yield Remark(
+            state="failing",
+            kind="gone_owner",
+            text=" ".join(each.text for each in group[:_LOADS]),
+            since=min((each.since for each in group if each.since), default=None),
+            todo=group[0].todo,
+            lists=[List(name="collisions", source=each.source) for each in group[:_LOADS]],
+        )
 
 
 def _in_doubt(sources: list[Source]) -> Iterator[Remark]:

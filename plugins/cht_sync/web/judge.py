@@ -166,7 +166,8 @@ def judge(
         )
     worst = remarks[0]
     headline = _headline(worst, remarks, sources, destination)
-    return Verdict(state=worst.state, headline=headline, since=worst.since, remarks=remarks)
+    since = worst.retrying_since or worst.since
+    return Verdict(state=worst.state, headline=headline, since=since, remarks=remarks)
 
 
 _START = Remark(

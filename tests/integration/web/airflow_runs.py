@@ -5,23 +5,40 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime, timedelta
 
+from airflow.jobs.job import Job
 from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskinstancehistory import TaskInstanceHistory
+from airflow.models.trigger import Trigger
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
-TABLES = (TaskInstance, DagRun, DagModel, DagBundleModel)
+TABLES = (TaskInstanceHistory, TaskInstance, DagRun, DagModel, DagBundleModel, Job, Trigger)
+TRIED_AGO = timedelta(seconds=90)
 
 
-def set_runs(engine, states=None, paused=False, due=timedelta(minutes=1), sources="success", ended=True):
+def set_runs(
+    engine,
+    states=None,
+    paused=False,
+    due=timedelta(minutes=1),
+    sources="success",
+    ended=True,
+    tried=(),
+    seen=None,
+    triggers=0,
+):
     """What a scheduler would have left: a run every minute until now.
 
     :param engine: of Airflow's database.
     :param states: of the task `sync` in the newest run, by source; None for a DAG that never ran.
     :param sources: state of the task before.
     :param ended: whether the run has.
+    :param tried: sources whose first try failed ``TRIED_AGO``.
+    :param seen: how long ago each kind of Airflow's processes gave a sign of life.
+    :param triggers: how many wait for a triggerer.
     """
     now = datetime.now(UTC)
     with Session(engine) as session, session.begin():
@@ -35,6 +52,10 @@ def set_runs(engine, states=None, paused=False, due=timedelta(minutes=1), source
                 next_dagrun_create_after=now + due,
             )
         )  # fmt: skip
+        for kind, ago in (seen or {}).items():
+            session.execute(insert(Job).values(job_type=kind, state="running", latest_heartbeat=now - ago))
+        for _ in range(triggers):
+            session.execute(insert(Trigger).values(classpath="x", kwargs="{}", created_date=now))
         if states is None:
             return
         tasks = [("sources", -1, None, sources)]
@@ -54,5 +75,14 @@ def set_runs(engine, states=None, paused=False, due=timedelta(minutes=1), source
                     id=uuid.uuid4(), task_id=task_id, dag_id="cht_sync", run_id=run_id, map_index=map_index,
                     rendered_map_index=source, state=state, pool="default_pool", try_number=2, max_tries=1,
                     pool_slots=1, operator="x", queue="default", priority_weight=1,
+                    end_date=now - timedelta(seconds=30) if state in {"failed", "up_for_retry"} else None,
                 )
             )  # fmt: skip
+            if source in tried:
+                session.execute(
+                    insert(TaskInstanceHistory).values(
+                        task_instance_id=uuid.uuid4(), task_id=task_id, dag_id="cht_sync", run_id=run_id,
+                        map_index=map_index, try_number=1, state="failed", end_date=now - TRIED_AGO, pool="default_pool",
+                        pool_slots=1,
+                    )
+                )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import psycopg2
 
@@ -18,6 +18,29 @@ SOURCES = (MEDIC, SENTINEL, USERS)
 # What no page may show: content of documents.
 SECRET = "Amina Otieno +254700000000"
 MODELS = ("document_metadata", "contact", "data_record", "patient", "person", "place", "user")
+
+
+def add_doubt(rows, source, ago="2 hours"):
+    """What a later version of the tables holds."""
+    rows(
+        "alter table v1.couchdb_progress add column if not exists doubt text,"
+        " add column if not exists doubted_at timestamptz"
+    )
+    rows(
+        "create table if not exists v1.couchdb_older_revision (source varchar, key bytea, _id varchar, held varchar,"
+        " claimed varchar, first_seen timestamptz, last_seen timestamptz, looks integer)"
+    )
+    rows(
+        "update v1.couchdb_progress set doubt = 'it may be another database.', doubted_at = now() - %s::interval"
+        " where source = %s",
+        ago, source,
+    )  # fmt: skip
+    rows(
+        "insert into v1.couchdb_older_revision (source, key, _id, held, claimed, first_seen, last_seen, looks)"
+        " select %s, decode(n::text, 'escape'), n::text, '2-b', '1-a', now() - %s::interval, now(), 1"
+        " from generate_series(1, 2) n",
+        source, ago,
+    )  # fmt: skip
 
 
 class Scenes:
@@ -139,6 +162,71 @@ class Scenes:
             " 'too long for an index'",
             SECRET, SECRET,
         )  # fmt: skip
+
+    def fails(self, message, *subjects, dag_id="cht_sync", task_id="sync", tries=2, ago="3 minutes"):
+        """What a task that fails leaves in the table of its reasons."""
+        for subject in subjects or ("",):
+            self.rows(
+                "insert into v1.couchdb_task_error (dag_id, task_id, subject, message, tries, first_at, last_at)"
+                " values (%s, %s, %s, %s, %s, now() - %s::interval, now() + interval '1 s')",
+                dag_id, task_id, subject, message, tries, ago,
+            )  # fmt: skip
+
+    def renamed(self, old="couch.old.example.org/medic"):
+        """A server with a new name: the rows are those of a source that nobody copies any more."""
+        self.rows("update v1.couchdb set source = %s where source = %s", old, MEDIC)
+        self.rows(
+            "insert into v1.couchdb_progress (source, seq, updated_at) values (%s, '1', now() - interval '9 days')", old
+        )
+        self.rows(
+            "insert into v1.couchdb_collision (key, _id, source, _deleted, doc, saved_timestamp)"
+            " select sha256(convert_to(_id, 'UTF8')), _id, %s, false, doc, saved_timestamp from v1.couchdb"
+            " where source = %s and _id like '0-%%'",
+            MEDIC, old,
+        )  # fmt: skip
+        return old
+
+    def many(self, number=30, failing=0, retrying=0):
+        """Many sources of three servers.
+
+        :return: their names.
+        """
+        self.healthy()
+        names = [f"cht{at % 3}.example.org/medic-{at:02}" for at in range(number)]
+        self.rows("delete from v1.couchdb_progress")
+        self.rows(
+            "insert into v1.couchdb_progress (source, seq, pending, updated_at, drained_at)"
+            " select source, '1-a', 0, now() - at * interval '1 s', now() - at * interval '1 s'"
+            " from unnest(%s) with ordinality as named (source, at)",
+            names,
+        )
+        return names
+
+    def doubt(self, source):
+        """A source that may be another database, and claims that its documents are older."""
+        add_doubt(self.rows, source)
+
+    @contextmanager
+    def locked(self, table, program="nightly_vacuum"):
+        """Another session that keeps readers of a table waiting; its process id."""
+        with closing(psycopg2.connect(self.database.dsn, application_name=program)) as conn, conn.cursor() as cursor:
+            cursor.execute(f"lock table v1.{table} in access exclusive mode")
+            yield conn.info.backend_pid
+            conn.rollback()
+
+    @contextmanager
+    def without_right(self, table, monkeypatch, name="cht_reader_without"):
+        """A role that may read everything but one table."""
+        self.rows(f"create role {name} login password 'r'")
+        try:
+            self.rows(f"grant usage on schema v1 to {name}; grant select on all tables in schema v1 to {name}")
+            self.rows(f"revoke select on v1.{table} from {name}")
+            with monkeypatch.context() as patch:
+                patch.setenv("POSTGRES_USER", name)
+                patch.setenv("POSTGRES_PASSWORD", "r")
+                yield name
+        finally:
+            self.rows(f"drop owned by {name}; drop role {name}")
 
     def refuse_connections(self, refuse):
         """Of this database alone: the server is shared."""

@@ -6,6 +6,7 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -170,6 +171,82 @@ def test_it_fits_a_phone(browser, server, scenes, name):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         picture(page, f"{name}-phone")
         assert serious_issues(page) == []
+
+
+def thirty(server, scenes):
+    """Thirty sources: a server that is down, one database that is tried again, one with documents in quarantine."""
+    names = scenes.many()
+    down = names[::10]
+    for name in down:
+        scenes.fails(f"CouchDB at cht0.example.org:443 did not answer (connection refused), database {name[-8:]}: see"
+                     " whether it runs, and what COUCHDB_HOST says.", name)  # fmt: skip
+    states = {**dict.fromkeys(names, "success"), **dict.fromkeys(down, "failed"), names[7]: "up_for_retry"}
+    server.set_runs(states=states, tried=[names[7]])
+    return names, [*down, names[7]]
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_of_thirty_sources_those_that_fail_are_open_and_the_others_are_rows(browser, server, scenes, width):
+    names, bad = thirty(server, scenes)
+    with Visit(browser, server, viewport={"width": width, "height": 900}) as visit:
+        page = visit.open()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Failing: 3 of 30 sources are not copied")
+        expect(page.get_by_role("article")).to_have_count(len(bad))
+        expect(page.locator("#quiet tr")).to_have_count(len(names) - len(bad))
+        # One notice for each cause.
+        expect(page.locator("#remarks li")).to_have_count(2)
+        expect(page.get_by_role("article", name=bad[0], exact=True)).to_contain_text("see whether it runs")
+        expect(page.get_by_role("article", name=bad[0], exact=True)).to_contain_text("not known since")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            picture(page, f"thirty-{width}-{scheme}")
+            assert serious_issues(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        name = page.get_by_role("button", name=names[1], exact=True)
+        name.focus()
+        page.keyboard.press("Enter")
+        expect(name).to_have_attribute("aria-expanded", "true")
+        expect(name).to_be_focused()
+        expect(page.locator("#quiet .more")).to_contain_text("Rate of the newest run")
+        picture(page, f"thirty-{width}-open")
+        assert serious_issues(page) == []
+        page.keyboard.press("Enter")
+        expect(page.locator("#quiet .more")).to_have_count(0)
+        assert (visit.errors, visit.foreign) == ([], [])
+
+
+@pytest.mark.parametrize("table", ["couchdb_progress", "couchdb_model_result"])
+def test_what_is_not_known_is_not_shown_as_a_number(browser, server, scenes, table):
+    scene(server, scenes, "healthy")
+    with scenes.locked(table), Visit(browser, server) as visit:
+        page = visit.open()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Not known: not everything could be read")
+        expect(page.locator("#remarks")).to_contain_text("locked by nightly_vacuum (pid")
+        if table == "couchdb_progress":
+            expect(page.get_by_role("article", name=MEDIC, exact=True)).to_contain_text("Waiting in CouchDBnot known")
+        else:
+            expect(page.locator("#groups")).to_contain_text("How the models ended is not known.")
+        picture(page, f"locked-{table}")
+        assert serious_issues(page) == []
+
+
+def test_a_link_leads_to_the_list_that_is_meant(browser, server, scenes):
+    scene(server, scenes, "quarantine")
+    with Visit(browser, server) as visit:
+        page = visit.open(f"cht-sync/#list=quarantine&source={quote(MEDIC, safe='')}")
+        expect(page.get_by_role("dialog").locator("tbody tr")).to_have_count(50)
+
+
+def test_moments_are_in_the_zone_that_was_chosen_in_airflow(browser, server, scenes):
+    scene(server, scenes, "healthy")
+    (drained,) = scenes.rows("select drained_at from v1.couchdb_progress where source = %s", MEDIC)[0]
+    with Visit(browser, server) as visit:
+        visit.page.add_init_script("localStorage.setItem('timezone', 'Asia/Tokyo')")
+        page = visit.open()
+        shown = page.get_by_role("article", name=MEDIC, exact=True).locator("time").first
+        local = drained + timedelta(hours=9)
+        expect(shown).to_contain_text(f"{local.hour % 12 or 12}:{local:%M}")
+        expect(page.locator("#as-of")).to_contain_text("Asia/Tokyo")
 
 
 def test_the_list_of_a_quarantine_by_keyboard_alone(browser, server, scenes):

@@ -58,7 +58,7 @@ function errorOf(source) {
 }
 
 function listButton(source, name, number, word, none, open, part) {
-  if (unknown.has(part)) return make("span", { class: "soft" }, `${word}: ${NOT_KNOWN}`);
+  if (unknown.has(part)) return make("span", { class: "soft" }, `${word[0].toUpperCase()}${word.slice(1)}: ${NOT_KNOWN}`);
   if (!number) return make("span", { class: "soft" }, none);
   const text = `${count(number)} ${word}`;
   return make("button", { type: "button", id: `${name}-${source}`, "aria-label": `${text}: ${source}`, onclick: () => open(source) }, text);
@@ -125,9 +125,9 @@ function row(source, at, redraw) {
     make("th", { scope: "row" }, name),
     cell("State", {}, badge(source.state, source.word)),
     cell("Complete as of", {}, ...known("sources", () => [moment(source.complete_at)])),
-    cell("Waiting", { class: "number" }, ...pendingOf(source)),
-    cell("Rows, about", { class: "number" }, ...known("rows", () => [source.documents_about === null ? "–" : numbers.format(source.documents_about)])),
-    cell("Last proof", {}, ...known("proofs", () => proofOf(source.proof))),
+    cell("Waiting", { class: "number rare" }, ...pendingOf(source)),
+    cell("Rows, about", { class: "number rare" }, ...known("rows", () => [source.documents_about === null ? "–" : numbers.format(source.documents_about)])),
+    cell("Last proof", { class: "rare" }, ...known("proofs", () => proofOf(source.proof))),
   );
   if (!open) return [short];
   return [short, make("tr", { id, class: "more" }, make("td", { colspan: 6 }, ...details(source), actions(source)))];

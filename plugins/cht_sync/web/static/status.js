@@ -24,7 +24,8 @@ function showVerdict(status) {
   const facts = [];
   if (verdict.since) facts.push(verdict.state === "ok" ? "All read to the end " : "Since ", moment(verdict.since), ". ");
   const copied = sources.filter((source) => source.copied);
-  if (copied.length) {
+  // Of sources whose state is not known nobody may say that they are not fresh.
+  if (copied.length && !copied.some((source) => source.state === "unknown")) {
     const good = copied.filter((source) => source.state === "ok").length;
     facts.push(`${good} of ${copied.length} ${copied.length === 1 ? "source" : "sources"} complete and fresh. `);
   }
