@@ -23,8 +23,9 @@ insert into {schema}.couchdb_source (source, rank)
 select source, rank from unnest(%s::varchar[]) with ordinality as wanted (source, rank)
 """
 _SETTLED = "update {schema}.couchdb_source set settled_at = now()"
+# Not max(key), which knows bytea from PostgreSQL 18 on.
 _LAST = """
-select max(key) from (
+select (array_agg(key order by key desc))[1] from (
     select key from {schema}.couchdb_collision where key > %s order by key limit %s
 ) as next
 """
