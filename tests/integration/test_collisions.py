@@ -53,7 +53,7 @@ def sources(store, database):
 
 def content(deleted, stored):
     """The value, which the revision tells too; of a tombstone there is nothing else."""
-    value = stored["_rev"].removeprefix("1-")
+    value = stored["_rev"].partition("-")[2]
     assert stored.get("v") == (None if deleted else value)
     return value
 

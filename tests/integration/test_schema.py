@@ -105,6 +105,7 @@ def test_an_empty_database(database):
         "_incident",
         "_postponed_index",
         "_task_error",
+        "_older_revision",
         "_deployment",
         "_source",
     }

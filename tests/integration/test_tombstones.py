@@ -47,7 +47,7 @@ def kept(database):
         store.save(NORTH, page_of({"_id": "mended"}, last_seq="5"), "4")
         store.save(NORTH, page_of(dead("mended"), last_seq="6"), "5")
         # It was deleted, and what came after that cannot be stored: it lives.
-        store.save(NORTH, page_of(dead("revived"), last_seq="7"), "6")
+        store.save(NORTH, page_of({**dead("revived"), "_rev": "1-a"}, last_seq="7"), "6")
         store.save(NORTH, raw_page(rb'{"_id":"revived","_rev":"3-x","name":"\ud800Amina"}', last_seq="8"), "7")
         store.save(SOUTH, page_of(dead("live1"), dead("d0001"), last_seq="1"), None)
     return database
@@ -85,6 +85,7 @@ def test_all_bodies_are_cut_and_nothing_else_changes(kept, capsys):
     found = dict(kept.rows("select _id, doc from v1.couchdb where _deleted"))
     assert len(found) == 1203
     assert found.pop("last words") == {"_id": "last words", "_rev": "1-g", "_deleted": True}
+    assert found.pop("revived") == {**stub("revived"), "_rev": "1-a"}
     assert found == {name: stub(name) for name in found}
     assert kept.rows("select doc from v1.couchdb_collision order by _id") == [(stub("d0001"),), (stub("live1"),)]
     left = dict(kept.rows("select _id, convert_from(body, 'UTF8') from v1.couchdb_quarantine"))
