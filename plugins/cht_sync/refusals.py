@@ -25,6 +25,11 @@ _ADVICE = {
     403: "give the user of connection {!r} the right to read it",
     404: "correct COUCHDB_DBS, or 'databases' in the extra of connection {!r}",
 }
+# Source: https://docs.couchdb.org/en/stable/config/auth.html#chttpd_auth_lockout
+_LOCKED = (
+    "after several wrong passwords it refuses the right one, too, for a few minutes: correct COUCHDB_PASSWORD, or the"
+    " password of connection {!r}, and wait until then"
+)
 
 
 class TooEarlyError(CouchDBError):
@@ -58,6 +63,10 @@ def refused(response: requests.Response, server: str, subject: str, conn_id: str
         return TooEarlyError(text, after)
     if status in TRANSIENT:
         return BrokenAnswerError(text) if status in TOO_MUCH_AT_ONCE else CouchDBError(text)
+    if status == 403 and "locked" in reason:
+        return RequestRefusedError(
+            f"{server} refused {subject} with {status} ({said}): {_LOCKED.format(conn_id)}.", status, reason
+        )
     advice = _ADVICE.get(status, "check COUCHDB_HOST, COUCHDB_PORT and COUCHDB_SECURE").format(conn_id)
     return RequestRefusedError(f"{server} refused {subject} with {status} ({said}): {advice}.", status, reason)
 

@@ -178,7 +178,10 @@ class Request:
     def _interrupted(self, error: Exception) -> CouchDBError:
         cause = _cause(error)
         if isinstance(error, _BROKEN) or "Read timed out" in cause:
-            return BrokenAnswerError(f"{self._server} did not finish its answer ({cause}).")
+            # A server that does not know TLS may wait for more, in place of refusing it.
+            tls = f": if it does not speak TLS, set COUCHDB_SECURE=false, or schema http in connection {self.conn_id!r}"
+            advice = tls if "handshake" in cause else ""
+            return BrokenAnswerError(f"{self._server} did not finish its answer ({cause}){advice}.")
         return CouchDBError(
             f"{self._server} could not be reached or broke off ({cause}): check COUCHDB_HOST and"
             f" COUCHDB_PORT, or connection {self.conn_id!r}, and that the server is up."

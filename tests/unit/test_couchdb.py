@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import socket
 import time
 from email.utils import formatdate
 from urllib.parse import parse_qs, urlsplit
@@ -439,3 +440,19 @@ def test_purged_documents_are_told_where_the_server_tells(couch):
     for refusal in (Answer(403, b'{"error":"forbidden"}'), Answer(404, b'{"error":"not_found"}')):
         couch.script = [refusal]
         assert CouchDBHook().purged("medic") == []
+
+
+def test_an_account_that_is_locked_is_told_from_one_without_the_right(couch):
+    reason = "Account is temporarily locked due to multiple authentication failures"
+    couch.script = [Answer(403, json.dumps({"error": "forbidden", "reason": reason}).encode())]
+    with pytest.raises(SettingsError, match=r"locked.*correct COUCHDB_PASSWORD.*and wait") as caught:
+        page(CouchDBHook())
+    assert "right to read" not in str(caught.value)
+
+
+def test_a_server_that_waits_where_tls_begins_may_not_speak_it(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/https?connect_timeout=0.2&read_timeout=0.2"
+        monkeypatch.setenv("AIRFLOW_CONN_CHT_COUCHDB", address)
+        with pytest.raises(CouchDBError, match="COUCHDB_SECURE=false"):
+            page(CouchDBHook(tolerance=0.1))
