@@ -36,4 +36,4 @@ comment on column {schema}.couchdb_progress.doubt is
     'Why the copy may not be complete: the next cht_reconcile compares all documents, and takes the doubt away.';
 comment on column {schema}.couchdb_progress.doubted_at is 'Since when.';
 comment on column {schema}.couchdb_progress.made_again_at is
-    'Rows stamped up to here are of the database as it was before it was made again: they may go to any revision.';
+    'While a database that was made again is read: rows stamped up to here are of the one before, and may go to any revision.';

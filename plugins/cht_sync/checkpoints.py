@@ -34,9 +34,9 @@ set seq = null, pending = null, updated_at = now(), instance_start_time = %(inst
     drained_at = null, made_again_at = excluded.made_again_at
 """
 _SWEPT = """
-update {schema}.couchdb_progress set sweep_after = %(after)s, made_again_at = case
-    when %(after)s is null then (select max(saved_timestamp) from {schema}.{table}) else made_again_at
-end where source = %(source)s
+update {schema}.couchdb_progress set sweep_after = %(after)s,
+    made_again_at = case when %(after)s is not null then made_again_at end
+where source = %(source)s
 """
 _DOUBT = "update {schema}.couchdb_progress set doubt = %s, doubted_at = now() where source = %s"
 _PROVEN = """

@@ -33,9 +33,8 @@ with page as materialized (
             max(rev) filter (where is_row) as current
         from (
             select s.doc->>'_rev' as rev, true as is_row from {schema}.{table} s
-            where s._id = page._id and coalesce(s.source, %(source)s) = %(source)s and not coalesce(
-                s.saved_timestamp <= %(made_again_at)s::timestamp and (%(sweeping)s or s._deleted), false
-            )
+            where s._id = page._id and coalesce(s.source, %(source)s) = %(source)s
+                and not coalesce(s.saved_timestamp <= %(made_again_at)s::timestamp, false)
             union all
             select c.doc->>'_rev', true from {schema}.couchdb_collision c
             where c.key = page.key and c.source = %(source)s and not %(sweeping)s

@@ -60,9 +60,10 @@ set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted,
     source = excluded.source, doc = excluded.doc
 where coalesce(stored.source, excluded.source) = excluded.source
   and (stored._deleted, stored.source, stored.doc) is distinct from (excluded._deleted, excluded.source, excluded.doc)
-  and (not %(guarded)s or coalesce({new_order} >= {old_order}, true) or coalesce(
-      stored.saved_timestamp <= %(made_again_at)s::timestamp and (%(sweeping)s or stored._deleted), false
-  ))
+  and (
+      not %(guarded)s or coalesce({new_order} >= {old_order}, true)
+      or coalesce(stored.saved_timestamp <= %(made_again_at)s::timestamp, false)
+  )
 """
 _RESTAMP = """
 update {schema}.{table} set saved_timestamp = %(stamp)s
@@ -286,7 +287,7 @@ class PageWriter:
         looked = turn.older or turn.quarantine
         older = self._take_out(cursor, source, rows, turn) if looked and not sure else set()
         values = {"stamp": turn.stamp, "source": source, "guarded": not (sure or looked)}
-        values |= {"made_again_at": turn.made_again_at, "sweeping": turn.sweeping}
+        values["made_again_at"] = turn.made_again_at
         cursor.execute(self._upsert, values)
         written, beside, resolved = cursor.rowcount, 0, 0
         if written < len(rows) - len(older) and not looked and not sure:

@@ -274,6 +274,22 @@ def test_a_database_made_again_starts_with_any_revision(medic, monkeypatch):
     assert medic.rows()["old"] == ("1-0", False)
 
 
+def test_a_document_deleted_in_a_database_made_again_stays_deleted(medic, monkeypatch):
+    medic.write("old")
+    medic.sync()
+    medic.couch.make_again("1700000001")
+    medic.write("kept")
+    medic.write("a")
+    medic.couch.fall_behind(2)
+    medic.write("a", deleted=True)
+    medic.couch.alone = 0
+    medic.sync()
+    assert medic.rows()["a"] == ("2-a", True)
+    medic.couch.alone = 2
+    medic.read_again()
+    assert medic.rows()["a"] == ("2-a", True)
+
+
 def test_an_older_revision_does_not_take_a_newer_one_out_of_quarantine(store, database):
     state = store.state(SOURCE)
     newer = Refused(decode_page(b'{"results":[{"id":"a","changes":[{"rev":"3-a"}]}],"last_seq":"1"}').results[0], "why")
