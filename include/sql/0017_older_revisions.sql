@@ -13,8 +13,8 @@ create table if not exists {schema}.couchdb_older_revision (
     settled_at timestamptz,
     primary key (source, key)
 );
-create index if not exists couchdb_older_revision_open on {schema}.couchdb_older_revision (source)
-    where settled_at is null;
+create index if not exists couchdb_older_revision_open
+    on {schema}.couchdb_older_revision (source, looked_at nulls first, key) where settled_at is null;
 comment on table {schema}.couchdb_older_revision is
     'Documents of which CouchDB names an older revision than PostgreSQL holds, or none: stored only after it was looked at again.';
 comment on column {schema}.couchdb_older_revision.key is 'SHA-256 of the _id.';
