@@ -184,11 +184,11 @@ class TwoDatabases(RuleBasedStateMachine):
     @initialize(by_ranges=st.booleans(), order=ORDERS)
     def choose(self, by_ranges, order):
         first_load(by_ranges)
-        self.order = order_sources(self.databases, order)
+        self.named, self.order = order_sources(self.databases, order), []
 
     @rule(order=ORDERS)
     def reorder(self, order):
-        self.order = order_sources(self.databases, order) or self.order
+        self.named = order_sources(self.databases, order)
 
     def _pick(self, which, place, *, deleted):
         """An id, every other time of those that are live in the other database too, for whose they are."""
@@ -230,6 +230,7 @@ class TwoDatabases(RuleBasedStateMachine):
     @rule(which=st.sampled_from([(0,), (1,), (0, 1), (1, 0)]), batch_size=st.integers(1, 50), brief=st.booleans())
     def sync(self, which, batch_size, brief):
         self.broken = True
+        self.order = self.named or self.order  # a run takes it over
         for each in which:
             self.databases[each].flush()
             budget = TINY_BUDGET if brief else None
@@ -239,6 +240,7 @@ class TwoDatabases(RuleBasedStateMachine):
     def teardown(self):
         try:
             if not self.broken:
+                self.order = self.named or self.order
                 for database in self.databases:
                     database.flush()
                     self.warehouse.drain(database.name)
@@ -269,11 +271,11 @@ class TwoDatabasesOfACluster(RuleBasedStateMachine):
         self.at_last = at_last
         self.databases = [ClusterDatabase(f"cluster-{next(_numbers)}", seed + n) for n in range(2)]
         self.cluster.databases.update((database.name, database) for database in self.databases)
-        self.order = order_sources(self.databases, order)
+        self.named, self.order = order_sources(self.databases, order), []
 
     @rule(order=ORDERS)
     def reorder(self, order):
-        self.order = order_sources(self.databases, order) or self.order
+        self.named = order_sources(self.databases, order)
 
     def _pick(self, which, place):
         """An id, every other time of those that are live in both databases, for whose they are."""
@@ -328,6 +330,7 @@ class TwoDatabasesOfACluster(RuleBasedStateMachine):
     )
     def sync(self, which, batch_size, brief, mishaps):
         self.broken = True
+        self.order = self.named or self.order  # a run takes it over
         for each in which:
             self.databases[each].mishaps.extend(mishaps)
             budget = TINY_BUDGET if brief else None
@@ -337,6 +340,7 @@ class TwoDatabasesOfACluster(RuleBasedStateMachine):
     def teardown(self):
         if self.broken:
             return
+        self.order = self.named or self.order
         for database in self.databases:
             database.mishaps.extend(self.at_last)
             self.warehouse.drain(database.name)
