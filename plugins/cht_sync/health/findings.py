@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
@@ -91,7 +92,7 @@ class Doubt(BaseModel):
 
 
 class OlderRevisions(BaseModel):
-    """Documents of which CouchDB shows an older revision than is stored."""
+    """Documents of which CouchDB shows an older revision than PostgreSQL holds, or none."""
 
     source: str
     documents: int
@@ -103,8 +104,17 @@ class OlderRevisions(BaseModel):
         number = counted(self.documents, "document", "documents", MOST)
         keep = "The row stays" if self.documents == 1 else "The rows stay"
         return (
-            f"CouchDB shows an older revision of {number} of {self.source} than is stored. {keep} as stored until"
-            " further looks agree."
+            f"CouchDB shows an older revision than PostgreSQL holds of {number} of {self.source}, or none. {keep} as"
+            " stored until further looks agree."
+        )
+
+    @property
+    def todo(self) -> str:
+        """The remedy."""
+        return (
+            f"After a restored backup trigger cht_sync with accept_older={json.dumps([self.source])}: they go back to"
+            " what CouchDB shows. Else they do so by themselves once CouchDB has kept to it for CHT_OLDER_AFTER"
+            " minutes, or stay if a copy of a CouchDB cluster only lagged."
         )
 
 

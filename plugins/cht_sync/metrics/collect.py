@@ -240,7 +240,9 @@ def _doubts(destination: Destination) -> Iterator[Metric]:
 
 
 def _older_revisions(destination: Destination) -> Iterator[Metric]:
-    older = _of_source("cht_sync_older_revisions", "Documents of which CouchDB shows an older revision than is stored.")
+    older = _of_source(
+        "cht_sync_older_revisions", "Documents of which CouchDB shows an older revision than PostgreSQL holds, or none."
+    )
     for each in read_older_revisions(destination):
         _add(older, [each.source], each.documents)
     yield older

@@ -219,7 +219,7 @@ def _in_doubt(sources: list[Source]) -> Iterator[Remark]:
                 kind="older_revision",
                 text=source.older_revisions.text,
                 since=source.older_revisions.since,
-                todo="It is looked at again by itself. If it lasts, see whether a node of the CouchDB cluster lags.",
+                todo=source.older_revisions.todo,
                 link=_link([source]),
             )
 

@@ -136,8 +136,11 @@ def test_collisions_with_a_source_that_is_not_configured_any_more(alerts):
 def test_doubts_and_older_revisions(alerts):
     add_doubt(alerts.rows, "couch/medic")
     assert sorted(alerts.look()) == [
-        "A source is in doubt: couch/medic", "CouchDB shows older revisions than are stored: couch/medic",
+        "A source is in doubt: couch/medic", "CouchDB shows older revisions than are stored, or none: couch/medic",
     ]  # fmt: skip
+    text = " ".join(json.dumps(each) for each in alerts.webhook)
+    for part in ("than PostgreSQL holds of 2 documents of couch/medic, or none", "accept_older", "CHT_OLDER_AFTER"):
+        assert part in text
     alerts.rows("update v1.couchdb_progress set doubt = null; delete from v1.couchdb_older_revision")
     assert len(alerts.look()) == 2
     assert alerts.look() == []

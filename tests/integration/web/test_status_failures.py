@@ -294,8 +294,11 @@ def test_doubts_and_older_revisions_are_findings(served, scenes):
     scenes.doubt(SENTINEL)
     served.set_runs(states=GOOD)
     said = status(served)
-    assert [each["kind"] for each in said["verdict"]["remarks"]] == ["doubt", "older_revision"]
-    assert said["verdict"]["remarks"][0]["text"] == f"{SENTINEL}: it may be another database."
-    assert "older revision of 2 documents" in said["verdict"]["remarks"][1]["text"]
+    remarks = said["verdict"]["remarks"]
+    assert [each["kind"] for each in remarks] == ["doubt", "older_revision"]
+    assert remarks[0]["text"] == f"{SENTINEL}: it may be another database."
+    assert f"an older revision than PostgreSQL holds of 2 documents of {SENTINEL}, or none." in remarks[1]["text"]
+    for remedy in (f'accept_older=["{SENTINEL}"]', "CHT_OLDER_AFTER minutes", "only lagged"):
+        assert remedy in remarks[1]["todo"]
     assert source_of(said, SENTINEL)["word"] == "In doubt"
     assert said["verdict"]["headline"] == "Complete, with something to look at"
