@@ -77,7 +77,8 @@ KINDS = {
     ),
     "doubt": Kind(
         "A source is in doubt",
-        "Nothing was changed because of it. Trigger cht_reconcile with full_proof to have it proven.",
+        "The copy may not be complete until all documents are compared, which no run of cht_reconcile has done to the"
+        " end since. See whether it is paused or fails, and trigger it. Nothing was changed because of the doubt.",
         "/dags/cht_reconcile",
     ),
     "older_revision": Kind(

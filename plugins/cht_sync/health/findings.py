@@ -84,10 +84,10 @@ class GoneOwner(BaseModel):
 
 
 class Doubt(BaseModel):
-    """A sign that a source may not be what was copied before."""
+    """Why the copy of a source may not be complete, until a proof of all its documents has taken that away."""
 
     source: str
-    text: str
+    text: str = Field(description="A sentence that names the source.")
     since: datetime | None = None
 
 

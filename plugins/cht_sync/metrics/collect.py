@@ -233,7 +233,7 @@ def _gone_owners(destination: Destination, is_gone: IsGone) -> Iterator[Metric]:
 
 
 def _doubts(destination: Destination) -> Iterator[Metric]:
-    doubts = _of_source("cht_sync_source_in_doubt", "1 where there is a sign that a source is another database.")
+    doubts = _of_source("cht_sync_source_in_doubt", "1 where the copy may not be complete until the next proof.")
     for each in read_doubts(destination):
         _add(doubts, [each.source], 1)
     yield doubts

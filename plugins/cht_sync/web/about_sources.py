@@ -207,9 +207,9 @@ def _in_doubt(sources: list[Source]) -> Iterator[Remark]:
             yield Remark(
                 state="warning",
                 kind="doubt",
-                text=f"{source.source}: {source.doubt.text}",
+                text=source.doubt.text,
                 since=source.doubt.since,
-                todo="Nothing was changed because of it. Trigger cht_reconcile with full_proof to have it proven.",
+                todo="Nothing was changed because of it. That run takes the doubt away; to wait no longer trigger it.",
                 link="dags/cht_reconcile",
             )
     for source in sources:

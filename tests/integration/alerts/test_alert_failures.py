@@ -134,7 +134,7 @@ def test_collisions_with_a_source_that_is_not_configured_any_more(alerts):
 
 
 def test_doubts_and_older_revisions(alerts):
-    add_doubt(alerts.rows, "couch/medic")
+    add_doubt(alerts.rows, "couch/medic", "26 hours")
     assert sorted(alerts.look()) == [
         "A source is in doubt: couch/medic", "CouchDB shows older revisions than are stored, or none: couch/medic",
     ]  # fmt: skip
@@ -143,4 +143,19 @@ def test_doubts_and_older_revisions(alerts):
         assert part in text
     alerts.rows("update v1.couchdb_progress set doubt = null; delete from v1.couchdb_older_revision")
     assert len(alerts.look()) == 2
+    assert alerts.look() == []
+
+
+def test_a_doubt_is_told_only_where_no_daily_proof_has_taken_it_away(alerts):
+    add_doubt(alerts.rows, "couch/medic", "24 hours")
+    alerts.rows("delete from v1.couchdb_older_revision")
+    assert alerts.look() == []
+    alerts.rows("update v1.couchdb_progress set doubt = null")
+    assert alerts.look() == []
+    add_doubt(alerts.rows, "couch/medic", "26 hours")
+    alerts.rows("delete from v1.couchdb_older_revision")
+    assert alerts.look() == ["A source is in doubt: couch/medic"]
+    assert "cht_reconcile" in alerts.text()
+    # Doubted once more, it is no less in doubt.
+    alerts.rows("update v1.couchdb_progress set doubted_at = now()")
     assert alerts.look() == []

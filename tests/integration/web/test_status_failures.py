@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 GOOD = dict.fromkeys(SOURCES, "success")
 # What is read from each table; everything else goes on being known.
 PARTS = {
-    "couchdb_progress": {"sources", "collisions"},
+    "couchdb_progress": {"sources", "collisions", "doubts"},
     "couchdb": {"groups", "collisions"},
     "couchdb_quarantine": {"quarantine"},
     "couchdb_collision": {"collisions"},
@@ -296,7 +296,7 @@ def test_doubts_and_older_revisions_are_findings(served, scenes):
     said = status(served)
     remarks = said["verdict"]["remarks"]
     assert [each["kind"] for each in remarks] == ["doubt", "older_revision"]
-    assert remarks[0]["text"] == f"{SENTINEL}: it may be another database."
+    assert remarks[0]["text"] == f"{SENTINEL} was loaded from a CouchDB cluster."
     assert f"an older revision than PostgreSQL holds of 2 documents of {SENTINEL}, or none." in remarks[1]["text"]
     for remedy in (f'accept_older=["{SENTINEL}"]', "CHT_OLDER_AFTER minutes", "only lagged"):
         assert remedy in remarks[1]["todo"]
