@@ -24,7 +24,8 @@ ERRORS_KEPT = timedelta(days=8)
 SYNC = ("cht_sync", "sync")
 
 # By key, which is a hash: where there are very many, a fair sample of them. Lateral, so that rows are looked up by
-# their key, and the table of documents is never read as a whole.
+# their key, and the table of documents is never read as a whole. A source that somebody reads is not gone, though
+# neither the settings nor the DAG cht_sync may name it: an operator in a DAG of one's own copies it.
 _BESIDE = """
 select wanted.source, wanted.updated_at as looked_at, beside.owner, p.updated_at as owner_looked_at,
     count(*)::int as documents, min(beside.saved_timestamp) at time zone 'utc' as since
@@ -36,7 +37,7 @@ cross join lateral (
     ) c cross join lateral (select d.source from {schema}.{table} d where d._id = c._id offset 0) owned
 ) beside
 left join {schema}.couchdb_progress p on p.source = beside.owner
-where beside.owner <> wanted.source
+where beside.owner <> wanted.source and coalesce(p.updated_at < now() - interval '1 day', true)
 group by 1, 2, 3, 4 order by 1, 3
 """
 _DOUBTS = "select source, doubt as text, doubted_at as since from {schema}.couchdb_progress where doubt is not null"
@@ -142,7 +143,7 @@ class TaskError(BaseModel):
 
 
 def read_gone_owners(destination: Destination, is_gone: IsGone) -> list[GoneOwner]:
-    """Documents in collision with rows of sources that nobody copies any more.
+    """Documents in collision with rows of sources that nobody copies any more, nor has read for a day.
 
     :param destination: where they are.
     :param is_gone: whether nobody copies the source of that name, last looked at at that time, any more.

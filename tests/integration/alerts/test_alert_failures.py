@@ -133,6 +133,20 @@ def test_collisions_with_a_source_that_is_not_configured_any_more(alerts):
     assert title.startswith("well again: ")
 
 
+def test_a_source_that_a_dag_of_ones_own_copies_is_not_gone(alerts):
+    alerts.rows(
+        "insert into v1.couchdb_progress (source, seq, updated_at) values ('other/medic', '1-a', now() - interval '23 h');"
+        "insert into v1.couchdb (saved_timestamp, _id, _deleted, source, doc) values (now(), 'a', false, 'other/medic', '{}');"
+        "insert into v1.couchdb_collision (key, _id, source, _deleted, doc, saved_timestamp)"
+        " values ('\\x01', 'a', 'couch/medic', false, '{}', now());"
+        "insert into v1.couchdb_model_run values ('v1', '', 'infinity', 'd', now())"
+    )
+    assert alerts.look() == []
+    alerts.rows("update v1.couchdb_progress set updated_at = now() - interval '25 h' where source = 'other/medic'")
+    (title,) = alerts.look()
+    assert title.startswith(KINDS["collision"].title)
+
+
 def test_doubts_and_older_revisions(alerts):
     add_doubt(alerts.rows, "couch/medic", "26 hours")
     assert sorted(alerts.look()) == [
