@@ -77,12 +77,15 @@ KINDS = {
     ),
     "doubt": Kind(
         "A source is in doubt",
-        "Nothing was changed because of it. Trigger cht_reconcile with full_proof to have it proven.",
+        "The copy may not be complete until all documents are compared, which no run of cht_reconcile has done to the"
+        " end since. See whether it is paused or fails, and trigger it. Nothing was changed because of the doubt.",
         "/dags/cht_reconcile",
     ),
     "older_revision": Kind(
-        "CouchDB shows older revisions than are stored",
-        "The rows stay as stored, and CouchDB is asked again. If it lasts, see whether a node of its cluster lags.",
+        "CouchDB shows older revisions than are stored, or none",
+        "After a restored backup trigger cht_sync with the source in accept_older: rows go back to what CouchDB shows."
+        " Else they do so by themselves once CouchDB has kept to it for CHT_OLDER_AFTER minutes, or stay if a copy of a"
+        " CouchDB cluster only lagged.",
         "/cht-sync/",
     ),
     "task": Kind("A task fails", "Follow what the text says; the next run tries again.", "/cht-sync/"),

@@ -200,7 +200,7 @@ class Conditions:
 
     def _doubts(self) -> Iterator[Condition]:
         for each in read_doubts(self._destination):
-            yield Condition("doubt", each.source, f"{each.source}: {each.text}", each.since)
+            yield Condition("doubt", each.source, each.text, each.since)
 
     def _older_revisions(self) -> Iterator[Condition]:
         """Those that have lasted: a node that has just come back lags for a moment."""

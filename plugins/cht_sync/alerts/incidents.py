@@ -47,6 +47,8 @@ where (resolved_at is null or resolved_at > now() - interval '1 day')
     and (not recovered or tried_at is not null)
     -- One that was never read may be new: it is missed once a run was due since it was first looked for.
     and (kind <> 'source' or opened_at < %(due)s)
+    -- Each first load of a cluster leaves one, which the daily proof takes away.
+    and (kind <> 'doubt' or opened_at < now() - interval '25 hours')
     -- A lock that is gone soon is no news.
     and (kind <> 'unknown' or opened_at < now() - make_interval(mins => %(minutes)s))
     and not (message.told @> %(channels)s::varchar[] or '*' = any(message.told))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cht_sync.check.finding import Finding, failed, ok
+from cht_sync.check.finding import Finding, failed, ok, warning
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import require_configured
+from cht_sync.pipeline.source import folder_passed_over
 from cht_sync.settings import Settings
 
 
 def check_models(settings: Settings) -> Iterator[Finding]:
-    """One finding about the dbt project that the settings name.
+    """Findings about the dbt project that the settings name.
 
     :param settings: the environment.
     """
     subject = "dbt project"
+    if passed_over := folder_passed_over(settings):
+        remedy = "Empty it, or name a folder that exists; a container sees only folders that are mounted into it."
+        yield warning(subject, f"{passed_over} {remedy}")
     try:
         found = require_configured(settings)
     except SettingsError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
@@ -23,7 +24,8 @@ ERRORS_KEPT = timedelta(days=8)
 SYNC = ("cht_sync", "sync")
 
 # By key, which is a hash: where there are very many, a fair sample of them. Lateral, so that rows are looked up by
-# their key, and the table of documents is never read as a whole.
+# their key, and the table of documents is never read as a whole. A source that somebody reads is not gone, though
+# neither the settings nor the DAG cht_sync may name it: an operator in a DAG of one's own copies it.
 _BESIDE = """
 select wanted.source, wanted.updated_at as looked_at, beside.owner, p.updated_at as owner_looked_at,
     count(*)::int as documents, min(beside.saved_timestamp) at time zone 'utc' as since
@@ -35,7 +37,7 @@ cross join lateral (
     ) c cross join lateral (select d.source from {schema}.{table} d where d._id = c._id offset 0) owned
 ) beside
 left join {schema}.couchdb_progress p on p.source = beside.owner
-where beside.owner <> wanted.source
+where beside.owner <> wanted.source and coalesce(p.updated_at < now() - interval '1 day', true)
 group by 1, 2, 3, 4 order by 1, 3
 """
 _DOUBTS = "select source, doubt as text, doubted_at as since from {schema}.couchdb_progress where doubt is not null"
@@ -83,15 +85,15 @@ class GoneOwner(BaseModel):
 
 
 class Doubt(BaseModel):
-    """A sign that a source may not be what was copied before."""
+    """Why the copy of a source may not be complete, until a proof of all its documents has taken that away."""
 
     source: str
-    text: str
+    text: str = Field(description="A sentence that names the source.")
     since: datetime | None = None
 
 
 class OlderRevisions(BaseModel):
-    """Documents of which CouchDB shows an older revision than is stored."""
+    """Documents of which CouchDB shows an older revision than PostgreSQL holds, or none."""
 
     source: str
     documents: int
@@ -103,8 +105,17 @@ class OlderRevisions(BaseModel):
         number = counted(self.documents, "document", "documents", MOST)
         keep = "The row stays" if self.documents == 1 else "The rows stay"
         return (
-            f"CouchDB shows an older revision of {number} of {self.source} than is stored. {keep} as stored until"
-            " further looks agree."
+            f"CouchDB shows an older revision than PostgreSQL holds of {number} of {self.source}, or none. {keep} as"
+            " stored until further looks agree."
+        )
+
+    @property
+    def todo(self) -> str:
+        """The remedy."""
+        return (
+            f"After a restored backup trigger cht_sync with accept_older={json.dumps([self.source])}: they go back to"
+            " what CouchDB shows. Else they do so by themselves once CouchDB has kept to it for CHT_OLDER_AFTER"
+            " minutes, or stay if a copy of a CouchDB cluster only lagged."
         )
 
 
@@ -132,7 +143,7 @@ class TaskError(BaseModel):
 
 
 def read_gone_owners(destination: Destination, is_gone: IsGone) -> list[GoneOwner]:
-    """Documents in collision with rows of sources that nobody copies any more.
+    """Documents in collision with rows of sources that nobody copies any more, nor has read for a day.
 
     :param destination: where they are.
     :param is_gone: whether nobody copies the source of that name, last looked at at that time, any more.

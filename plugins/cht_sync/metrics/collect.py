@@ -233,14 +233,16 @@ def _gone_owners(destination: Destination, is_gone: IsGone) -> Iterator[Metric]:
 
 
 def _doubts(destination: Destination) -> Iterator[Metric]:
-    doubts = _of_source("cht_sync_source_in_doubt", "1 where there is a sign that a source is another database.")
+    doubts = _of_source("cht_sync_source_in_doubt", "1 where the copy may not be complete until the next proof.")
     for each in read_doubts(destination):
         _add(doubts, [each.source], 1)
     yield doubts
 
 
 def _older_revisions(destination: Destination) -> Iterator[Metric]:
-    older = _of_source("cht_sync_older_revisions", "Documents of which CouchDB shows an older revision than is stored.")
+    older = _of_source(
+        "cht_sync_older_revisions", "Documents of which CouchDB shows an older revision than PostgreSQL holds, or none."
+    )
     for each in read_older_revisions(destination):
         _add(older, [each.source], each.documents)
     yield older

@@ -77,18 +77,26 @@ def configured_source(settings: Settings) -> Source:
     named = {name: choice for name, choice in choices.items() if choice[0]}
     if not named:
         return Source("starter", str(STARTER))
-    if len(named) > 1 and "DBT_LOCAL_PATH" in named and not _is_there(settings.dbt_local_path):
+    if passed_over := folder_passed_over(settings):
         del named["DBT_LOCAL_PATH"]
-        log.warning(
-            "DBT_LOCAL_PATH=%r does not exist here: %s is used in its place.",
-            settings.dbt_local_path,
-            next(iter(named)),
-        )
+        log.warning(passed_over)
     first, *others = named
     if others:
         log.warning("%s is used; %s is set too and not looked at.", first, " and ".join(others))
     value, make = named[first]
     return make(value)
+
+
+def folder_passed_over(settings: Settings) -> str:
+    """A sentence where ``DBT_LOCAL_PATH`` does not exist and another project is used in its place; else nothing.
+
+    :param settings: the environment.
+    """
+    path, other = settings.dbt_local_path, settings.pipeline_branch_url or settings.dbt_tarball_url
+    if not path or not other or _is_there(path):
+        return ""
+    used = "CHT_PIPELINE_BRANCH_URL" if settings.pipeline_branch_url else "DBT_PACKAGE_TARBALL_URL"
+    return f"DBT_LOCAL_PATH={path!r} does not exist here: {used} is used in its place."
 
 
 def _folder(value: str) -> Source:

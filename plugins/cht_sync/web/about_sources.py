@@ -207,9 +207,9 @@ def _in_doubt(sources: list[Source]) -> Iterator[Remark]:
             yield Remark(
                 state="warning",
                 kind="doubt",
-                text=f"{source.source}: {source.doubt.text}",
+                text=source.doubt.text,
                 since=source.doubt.since,
-                todo="Nothing was changed because of it. Trigger cht_reconcile with full_proof to have it proven.",
+                todo="Nothing was changed because of it. That run takes the doubt away; to wait no longer trigger it.",
                 link="dags/cht_reconcile",
             )
     for source in sources:
@@ -219,7 +219,7 @@ def _in_doubt(sources: list[Source]) -> Iterator[Remark]:
                 kind="older_revision",
                 text=source.older_revisions.text,
                 since=source.older_revisions.since,
-                todo="It is looked at again by itself. If it lasts, see whether a node of the CouchDB cluster lags.",
+                todo=source.older_revisions.todo,
                 link=_link([source]),
             )
 

@@ -133,11 +133,43 @@ def test_collisions_with_a_source_that_is_not_configured_any_more(alerts):
     assert title.startswith("well again: ")
 
 
+def test_a_source_that_a_dag_of_ones_own_copies_is_not_gone(alerts):
+    alerts.rows(
+        "insert into v1.couchdb_progress (source, seq, updated_at) values ('other/medic', '1-a', now() - interval '23 h');"
+        "insert into v1.couchdb (saved_timestamp, _id, _deleted, source, doc) values (now(), 'a', false, 'other/medic', '{}');"
+        "insert into v1.couchdb_collision (key, _id, source, _deleted, doc, saved_timestamp)"
+        " values ('\\x01', 'a', 'couch/medic', false, '{}', now());"
+        "insert into v1.couchdb_model_run values ('v1', '', 'infinity', 'd', now())"
+    )
+    assert alerts.look() == []
+    alerts.rows("update v1.couchdb_progress set updated_at = now() - interval '25 h' where source = 'other/medic'")
+    (title,) = alerts.look()
+    assert title.startswith(KINDS["collision"].title)
+
+
 def test_doubts_and_older_revisions(alerts):
-    add_doubt(alerts.rows, "couch/medic")
+    add_doubt(alerts.rows, "couch/medic", "26 hours")
     assert sorted(alerts.look()) == [
-        "A source is in doubt: couch/medic", "CouchDB shows older revisions than are stored: couch/medic",
+        "A source is in doubt: couch/medic", "CouchDB shows older revisions than are stored, or none: couch/medic",
     ]  # fmt: skip
+    text = " ".join(json.dumps(each) for each in alerts.webhook)
+    for part in ("than PostgreSQL holds of 2 documents of couch/medic, or none", "accept_older", "CHT_OLDER_AFTER"):
+        assert part in text
     alerts.rows("update v1.couchdb_progress set doubt = null; delete from v1.couchdb_older_revision")
     assert len(alerts.look()) == 2
+    assert alerts.look() == []
+
+
+def test_a_doubt_is_told_only_where_no_daily_proof_has_taken_it_away(alerts):
+    add_doubt(alerts.rows, "couch/medic", "24 hours")
+    alerts.rows("delete from v1.couchdb_older_revision")
+    assert alerts.look() == []
+    alerts.rows("update v1.couchdb_progress set doubt = null")
+    assert alerts.look() == []
+    add_doubt(alerts.rows, "couch/medic", "26 hours")
+    alerts.rows("delete from v1.couchdb_older_revision")
+    assert alerts.look() == ["A source is in doubt: couch/medic"]
+    assert "cht_reconcile" in alerts.text()
+    # Doubted once more, it is no less in doubt.
+    alerts.rows("update v1.couchdb_progress set doubted_at = now()")
     assert alerts.look() == []

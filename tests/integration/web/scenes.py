@@ -31,8 +31,8 @@ def add_doubt(rows, source, ago="2 hours"):
         " claimed varchar, first_seen timestamptz, last_seen timestamptz, looks integer)"
     )
     rows(
-        "update v1.couchdb_progress set doubt = 'it may be another database.', doubted_at = now() - %s::interval"
-        " where source = %s",
+        "update v1.couchdb_progress set doubt = source || ' was loaded from a CouchDB cluster.',"
+        " doubted_at = now() - %s::interval where source = %s",
         ago, source,
     )  # fmt: skip
     rows(
@@ -203,7 +203,7 @@ class Scenes:
         return names
 
     def doubt(self, source):
-        """A source that may be another database, and claims that its documents are older."""
+        """A source whose copy may not be complete, and claims that its documents are older."""
         add_doubt(self.rows, source)
 
     @contextmanager

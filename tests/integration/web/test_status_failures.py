@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 GOOD = dict.fromkeys(SOURCES, "success")
 # What is read from each table; everything else goes on being known.
 PARTS = {
-    "couchdb_progress": {"sources", "collisions"},
+    "couchdb_progress": {"sources", "collisions", "doubts"},
     "couchdb": {"groups", "collisions"},
     "couchdb_quarantine": {"quarantine"},
     "couchdb_collision": {"collisions"},
@@ -287,6 +287,9 @@ def test_collisions_with_a_source_that_is_not_configured_any_more_are_a_finding(
     assert len(remarks(status(served), "gone_owner")) == 1
     scenes.rows("update v1.couchdb_progress set updated_at = now()")
     assert remarks(status(served), "gone_owner") == []
+    # Nor where all runs go well: a DAG of one's own may copy it.
+    served.set_runs(states=GOOD)
+    assert remarks(status(served), "gone_owner") == []
 
 
 def test_doubts_and_older_revisions_are_findings(served, scenes):
@@ -294,8 +297,11 @@ def test_doubts_and_older_revisions_are_findings(served, scenes):
     scenes.doubt(SENTINEL)
     served.set_runs(states=GOOD)
     said = status(served)
-    assert [each["kind"] for each in said["verdict"]["remarks"]] == ["doubt", "older_revision"]
-    assert said["verdict"]["remarks"][0]["text"] == f"{SENTINEL}: it may be another database."
-    assert "older revision of 2 documents" in said["verdict"]["remarks"][1]["text"]
+    remarks = said["verdict"]["remarks"]
+    assert [each["kind"] for each in remarks] == ["doubt", "older_revision"]
+    assert remarks[0]["text"] == f"{SENTINEL} was loaded from a CouchDB cluster."
+    assert f"an older revision than PostgreSQL holds of 2 documents of {SENTINEL}, or none." in remarks[1]["text"]
+    for remedy in (f'accept_older=["{SENTINEL}"]', "CHT_OLDER_AFTER minutes", "only lagged"):
+        assert remedy in remarks[1]["todo"]
     assert source_of(said, SENTINEL)["word"] == "In doubt"
     assert said["verdict"]["headline"] == "Complete, with something to look at"

@@ -81,6 +81,19 @@ def test_a_project_that_is_not_installed_fails_with_the_command_to_run(tmp_path)
     assert "python -m cht_sync pipeline" in finding.text
 
 
+@pytest.mark.parametrize("other", ["CHT_PIPELINE_BRANCH_URL", "DBT_PACKAGE_TARBALL_URL"])
+def test_a_folder_that_is_not_there_is_told_beside_what_is_used_in_its_place(tmp_path, other):
+    environ = {"CHT_PIPELINE_DIR": str(tmp_path), other: "https://me:s3cret@h/p"}
+    found, *_ = command.checks(Settings({**environ, "DBT_LOCAL_PATH": "/srv/models"}))["dbt project"]()
+    assert (found.state, found.subject) == (State.WARNING, "dbt project")
+    assert f"DBT_LOCAL_PATH='/srv/models' does not exist here: {other} is used in its place." in found.text
+    assert "mounted" in found.text
+    assert "s3cret" not in found.text
+    for path in ("", str(tmp_path)):
+        states = [each.state for each in command.checks(Settings({**environ, "DBT_LOCAL_PATH": path}))["dbt project"]()]
+        assert State.WARNING not in states
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_connections_are_read_from_airflows_database_where_there_is_one(monkeypatch, tmp_path, there):
     monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT", raising=False)

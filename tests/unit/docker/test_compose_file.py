@@ -7,7 +7,8 @@ import re
 import pytest
 import yaml
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.check.unread import UNREAD, check_unread
+from cht_sync.settings import REPOSITORY, Settings
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
@@ -184,7 +185,7 @@ def test_superset_is_that_of_the_tests_and_runs_as_no_root():
 
 def test_each_variable_is_in_the_template():
     asked = set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", TEXT))
-    assert asked <= TEMPLATE
+    assert asked - UNREAD.keys() <= TEMPLATE
     # And each setting of the project reaches the tasks, save those that mean another place in a container.
     given = set(SERVICES["scheduler"]["environment"])
     elsewhere = {"COMPOSE_PROJECT_NAME", "DATAEMON_INTERVAL", "CHT_PIPELINE_DIR"}
@@ -192,6 +193,15 @@ def test_each_variable_is_in_the_template():
     by_file = {"CHT_METRICS_TOKEN", "COUCHDB_PASSWORD", "POSTGRES_PASSWORD", "DBT_POSTGRES_PASSWORD"}
     of_compose = {"CHT_IMAGE_TAG", "COUCHDB_LOCAL_PORT", "POSTGRES_LOCAL_PORT"}
     assert project - by_file - of_compose - given == set()
+
+
+@pytest.mark.parametrize("name", [name for name in UNREAD if not name.endswith("_")])
+def test_check_hears_of_a_variable_that_nothing_reads(name):
+    for service in ("init", "init-local", "scheduler", "scheduler-local", "scheduler-celery", "worker"):
+        # That it is set, and not its value, which may hold a password.
+        assert SERVICES[service]["environment"].get(name) == f"${{{name}:+set}}", service
+    assert [each.subject for each in check_unread(Settings({name: "set"}))] == [f"Variable {name}"]
+    assert list(check_unread(Settings({name: ""}))) == []
 
 
 def test_the_image_holds_the_locked_versions_and_no_root():
