@@ -86,9 +86,8 @@ class OlderLook:
         except (PageTooLargeError, BrokenAnswerError):
             half = len(ids) // 2
             return {**self._trees(ids[:half]), **self._trees(ids[half:])} if half else self._bare(ids)
-        except RequestRefusedError as error:
-            if error.status in {401, 403}:
-                raise
+        except RequestRefusedError:
+            # Who may read nothing at all is refused this, too.
             return self._bare(ids)
 
     def _bare(self, ids: list[str]) -> dict[str, list[Leaf]]:
