@@ -13,8 +13,8 @@ create table if not exists {schema}.couchdb_older_revision (
     settled_at timestamptz,
     primary key (source, key)
 );
-create index if not exists couchdb_older_revision_open on {schema}.couchdb_older_revision (source)
-    where settled_at is null;
+create index if not exists couchdb_older_revision_open
+    on {schema}.couchdb_older_revision (source, looked_at nulls first, key) where settled_at is null;
 comment on table {schema}.couchdb_older_revision is
     'Documents of which CouchDB names an older revision than PostgreSQL holds, or none: stored only after it was looked at again.';
 comment on column {schema}.couchdb_older_revision.key is 'SHA-256 of the _id.';
@@ -36,4 +36,4 @@ comment on column {schema}.couchdb_progress.doubt is
     'Why the copy may not be complete: the next cht_reconcile compares all documents, and takes the doubt away.';
 comment on column {schema}.couchdb_progress.doubted_at is 'Since when.';
 comment on column {schema}.couchdb_progress.made_again_at is
-    'Rows stamped up to here are of the database as it was before it was made again: they may go to any revision.';
+    'While a database that was made again is read: rows stamped up to here are of the one before, and may go to any revision.';

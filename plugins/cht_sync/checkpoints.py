@@ -28,15 +28,17 @@ where source = %(source)s and seq = %(since)s
 # What is stored now is no measure for revisions of the database that is read from now on.
 _RESTART = """
 insert into {schema}.couchdb_progress (source, updated_at, instance_start_time, sweep_after, made_again_at)
-values (%(source)s, now(), %(instance)s, '', (select max(saved_timestamp) from {schema}.{table}))
+values (%(source)s, now(), %(instance)s, '', greatest(
+    (select max(saved_timestamp) from {schema}.{table}), (select max(saved_timestamp) from {schema}.couchdb_collision)
+))
 on conflict (source) do update
 set seq = null, pending = null, updated_at = now(), instance_start_time = %(instance)s, sweep_after = '',
     drained_at = null, made_again_at = excluded.made_again_at
 """
 _SWEPT = """
-update {schema}.couchdb_progress set sweep_after = %(after)s, made_again_at = case
-    when %(after)s is null then (select max(saved_timestamp) from {schema}.{table}) else made_again_at
-end where source = %(source)s
+update {schema}.couchdb_progress set sweep_after = %(after)s,
+    made_again_at = case when %(after)s is not null then made_again_at end
+where source = %(source)s
 """
 _DOUBT = "update {schema}.couchdb_progress set doubt = %s, doubted_at = now() where source = %s"
 _PROVEN = """

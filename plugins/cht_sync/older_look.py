@@ -42,7 +42,7 @@ class OlderLook:
     :param database: name of the database.
     :param store: where the documents are; the source is claimed.
     :param source: name of the source.
-    :param one_copy: whether the server keeps each document once.
+    :param at_once: whether one look is enough, as where the server keeps each document once.
     :param patience: seconds for which a cluster has to name the same.
     :param most_bytes: bytes read into memory at most.
     """
@@ -54,12 +54,12 @@ class OlderLook:
         store: DocumentStore,
         source: str,
         *,
-        one_copy: bool,
+        at_once: bool,
         patience: float,
         most_bytes: int,
     ) -> None:
         self._hook, self._database, self._store, self._source = hook, database, store, source
-        self._one_copy, self._patience, self._most_bytes = one_copy, timedelta(seconds=patience), most_bytes
+        self._at_once, self._patience, self._most_bytes = at_once, timedelta(seconds=patience), most_bytes
         self._fetcher = DocumentFetcher(hook, database, most_bytes)
 
     def run(self, budget: float) -> Iterator[Written]:
@@ -67,22 +67,26 @@ class OlderLook:
 
         :param budget: seconds after which the rest is left to the next run.
         :return: what was stored.
+        :raises RequestRefusedError: if it may be asked neither by ``_bulk_get`` nor by ``_all_docs``.
         :raises CouchDBError: if CouchDB does not answer.
         :raises StoreError: if Postgres fails.
         """
-        after, begun = b"", time.monotonic()
-        pause = timedelta() if self._one_copy else PAUSE
-        while time.monotonic() - begun < budget and (
-            found := self._store.older_revisions(self._source, after, AT_A_TIME, pause)
+        begun, pause = time.monotonic(), timedelta() if self._at_once else PAUSE
+        left = self._store.count_older(self._source)  # each once in a run
+        while (
+            left > 0
+            and time.monotonic() - begun < budget
+            and (found := self._store.older_revisions(self._source, min(left, AT_A_TIME), pause))
         ):
-            after = found[-1].key
+            left -= len(found)
             trees = self._trees([each.id for each in found])
             yield from self._decide([(each, trees[each.id]) for each in found if each.id in trees])
 
     def _trees(self, ids: list[str]) -> dict[str, list[Leaf]]:
         """Revision trees by ``_id``, of those documents of which the server tells."""
         try:
-            return self._hook.leaves(self._database, ids, self._most_bytes)
+            trees = self._hook.leaves(self._database, ids, self._most_bytes)
+            return trees | self._rest([each for each in ids if each not in trees])
         except (PageTooLargeError, BrokenAnswerError):
             half = len(ids) // 2
             return {**self._trees(ids[:half]), **self._trees(ids[half:])} if half else self._bare(ids)
@@ -90,9 +94,18 @@ class OlderLook:
             # Who may read nothing at all is refused this, too.
             return self._bare(ids)
 
+    def _rest(self, ids: list[str]) -> dict[str, list[Leaf]]:
+        """Of those of which no tree tells."""
+        try:
+            return self._bare(ids)
+        except RequestRefusedError as error:
+            log.warning("%s: some older revisions cannot be looked at: %s", self._source, error)
+            return {}
+
     def _bare(self, ids: list[str]) -> dict[str, list[Leaf]]:
         """The winning revisions alone, where trees cannot be had."""
-        states = [each for each in self._hook.states(self._database, ids) if each.rev or _is_not_found(each)]
+        said = self._hook.states(self._database, ids) if ids else []
+        states = [each for each in said if each.rev or _is_not_found(each)]
         return {each.id: [Leaf(each.rev, each.deleted, frozenset({each.rev}))] if each.rev else [] for each in states}
 
     def _decide(self, found: list[tuple[OlderRevision, list[Leaf]]]) -> Iterator[Written]:
@@ -111,17 +124,28 @@ class OlderLook:
             self._store.looked(self._source, waiting)
         for decisions, sure in ((newer, False), (older, True)):
             if decisions:
-                yield self._put(decisions, sure)
+                yield from self._put(decisions, sure)
 
     def _has_waited(self, each: OlderRevision, rev: str | None) -> bool:
         if each.claimed != rev:
             return False
-        return self._one_copy or (each.looks + 1 >= LOOKS and each.since >= self._patience)
+        return self._at_once or (each.looks + 1 >= LOOKS and each.since >= self._patience)
 
-    def _put(self, decisions: list[_Decision], sure: bool) -> Written:
+    def _put(self, decisions: list[_Decision], sure: bool) -> Iterator[Written]:
+        """Stores documents together where memory holds them, else one by one."""
+        changes = [each.change for each in decisions if not each.is_gone]
+        try:
+            bodies = self._hook.revisions(self._database, changes, self._most_bytes) if len(changes) > 1 else {}
+        except (PageTooLargeError, RequestRefusedError, CouchDBError):
+            for each in decisions:
+                yield self._put_these([each], {}, sure)
+        else:
+            yield self._put_these(decisions, bodies, sure)
+
+    def _put_these(self, decisions: list[_Decision], bodies: dict[str, bytes], sure: bool) -> Written:
         """Stores documents as CouchDB has them, and notes the trees that older ones were stored with."""
         state = self._store.state(self._source)
-        refused = self._fetch([each for each in decisions if not each.is_gone])
+        refused = self._complete([each.change for each in decisions if not each.is_gone], bodies)
         # What this copy does not hand out the next run asks for again.
         lost = {each.change.id for each in refused if not each.body}
         refused = [each for each in refused if each.body]
@@ -140,13 +164,8 @@ class OlderLook:
         changes = [each.change for each in decisions if each.change.id not in bad]
         return self._store.put(self._source, changes, refused, state, note, sure=sure)
 
-    def _fetch(self, decisions: list[_Decision]) -> list[Refused]:
-        """Gives changes the bodies of their revisions, together and else one by one; those that cannot be had."""
-        changes = [each.change for each in decisions]
-        try:
-            bodies = self._hook.revisions(self._database, changes, self._most_bytes) if changes else {}
-        except (PageTooLargeError, RequestRefusedError, CouchDBError):
-            bodies = {}
+    def _complete(self, changes: list[Change], bodies: dict[str, bytes]) -> list[Refused]:
+        """Gives changes the bodies of their revisions, fetched where they are not there; those that cannot be had."""
         refused = []
         for change in changes:
             body = bodies.get(change.id)

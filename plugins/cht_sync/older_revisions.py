@@ -16,12 +16,13 @@ from cht_sync.rows import storable
 if TYPE_CHECKING:
     from cht_sync.page_writer import Turn
 
+_OF_PAGE = "(select _id, doc->>'_rev' from pg_temp.cht_sync_page)"
+_NAMED = "unnest(%(ids)s::varchar[], %(revs)s::varchar[])"
 # Documents older than what is stored of them: as a row, beside another source's row, in quarantine, or once before.
 # What was stored before a database was made again is no measure, see couchdb_progress.made_again_at.
 _HOLD_BACK = """
 with page as materialized (
-    select _id, rev, sha256(convert_to(_id, 'UTF8')) as key
-    from unnest(%(ids)s::varchar[], %(revs)s::varchar[]) as p (_id, rev)
+    select _id, rev, sha256(convert_to(_id, 'UTF8')) as key from {page} as p (_id, rev)
 ), older as (
     select page.*, stored.held
     from page
@@ -33,15 +34,16 @@ with page as materialized (
             max(rev) filter (where is_row) as current
         from (
             select s.doc->>'_rev' as rev, true as is_row from {schema}.{table} s
-            where s._id = page._id and coalesce(s.source, %(source)s) = %(source)s and not coalesce(
-                s.saved_timestamp <= %(made_again_at)s::timestamp and (%(sweeping)s or s._deleted), false
-            )
+            where s._id = page._id and coalesce(s.source, %(source)s) = %(source)s
+                and not coalesce(s.saved_timestamp <= %(made_again_at)s::timestamp, false)
             union all
             select c.doc->>'_rev', true from {schema}.couchdb_collision c
-            where c.key = page.key and c.source = %(source)s and not %(sweeping)s
+            where c.key = page.key and c.source = %(source)s
+                and not coalesce(c.saved_timestamp <= %(made_again_at)s::timestamp, false)
             union all
             select q._rev, false from {schema}.couchdb_quarantine q
-            where q.key = page.key and q.source = %(source)s and q.resolved_at is null and not %(sweeping)s
+            where q.key = page.key and q.source = %(source)s and q.resolved_at is null
+                and %(made_again_at)s::timestamp is null
         ) of_it
     ) stored
     where not coalesce({gone}, false) and ({page_order} < {held_order} or (
@@ -78,16 +80,20 @@ on conflict (source, key) do update set
     held = excluded.held, claimed = null, last_seen = now(), settled_at = null
 """
 _OPEN = """
-select key, _id, held, claimed, known, looks, now() - first_seen from {schema}.couchdb_older_revision
-where source = %(source)s and settled_at is null and key > %(after)s
-    and (looked_at is null or looked_at < now() - %(pause)s)
-order by key limit %(limit)s
+with next as (
+    select key from {schema}.couchdb_older_revision
+    where source = %(source)s and settled_at is null and (looked_at is null or looked_at < now() - %(pause)s)
+    order by looked_at nulls first, key limit %(limit)s
+)
+update {schema}.couchdb_older_revision o set looked_at = now() from next
+where o.source = %(source)s and o.key = next.key
+returning o.key, o._id, o.held, o.claimed, o.known, o.looks, now() - o.first_seen
 """
 _LOOKED = """
 update {schema}.couchdb_older_revision o set
     first_seen = case when o.claimed is not distinct from l.claimed then o.first_seen else now() end,
     looks = case when o.claimed is not distinct from l.claimed then o.looks + 1 else 1 end,
-    claimed = l.claimed, looked_at = now()
+    claimed = l.claimed
 from unnest(%(keys)s::bytea[], %(claimed)s::varchar[]) as l (key, claimed)
 where o.source = %(source)s and o.key = l.key and o.settled_at is null
 """
@@ -131,9 +137,10 @@ class OlderRevisions:
     def __init__(self, names: dict[str, sql.Identifier]) -> None:
         self._names = names
 
-    def _sql(self, text: str, page: str = "p.rev", held: str = "o.held") -> sql.Composed:
+    def _sql(self, text: str, page: str = "p.rev", held: str = "o.held", of: str = _NAMED) -> sql.Composed:
         return sql.SQL(text).format(
             **self._names,
+            page=sql.SQL(of),
             same=sql.SQL(_SAME),
             gone=sql.SQL(_GONE),
             page_order=sql.SQL(SQL_ORDER.format(page)),
@@ -141,24 +148,18 @@ class OlderRevisions:
             peak_order=sql.SQL(SQL_ORDER.format("o.known[1]")),
         )
 
-    def hold_back(self, cursor: Any, source: str, changes: Iterable[Change], turn: Turn) -> set[str]:
+    def hold_back(self, cursor: Any, source: str, turn: Turn, changes: Iterable[Change] | None = None) -> set[str]:
         """Notes those of some documents that are older than what is stored of them.
 
         :param cursor: of the transaction that stores a page.
         :param source: name of the source.
-        :param changes: the documents; one whose ``_id`` Postgres cannot hold has no row that could go back.
         :param turn: what is known of the source.
+        :param changes: the documents, default those of the page table, by what they say of themselves.
         :return: their ids: they must not be stored.
         """
-        plain = {each.id: each.rev for each in changes if each.rev and storable(each.id)}
-        if not plain:
-            return set()
-        values = {
-            **_arrays(source, plain),
-            "made_again_at": turn.made_again_at,
-            "sweeping": turn.sweeping,
-        }
-        cursor.execute(self._sql(_HOLD_BACK, "page.rev", "stored.held"), values)
+        values = {**_arrays(source, _plain(changes or ())), "made_again_at": turn.made_again_at}
+        of = _OF_PAGE if changes is None else _NAMED
+        cursor.execute(self._sql(_HOLD_BACK, "page.rev", "stored.held", of), values)
         return {name for (name,) in cursor}
 
     def forget(self, cursor: Any, source: str, changes: Iterable[Change]) -> None:
@@ -168,8 +169,7 @@ class OlderRevisions:
         :param source: name of the source.
         :param changes: the documents.
         """
-        plain = {each.id: each.rev for each in changes if each.rev and storable(each.id)}
-        if plain:
+        if plain := _plain(changes):
             cursor.execute(self._sql(_FORGET), _arrays(source, plain))
 
     def doubt_gone(self, cursor: Any, source: str, held: dict[str, str | None]) -> None:
@@ -179,19 +179,19 @@ class OlderRevisions:
         :param source: name of the source.
         :param held: revisions that Postgres holds, by ``_id``.
         """
-        if held:
-            cursor.execute(self._sql(_DOUBT_GONE), _arrays(source, held))
+        # What has no row cannot go back.
+        if plain := {name: rev for name, rev in held.items() if storable(name)}:
+            cursor.execute(self._sql(_DOUBT_GONE), _arrays(source, plain))
 
-    def open(self, cursor: Any, source: str, after: bytes, limit: int, pause: timedelta) -> list[OlderRevision]:
-        """Documents to look at again, in the order of their keys.
+    def take(self, cursor: Any, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
+        """Documents to look at again, those first that have waited longest; they count as looked at.
 
         :param cursor: any.
         :param source: name of the source.
-        :param after: key of the last one seen; empty at first.
         :param limit: documents at most.
         :param pause: those that were looked at so recently are left out.
         """
-        cursor.execute(self._sql(_OPEN), {"source": source, "after": after, "limit": limit, "pause": pause})
+        cursor.execute(self._sql(_OPEN), {"source": source, "limit": limit, "pause": pause})
         return [OlderRevision(bytes(key), *rest) for key, *rest in cursor]
 
     def looked(self, cursor: Any, source: str, claimed: dict[bytes, str | None]) -> None:
@@ -241,6 +241,11 @@ class OlderRevisions:
         """
         cursor.execute(self._sql(_COUNT), (source,))
         return int(cursor.fetchone()[0])
+
+
+def _plain(changes: Iterable[Change]) -> dict[str, str | None]:
+    """Revisions by ``_id``, of documents that Postgres can hold: of others there is no row that could go back."""
+    return {each.id: each.rev for each in changes if each.rev and storable(each.id) and storable(each.rev)}
 
 
 def _arrays(source: str, revisions: Mapping[str, str | None]) -> dict[str, Any]:

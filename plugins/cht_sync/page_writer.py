@@ -40,14 +40,23 @@ select greatest(
     exists (select from {schema}.couchdb_collision),
     exists (select from {schema}.couchdb_quarantine where source = %s and resolved_at is null),
     exists (select from {schema}.couchdb_older_revision where source = %s),
-    (select made_again_at from {schema}.couchdb_progress where source = %s),
-    exists (select from {schema}.couchdb_progress where source = %s and sweep_after is not null)
+    (select made_again_at from {schema}.couchdb_progress where source = %s)
 """
-# What an entry of the quarantine or a collision needs, the page table has to tell.
+# What an entry of the quarantine, an older revision or a collision needs, the page table has to tell.
 _SET_ASIDE = """
 with page as (select sha256(convert_to(i, 'UTF8')) as key from unnest(%(ids)s::varchar[]) i)
 select exists (select from {schema}.couchdb_collision where key in (select key from page))
+    or exists (select from {schema}.couchdb_older_revision where source = %(source)s and key in (select key from page))
     or exists (
+        select from {schema}.couchdb_quarantine
+        where source = %(source)s and resolved_at is null and key in (select key from page)
+    )
+"""
+_NOTED = """
+with page as (select sha256(convert_to(_id, 'UTF8')) as key from pg_temp.cht_sync_page)
+select exists (
+        select from {schema}.couchdb_older_revision where source = %(source)s and key in (select key from page)
+    ) or exists (
         select from {schema}.couchdb_quarantine
         where source = %(source)s and resolved_at is null and key in (select key from page)
     )
@@ -60,9 +69,10 @@ set saved_timestamp = excluded.saved_timestamp, _deleted = excluded._deleted,
     source = excluded.source, doc = excluded.doc
 where coalesce(stored.source, excluded.source) = excluded.source
   and (stored._deleted, stored.source, stored.doc) is distinct from (excluded._deleted, excluded.source, excluded.doc)
-  and (not %(guarded)s or coalesce({new_order} >= {old_order}, true) or coalesce(
-      stored.saved_timestamp <= %(made_again_at)s::timestamp and (%(sweeping)s or stored._deleted), false
-  ))
+  and (
+      not %(guarded)s or coalesce({new_order} >= {old_order}, true)
+      or coalesce(stored.saved_timestamp <= %(made_again_at)s::timestamp, false)
+  )
 """
 _RESTAMP = """
 update {schema}.{table} set saved_timestamp = %(stamp)s
@@ -115,8 +125,7 @@ class Turn(NamedTuple):
     :param collisions: whether there are collisions.
     :param quarantine: whether documents of the source are in quarantine.
     :param older: whether older revisions than those stored were named for documents of the source.
-    :param made_again_at: rows stamped up to here are of the database as it was before it was made again.
-    :param sweeping: whether that database is still being read for the first time.
+    :param made_again_at: while a database that was made again is read: rows stamped up to here are of the one before.
     """
 
     stamp: datetime
@@ -124,7 +133,6 @@ class Turn(NamedTuple):
     quarantine: bool
     older: bool
     made_again_at: datetime | None
-    sweeping: bool
 
 
 class PageWriter:
@@ -194,6 +202,8 @@ class PageWriter:
             self._quarantine.add(cursor, source, each, seq)
             code = each.sqlstate or "-"
             done.reasons[code] = done.reasons.get(code, 0) + 1
+        if refused and not sure:
+            self._older.forget(cursor, source, [each.change for each in refused])
         done.tombstones = sum(row.change.deleted for row in rows)
         done.quarantined = len(refused)
         return done
@@ -222,7 +232,7 @@ class PageWriter:
         try:
             with _savepoint(cursor):
                 turn = self._turn(cursor, source)
-                if turn.older or ((turn.collisions or turn.quarantine) and self._set_aside(cursor, source, rows)):
+                if (turn.older or turn.collisions or turn.quarantine) and self._set_aside(cursor, source, rows):
                     return False
                 taken = _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(turn.stamp, source))
                 if taken < len(rows):
@@ -253,12 +263,12 @@ class PageWriter:
 
     def _turn(self, cursor: Any, source: str) -> Turn:
         """Waits for its turn."""
-        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source, source, source, source))
+        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source, source, source))
         return Turn(*cursor.fetchone())
 
     def _hold_back(self, cursor: Any, source: str, changes: list[Change], done: Written) -> set[str]:
         """Ids of documents that are older than what is stored of them."""
-        older = self._older.hold_back(cursor, source, changes, self._turn(cursor, source))
+        older = self._older.hold_back(cursor, source, self._turn(cursor, source), changes)
         done.older += len(older)
         done.held_back |= older
         return older
@@ -283,14 +293,14 @@ class PageWriter:
         copy_rows(cursor, rows)
         turn = self._turn(cursor, source)
         # What the upsert cannot see in the rows themselves is looked for before it, all else only where it stores less.
-        looked = turn.older or turn.quarantine
-        older = self._take_out(cursor, source, rows, turn) if looked and not sure else set()
+        looked = (turn.older or turn.quarantine) and self._is_noted(cursor, source)
+        older = self._take_out(cursor, source, turn) if looked and not sure else set()
         values = {"stamp": turn.stamp, "source": source, "guarded": not (sure or looked)}
-        values |= {"made_again_at": turn.made_again_at, "sweeping": turn.sweeping}
+        values["made_again_at"] = turn.made_again_at
         cursor.execute(self._upsert, values)
         written, beside, resolved = cursor.rowcount, 0, 0
         if written < len(rows) - len(older) and not looked and not sure:
-            older = self._take_out(cursor, source, rows, turn)
+            older = self._take_out(cursor, source, turn)
         if written < len(rows) - len(older):
             check_stored(cursor, self._names, source)
         # Fewer rows than documents: some did not change, or belong to another source.
@@ -299,7 +309,7 @@ class PageWriter:
             written += moved
         if turn.quarantine:
             resolved = self._quarantine.resolve(cursor, source)
-        if turn.older and not sure:  # whoever is sure says itself what is to be kept in mind
+        if looked and not sure:  # whoever is sure says itself what is to be kept in mind
             self._older.forget(cursor, source, [row.change for row in rows if row.change.id not in older])
         done.rows += written
         done.collisions += beside
@@ -309,9 +319,14 @@ class PageWriter:
         if written or beside:
             done.first_stamp, done.stamp = done.first_stamp or turn.stamp, turn.stamp
 
-    def _take_out(self, cursor: Any, source: str, rows: list[Row], turn: Turn) -> set[str]:
+    def _is_noted(self, cursor: Any, source: str) -> bool:
+        """Whether a document of the page table is in quarantine, or was named in an older revision."""
+        cursor.execute(sql.SQL(_NOTED).format(**self._names), {"source": source})
+        return bool(cursor.fetchone()[0])
+
+    def _take_out(self, cursor: Any, source: str, turn: Turn) -> set[str]:
         """Takes documents out of the page table that are older than what is stored of them."""
-        older = self._older.hold_back(cursor, source, [row.change for row in rows], turn)
+        older = self._older.hold_back(cursor, source, turn)
         if older:
             cursor.execute("delete from pg_temp.cht_sync_page where _id = any(%s)", (list(older),))
         return older

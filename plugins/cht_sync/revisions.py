@@ -10,6 +10,10 @@ from dataclasses import dataclass
 SQL_ORDER = "(length(split_part({0}, '-', 1)), {0} collate \"C\")"
 
 
+# Digits of a number; no revision has more.
+LONGEST = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """One end of a document's revision tree.
@@ -30,7 +34,7 @@ def generation(rev: str | None) -> int:
     :param rev: such as ``3-abc``.
     """
     number = (rev or "").partition("-")[0]
-    return int(number) if number.isdigit() else 0
+    return int(number) if number.isascii() and number.isdigit() and len(number) < LONGEST else 0
 
 
 def is_older(rev: str, than: str) -> bool:

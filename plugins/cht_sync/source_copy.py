@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cht_sync.store import DocumentStore
 
 A_FEW = 20
+# Of a run for older revisions: each run goes on with those that have waited longest.
+LOOK_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -219,20 +221,20 @@ class SourceCopy:
         """
         if self._info is None or not (waiting := self._store.count_older(self._source)):
             return
-        one_copy = accept or self._info.has_one_copy
-        if one_copy:
+        at_once = accept or self._info.has_one_copy
+        if at_once:
             time.sleep(recreation.SECOND_LOOK_S)
         look = OlderLook(
             self._hook,
             self._database,
             self._store,
             self._source,
-            one_copy=one_copy,
+            at_once=at_once,
             patience=self._older_after,
             most_bytes=self._most_bytes,
         )
         try:
-            for written in look.run(budget):
+            for written in look.run(min(budget, LOOK_S)):
                 self._progress.count(written)
         except RequestRefusedError as error:
             self._warn_of_refusal(error, f"{waiting:,} documents, of which CouchDB names older revisions or none, wait")

@@ -378,16 +378,15 @@ class DocumentStore:
         self.older.doubt_gone(cursor, source, {each.id: each.rev for each in tombstones})
         return Written(older=len(tombstones))
 
-    def older_revisions(self, source: str, after: bytes, limit: int, pause: timedelta) -> list[OlderRevision]:
-        """Documents of which CouchDB names an older revision than Postgres holds, in the order of their keys.
+    def older_revisions(self, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
+        """Documents of which CouchDB names an older revision than Postgres holds; they count as looked at.
 
         :param source: name of the source.
-        :param after: key of the last one seen; empty at first.
         :param limit: documents at most.
         :param pause: those that were looked at so recently are left out.
         """
         return self._session.ask(
-            "read couchdb_older_revision", lambda cursor: self.older.open(cursor, source, after, limit, pause)
+            "write couchdb_older_revision", lambda cursor: self.older.take(cursor, source, limit, pause)
         )
 
     def looked(self, source: str, claimed: dict[bytes, str | None]) -> None:

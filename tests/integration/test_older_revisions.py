@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
 from cht_sync import older_look, recreation
+from cht_sync.connections import postgres_connection
+from cht_sync.couchdb import CouchDBHook
+from cht_sync.errors import RequestRefusedError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.page import DatabaseInfo, Refused
+from cht_sync.page import Change, DatabaseInfo, Refused, Revision
 from cht_sync.page_decoder import decode_page
+from cht_sync.reconcile.stored_side import StoredSide
+from cht_sync.settings import RawTable
+from cht_sync.store import DocumentStore
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.replicas import ReplicatedDatabase
 from tests.integration.reconcile.proving import prove_all
@@ -274,6 +281,22 @@ def test_a_database_made_again_starts_with_any_revision(medic, monkeypatch):
     assert medic.rows()["old"] == ("1-0", False)
 
 
+def test_a_document_deleted_in_a_database_made_again_stays_deleted(medic, monkeypatch):
+    medic.write("old")
+    medic.sync()
+    medic.couch.make_again("1700000001")
+    medic.write("kept")
+    medic.write("a")
+    medic.couch.fall_behind(2)
+    medic.write("a", deleted=True)
+    medic.couch.alone = 0
+    medic.sync()
+    assert medic.rows()["a"] == ("2-a", True)
+    medic.couch.alone = 2
+    medic.read_again()
+    assert medic.rows()["a"] == ("2-a", True)
+
+
 def test_an_older_revision_does_not_take_a_newer_one_out_of_quarantine(store, database):
     state = store.state(SOURCE)
     newer = Refused(decode_page(b'{"results":[{"id":"a","changes":[{"rev":"3-a"}]}],"last_seq":"1"}').results[0], "why")
@@ -328,3 +351,118 @@ def test_a_first_load_of_a_cluster_is_proven_once_more(medic, monkeypatch):
     assert (summary.bad, summary.repaired) == (False, 0)
     medic.sync()
     assert {id: deleted for id, (_, deleted) in medic.rows().items()} == {"a": True, "b": False, "c": False, "d": False}
+
+
+def change(id, rev, **fields):
+    """A row of the feed with its document."""
+    row = {"id": id, "changes": [{"rev": rev}], "doc": {"_id": id, "_rev": rev, **fields}}
+    return decode_page(json.dumps({"results": [row], "last_seq": "1"}).encode()).results[0]
+
+
+def lagging(medic, *ids):
+    """Has a copy that lags be asked for all documents once more."""
+    for _ in range(2):
+        for id in ids:
+            medic.write(id)
+        medic.couch.fall_behind(2)
+    medic.couch.alone = 0
+    medic.sync()
+    medic.couch.alone = 2
+    medic.read_again()
+    assert len(medic.waiting()) == len(ids)
+
+
+def test_a_revision_that_postgres_cannot_hold_stops_nothing(store, database):
+    state = store.state(SOURCE)
+    store.put(SOURCE, [change("a", "2-b")], [], state)
+    assert store.put(SOURCE, [change("a", "1-b")], [], state).older == 1
+    for _ in range(2):
+        store.put(SOURCE, [change("odd", "1-\0")], [], state)
+    assert store.put(SOURCE, [], [Refused(change("odd too", "1-\0"), "why")], state).quarantined == 1
+    with StoredSide(postgres_connection(), RawTable("v1", "couchdb"), SOURCE) as stored:
+        assert stored.differences([change("odd", "1-\0")]) == []
+
+
+def test_a_body_older_than_its_row_of_the_feed_is_not_lost(store, database):
+    state = store.state(SOURCE)
+    store.put(SOURCE, [change("a", "2-b")], [], state)
+    assert store.put(SOURCE, [change("a", "3-c", _rev="1-x")], [], state).older == 1
+    assert database.rows("select claimed from v1.couchdb_older_revision") == [("1-x",)]
+
+
+def test_a_newer_revision_that_goes_to_quarantine_ends_the_waiting(medic):
+    lagging(medic, "a")
+    medic.couch.catch_up()
+    medic.couch.put("a", "3-a", b'{"_id":"a","_rev":"3-a","x":1e200000}')
+    for _ in range(3):
+        medic.sync()
+    assert medic.waiting() == []
+    assert medic.database.rows("select _rev, attempts from v1.couchdb_quarantine") == [("3-a", 1)]
+
+
+def test_those_that_have_waited_longest_are_looked_at_first(store, database):
+    database.rows(
+        "insert into v1.couchdb_older_revision (source, key, _id, held, claimed)"
+        " select %s, sha256(i::text::bytea), i, '2-a', '1-a' from generate_series(1, 100) i",
+        SOURCE,
+    )
+    seen = set()
+    for _ in range(2):  # runs that manage one batch each, a minute apart
+        seen |= {each.id for each in store.older_revisions(SOURCE, 50, timedelta(seconds=30))}
+        database.rows("update v1.couchdb_older_revision set looked_at = looked_at - interval '1 minute'")
+    assert len(seen) == 100
+
+
+@pytest.mark.parametrize("refused", [("leaves",), ("leaves", "states")])
+def test_a_server_that_refuses_to_be_asked_stops_nothing(medic, monkeypatch, refused):
+    lagging(medic, "a", "b")
+    for name in refused:
+        monkeypatch.setattr(CouchDBHook, name, Mock(side_effect=RequestRefusedError("no", 403)))
+    medic.write("new")
+    medic.sync()
+    assert medic.rows()["a"] == ("2-a", False)
+    assert len(medic.waiting()) == 2
+
+
+def test_a_document_whose_tree_is_not_told_can_be_accepted(medic, monkeypatch):
+    lagging(medic, "a")
+    monkeypatch.setattr(CouchDBHook, "leaves", lambda *arguments: {})
+    medic.sync(accept_older=[SOURCE])
+    assert (medic.rows()["a"], medic.waiting()) == (("1-a", False), [])
+
+
+def test_bodies_that_are_large_together_come_one_by_one(medic, monkeypatch):
+    monkeypatch.setenv("CHT_SYNC_MAX_MB", "1")
+    ids = [f"d{n}" for n in range(8)]
+    for id in ids:
+        medic.couch.put(id, "1-a", json.dumps({"_id": id, "_rev": "1-a", "x": "y" * 300_000}).encode())
+    medic.couch.snapshot()
+    for id in ids:
+        medic.write(id)
+    medic.sync()
+    medic.couch.restore()
+    medic.read_again()
+    sizes, put = [], DocumentStore.put
+
+    def measured(self, source, changes, *arguments, **options):
+        sizes.append(sum(len(each.doc) for each in changes))
+        return put(self, source, changes, *arguments, **options)
+
+    monkeypatch.setattr(DocumentStore, "put", measured)
+    medic.sync(accept_older=[SOURCE])
+    assert set(medic.rows().values()) == {("1-a", False)}
+    assert max(sizes) < 400_000
+
+
+def test_beside_another_sources_row_nothing_goes_back_while_a_database_made_again_is_read(store, database):
+    store.put("other/medic", [change("a", "5-x")], [], store.state("other/medic"))
+    store.put(SOURCE, [change("a", "4-a")], [], store.state(SOURCE))
+    store.restart(SOURCE, "1")
+    for rev in ("3-a", "2-a"):
+        store.put(SOURCE, [change("a", rev)], [], store.state(SOURCE))
+    assert database.rows("select doc->>'_rev' from v1.couchdb_collision") == [("3-a",)]
+
+
+def test_an_id_that_postgres_cannot_hold_has_no_row_to_go_back(store, database):
+    store.doubt_gone(SOURCE, [Change("a\0b", [Revision("1-a")], deleted=True)], store.state(SOURCE))
+    assert database.rows("select * from v1.couchdb_older_revision") == []

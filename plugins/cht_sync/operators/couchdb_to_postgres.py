@@ -168,8 +168,8 @@ class CouchDBToPostgresOperator(BaseOperator):
         # The store is closed: a repair claims the source for itself.
         if began and prove_load(settings, hook, self.database, source, began=began, budget=budget):
             with self._open(settings, source, context) as store:
-                store.load_is_proven(source)
                 copy.doubt_load(store)
+                store.load_is_proven(source)
         copy.tell()
         if progress.rows and "outlet_events" in context:
             event = context["outlet_events"][DOCUMENTS]

@@ -16,7 +16,7 @@ from cht_sync.lock_watch import LockWatch
 from cht_sync.page import Change
 from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.postgres import connect, explained
-from cht_sync.quarantine import fingerprint
+from cht_sync.quarantine import fingerprint, shown
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
 from cht_sync.rows import Row, rows_of, storable
 from cht_sync.settings import RawTable
@@ -135,7 +135,8 @@ class StoredSide:
         values = {
             "source": self._source,
             "ids": [each.id for each in plain],
-            "revs": [each.rev for each in plain],
+            # As rows have it, which are stored without U+0000.
+            "revs": [None if each.rev is None else shown(each.rev.replace("\0", "")) for each in plain],
             "deleted": [each.deleted for each in plain],
             "proof": proof,
         }
