@@ -16,7 +16,6 @@ from cht_sync.errors import (
     BrokenAnswerError,
     CouchDBError,
     NodeDownError,
-    NoJSONError,
     RequestRefusedError,
     SettingsError,
     UnreadableAnswerError,
@@ -43,21 +42,19 @@ class CouchDBHook(DocumentsById):
         return self._decoded(ServerInfo, "/", "the server")
 
     def version(self) -> tuple[int, ...]:
-        """The first two numbers of CouchDB's version; none where nobody says, be it that a proxy keeps ``/`` to itself.
+        """The first two numbers of CouchDB's version; none where nobody says, as where a proxy keeps ``/`` to itself.
 
-        :raises CouchDBError: if it cannot be reached.
+        It is asked for once: a proxy that refuses ``/`` with 503, or closes the connection, does so for good, and a
+        server that is down fails whatever is asked next.
+
+        :raises SettingsError: if the connection cannot be used.
         """
-        request = self._prepared("GET", "/", "the server")
-
-        def once() -> bytes | bytearray:
-            try:
-                return request.send()
-            except (RequestRefusedError, NoJSONError) as error:
-                self.log.info("The version of CouchDB is not known (%s).", error)
-                return b""
-
         try:
-            server = msgspec.json.decode(self.patiently(once), type=ServerInfo)
+            body = self._prepared("GET", "/", "the server").send()
+            server = msgspec.json.decode(body, type=ServerInfo)
+        except (RequestRefusedError, CouchDBError) as error:
+            self.log.info("The version of CouchDB is not known (%s).", error)
+            return ()
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return ()
         numbers = re.findall(r"\d+", server.version)[:2] if server.couchdb == "Welcome" else []

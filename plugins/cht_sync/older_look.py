@@ -67,6 +67,7 @@ class OlderLook:
 
         :param budget: seconds after which the rest is left to the next run.
         :return: what was stored.
+        :raises RequestRefusedError: if it may be asked neither by ``_bulk_get`` nor by ``_all_docs``.
         :raises CouchDBError: if CouchDB does not answer.
         :raises StoreError: if Postgres fails.
         """
@@ -85,24 +86,25 @@ class OlderLook:
         """Revision trees by ``_id``, of those documents of which the server tells."""
         try:
             trees = self._hook.leaves(self._database, ids, self._most_bytes)
-            return trees | self._bare([each for each in ids if each not in trees])
+            return trees | self._rest([each for each in ids if each not in trees])
         except (PageTooLargeError, BrokenAnswerError):
             half = len(ids) // 2
             return {**self._trees(ids[:half]), **self._trees(ids[half:])} if half else self._bare(ids)
-        except RequestRefusedError as error:
-            if error.status == 401:
-                raise
+        except RequestRefusedError:
+            # Who may read nothing at all is refused this, too.
             return self._bare(ids)
+
+    def _rest(self, ids: list[str]) -> dict[str, list[Leaf]]:
+        """Of those of which no tree tells."""
+        try:
+            return self._bare(ids)
+        except RequestRefusedError as error:
+            log.warning("%s: some older revisions cannot be looked at: %s", self._source, error)
+            return {}
 
     def _bare(self, ids: list[str]) -> dict[str, list[Leaf]]:
         """The winning revisions alone, where trees cannot be had."""
-        try:
-            said = self._hook.states(self._database, ids) if ids else []
-        except RequestRefusedError as error:
-            if error.status == 401:
-                raise
-            log.warning("%s: older revisions cannot be looked at: %s", self._source, error)
-            return {}
+        said = self._hook.states(self._database, ids) if ids else []
         states = [each for each in said if each.rev or _is_not_found(each)]
         return {each.id: [Leaf(each.rev, each.deleted, frozenset({each.rev}))] if each.rev else [] for each in states}
 

@@ -233,8 +233,12 @@ class SourceCopy:
             patience=self._older_after,
             most_bytes=self._most_bytes,
         )
-        for written in look.run(min(budget, LOOK_S)):
-            self._progress.count(written)
+        try:
+            for written in look.run(min(budget, LOOK_S)):
+                self._progress.count(written)
+        except RequestRefusedError as error:
+            self._warn_of_refusal(error, f"{waiting:,} documents, of which CouchDB names older revisions or none, wait")
+            return
         if waiting := self._store.count_older(self._source):
             log.warning(
                 "%s: CouchDB names older revisions than PostgreSQL holds, or none, for %s documents: a copy that lags,"
@@ -252,8 +256,19 @@ class SourceCopy:
         if self._info is None or self._progress.drained:
             # Of a cluster no single answer tells that a document is not there.
             sure = self._info is None or self._confirmed_gone or self._info.has_one_copy
-            for written in sweep(self._store, self._source, self._missing, budget, sure=sure):
-                self._progress.count(written)
+            try:
+                for written in sweep(self._store, self._source, self._missing, budget, sure=sure):
+                    self._progress.count(written)
+            except RequestRefusedError as error:
+                self._warn_of_refusal(error, "the search for documents that a database made again does not hold waits")
+
+    def _warn_of_refusal(self, error: RequestRefusedError, waits: str) -> None:
+        """Tells of what only POST can ask; the copy itself can do without."""
+        log.warning(
+            "%s: POST to _bulk_get and _all_docs is refused with %d: %s until it is let through. Let a proxy pass it,"
+            " or give the user of connection %r the right to read.",
+            self._source, error.status, waits, self._hook.conn_id,
+        )  # fmt: skip
 
     def _missing(self, names: list[str]) -> list[str]:
         if self._info is None:

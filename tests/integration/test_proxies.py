@@ -56,19 +56,23 @@ def ids(database):
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "refusal",
     [
-        http_answer(401),
-        http_answer(403, b"<html>no</html>", Content_Type="text/html"),
-        http_answer(404),
-        http_answer(302, Location="/medic/login"),
-        SIGN_IN,
-        http_answer(200, b'{"proxy":"welcome"}'),
+        {"answer": http_answer(401)},
+        {"answer": http_answer(403, b"<html>no</html>", Content_Type="text/html")},
+        {"answer": http_answer(404)},
+        {"answer": http_answer(302, Location="/medic/login")},
+        {"answer": SIGN_IN},
+        {"answer": http_answer(200, b'{"proxy":"welcome"}')},
+        {"answer": http_answer(502)},
+        {"answer": http_answer(503, b"<html>no server</html>", Content_Type="text/html", Retry_After="60")},
+        {"forward": False, "close_at": 0, "reset": False},
+        {"forward": False, "close_at": 0},
     ],
-    ids=["401", "403", "404", "302", "HTML", "other JSON"],
+    ids=["401", "403", "404", "302", "HTML", "other JSON", "502", "503", "closed", "reset"],
 )
-def test_a_server_whose_first_page_is_kept_back_is_copied_and_proven(medic, database, answer):
-    fault = medic.proxy.inject(Fault(match=ROOT, answer=answer))
+def test_a_server_whose_first_page_is_kept_back_is_copied_and_proven(medic, database, refusal):
+    fault = medic.proxy.inject(Fault(match=ROOT, **refusal))
     begun = time.monotonic()
     assert copy(medic)["drained"]
     assert fault.hits > 0

@@ -13,7 +13,7 @@ import requests
 from cht_sync.check.clock import compared
 from cht_sync.check.finding import Finding, failed, ok, warning
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.errors import CouchDBError, NoJSONError, RequestRefusedError, SettingsError
+from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
 from cht_sync.settings import Settings
 from cht_sync.sources import Source, configured_sources
 
@@ -61,7 +61,7 @@ def check_couchdb(settings: Settings) -> Iterator[Finding]:
 def _version(hook: CouchDBHook) -> str:
     try:
         return hook.server().version
-    except (RequestRefusedError, NoJSONError):
+    except (RequestRefusedError, CouchDBError):
         return "A server that keeps its version to itself"
 
 

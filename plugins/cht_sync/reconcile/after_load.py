@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from cht_sync.errors import RequestRefusedError
 from cht_sync.reconcile.opening import open_proof
 
 if TYPE_CHECKING:
@@ -28,6 +29,19 @@ def prove_load(settings: Settings, hook: CouchDBHook, database: str, source: str
     :raises CouchDBError: if CouchDB does not answer.
     :raises StoreError: if Postgres fails.
     """
+    try:
+        return _prove(settings, hook, database, source, began=began, budget=budget)
+    except RequestRefusedError as error:
+        # The copy itself can do without.
+        log.warning(
+            "%s: the proof of the first load waits, since CouchDB or a proxy refuses what it asks: let GET and POST to"
+            " _all_docs and _bulk_get through. %s",
+            source, error,
+        )  # fmt: skip
+        return False
+
+
+def _prove(settings: Settings, hook: CouchDBHook, database: str, source: str, *, began: str, budget: float) -> bool:
     begun = time.monotonic()
     with open_proof(settings, hook, database, source, {"run_id": f"first_load {began}", "params": {}}) as proof:
         parts = proof.verdicts.unfinished()

@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from cht_sync.checkpoints import SourceState
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import CouchDBError, SettingsError, StoreError
+from cht_sync.page import DatabaseInfo
+from cht_sync.recreation import says_when_made, sign_of_recreation, stays_behind
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
-from cht_sync.triggers.waiting import Waiting, ask, note_look, read_state
+from cht_sync.triggers.waiting import Waiting, ask, has_work_left, note_look, read_state
 
 T = TypeVar("T")
 # Sources, each with the checkpoint beyond which there are changes.
@@ -31,11 +34,15 @@ LOOK_S = 1.0
 PATIENCE_S = 60.0
 MOST_BACKOFF_S = 60.0
 LOOK_FOR_SOURCES_S = 60.0
+# Between runs for which nothing has changed.
+APART_S = 60.0
 log = logging.getLogger(__name__)
 
 
 class ChangesTrigger(BaseEventTrigger):
     """Fires once when CouchDB holds changes beyond a checkpoint, then waits until a run has read to the end.
+
+    It also fires, at most once a minute, while a run has something to do that no change tells of.
 
     It has no parameters: what it waits for are the settings of the triggerer, and passwords are in no database. One
     request to each source is open at a time.
@@ -88,6 +95,10 @@ class ChangesTrigger(BaseEventTrigger):
         elif await _has_changes(conn_id, database, before.seq):
             changed.put_nowait((name, before.seq))
             await self._until_read(settings, name, before, None)
+        elif await in_thread(partial(_has_work, settings, conn_id, database, name)):
+            log.info("%s: nothing has changed, and a run has something to do all the same.", name)
+            changed.put_nowait((name, before.seq))
+            await self._until_read(settings, name, before, None)
         elif before.seq is not None:
             await in_thread(partial(note_look, settings, name, before.seq))
 
@@ -108,6 +119,32 @@ class ChangesTrigger(BaseEventTrigger):
 def _is_lost(state: Waiting, asked: datetime) -> bool:
     """Whether the run that was asked for shows no sign of life."""
     return (state.now - max(asked, state.updated_at or asked)).total_seconds() > PATIENCE_S
+
+
+def _has_work(settings: Settings, conn_id: str, database: str, name: str) -> bool:
+    """Whether a run is to come though nothing changes; not soon after another was asked for."""
+    state = read_state(settings, name)
+    if state.updated_at is None or (state.asked_at and (state.now - state.asked_at).total_seconds() < APART_S):
+        return False
+    return has_work_left(settings, name) or _is_another(CouchDBHook(conn_id), database, state)
+
+
+def _is_another(hook: CouchDBHook, database: str, state: Waiting) -> bool:
+    """Whether a database was made again or restored, so that nothing comes behind the checkpoint."""
+    if state.seq is None:
+        return False
+    info = hook.database(database)
+    # The version is asked for only where it matters.
+    is_same = info.instance_start_time == state.instance
+    instance = info.instance_start_time if is_same or says_when_made(hook, info) else None
+
+    def look_again() -> DatabaseInfo:
+        return hook.database(database)
+
+    known = SourceState(state.seq, state.instance)
+    return sign_of_recreation(look_again, info, instance, known) is not None or (
+        info.has_one_copy and stays_behind(look_again, info, state.seq)
+    )
 
 
 def _configured() -> dict[str, tuple[str, str]]:

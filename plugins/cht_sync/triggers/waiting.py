@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg2 import sql
 
+from cht_sync import older_look
 from cht_sync.connections import postgres_connection
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
@@ -20,7 +21,9 @@ select now(), exists (
     select from pg_attribute where attrelid = to_regclass(%s) and attname = 'asked_at' and not attisdropped
 )
 """
-_STATE = "select seq, updated_at, drained_at, asked_at from {schema}.couchdb_progress where source = %s"
+_STATE = """
+select seq, updated_at, drained_at, asked_at, instance_start_time from {schema}.couchdb_progress where source = %s
+"""
 # Only while the checkpoint is the one that was asked about.
 _LOOKED = """
 update {schema}.couchdb_progress set updated_at = now(), drained_at = now()
@@ -28,6 +31,26 @@ where source = %s and seq = %s and (pending = 0 or pending is null)
 """
 _ASK = """
 update {schema}.couchdb_progress set asked_at = now() where source = %s and seq is not distinct from %s
+"""
+# What the next run does though nothing changes in CouchDB. A sweep and a proof go on where a run has ended before them;
+# of documents that CouchDB does not hand out each may cost a minute, see couchdb_quarantine.
+_LEFT = """
+select (
+    select sweep_after is not null from {schema}.couchdb_progress where source = %(source)s
+) or exists (
+    select from {schema}.couchdb_first_load
+    where source = %(source)s and finished_at is not null and proven_at is null
+) or (
+    select max(last_seen) < now() - interval '10 minutes' from {schema}.couchdb_quarantine
+    where source = %(source)s and resolved_at is null and body_bytes = 0 and left(_id, 17) <> 'org.couchdb.user:'
+        and key = sha256(convert_to(_id, 'UTF8'))
+)
+"""
+_OLDER_LEFT = """
+select exists (
+    select from {schema}.couchdb_older_revision where source = %(source)s and settled_at is null
+        and (looked_at is null or looked_at < now() - %(pause)s)
+)
 """
 
 
@@ -39,7 +62,8 @@ class Waiting:
     :param seq: its checkpoint; None where it was never read to an end.
     :param updated_at: when a run last stored something of it, or looked.
     :param drained_at: when its feed was last read to the end.
-    :param asked_at: when a change last asked for a run.
+    :param asked_at: when a run was last asked for.
+    :param instance: ``instance_start_time`` of the database that the checkpoint is of; None where nobody knows.
     """
 
     now: datetime
@@ -47,6 +71,7 @@ class Waiting:
     updated_at: datetime | None = None
     drained_at: datetime | None = None
     asked_at: datetime | None = None
+    instance: str | None = None
 
     @property
     def asked(self) -> bool:
@@ -69,6 +94,28 @@ def read_state(settings: Settings, source: str) -> Waiting:
             return Waiting(now)
         cursor.execute(sql.SQL(_STATE).format(schema=sql.Identifier(raw.schema)), (source,))
         return Waiting(now, *(cursor.fetchone() or ()))
+
+
+def has_work_left(settings: Settings, source: str) -> bool:
+    """Whether a run has something to do though nothing changes: older revisions to look at again, a sweep or the proof
+    of a first load that has not come to its end, documents that CouchDB did not hand out.
+
+    :param settings: the environment.
+    :param source: name of the source, which was read before.
+    :raises StoreError: if Postgres does not answer.
+    """
+    raw = settings.raw_table
+    schema, values = sql.Identifier(raw.schema), {"source": source, "pause": older_look.PAUSE}
+    with _cursor(settings) as cursor:
+        cursor.execute(sql.SQL(_LEFT).format(schema=schema), values)
+        if cursor.fetchone()[0]:
+            return True
+        # After an upgrade the first run makes it.
+        cursor.execute("select to_regclass(%s) is not null", (regclass_text(raw.schema, "couchdb_older_revision"),))
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute(sql.SQL(_OLDER_LEFT).format(schema=schema), values)
+        return bool(cursor.fetchone()[0])
 
 
 def note_look(settings: Settings, source: str, seq: str) -> None:
