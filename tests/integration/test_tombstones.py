@@ -92,8 +92,8 @@ def test_all_bodies_are_cut_and_nothing_else_changes(kept, capsys):
     left = dict(kept.rows("select _id, convert_from(body, 'UTF8') from v1.couchdb_quarantine"))
     assert json.loads(left.pop(r"odd\u0000id")) == stub("odd\0id")
     assert {name for name, body in left.items() if "Amina" in body} == {r"odd2\u0000id", "revived"}
-    open_entries = kept.rows("select _id from v1.couchdb_quarantine where resolved_at is null order by 1")
-    assert [name for (name,) in open_entries] == [r"odd2\u0000id", r"odd\u0000id", "revived"]
+    open_entries = kept.rows("select _id from v1.couchdb_quarantine where resolved_at is null")
+    assert {name for (name,) in open_entries} == {r"odd2\u0000id", r"odd\u0000id", "revived"}
 
     lines = []
     cut_tombstones(Settings(), False, lines.append)
