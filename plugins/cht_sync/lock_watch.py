@@ -51,9 +51,9 @@ class LockWatch:
     def of_backend(self, conn: Any) -> Iterator[LockWatch]:
         """Watches a session while a block of code runs.
 
-        :param conn: its psycopg2 connection.
+        :param conn: its :class:`cht_sync.postgres.Session`.
         """
-        with self._watched(_OF_BACKEND, conn.info.backend_pid):
+        with self._watched(_OF_BACKEND, conn.served_by):
             yield self
 
     @contextmanager

@@ -302,7 +302,7 @@ class PageWriter:
         if written < len(rows) - len(older) and not looked and not sure:
             older = self._take_out(cursor, source, turn)
         if written < len(rows) - len(older):
-            check_stored(cursor, self._names, source)
+            check_stored(cursor, self._names, {"source": source, "stamp": turn.stamp, "sure": sure})
         # Fewer rows than documents: some did not change, or belong to another source.
         if written < len(rows) - len(older) or turn.collisions:
             beside, moved = self._collisions.settle(cursor, source, turn.stamp)

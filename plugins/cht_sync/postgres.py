@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from psycopg2 import errors
@@ -59,7 +60,16 @@ class Psycopg2Hook(PostgresHook):
     def _create_connection(self, conn_args: dict[str, Any]) -> Any:
         conn_args.pop("cursor_factory", None)
         conn_args.pop("row_factory", None)
-        return psycopg2.connect(**conn_args, async_=not self._waits)
+        return psycopg2.connect(**conn_args, async_=not self._waits, connection_factory=Session)
+
+
+class Session(psycopg2.extensions.connection):
+    """A psycopg2 connection that knows which process of Postgres serves it.
+
+    ``info.backend_pid`` does not tell it behind a pooler, which invents that number.
+    """
+
+    served_by: int | None = None
 
 
 def describe(connection: Connection) -> str:
@@ -118,9 +128,10 @@ def _bound(conn: Any, application_name: str) -> None:
     with conn, conn.cursor() as cursor:
         cursor.execute(
             "select set_config('application_name', %s, false), set_config('statement_timeout', %s, false),"
-            " set_config('lock_timeout', %s, false), set_config('timezone', 'UTC', false)",
+            " set_config('lock_timeout', %s, false), set_config('timezone', 'UTC', false), pg_backend_pid()",
             (application_name[:63], STATEMENT_TIMEOUT, LOCK_TIMEOUT),
         )
+        conn.served_by = cursor.fetchone()[-1]
         # A process that was killed or cut off must not hold its claims for as long as TCP hopes.
         # Source: https://www.postgresql.org/docs/current/runtime-config-connection.html
         cursor.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 
 from cht_sync.errors import StoreError
@@ -19,37 +20,76 @@ select distinct quote_ident(t.tgname) from pg_trigger t join relations r on r.oi
 where not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype & 3 = 3 and t.tgtype & 20 > 0
 order by 1
 """
-# A row of a higher generation than the page's stays for other reasons.
+# A row of a higher generation than the page's stays for other reasons, unless whoever writes is sure.
 _NOT_STORED = """
-select count(*), (select count(*) from pg_temp.cht_sync_page)
-from pg_temp.cht_sync_page page
-left join lateral (
-    select s.source, s._deleted, s.doc->>'_rev' as rev from {schema}.{table} s where s._id = page._id offset 0
-) as stored on true
-where stored.source is null
-    or stored.source = %s and (stored._deleted, stored.rev) is distinct from (page._deleted, page.doc->>'_rev')
-    and coalesce(substring(page.doc->>'_rev' from '^\\d+')::numeric, 0)
-        >= coalesce(substring(stored.rev from '^\\d+')::numeric, 0)
+select count(*) filter (where lacks), array_agg(_id) filter (where differs), count(*)
+from (
+    select page._id,
+        stored.source is null or is_ours and not same_state and (%(sure)s
+            or coalesce(substring(page.doc->>'_rev' from '^\\d+')::numeric, 0)
+                >= coalesce(substring(stored.rev from '^\\d+')::numeric, 0)
+        ) as lacks,
+        is_ours and same_state and stored.doc is distinct from page.doc
+            and stored.saved_timestamp is distinct from %(stamp)s as differs
+    from pg_temp.cht_sync_page page
+    left join lateral (
+        select s.source, s._deleted, s.doc, s.doc->>'_rev' as rev, s.saved_timestamp
+        from {schema}.{table} s where s._id = page._id offset 0
+    ) as stored on true
+    cross join lateral (
+        select stored.source = %(source)s, (stored._deleted, stored.rev) is not distinct from (
+            page._deleted, page.doc->>'_rev'
+        )
+    ) as compared (is_ours, same_state)
+) page
 """
+_TRY = """
+update {schema}.{table} s set saved_timestamp = %(stamp)s, doc = page.doc
+from pg_temp.cht_sync_page page where s._id = page._id and s._id = any(%(ids)s)
+"""
+# What triggers and constraints refuse aloud is not dropped.
+_ALOUD = {"22", "23", "P0"}
 _NOT_STAMPED = """
 select count(*) from {schema}.{table}
 where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s and saved_timestamp is distinct from %(stamp)s
 """
 
 
-def check_stored(cursor: Any, names: dict[str, sql.Identifier], source: str) -> None:
+def check_stored(cursor: Any, names: dict[str, sql.Identifier], values: dict[str, Any]) -> None:
     """Makes sure that the documents of the page table are stored, where fewer rows were written than documents came.
 
     :param cursor: of the transaction that has just written the page, and decides nothing about other sources yet.
     :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
-    :param source: name of the page's source.
+    :param values: ``source`` and ``stamp`` of the page, and ``sure``: whether rows may have gone back to an older
+        revision.
     :raises StoreError: if a trigger has kept documents from being stored; names it.
     """
     if triggers := _triggers(cursor, names):
-        cursor.execute(sql.SQL(_NOT_STORED).format(**names), (source,))
-        lacking, documents = cursor.fetchone()
-        if lacking:
+        cursor.execute(sql.SQL(_NOT_STORED).format(**names), values)
+        lacking, differing, documents = cursor.fetchone()
+        if lacking := lacking or _untouchable(cursor, names, {**values, "ids": differing or []}):
             raise _refusal(names, triggers, lacking, documents)
+
+
+def _untouchable(cursor: Any, names: dict[str, sql.Identifier], values: dict[str, Any]) -> int:
+    """How many rows a trigger keeps as they are, of those that differ from documents of the same revision.
+
+    They may be damaged; or a trigger on insert makes of the documents just what is stored, and nothing was to be done.
+    Only a try tells, and is undone.
+    """
+    if not values["ids"]:
+        return 0
+    cursor.execute("savepoint cht_sync_try")
+    try:
+        cursor.execute(sql.SQL(_TRY).format(**names), values)
+        return len(values["ids"]) - cursor.rowcount
+    except psycopg2.Error as error:
+        if (error.pgcode or "")[:2] not in _ALOUD:
+            raise
+        return 0
+    finally:
+        if not cursor.connection.closed:
+            cursor.execute("rollback to savepoint cht_sync_try; release savepoint cht_sync_try")
 
 
 def check_stamped(cursor: Any, names: dict[str, sql.Identifier], values: dict[str, Any]) -> None:

@@ -40,16 +40,22 @@ def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
     """Names every database to copy, and refuses settings that cannot be used before anything is written.
 
     :param params: of the run; a source in ``confirm_gone`` that is not configured any more is given up here, those of
-        ``rename_source`` are renamed.
+        ``rename_source`` are renamed, and those in ``accept_older`` have to be configured.
     :raises SettingsError: if a setting or a param cannot be used.
     """
     settings = _checked()
     sources = configured_sources(settings)
     for source in sources:
         log.info("Source %s (connection %s).", source["source"], source["couchdb_conn_id"])
+    configured = {source["source"] for source in sources}
+    if unknown := sorted(set((params or {}).get("accept_older") or []) - configured):
+        raise SettingsError(
+            f"Param accept_older names {', '.join(map(repr, unknown))}, which is not configured: name sources as"
+            f" <host>/<database>, of {', '.join(map(repr, sorted(configured)))}."
+        )
     if names := (params or {}).get("rename_source"):
-        rename_sources(settings, names)
-    gone = set((params or {}).get("confirm_gone") or []) - {source["source"] for source in sources}
+        rename_sources(settings, names, repeated=True)
+    gone = set((params or {}).get("confirm_gone") or []) - configured
     if gone:
         _give_up(settings, sorted(gone))
     return sources

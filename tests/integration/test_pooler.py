@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 import psycopg2
 import pytest
 
-from cht_sync import pooler
+from cht_sync import lock_watch, pooler
 from cht_sync.check.postgres import check_postgres
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError
@@ -114,6 +114,28 @@ def test_one_in_session_mode_is_used_and_looked_at_once(through, monkeypatch, op
         store.prepare()
         store.claim("north/medic")
     assert looked == [1]
+
+
+def test_through_one_in_session_mode_who_holds_a_lock_is_named(through, database, monkeypatch, caplog):
+    monkeypatch.setattr(lock_watch, "FIRST_S", 0.3)
+    monkeypatch.setattr(lock_watch, "LOOK_S", 0.3)
+    through(pool_mode="session")
+    with (
+        DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store,
+        closing(psycopg2.connect(database.dsn, application_name="somebody's psql")) as blocker,
+    ):
+        store.prepare()
+        blocker.cursor().execute("lock table v1.couchdb")
+        asking = threading.Thread(target=store.has_rows, args=("north/medic",))
+        asking.start()
+        until = time.monotonic() + 10
+        while "Waiting for a lock" not in caplog.text and time.monotonic() < until:
+            time.sleep(0.1)
+        blocker.rollback()
+        asking.join(30)
+        holder = blocker.info.backend_pid
+    assert "held by somebody's psql (role " in caplog.text
+    assert f"Postgres backend {holder}, " in caplog.text
 
 
 def test_without_a_pooler_no_second_connection_is_opened(database, monkeypatch):

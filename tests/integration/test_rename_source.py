@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
@@ -18,6 +19,7 @@ from cht_sync.connections import postgres_connection
 from cht_sync.errors import CheckpointConflictError, SettingsError, StoreError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.page import Change, Refused
+from cht_sync.reconcile.report import _hidden
 from cht_sync.reconcile.report import table as as_table
 from cht_sync.reconcile.verify import verify
 from cht_sync.rename_source import rename_sources
@@ -373,6 +375,104 @@ def test_a_renamed_source_goes_on_where_it_was(couch, database, capsys, how):
     assert database.rows("select source, count(*) from v1.couchdb group by 1") == [(couch.new, 302)]
     lines = verify(Settings(), content=True)
     assert [(line.source, line.verdict, line.equal) for line in lines] == [(couch.new, "equal", True)]
+
+
+@pytest.fixture
+def new_server(copied, monkeypatch):
+    """The databases ``medic`` and ``_users`` of a server with a new name; of the old one Postgres has one more."""
+    monkeypatch.setenv("COUCHDB_HOST", "new.example.org")
+    monkeypatch.setenv("COUCHDB_DBS", "medic,_users")
+    copied.store.close()
+    for name in ("medic", "_users", "dropped"):
+        copied.write(f"old.example.org/{name}", doc(f"of {name}", "1"))
+    return copied
+
+
+def sources(copied):
+    return dict(copied.database.rows("select _id, source from v1.couchdb"))
+
+
+RENAMED = {
+    "of medic": "new.example.org/medic",
+    "of _users": "new.example.org/_users",
+    "of dropped": "old.example.org/dropped",
+}
+
+
+def test_a_host_is_renamed_although_one_database_of_it_is_copied_no_more(new_server, caplog):
+    assert len(rename_sources(Settings(), {"old.example.org": "new.example.org"}, dry_run=True)) == 2
+    rename_sources(Settings(), {"old.example.org": "new.example.org"})
+    assert sources(new_server) == RENAMED
+    assert "Source old.example.org/dropped keeps its name, for new.example.org/dropped is not configured" in caplog.text
+    assert 'confirm_gone=["old.example.org/dropped"]' in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"old.example.org": "new.example.org"},
+        {"old.example.org/medic": "new.example.org/medic", "old.example.org/_users": "new.example.org/_users"},
+    ],
+    ids=["host", "databases"],
+)
+def test_a_task_that_is_tried_again_after_it_renamed_goes_on(new_server, caplog, names):
+    for _ in range(2):
+        assert len(list_sources.function({"rename_source": names})) == 2
+        assert sources(new_server) == RENAMED
+    assert "it is renamed already" in caplog.text
+    with pytest.raises(SettingsError, match="'nobody/other' is not configured"):
+        list_sources.function({"rename_source": {"old.example.org/dropped": "nobody/other"}})
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_two_databases_do_not_become_one(new_server, monkeypatch, is_copied):
+    if is_copied:
+        new_server.write("new.example.org/medic", doc("x", "1"))
+        monkeypatch.setenv("COUCHDB_DBS", "medic")
+    with pytest.raises(SettingsError, match="different names.*the name 'new.example.org/_users'"):
+        rename_sources(Settings(), {"old.example.org/_users": "new.example.org/medic"})
+
+
+def test_a_database_may_have_a_new_name_as_well(new_server, monkeypatch):
+    monkeypatch.setenv("COUCHDB_DBS", "medic-2")
+    rename_sources(Settings(), {OLD: "new.example.org/medic-2"})
+    assert sources(new_server)["of medic"] == "new.example.org/medic-2"
+
+
+def test_older_revisions_are_accepted_of_configured_sources_alone(new_server):
+    before = sources(new_server)
+    with pytest.raises(SettingsError) as told:
+        list_sources.function({"accept_older": [NEW, "medic"], "rename_source": {OLD: NEW}})
+    assert str(told.value) == (
+        "Param accept_older names 'medic', which is not configured: name sources as <host>/<database>, of"
+        " 'new.example.org/_users', 'new.example.org/medic'."
+    )
+    assert sources(new_server) == before
+    list_sources.function({"accept_older": [NEW]})
+
+
+def test_verify_names_the_remedy_by_the_database(store, copied):
+    """Rows of another database are no reason to make one of the two."""
+    stored = SimpleNamespace(names=store._names, transaction=store._session.transaction)
+    copied.write("old.example.org/_users", doc("a", "1"))
+    copied.write(OLD, doc("b", "1"))
+    copied.write(NEW, doc("a", "2"), doc("b", "2"))
+    of_medic, of_users = sorted(_hidden(stored, NEW, [NEW]), key=lambda text: "_users" in text)
+    assert f"`python -m cht_sync rename-source {OLD} {NEW}`" in of_medic
+    assert "`python -m cht_sync rename-source old.example.org/_users <its new name>`" in of_users
+    assert 'confirm_gone=["old.example.org/_users"]' in of_users
+
+
+def test_the_namesake_is_offered_where_another_database_holds_the_documents_too(
+    couchdb_server, couch, database, monkeypatch
+):
+    other = Couch(couchdb_server)
+    monkeypatch.setenv("COUCHDB_DBS", f"{other.name},{couch.name}")
+    other.write(*({"_id": f"d{n}"} for n in range(300)))
+    with pytest.raises(SettingsError) as told:
+        copy(other)
+    assert f"rename-source {couch.old} {couch.new}`" in str(told.value)
+    assert "(`rename-source localhost 127.0.0.1` for all its databases)" in str(told.value)
 
 
 def test_the_old_name_as_instance_is_no_new_source(couch, database, monkeypatch):

@@ -70,6 +70,49 @@ def test_a_document_that_is_fetched_by_id(store, database):
         store.put(SOURCE, changes, [], store.state(SOURCE))
 
 
+@pytest.mark.parametrize("sure", [False, True])
+def test_a_damaged_row_of_the_same_revision(store, database, sure):
+    store.save(SOURCE, page_of(doc("a"), doc("b"), last_seq="1"), None)
+    database.rows("""update v1.couchdb set doc = doc || '{"damaged": true}' where _id = 'b'""")
+    trigger(database, when="update")
+    changes = page_of(doc("a"), doc("b")).results
+    with refused(2):
+        store.put(SOURCE, changes, [], store.state(SOURCE), sure=sure)
+    database.rows('alter table v1.couchdb disable trigger "Mine"')
+    assert store.put(SOURCE, changes, [], store.state(SOURCE), sure=sure).rows == 1
+
+
+def test_a_row_that_goes_back_to_an_older_revision(store, database):
+    store.save(SOURCE, page_of(doc("a"), doc("b", "2-b"), last_seq="1"), None)
+    trigger(database, when="update")
+    changes = page_of(doc("b")).results
+    with refused(1):
+        store.put(SOURCE, changes, [], store.state(SOURCE), sure=True)
+    assert store.put(SOURCE, changes, [], store.state(SOURCE)).older == 1  # it stays for another reason
+
+
+@pytest.mark.parametrize("when", ["insert or update", "insert", "update"])
+def test_one_that_rewrites_documents_is_let_be(store, database, when):
+    trigger(database, when, condition="true", then="""new.doc = new.doc - 'phone' || '{"region": "north"}'""")
+    page = [doc("a", phone="+254"), doc("b", phone="+254")]
+    store.save(SOURCE, page_of(doc("c"), *page, last_seq="1"), None)
+    for again in (page, [doc("c"), *page], [page[0], doc("b", "2-b", phone="+254")]):
+        store.put(SOURCE, page_of(*again).results, [], store.state(SOURCE))
+    assert stored(database) == {"a": "1-a", "b": "2-b", "c": "1-a"}
+
+
+def test_one_that_refuses_updates_aloud_is_no_such(store, database):
+    """A second one makes of the documents what is stored, so that there was nothing to update."""
+    store.save(SOURCE, page_of(doc("a"), doc("b"), last_seq="1"), None)
+    trigger(database, "insert", condition="true", then="new.doc = new.doc - 'phone'")
+    database.rows(
+        "create function aloud() returns trigger language plpgsql as $$ begin raise 'no updates'; end $$;"
+        " create trigger aloud before update on v1.couchdb for each row execute function aloud()"
+    )
+    changes = page_of(doc("a", phone="+254"), doc("b")).results
+    assert store.put(SOURCE, changes, [], store.state(SOURCE)).quarantined == 0
+
+
 def test_a_first_load(store, database):
     trigger(database)
     plan = LoadPlan([LoadPart("range 001")], "5", None)

@@ -1,5 +1,6 @@
 """Bodies of deleted documents: which are stored, and how those of before are cut."""
 
+import itertools
 import json
 import threading
 
@@ -9,7 +10,7 @@ import pytest
 from cht_sync.__main__ import main
 from cht_sync.check.postgres import check_postgres
 from cht_sync.connections import postgres_connection
-from cht_sync.errors import SettingsError
+from cht_sync.errors import SettingsError, StoreError
 from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from cht_sync.tombstones import TombstoneStore, cut_tombstones
@@ -91,8 +92,8 @@ def test_all_bodies_are_cut_and_nothing_else_changes(kept, capsys):
     left = dict(kept.rows("select _id, convert_from(body, 'UTF8') from v1.couchdb_quarantine"))
     assert json.loads(left.pop(r"odd\u0000id")) == stub("odd\0id")
     assert {name for name, body in left.items() if "Amina" in body} == {r"odd2\u0000id", "revived"}
-    open_entries = kept.rows("select _id from v1.couchdb_quarantine where resolved_at is null order by 1")
-    assert [name for (name,) in open_entries] == [r"odd2\u0000id", r"odd\u0000id", "revived"]
+    open_entries = kept.rows("select _id from v1.couchdb_quarantine where resolved_at is null")
+    assert {name for (name,) in open_entries} == {r"odd2\u0000id", r"odd\u0000id", "revived"}
 
     lines = []
     cut_tombstones(Settings(), False, lines.append)
@@ -150,6 +151,58 @@ def test_a_page_that_is_being_written_is_waited_for(kept):
     conn.close()
     thread.join(60)
     assert whole(kept) == 0
+
+
+def told_of(kept, table, condition, then):
+    """What cutting says beside a trigger; it comes to an end."""
+    kept.rows(
+        f"create or replace function mine() returns trigger language plpgsql as $$ begin"
+        f" if {condition} then {then}; end if; return new; end $$"
+    )
+    kept.rows(f"create trigger mine before update on v1.{table} for each row execute function mine()")
+    with TombstoneStore(postgres_connection(), RAW) as store, pytest.raises(StoreError) as told:
+        list(itertools.islice(store.cut(), 50))
+    kept.rows(f"drop trigger mine on v1.{table}")
+    return str(told.value)
+
+
+def test_a_trigger_that_drops_rows_is_named(kept):
+    before = everything(kept)
+    said = told_of(kept, "couchdb", "new._id = 'd0003'", "return null")
+    assert said.startswith("Trigger mine on v1.couchdb kept 1 of 500 documents from being stored")
+    assert everything(kept) == before
+    cut_tombstones(Settings(), False, lambda _: None)
+    assert whole(kept) == 0
+
+
+def test_one_that_drops_collisions_too(kept):
+    said = told_of(kept, "couchdb_collision", "new._id = 'live1'", "return null")
+    assert said.startswith("Trigger mine on v1.couchdb_collision kept 1 of 2 documents from being stored")
+
+
+@pytest.mark.parametrize("then", ["return null", "return old"])
+@pytest.mark.parametrize("name", ["mended", r"odd\u0000id"])
+def test_one_that_keeps_entries_of_the_quarantine_too(kept, name, then):
+    said = told_of(kept, "couchdb_quarantine", f"new._id = '{name}'", then)
+    assert said.startswith("Trigger mine on v1.couchdb_quarantine kept 1 of ")
+
+
+@pytest.mark.parametrize(
+    ("then", "cut", "again"),
+    [('new.doc || \'{"region": "north"}\'', 1202, 0), ("old.doc", 0, 0)],
+    ids=["adds to stubs", "puts bodies back"],
+)
+def test_one_that_rewrites_rows_is_let_be_and_told(kept, then, cut, again):
+    kept.rows(
+        f"create function mine() returns trigger language plpgsql as $$ begin new.doc = {then}; return new; end $$;"
+        " create trigger mine before update on v1.couchdb for each row execute function mine()"
+    )
+    for number in (cut, again):
+        lines = []
+        cut_tombstones(Settings(), False, lines.append)
+        assert lines[-1].startswith(f"Cut: {number:,} rows")
+        assert lines[-2].startswith(f"{1202 - number:,} are as they were") == (number < 1202)
+    assert whole(kept) == 1202 - cut
 
 
 def test_check_tells_of_bodies_that_are_left(kept, monkeypatch):

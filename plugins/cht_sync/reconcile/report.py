@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cht_sync.collisions import read_collisions
 from cht_sync.errors import CouchDBError, SettingsError
+from cht_sync.health.findings import GoneOwner
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
@@ -129,13 +130,13 @@ def _hidden(stored: StoredSide, source: str, configured: Iterable[str]) -> list[
     """A sentence for each source that is copied no more and whose rows hide documents of this one."""
     with stored.transaction("count documents beside rows of other sources") as cursor:
         found = read_collisions(cursor, stored.names)
-    copied = {source, *configured, None}
+    copied = {source, *configured}
     return [
-        f"{number:,} documents of {source} are hidden by rows of {owner}, which is configured no more: if its server"
-        f" has a new name, run `python -m cht_sync rename-source {owner} {source}`; if its documents are to go, trigger"
-        f" cht_sync with confirm_gone={json.dumps([owner])}."
+        f"{number:,} documents of {source} are hidden by rows of {owner}, which is configured no more."
+        f" {GoneOwner(source=source, owner=owner, documents=number).todo} If its documents are to go, trigger cht_sync"
+        f" with confirm_gone={json.dumps([owner])}."
         for name, owner, number in found
-        if name == source and owner not in copied
+        if name == source and owner is not None and owner not in copied
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from cht_sync.__main__ import main
 from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.errors import SettingsError
+from cht_sync.errors import SettingsError, StoreError
 from cht_sync.page import Change, Refused, Revision
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.settings import RawTable, Settings
@@ -89,6 +89,16 @@ def test_altered_content_is_found_where_it_is_asked_for(synced, database, differ
     assert (summary.differences, summary.repaired) == (3, 3)
     assert database.rows("select sum(altered)::int from v1.couchdb_reconciliation") == [(3,)]
     assert differences(synced) == []
+
+
+def test_what_a_trigger_drops_is_not_told_as_repaired(synced, database):
+    database.rows("update v1.couchdb set doc = doc || '{\"n\": 12345}' where _id = 'd001'")
+    database.rows(
+        "create function mine() returns trigger language plpgsql as 'begin return null; end';"
+        " create trigger mine before update on v1.couchdb for each row execute function mine()"
+    )
+    with pytest.raises(StoreError, match="Trigger mine on v1.couchdb kept 1 of 1 documents"):
+        prove_all(synced.name, synced.source, compare_content=True)
 
 
 def test_a_change_that_waits_in_the_feed_is_no_difference(synced, database):
