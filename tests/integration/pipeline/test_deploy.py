@@ -329,7 +329,9 @@ def test_a_folder_and_a_tarball_are_deployed_when_their_content_changes(
     assert (installed(settings).path / "project" / "models" / "persons.sql").read_text() == "select 2 as a"
     assert do_deploy() is None
 
+    # A git URL would come before the tarball.
     monkeypatch.setenv("DBT_LOCAL_PATH", "")
+    monkeypatch.setenv("CHT_PIPELINE_BRANCH_URL", "")
     with serve(tmp_path) as address:
         monkeypatch.setenv("DBT_PACKAGE_TARBALL_URL", f"{address}/little.tar.gz")
         pack(repository, tmp_path, 1_700_000_000)
