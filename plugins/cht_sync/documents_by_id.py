@@ -94,16 +94,18 @@ class DocumentsById(CouchDBSession):
         :raises CouchDBError: if it fails otherwise; as BrokenAnswerError if it broke off.
             Source: https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
         """
-        address = address_of(change.id)
-        try:
-            if not address:
-                raise NotHandedOutError("No address leads to a document of such an _id.")
-            self._by_address(database, address, change, sink)
-        except NotHandedOutError as refusal:
-            if not change.rev:
-                raise
-            if refused := self._by_question(database, change, sink, str(refusal)):
-                raise refused from None
+        address, why = address_of(change.id), "No address leads to a document of such an _id."
+        if address:
+            try:
+                return self._by_address(database, address, change, sink)
+            except NotHandedOutError as refusal:
+                why = str(refusal)
+        # Not within the handling of the refusal, which would look like the cause of what fails here.
+        if not change.rev:
+            raise NotHandedOutError(why)
+        if refused := self._by_question(database, change, sink, why):
+            raise refused
+        return None
 
     def _by_address(self, database: str, address: str, change: Change, sink: IO[bytes]) -> None:
         subject = f"a document of database {database!r}"

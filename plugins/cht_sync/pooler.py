@@ -10,7 +10,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ
 
-ROUNDS = 4
+# A busy pooler gives a connection the same process now and then, but not so often in a row.
+ROUNDS, PAUSE_S = 25, 0.01
 # A pooler in session mode that has no server left lets the second connection wait.
 PATIENCE_S = 3.0
 _WHO = "select pg_backend_pid()"
@@ -39,6 +40,7 @@ def keeps_sessions(conn: Any, place: tuple[Any, ...], connect_again: Callable[[]
         for _ in range(ROUNDS):
             if _asked(conn) != mine or second.served_by() == mine:
                 return False
+            time.sleep(PAUSE_S)
     finally:
         second.close()
     _kept.add(place)

@@ -203,6 +203,10 @@ class ReplicatedDatabase:
         """The answer of ``POST /{db}/_bulk_get`` with ``revs=true``."""
         return self._two().ends(wanted)
 
+    def bulk_get(self, wanted: list[dict[str, str]]) -> bytes:
+        """The answer of ``POST /{db}/_bulk_get``."""
+        return self._two().bulk_get(wanted)
+
     def document(self, id: str, rev: str | None) -> bytes | None:
         """The answer of ``GET /{db}/{id}``."""
         return self._two().document(id, rev)
