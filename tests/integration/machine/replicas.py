@@ -27,7 +27,7 @@ class _Copy(ClusterDatabase):
     def __init__(self, name: str, seed: int, number: int) -> None:
         super().__init__(name, seed + number)
         self.number = number
-        self.told: list[list[tuple[str, str]]] = [[] for _ in self._shards]
+        self.told: list[list[tuple[str, str, frozenset[str]]]] = [[] for _ in self._shards]
 
     def _seq(self, places: tuple[int, ...]) -> str:
         return f"{super()._seq(places)}@{self.number}"
@@ -39,15 +39,18 @@ class _Copy(ClusterDatabase):
     def _log(self, *states: State) -> None:
         super()._log(*states)
         shard = sum(states[-1].id.encode("utf-8", "surrogatepass")) % len(self._shards)
-        self.told[shard] += [(state.id, state.rev) for state in states]
+        # A document that falls back to a revision it was at before has changed once more: its tree has grown.
+        ends = frozenset(end.state.rev for end in self.trees[states[-1].id])
+        self.told[shard] += [(state.id, state.rev, ends) for state in states]
 
     def behind(self, other: _Copy, places: tuple[int, ...]) -> tuple[int, ...]:
         """Where this copy's feed goes on for somebody who has read another copy's up to some places."""
         return tuple(
-            next((n for n, state in enumerate(log) if state and (state.id, state.rev) not in seen), len(log))
-            for log, seen in zip(
-                self._shards, (set(told[:place]) for told, place in zip(other.told, places, strict=True)), strict=True
+            next(
+                (n for n, state in enumerate(log) if state and mine[n] not in set(theirs[:place])),
+                len(log),
             )
+            for log, mine, theirs, place in zip(self._shards, self.told, other.told, places, strict=True)
         )
 
 
