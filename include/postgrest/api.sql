@@ -119,6 +119,11 @@ alter default privileges for role :"api_owner_role" in schema api grant select o
 select format('create or replace function api.models_schema() returns text language sql immutable as %L', format('select %L::text', :'models_schema'))
 \gexec
 
+-- Empty, and nobody's but its owner's: an advisory lock could be held by everybody who may connect.
+create table if not exists api.refreshing ();
+alter table api.refreshing owner to :"api_owner_role";
+revoke all on api.refreshing from public, :"api_role", :"dbt_role";
+
 -- With the rights of its owner, who may read the models and nothing else.
 create or replace function api.refresh() returns integer
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -129,7 +134,7 @@ declare
     changed integer := 0;
 begin
     -- Two at once would make the same view.
-    perform pg_advisory_xact_lock(hashtext('cht_sync api.refresh'));
+    lock table api.refreshing in exclusive mode;
     for model in
         with wanted as (
             select c.oid, c.relname, a.columns

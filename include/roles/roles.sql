@@ -141,7 +141,7 @@ select
     c.oid::regclass as relation,
     c.relowner,
     -- What the models come from is noted by their own role, in the transaction that swaps them.
-    c.relname in ('couchdb_deployment', '_dataemon') as is_for_dbt
+    c.relname in ('couchdb_deployment', '_dataemon', 'couchdb_dbt_lock') as is_for_dbt
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = :'raw_schema'
@@ -153,7 +153,8 @@ where n.nspname = :'raw_schema'
           'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision', 'couchdb_test_result',
           'couchdb_deployment', '_dataemon',
           'couchdb_window', 'couchdb_reconciliation', 'couchdb_listing', 'couchdb_first_load', 'couchdb_incident',
-          'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision'
+          'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision',
+          'couchdb_lock', 'couchdb_dbt_lock'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'

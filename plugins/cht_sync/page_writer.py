@@ -14,6 +14,7 @@ from psycopg2.errorcodes import FEATURE_NOT_SUPPORTED, UNIQUE_VIOLATION
 
 from cht_sync.collisions import Collisions
 from cht_sync.errors import StoreError
+from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevisions
 from cht_sync.page import Change, Refused
 from cht_sync.quarantine import Quarantine
@@ -31,16 +32,15 @@ _INSERT = "copy {schema}.{table} (saved_timestamp, source, _id, _deleted, doc) f
 # Two statements, since one alone would look at the table as it was before it waited for the lock; sent together,
 # as are others below, because while the next page is being read each answer costs a wait for the interpreter.
 _STAMP = """
-select pg_advisory_xact_lock(hashtextextended(%s, 1));
 select greatest(
         clock_timestamp() at time zone 'utc',
         (select max(saved_timestamp) + interval '1 microsecond' from {schema}.{table}),
         (select max(saved_timestamp) + interval '1 microsecond' from {schema}.couchdb_collision)
     ),
     exists (select from {schema}.couchdb_collision),
-    exists (select from {schema}.couchdb_quarantine where source = %s and resolved_at is null),
-    exists (select from {schema}.couchdb_older_revision where source = %s),
-    (select made_again_at from {schema}.couchdb_progress where source = %s)
+    exists (select from {schema}.couchdb_quarantine where source = %(source)s and resolved_at is null),
+    exists (select from {schema}.couchdb_older_revision where source = %(source)s),
+    (select made_again_at from {schema}.couchdb_progress where source = %(source)s)
 """
 # What an entry of the quarantine, an older revision or a collision needs, the page table has to tell.
 _SET_ASIDE = """
@@ -154,6 +154,8 @@ class PageWriter:
             "new_order": sql.SQL(SQL_ORDER.format("(excluded.doc->>'_rev')")),
             "old_order": sql.SQL(SQL_ORDER.format("(stored.doc->>'_rev')")),
         }
+        wait = Locks(names["schema"].string).wait_sql()
+        self._stamp = sql.SQL("; ").join([wait, sql.SQL(_STAMP).format(**names)])
         self._upsert = sql.SQL(_UPSERT).format(**names, **orders)
 
     def write(
@@ -263,7 +265,7 @@ class PageWriter:
 
     def _turn(self, cursor: Any, source: str) -> Turn:
         """Waits for its turn."""
-        cursor.execute(sql.SQL(_STAMP).format(**self._names), (self._order, source, source, source))
+        cursor.execute(self._stamp, {"name": self._order, "source": source})
         return Turn(*cursor.fetchone())
 
     def _hold_back(self, cursor: Any, source: str, changes: list[Change], done: Written) -> set[str]:

@@ -10,9 +10,9 @@ from psycopg2 import sql
 from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
 
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.locks import Locks
 from cht_sync.patient_session import PatientSession
 from cht_sync.settings import RawTable
-from cht_sync.source_lock import try_lock
 
 # Rows that a table may hold and count as empty: other sources may have been quicker with their first page.
 MOST_ROWS = 100_000
@@ -138,7 +138,8 @@ class PostponedIndexes:
         self._execute(cursor, _DUE)
         due = cursor.fetchall()
         # Two that build at once would wait for each other; the lock is kept until the session ends.
-        return due if due and try_lock(cursor, f"{self._raw.schema}.{self._raw.table} indexes") else []
+        name = f"{self._raw.schema}.{self._raw.table} indexes"
+        return due if due and Locks(self._raw.schema).take(cursor, name) else []
 
     def _build(self, cursor: Any, name: str, column: str) -> None:
         self._execute(cursor, _VALID, name=name)

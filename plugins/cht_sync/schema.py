@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
+from psycopg2.errors import DuplicateSchema, DuplicateTable, UniqueViolation
 from psycopg2.extensions import quote_ident
 
 from cht_sync.errors import SettingsError
@@ -63,13 +64,19 @@ class Schema:
             files = self._pending_files()
             if not files:
                 return []
-            with self._conn, self._conn.cursor() as cursor:
-                # Two tasks that start at once would both see the tables missing.
-                cursor.execute("select pg_advisory_xact_lock(hashtextextended('cht_sync schema', 0))")
-                self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
-                self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
-                self._create_bookkeeping(cursor)
-                return [file.name for file in files if self._apply(cursor, file)]
+            try:
+                return self._upgrade(files)
+            except (DuplicateSchema, DuplicateTable, UniqueViolation):
+                # Two that start at once both see them missing; the second waits until they are there, and fails.
+                return self._upgrade(files)
+
+    def _upgrade(self, files: list[Path]) -> list[str]:
+        with self._conn, self._conn.cursor() as cursor:
+            self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
+            self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
+            self._create_bookkeeping(cursor)
+            cursor.execute(sql.SQL("lock table {schema}.couchdb_migration in exclusive mode").format(**self._names))
+            return [file.name for file in files if self._apply(cursor, file)]
 
     def pending(self) -> list[str]:
         """What :meth:`prepare` would apply; writes nothing.

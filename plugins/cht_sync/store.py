@@ -16,6 +16,7 @@ from psycopg2 import sql
 from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.lock_watch import FIRST_S, THEN_S
+from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevision, OlderRevisions
 from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
@@ -25,7 +26,6 @@ from cht_sync.rows import storable
 from cht_sync.schema import Schema
 from cht_sync.seldom import Seldom
 from cht_sync.settings import RawTable
-from cht_sync.source_lock import holder, try_lock
 from cht_sync.source_order import SourceOrder
 from cht_sync.windows import Run, Windows
 
@@ -78,6 +78,7 @@ class DocumentStore:
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
         self._checkpoints = Checkpoints(self._names)
         self.older = OlderRevisions(self._names)
+        self._locks = Locks(raw.schema)
         self._writer = PageWriter(self._names, self._lock_name("order"), raw.tombstone_bodies)
         self._windows = Windows(self._names, run or Run())
         self._claims: set[str] = set()
@@ -168,11 +169,11 @@ class DocumentStore:
 
     def _holder(self, name: str) -> str:
         with self._session.transaction("look for who holds a source") as cursor:
-            return holder(cursor, name)
+            return self._locks.holder(cursor, name) or "a session that has just ended"
 
     def _try_to_claim(self, source: str, name: str) -> bool:
         with self._session.transaction("lock a source") as cursor:
-            if not try_lock(cursor, name):
+            if not self._locks.take(cursor, name):
                 return False
             cursor.execute(PAGE_TABLE)
         self._claims.add(source)

@@ -62,8 +62,6 @@ with wanted (k, s, was) as (
 )
 select (select count(*) from wanted), count(*), count(*) filter (where doc is distinct from was) from cut
 """
-# Pages of all sources wait for it before they write, so that none meets half a step.
-_WAIT = "select pg_advisory_xact_lock(hashtextextended(%s, 1))"
 # Entries of documents that are stored as tombstones: closed ones, and what could not be stored of just that tombstone.
 _CLOSED = """
 select q.source, q.key from {schema}.couchdb_quarantine q
@@ -200,7 +198,7 @@ class TombstoneStore(DocumentStore):
 
     def _step(self, done: Bodies, table: str, statement: str, values: Any) -> int:
         def work(cursor: Any) -> tuple[int, int]:
-            cursor.execute(_WAIT, (self._lock_name("order"),))
+            self._wait_for_pages(cursor)
             cursor.execute(self._sql(statement), values)
             wanted, updated, cut = cursor.fetchone()
             self._check_cut(cursor, table, wanted, updated)
@@ -210,12 +208,16 @@ class TombstoneStore(DocumentStore):
         done.unchanged += same
         return cut
 
+    def _wait_for_pages(self, cursor: Any) -> None:
+        """Pages of all sources wait for it before they write, so that none meets half a step."""
+        self._locks.wait(cursor, self._lock_name("order"))
+
     def _check_cut(self, cursor: Any, table: str, wanted: int, cut: int) -> None:
         if cut < wanted:
             raise not_stored(cursor, {**self._names, "table": sql.Identifier(table)}, wanted - cut, wanted)
 
     def _forget(self, after: _Entry, cursor: Any) -> list[_Entry]:
-        cursor.execute(_WAIT, (self._lock_name("order"),))
+        self._wait_for_pages(cursor)
         cursor.execute(self._sql(_CLOSED), (*after, STEP))
         found, emptied = [(source, bytes(key)) for source, key in cursor], 0
         for entry in found:

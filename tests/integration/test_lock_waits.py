@@ -81,7 +81,7 @@ def test_who_gives_up_names_who_held_it(blocker, caplog, monkeypatch):
 def test_a_migration_that_waits_for_another(database, blocker, caplog):
     prepared().close()
     database.rows("delete from v1.couchdb_migration where name like '%0018%'")
-    blocker.cursor().execute("select pg_advisory_xact_lock(hashtextextended('cht_sync schema', 0))")
+    blocker.cursor().execute("lock table v1.couchdb_migration in share row exclusive mode")
     work = threading.Thread(target=lambda: prepared().close(), daemon=True)
     work.start()
     until(lambda: waits(caplog))

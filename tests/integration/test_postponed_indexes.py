@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 
 from cht_sync import postponed_indexes
-from cht_sync.source_lock import try_lock
+from cht_sync.locks import Locks
 from tests.integration.test_first_load import Loaded, large
 from tests.integration.test_operator import Couch, copy
 
@@ -131,7 +131,8 @@ def test_a_load_that_was_given_up_does_not_keep_them_away(loaded, store, couchdb
 def test_two_do_not_build_at_once(loaded, store):
     begin(loaded)
     another = psycopg2.connect(loaded.database.dsn)
-    assert try_lock(another.cursor(), "v1.couchdb indexes")
+    with another, another.cursor() as cursor:
+        assert Locks("v1").take(cursor, "v1.couchdb indexes")
     assert copy(loaded.couch)["drained"]
     assert indexes(loaded.database) == FEWER
     another.close()

@@ -87,11 +87,14 @@ def test_an_empty_database(database):
         "0019_source_order.sql",
         "0020_quarantine_follows.sql",
         "0029_collision_stamp.sql",
+        "0036_locks.sql",
     ]
     names = {
         "",
         "_progress",
         "_model_run",
+        "_lock",
+        "_dbt_lock",
         "_migration",
         "_quarantine",
         "_quarantine_part",

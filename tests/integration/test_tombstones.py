@@ -11,6 +11,7 @@ from cht_sync.__main__ import main
 from cht_sync.check.postgres import check_postgres
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.locks import Locks
 from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from cht_sync.tombstones import TombstoneStore, cut_tombstones
@@ -142,7 +143,7 @@ def test_beside_a_running_sync_nothing_is_lost(kept, monkeypatch):
 
 def test_a_page_that_is_being_written_is_waited_for(kept):
     with psycopg2.connect(kept.dsn) as conn, conn.cursor() as cursor:
-        cursor.execute("select pg_advisory_xact_lock(hashtextextended('v1.couchdb order', 1))")
+        Locks("v1").wait(cursor, "v1.couchdb order")
         thread = threading.Thread(target=cut_tombstones, args=(Settings(), False, lambda _: None))
         thread.start()
         thread.join(1)

@@ -10,8 +10,8 @@ from typing import Any
 from psycopg2 import sql
 
 from cht_sync.alerts.condition import NEWS, Condition
+from cht_sync.locks import Locks
 
-_LOCK = "select pg_advisory_xact_lock(hashtextextended(%s, 4))"
 _SEE = """
 insert into {schema}.couchdb_incident (kind, subject, text, opened_at, newest)
 values (%(kind)s, %(subject)s, %(text)s, coalesce(%(since)s, now()), %(newest)s)
@@ -111,7 +111,7 @@ class Incidents:
         :param conditions: what is the case.
         :param kinds: kinds that were looked for: what is not the case any more is closed among them only.
         """
-        cursor.execute(_LOCK, (f"{self._schema} incidents",))
+        Locks(self._schema).wait(cursor, f"{self._schema} incidents")
         found = list(conditions)
         for each in found:
             if each.kind != NEWS or not self._is_known(cursor, each):

@@ -134,7 +134,7 @@ def _switch_alone(
 ) -> None:
     """Records and publishes a version for which no table has to be rebuilt."""
     connection = dbt_connection(settings)
-    with schema_lock(connection, settings.dbt_schema, holder):
+    with schema_lock(settings, settings.dbt_schema, holder):
         with transaction(connection, "cht_sync deployment", "record the deployment") as cursor:
             in_swap(cursor)
         published()

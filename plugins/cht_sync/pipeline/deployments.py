@@ -13,6 +13,7 @@ from psycopg2 import sql
 
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.locks import Locks
 from cht_sync.pipeline.deployment import Deployment
 from cht_sync.postgres import connect, explained, transaction
 from cht_sync.schema import Schema
@@ -20,6 +21,7 @@ from cht_sync.settings import Settings
 
 Manifest = dict[str, Any]
 TABLES = ("couchdb_deployment", "_dataemon")
+LOCKS = "couchdb_dbt_lock"
 RIGHTS = "select, insert, update, delete"
 _READY = "select count(*) from pg_tables where schemaname = %s and tablename = any(%s)"
 _RECORDED = """
@@ -93,7 +95,7 @@ class Deployments:
         with closing(connect(connection, "cht_sync deployments")) as conn:
             Schema(conn, connection, self._settings.raw_table).prepare()
             with explained(connection, f"let role {models_role!r} record deployments"), conn, conn.cursor() as cursor:
-                for table in TABLES:
+                for table in (*TABLES, LOCKS):
                     relation = sql.Identifier(self._schema, table)
                     if _may_record(cursor, models_role, relation):
                         continue
@@ -154,8 +156,8 @@ class Deployments:
         :raises StoreError: if another deployment came in between; the caller's transaction must not be committed.
         """
         schema = self._settings.dbt_schema
-        # Two of them read before either writes; this lock ends with the transaction.
-        cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"cht_sync deployment {schema}",))
+        # Two of them read before either writes.
+        dbt_locks(self._settings).wait(cursor, f"deployment {schema}")
         self._check(self._recorded(cursor), deployment, groups, before)
         manifest = deployment.manifest.read_text()
         packages = json.dumps({"packages": [{"source": deployment.source, "revision": deployment.revision}]})
@@ -208,6 +210,14 @@ class Deployments:
         doing = "read or write which dbt project the models come from"
         with transaction(connection, "cht_sync deployments", doing) as cursor:
             yield cursor
+
+
+def dbt_locks(settings: Settings) -> Locks:
+    """The locks of whoever runs dbt, with the right of its role.
+
+    :param settings: the environment.
+    """
+    return Locks(settings.raw_table.schema, LOCKS)
 
 
 def model_groups(settings: Settings) -> list[str]:

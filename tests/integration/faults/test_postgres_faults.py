@@ -146,7 +146,7 @@ def test_connections_that_always_break_are_told(few, monkeypatch, match):
 
 @pytest.mark.parametrize(
     "match",
-    [b"application_name", b"couchdb_migration", b"pg_try_advisory_lock", b"sweep_after from", b"order by key"],
+    [b"application_name", b"couchdb_migration", b"skip locked", b"sweep_after from", b"order by key"],
     ids=["begins", "prepares", "claims", "looks for the checkpoint", "looks into the quarantine"],
 )
 def test_a_connection_that_breaks_before_the_first_page(few, match):

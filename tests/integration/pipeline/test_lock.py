@@ -4,9 +4,9 @@ import time
 import psycopg2
 import pytest
 
-from cht_sync.connections import dbt_connection
 from cht_sync.errors import StoreError
 from cht_sync.pipeline.lock import schema_lock
+from cht_sync.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -16,11 +16,11 @@ def test_one_at_a_time_on_one_schema(database, caplog, monkeypatch):
     order = []
 
     def second():
-        with schema_lock(dbt_connection(), "v1", "second"):
+        with schema_lock(Settings(), "v1", "second"):
             order.append("second")
 
-    with schema_lock(dbt_connection(), "v1", "cht_sync.models.dbt_run@one"):
-        with schema_lock(dbt_connection(), "other", "elsewhere"):
+    with schema_lock(Settings(), "v1", "cht_sync.models.dbt_run@one"):
+        with schema_lock(Settings(), "other", "elsewhere"):
             order.append("other schema")
         waiting = threading.Thread(target=second)
         waiting.start()
@@ -33,12 +33,12 @@ def test_one_at_a_time_on_one_schema(database, caplog, monkeypatch):
 
 
 def test_postgres_frees_the_lock_of_who_died(database):
-    with schema_lock(dbt_connection(), "v1", "first"):
+    with schema_lock(Settings(), "v1", "first"):
         with psycopg2.connect(database.dsn) as admin, admin.cursor() as cursor:
             cursor.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'first%%' and datname = current_database()"
             )
-        with schema_lock(dbt_connection(), "v1", "second"):
+        with schema_lock(Settings(), "v1", "second"):
             pass
 
 
@@ -47,10 +47,10 @@ def test_a_connection_that_is_cut_while_waiting_is_told_in_one_sentence(database
         cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'second%' and datname = current_database()"
         assert database.rows(cut), "it waits under its own name"
 
-    with schema_lock(dbt_connection(), "v1", "first"):
+    with schema_lock(Settings(), "v1", "first"):
         monkeypatch.setattr("cht_sync.pipeline.lock.time.sleep", cut)
         refusal = pytest.raises(StoreError, match="could not wait for dbt on schema 'v1'")
-        with refusal as refused, schema_lock(dbt_connection(), "v1", "second"):
+        with refusal as refused, schema_lock(Settings(), "v1", "second"):
             pytest.fail("the first one has the lock")
     assert "\n" not in str(refused.value)
 
@@ -59,9 +59,9 @@ def test_a_time_limit_ends_the_wait(database, monkeypatch):
     def limit(_):
         raise TimeoutError
 
-    with schema_lock(dbt_connection(), "v1", "first"):
+    with schema_lock(Settings(), "v1", "first"):
         monkeypatch.setattr("cht_sync.pipeline.lock.time.sleep", limit)
-        with pytest.raises(TimeoutError), schema_lock(dbt_connection(), "v1", "second"):
+        with pytest.raises(TimeoutError), schema_lock(Settings(), "v1", "second"):
             pass
-    with schema_lock(dbt_connection(), "v1", "third"):
+    with schema_lock(Settings(), "v1", "third"):
         pass

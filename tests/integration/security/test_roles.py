@@ -264,7 +264,7 @@ def test_model_runs_deployments_and_the_lock_work_with_these_roles(roles, databa
     with closing(connect(dbt_connection(), "swap")) as conn, conn, conn.cursor() as cursor:
         deployments.record(cursor, Deployment(path, path, "s", "f", "r"), [""], Recorded({}), "")
     assert deployments.manifests([""]) == {"": {"nodes": {}}}
-    with schema_lock(dbt_connection(), "v1", "first"):
+    with schema_lock(Settings(), "v1", "first"):
         roles.refuses(roles.dbt, "insert into v1.couchdb_model_run values ('v1', '', null, '', now())")
 
 

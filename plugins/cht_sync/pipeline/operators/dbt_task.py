@@ -69,7 +69,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         settings = Settings()
         holder = f"{context['ti'].dag_id}.{context['ti'].task_id}@{socket.gethostname()}"
         work = context["ti"].xcom_pull(task_ids="new_documents") or {}
-        with schema_lock(dbt_connection(settings), settings.dbt_schema, holder):
+        with schema_lock(settings, settings.dbt_schema, holder):
             # Not before: whoever held the lock may have switched to another version.
             folder = project_folder(settings, work.get("deployment", ""))
             self.project_dir = str(folder)

@@ -100,12 +100,12 @@ def rebuild(  # noqa: PLR0917
             return Swap(conn, connection, manifest, plan, schemas).run(in_swap)
 
     # Whoever else rebuilds on this schema waits here.
-    with schema_lock(connection, aside, f"{holder} rebuild"):
+    with schema_lock(settings, aside, f"{holder} rebuild"):
         version = prepare(connection, schemas.values())
         try:
             with DbtProcess(settings, folder, aside, version) as dbt:
                 build_s = _build(dbt, plan, schemas)
-                with schema_lock(connection, settings.dbt_schema, holder):
+                with schema_lock(settings, settings.dbt_schema, holder):
                     began = time.monotonic()
                     dbt.run(plan.unique_ids, schemas, full_refresh=False)
                     swapped = exchange()
