@@ -160,6 +160,46 @@ where n.nspname = :'raw_schema'
       or pg_get_userbyid(c.relowner) = :'sync_role'
   );
 
+-- What a table runs is run with the rights of who writes it: none is taken over with code of a role that can be trusted
+-- no more than dbt's.
+with trusted as (
+    select oid from pg_roles
+    where rolsuper or rolname in (current_user, :'sync_role')
+       or oid in (select datdba from pg_database where datname = current_database())
+), part (classid, objid, relation) as (
+    select 'pg_class'::regclass, oid, relation from cht_raw
+    union all select 'pg_trigger'::regclass, t.oid, relation from pg_trigger t join cht_raw r on r.oid = tgrelid
+    union all select 'pg_attrdef'::regclass, d.oid, relation from pg_attrdef d join cht_raw r on r.oid = adrelid
+    union all select 'pg_constraint'::regclass, k.oid, relation from pg_constraint k join cht_raw r on r.oid = conrelid
+    union all select 'pg_class'::regclass, indexrelid, relation from pg_index join cht_raw r on r.oid = indrelid
+    union all select 'pg_rewrite'::regclass, w.oid, relation from pg_rewrite w join cht_raw r on r.oid = ev_class
+    union all select 'pg_policy'::regclass, p.oid, relation from pg_policy p join cht_raw r on r.oid = polrelid
+), used (relation, name, owner) as (
+    select part.relation, f.oid::regprocedure::text, f.proowner
+    from part join pg_depend d using (classid, objid)
+    join pg_proc f on d.refclassid = 'pg_proc'::regclass and f.oid = d.refobjid
+    union all
+    select part.relation, o.oid::regoperator::text, o.oprowner
+    from part join pg_depend d using (classid, objid)
+    join pg_operator o on d.refclassid = 'pg_operator'::regclass and o.oid = d.refobjid
+    union all
+    select part.relation, t.oid::regtype::text, t.typowner
+    from part join pg_depend d using (classid, objid)
+    join pg_type t on d.refclassid = 'pg_type'::regclass and t.oid = d.refobjid
+)
+select set_config('cht_roles.strange', coalesce(
+    string_agg(distinct format('%s uses %s of role %s', relation, name, pg_get_userbyid(owner)), '; '), ''), true) as strange
+from used where owner not in (select oid from trusted)
+\gset
+do $$
+begin
+    if current_setting('cht_roles.strange') <> '' then
+        raise exception 'Nothing was changed: %', current_setting('cht_roles.strange')
+            using hint = 'Drop these triggers, defaults, constraints, indexes, rules or policies, or give what they use to a role that is trusted, and run this again.';
+    end if;
+end
+$$;
+
 select format('alter table %s owner to %I', relation, :'sync_role')
 from cht_raw
 where pg_get_userbyid(relowner) <> :'sync_role'

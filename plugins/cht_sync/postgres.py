@@ -27,6 +27,15 @@ _NOTICE_DEATH = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
+# Nothing of a role that may create functions or operators in a schema is found without that schema's name. Where only
+# its owner may in public, that stays: the functions of people's own triggers may have been written so.
+# Source: https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
+_SEARCH_PATH = """
+case when exists (
+    select from pg_namespace n cross join aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+    where n.nspname = 'public' and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
+        and (a.grantee = 0 or not pg_has_role(current_user, a.grantee, 'usage'))
+) then 'pg_catalog, pg_temp' else 'pg_catalog, public, pg_temp' end"""
 _FINAL_AT_CONNECT = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 
 
@@ -128,7 +137,8 @@ def _bound(conn: Any, application_name: str) -> None:
     with conn, conn.cursor() as cursor:
         cursor.execute(
             "select set_config('application_name', %s, false), set_config('statement_timeout', %s, false),"
-            " set_config('lock_timeout', %s, false), set_config('timezone', 'UTC', false), pg_backend_pid()",
+            " set_config('lock_timeout', %s, false), set_config('timezone', 'UTC', false),"
+            f" set_config('search_path', {_SEARCH_PATH}, false), pg_backend_pid()",
             (application_name[:63], STATEMENT_TIMEOUT, LOCK_TIMEOUT),
         )
         conn.served_by = cursor.fetchone()[-1]

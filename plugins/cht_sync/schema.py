@@ -13,6 +13,7 @@ from psycopg2.extensions import quote_ident
 
 from cht_sync.errors import SettingsError
 from cht_sync.lock_watch import LockWatch
+from cht_sync.ownership import require_ours
 from cht_sync.postgres import explained
 from cht_sync.settings import REPOSITORY, RawTable
 
@@ -94,11 +95,17 @@ class Schema:
     def _pending_files(self) -> list[Path]:
         files = sorted(each for each in self._folder.glob("*.sql") if re.match(r"\d{4}_", each.name))
         with self._conn, self._conn.cursor() as cursor:
+            require_ours(cursor, self._raw.schema, self._tables(files))
             if not self._exists(cursor, "couchdb_migration") or not self._exists(cursor, self._raw.table):
                 return files
             cursor.execute(sql.SQL("select name from {schema}.couchdb_migration").format(**self._names))
             applied = {name for (name,) in cursor}
         return [file for file in files if self._key(file) not in applied]
+
+    def _tables(self, files: list[Path]) -> set[str]:
+        made = re.compile(r"create table if not exists \{schema\}\.(\w+)")
+        named = (name for file in files for name in made.findall(file.read_text("utf-8")))
+        return {self._raw.table, "couchdb_migration", *named}
 
     def _exists(self, cursor: Any, table: str) -> bool:
         cursor.execute(
