@@ -64,6 +64,13 @@ class AlertSettings(ReportSettings):
         return self.number("CHT_ALERT_FRESHNESS_MINUTES", 60, low=1, high=100_000)
 
     @property
+    def status_seconds(self) -> int:
+        """``CHT_STATUS_SECONDS``: how old an answer of the status page may be that its readers share, default 3; with
+        0 each is made anew.
+        """
+        return self.number("CHT_STATUS_SECONDS", 3, low=0, high=300)
+
+    @property
     def metrics_token(self) -> str:
         """``CHT_METRICS_TOKEN``, or a file by ``CHT_METRICS_TOKEN_FILE``: what Prometheus shows at ``/metrics``;
         default none: no such page.

@@ -169,7 +169,9 @@ class Model(BaseModel):
     rows: int | None = None
     failing_since: datetime | None = None
     lag_seconds: float | None = None
-    documents_at_fault: list[str] = Field(default=[], description="Ids of documents, never their content.")
+    documents_at_fault: list[str] = Field(
+        default=[], description="Ids of documents, never their content; none for who may not see them."
+    )
 
 
 class Group(BaseModel):
@@ -208,6 +210,7 @@ class Status(BaseModel):
     rejects: list[Reject] = []
     rejects_known: bool = Field(default=True, description="False where the models have no table of rejects.")
     task_errors: list[TaskError] = Field(default=[], description="Tasks that fail now, with the reason.")
+    documents_visible: bool = Field(default=True, description="Whether the reader may see ids of documents.")
 
 
 class Entry(BaseModel):

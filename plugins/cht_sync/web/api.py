@@ -14,37 +14,44 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.settings import Settings
 from cht_sync.web import lists
-from cht_sync.web.access import may_read
+from cht_sync.web.access import may_read, may_see_documents, sees_documents
 from cht_sync.web.answers import MOST, Collisions, Entries, RejectedDocuments, Status
 from cht_sync.web.destination import Destination, opened
 from cht_sync.web.runs import read_dag, with_link
-from cht_sync.web.status import read_status
+from cht_sync.web.shared import AtOnce, Shared
+from cht_sync.web.status import read_status, without_documents
 
 T = TypeVar("T")
+#: A status that takes longer than this to make is refused to those who wait for it.
+PATIENCE_S = 20.0
+_status: Shared[Status] = Shared(PATIENCE_S)
+_lists = AtOnce(4, PATIENCE_S)
 router = APIRouter(prefix="/api", dependencies=[Depends(may_read)])
 SourceName = Annotated[str, Query(max_length=500, description="Name of a source, <host>/<database>.")]
 Offset = Annotated[int, Query(ge=0, le=10 * MOST, description="Entries to leave out.")]
 
 
 @router.get("/status")
-def status(session: SessionDep) -> Status:
-    """Is the copy complete and fresh? Everything that the page shows at a glance."""
-    return read_status(*read_dag(session), with_link=partial(with_link, session))
+def status(session: SessionDep, sees: Annotated[bool, Depends(sees_documents)]) -> Status:
+    """Is the copy complete and fresh? Everything that the page shows at a glance, a few seconds old at most."""
+    seconds = Settings().usable().status_seconds
+    said = _status.get(lambda: read_status(*read_dag(session), with_link=partial(with_link, session)), seconds)
+    return said if sees else without_documents(said)
 
 
-@router.get("/quarantine")
+@router.get("/quarantine", dependencies=[Depends(may_see_documents)])
 def quarantine(source: SourceName, offset: Offset = 0) -> Entries:
     """Fifty documents of a source in quarantine, the newest first, with the reason and without their content."""
     return _read(postgres_connection, lambda destination: lists.quarantine(destination, source, offset))
 
 
-@router.get("/collisions")
+@router.get("/collisions", dependencies=[Depends(may_see_documents)])
 def collisions(source: SourceName, offset: Offset = 0) -> Collisions:
     """Fifty documents of a source whose ``_id`` belongs to another source."""
     return _read(postgres_connection, lambda destination: lists.collisions(destination, source, offset))
 
 
-@router.get("/rejects")
+@router.get("/rejects", dependencies=[Depends(may_see_documents)])
 def rejects(
     field: Annotated[str, Query(max_length=200)],
     reason: Annotated[str, Query(max_length=200)],
@@ -59,7 +66,7 @@ def _read(role: Callable[[Settings], Connection], question: Callable[[Destinatio
     """:raises HTTPException: 503 with one sentence, where the destination does not answer."""
     settings = Settings()
     try:
-        with opened(role(settings), settings, "read a list of documents") as destination:
+        with _lists.place(), opened(role(settings), settings, "read a list of documents") as destination:
             return question(destination)
     except (SettingsError, StoreError) as error:
         raise HTTPException(503, str(error)) from None

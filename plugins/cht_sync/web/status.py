@@ -99,6 +99,15 @@ def read_status(
     )
 
 
+def without_documents(status: Status) -> Status:
+    """The same for who may not see ids of documents.
+
+    :param status: for who may.
+    """
+    models = [model.model_copy(update={"documents_at_fault": []}) for model in status.models]
+    return status.model_copy(update={"models": models, "documents_visible": False})
+
+
 def is_gone(dag: Dag, tasks: dict[str, Task], now: datetime) -> IsGone:
     """Whether nobody copies a source any more.
 

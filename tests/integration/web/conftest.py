@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from cht_sync.web.access import may_read
+from cht_sync.web.access import may_read, sees_documents
 from cht_sync.web.app import create_app
 from tests.integration.conftest import Database
 from tests.integration.web.airflow_runs import set_runs
@@ -55,6 +55,7 @@ class Served:
         DagRun.metadata.create_all(self._engine)
         app = create_app()
         app.dependency_overrides[may_read] = lambda: None
+        app.dependency_overrides[sees_documents] = lambda: True
         app.dependency_overrides[_get_session] = self._session
         outside = FastAPI()
         outside.mount("/cht-sync", app)
@@ -81,6 +82,7 @@ def scenes(postgres_server, monkeypatch):
     postgres_server.create_database(DATABASE)
     database = Database(postgres_server.dsn(DATABASE), DATABASE)
     database.name_it(postgres_server, monkeypatch)
+    monkeypatch.setenv("CHT_STATUS_SECONDS", "0")
     scenes = Scenes(database)
     scenes.empty()
     return scenes

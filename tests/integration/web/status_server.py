@@ -16,7 +16,7 @@ from include.demo.remembered import HOST, choose_port
 from include.demo.servers import foreign
 from tests.integration.web.airflow_runs import set_runs
 
-VIEWER, STRANGER = "viewer", "stranger"
+VIEWER, STRANGER, OPERATOR = "viewer", "stranger", "operator"
 METRICS_TOKEN = "for-prometheus-alone"
 
 
@@ -55,7 +55,8 @@ class StatusServer(AirflowServices):
         return {
             **given,
             "AIRFLOW__CORE__AUTH_MANAGER": f"{__name__}.Strangers",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{VIEWER}:viewer,{STRANGER}:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{VIEWER}:viewer,{STRANGER}:viewer,{OPERATOR}:op",
+            "CHT_STATUS_SECONDS": "0",
             "PYTHONPATH": os.pathsep.join([given["PYTHONPATH"], str(REPOSITORY)]),
         }
 
@@ -65,7 +66,7 @@ class StatusServer(AirflowServices):
         except requests.RequestException:
             return False
 
-    def token(self, user=VIEWER):
+    def token(self, user=OPERATOR):
         if user not in self._tokens:
             password = json.loads((self.folder / "passwords.json").read_text())[user]
             answer = requests.post(f"{self.url}/auth/token", json={"username": user, "password": password}, timeout=30)
@@ -73,7 +74,7 @@ class StatusServer(AirflowServices):
             self._tokens[user] = answer.json()["access_token"]
         return self._tokens[user]
 
-    def get(self, path, user=VIEWER, **parameters):
+    def get(self, path, user=OPERATOR, **parameters):
         headers = {"Authorization": f"Bearer {self.token(user)}"} if user else {}
         return requests.get(
             f"{self.url}/cht-sync/{path}", headers=headers, params=parameters, timeout=30, allow_redirects=False

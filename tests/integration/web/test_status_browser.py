@@ -16,7 +16,7 @@ from include.demo.errors import DemoError
 from include.demo.npm import installed_modules
 from include.demo.screenshot import OPTIONS, chromium
 from tests.integration.web.scenes import MEDIC, SECRET, SENTINEL, SOURCES
-from tests.integration.web.status_server import METRICS_TOKEN, STRANGER, VIEWER
+from tests.integration.web.status_server import METRICS_TOKEN, OPERATOR, STRANGER, VIEWER
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
@@ -52,7 +52,7 @@ def browser():
 class Visit:
     """A window of the browser, signed in; it counts what goes wrong in the page."""
 
-    def __init__(self, browser, server, user=VIEWER, **options):
+    def __init__(self, browser, server, user=OPERATOR, **options):
         self.server = server
         options = {"viewport": {"width": 1280, "height": 900}, "timezone_id": "Africa/Nairobi", **options}
         self.context = browser.new_context(**options)
@@ -110,6 +110,27 @@ def test_nobody_sees_anything_without_the_right(server, scenes, path):
     assert refused.status_code == 403
     assert MEDIC not in refused.text
     assert server.get(path).status_code == 200
+
+
+def test_ids_of_documents_are_for_who_may_see_them(server, scenes):
+    """Airflow's simple auth manager knows no permission of its own for it: its viewers may not."""
+    scenes.healthy()
+    scenes.rows(
+        "update v1.couchdb_model_result set documents_at_fault = '{named-after-a-person}' where model like '%contact'"
+    )
+    server.set_runs(states=dict.fromkeys(SOURCES, "success"))
+    for path, given in (
+        ("quarantine", {"source": MEDIC}), ("collisions", {"source": SENTINEL}), ("rejects", {"field": "f", "reason": "r"}),
+    ):  # fmt: skip
+        refused = server.get(f"api/{path}", user=VIEWER, **given)
+        assert refused.status_code == 403
+        assert refused.json()["detail"].startswith("Ids of documents are for those who may read the view")
+        assert server.get(f"api/{path}", **given).status_code == 200
+    seen, hidden = server.get("api/status"), server.get("api/status", user=VIEWER)
+    assert "named-after-a-person" in seen.text
+    assert "named-after-a-person" not in hidden.text
+    assert (seen.json()["documents_visible"], hidden.json()["documents_visible"]) == (True, False)
+    assert hidden.json()["verdict"]["headline"] == seen.json()["verdict"]["headline"]
 
 
 def test_prometheus_gets_metrics_by_its_token_and_by_nothing_else(server, scenes):
