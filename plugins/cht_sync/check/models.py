@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cht_sync.check.finding import Finding, failed, ok, warning
 from cht_sync.errors import SettingsError
+from cht_sync.pipeline.dbt_environment import told_of_defaults
 from cht_sync.pipeline.deployment import require_configured
 from cht_sync.pipeline.source import folder_passed_over, told_by_address
 from cht_sync.settings import Settings
@@ -31,4 +32,6 @@ def check_models(settings: Settings) -> Iterator[Finding]:
     if not found.installed:
         yield ok(subject, f"{found.source}, which need no installation.")
         return
+    if told := told_of_defaults(found.path, settings):
+        yield warning(subject, told)
     yield ok(subject, f"{found.source} ({found.revision[:12]}), {found.models} models, in {found.path}.")

@@ -116,14 +116,25 @@ def advice(text: str) -> str:
     )
 
 
-def not_handed_on(folder: Path, settings: Settings) -> list[str]:
-    """Variables that are set for Airflow, and that a version asks for with ``env_var()`` and does not get.
+def told_of_defaults(folder: Path, settings: Settings) -> str:
+    """A sentence where a version asks for variables of Airflow's that dbt does not get; else nothing.
 
     Where the project names a default, dbt takes that one and says nothing.
 
     :param folder: of the version.
     :param settings: the environment.
+    :raises SettingsError: if a variable cannot be used.
     """
+    names = _not_handed_on(folder, settings)
+    if not names:
+        return ""
+    return (
+        f"The dbt project asks with env_var() for {', '.join(names)}, set where Airflow runs and not handed to dbt, so"
+        f" that its own defaults count: what it may know has to be set as {TEAM_PREFIX}{names[0]} and the like."
+    )
+
+
+def _not_handed_on(folder: Path, settings: Settings) -> list[str]:
     given = {*to_fetch(settings), *_of(os.environ, _OF_LIBPQ)}
     return sorted(name for name in _asked_for(folder) if os.environ.get(name) and name not in given)
 

@@ -16,7 +16,7 @@ from cht_sync.pipeline.profile import ModelsProfile
 PROGRAM = "cht_sync.pipeline.aside.runs"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What of ``dbtRunnerResult`` is looked at here and in Cosmos, under the same names.
 

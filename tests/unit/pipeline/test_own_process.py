@@ -66,6 +66,7 @@ def test_it_gets_what_it_is_given_and_nothing_else(started):
 
 def test_it_inherits_no_open_file(started):
     process = started()
+    process.ask("look")
     numbers = {int(each) for each in os.listdir(f"/proc/{process.pid}/fd")}
     targets = {os.readlink(f"/proc/{process.pid}/fd/{each}") for each in numbers}
     # Pipes of its own, and what a process that is warm wakes up by.

@@ -7,6 +7,7 @@ import os
 import queue
 import sys
 import threading
+import traceback
 from typing import Any
 
 Command = dict[str, Any]
@@ -50,4 +51,10 @@ def answer(dbt: Any, answers: Answers) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     while (command := commands.get()) != END:
-        answers.write(getattr(dbt, command.pop("do"))(**command))
+        try:
+            said = getattr(dbt, command.pop("do"))(**command)
+        except Exception as error:
+            # Told, or whoever waits would take it for a process that was killed.
+            traceback.print_exc()
+            said = {"success": False, "exception": f"{type(error).__name__}: {error}", "results": None, "models": []}
+        answers.write(said)
