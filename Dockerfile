@@ -39,16 +39,13 @@ ENV PATH="/opt/cht/venv/bin:${PATH}" \
     DBT_SEND_ANONYMOUS_USAGE_STATS=false
 USER 50000:0
 
-# The dbt project, baked in. An address that holds a token is given as the build secret cht_pipeline_branch_url, which
-# leaves no trace in the image; the argument then is the same address without the token.
+# The dbt project, baked in. A token is given as the build secret cht_pipeline_token, which leaves no trace in the image;
+# an address that holds one is refused as an argument, which does.
 FROM base AS project
 ARG CHT_PIPELINE_BRANCH_URL=""
-RUN --mount=type=secret,id=cht_pipeline_branch_url,uid=50000 \
-    if [ -s /run/secrets/cht_pipeline_branch_url ]; then \
-        CHT_PIPELINE_BRANCH_URL="$(cat /run/secrets/cht_pipeline_branch_url)"; \
-    fi; \
-    export CHT_PIPELINE_BRANCH_URL; \
-    python -m cht_sync pipeline
+RUN --mount=type=secret,id=cht_pipeline_token,uid=50000 \
+    --mount=type=secret,id=cht_pipeline_branch_url,uid=50000 \
+    CHT_PIPELINE_BRANCH_URL="${CHT_PIPELINE_BRANCH_URL}" python /opt/cht/include/docker/build_project.py
 
 FROM base AS image
 ARG CHT_PIPELINE_BRANCH_URL=""

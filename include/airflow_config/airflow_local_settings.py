@@ -1,7 +1,8 @@
-"""Loads dbt, Cosmos and this project's own code once, in the scheduler.
+"""Loads Cosmos and this project's own code once, in the scheduler, and dbt in a process beside it.
 
 LocalExecutor's tasks are forks of the scheduler: what it has loaded they need not load again, several seconds in each
-of a dozen tasks. Restart the scheduler after an upgrade of any of them.
+of a dozen tasks. dbt runs in forks of a process that knows none of Airflow's variables, since a dbt project reads those
+of its process. Restart the scheduler after an upgrade of any of them.
 Airflow imports this module where it finds it on its path, such as in ``$AIRFLOW_HOME/config``.
 Source: https://airflow.apache.org/docs/apache-airflow/stable/howto/set-config.html
 """
@@ -26,10 +27,7 @@ if {"scheduler", "standalone"} & set(sys.argv):
     import cosmos.operators.watcher
     import cosmos.plugin.airflow3
     import cosmos.profiles
-    import dbt.adapters.postgres
-    import dbt.cli.main
-    import dbt.task.build
-    import dbt.task.run
+    import dbt.version
     import fastapi
     import google.protobuf.json_format
     import msgspec
@@ -41,3 +39,8 @@ if {"scheduler", "standalone"} & set(sys.argv):
         import cht_sync.operators.couchdb_to_postgres
         import cht_sync.pipeline.task_group
         import cht_sync.tasks
+
+        if "scheduler" in sys.argv:
+            from cht_sync.pipeline.warm_dbt import keep_warm
+
+            keep_warm()

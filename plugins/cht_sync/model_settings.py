@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from cht_sync.environment import Environment
 from cht_sync.errors import SettingsError
 from cht_sync.sync_settings import SyncSettings
+
+TEAM_PREFIX = "CHT_DBT_ENV_"
+# What dbt gets from elsewhere, or what decides how a program runs.
+_NOT_A_TEAMS = re.compile(
+    r"(ROOT_|DBT_)?POSTGRES_|COSMOS_|LD_|DYLD_|PYTHON|GIT_|SSH_|SSL_CERT_|LC_|PG[A-Z]+$"
+    r"|(PATH|HOME|USER|LOGNAME|SHELL|LANG|TZ|TMPDIR|DO_NOT_TRACK|DBT_SEND_ANONYMOUS_USAGE_STATS)$"
+)
 
 
 class ModelSettings(SyncSettings):
@@ -125,6 +133,11 @@ class ModelSettings(SyncSettings):
         return self.text("CHT_PIPELINE_BRANCH_URL")
 
     @property
+    def pipeline_token(self) -> str:
+        """``CHT_PIPELINE_TOKEN``: token, or ``user:password``, for the http(s) address of the dbt project."""
+        return self.secret("CHT_PIPELINE_TOKEN")
+
+    @property
     def pipeline_schedule(self) -> str | None:
         """``CHT_PIPELINE_SCHEDULE``: when a new version of the dbt project is looked for, default every 10 minutes."""
         return self._schedule("CHT_PIPELINE_SCHEDULE", "*/10 * * * *")
@@ -146,6 +159,19 @@ class ModelSettings(SyncSettings):
             "DO_NOT_TRACK": "1",
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
+
+    @property
+    def dbt_team_variables(self) -> dict[str, str]:
+        """``CHT_DBT_ENV_<NAME>``: a variable of the team's own, which the project reads as ``env_var('<NAME>')``."""
+        found = {name.removeprefix(TEAM_PREFIX): self.text(name) for name in self.names(TEAM_PREFIX)}
+        for name in found:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or _NOT_A_TEAMS.match(name):
+                raise SettingsError(
+                    f"{TEAM_PREFIX}{name} cannot be used: {name or 'nothing'!r} after {TEAM_PREFIX} is no name of a"
+                    " variable, or one that dbt gets from elsewhere; choose another name for it, in the project too.",
+                    f"{TEAM_PREFIX}{name}",
+                )
+        return found
 
     @property
     def pipeline_dir(self) -> Path:

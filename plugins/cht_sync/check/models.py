@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from cht_sync.check.finding import Finding, failed, ok, warning
 from cht_sync.errors import SettingsError
+from cht_sync.pipeline.dbt_environment import told_of_defaults
 from cht_sync.pipeline.deployment import require_configured
-from cht_sync.pipeline.source import folder_passed_over
+from cht_sync.pipeline.source import folder_passed_over, told_by_address
 from cht_sync.settings import Settings
 
 
@@ -21,6 +22,9 @@ def check_models(settings: Settings) -> Iterator[Finding]:
         remedy = "Empty it, or name a folder that exists; a container sees only folders that are mounted into it."
         yield warning(subject, f"{passed_over} {remedy}")
     try:
+        if told := told_by_address(settings):
+            remedy = "Take it out of the address, and let CHT_PIPELINE_TOKEN_FILE name a file that holds it."
+            yield warning(subject, f"{told} {remedy}")
         found = require_configured(settings)
     except SettingsError as error:
         yield failed(subject, str(error))
@@ -28,4 +32,6 @@ def check_models(settings: Settings) -> Iterator[Finding]:
     if not found.installed:
         yield ok(subject, f"{found.source}, which need no installation.")
         return
+    if told := told_of_defaults(found.path, settings):
+        yield warning(subject, told)
     yield ok(subject, f"{found.source} ({found.revision[:12]}), {found.models} models, in {found.path}.")

@@ -14,6 +14,7 @@ import yaml
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.content import wrapper_files
+from cht_sync.pipeline.dbt_environment import told_of_defaults
 from cht_sync.pipeline.dbt_program import DbtProgram
 from cht_sync.pipeline.deployment import GRAPH_FILE, MANIFEST_FILE
 from cht_sync.pipeline.graph import drawable
@@ -59,6 +60,8 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     dbt = DbtProgram(source, folder, settings)
     stand_ins = _resolve_packages(dbt, folder)
     dbt.run("parse")
+    if told := told_of_defaults(folder, settings):
+        log.warning("%s", told)
     text = (folder / "target" / "manifest.json").read_text()
     manifest = json.loads(text)
     _prove(source, manifest, stand_ins)

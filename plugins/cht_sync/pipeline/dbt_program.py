@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.git import without_repository
-from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
+from cht_sync.pipeline.dbt_environment import advice, to_connect, to_fetch, to_parse
+from cht_sync.pipeline.profile import PROFILE, TARGET, profile_text
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
 from cht_sync.settings import Settings
@@ -37,12 +35,8 @@ class DbtProgram:
         self._source = source
         self._folder = folder
         self._profile = profile_text(settings)
-        # The profile asks for a password even where nothing connects.
-        name = ModelsProfile.get_env_var_name("password")
-        if connected:
-            self._variables = {**models_environment(settings), name: dbt_connection(settings).password or ""}
-        else:
-            self._variables = {**settings.dbt_environment, name: ""}
+        self._variables = to_connect(settings) if connected else to_parse(settings)
+        self._to_fetch = to_fetch(settings)
 
     def run(self, command: str) -> None:
         """Runs a command.
@@ -62,7 +56,7 @@ class DbtProgram:
         """
         lines = [line.strip() for line in failure.splitlines() if line.strip()]
         words = scrub(" ".join(lines[-12:]), self._source.secrets)[-SHOWN:]
-        raise SettingsError(f"{self._source.text} cannot be installed: dbt {command} says: {words}")
+        raise SettingsError(f"{self._source.text} cannot be installed: dbt {command} says: {words}{advice(failure)}")
 
     def try_to(self, command: str, **variables: str) -> str | None:
         """Runs a command.
@@ -71,7 +65,8 @@ class DbtProgram:
         :param variables: more environment.
         :returns: None, or what it said when it failed.
         """
-        return self._run(["-c", DBT_MAIN, "--no-use-colors", "--quiet", command], variables)
+        more = self._to_fetch if command == "deps" else {}
+        return self._run(["-P", "-c", DBT_MAIN, "--no-use-colors", "--quiet", command], {**more, **variables})
 
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
@@ -99,7 +94,7 @@ class DbtProgram:
                 done = subprocess.run(
                     [sys.executable, *program, *where],
                     cwd=self._folder,
-                    env={**without_repository(os.environ), **self._variables, **variables},
+                    env={**self._variables, **variables},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

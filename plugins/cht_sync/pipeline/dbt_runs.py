@@ -1,11 +1,16 @@
-"""Several runs of dbt on one project, in this process, which parse it once."""
+"""Several runs of dbt on one project, in one process, which parse it once."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
+
+from cht_sync.pipeline.lineage import Lineage
+from cht_sync.pipeline.outcome import Outcome, as_object, ask, own_process
+from cht_sync.pipeline.own_process import OwnProcess
 
 _OF_PARSE = {"--project-dir", "--profiles-dir", "--profile", "--target", "--vars"}
 _OURS = {"--select", "--exclude", "--vars"}
@@ -14,10 +19,8 @@ _OURS = {"--select", "--exclude", "--vars"}
 class DbtRuns:
     """Runs ``dbt run`` again and again with other models or variables.
 
-    Source: https://docs.getdbt.com/reference/programmatic-invocations#reusing-objects
-
     :param command: as Cosmos has made it: program, options of dbt, ``run`` and its options.
-    :param env: variables that dbt runs with.
+    :param env: all variables that dbt runs with.
     :param cwd: folder to run in.
     """
 
@@ -29,40 +32,54 @@ class DbtRuns:
         self._for_parse = _options(options, lambda name: name in _OF_PARSE - {"--vars"})
         self.variables: dict[str, Any] = yaml.safe_load(_value(options, "--vars") or "{}") or {}
         self.select = _value(options, "--select")
-        self._parsed: bytes = b""
-        self.manifest: Any = None
+        self._process: OwnProcess | None = None
+        self.lineage = Lineage({}, {}, {}, {})
+        self._compiled: dict[str, str] = {}
 
-    def parse(self) -> Any:
+    def parse(self) -> Outcome | None:
         """Reads the project.
 
         :return: None, or dbt's result where it cannot be read.
         """
-        from cosmos.dbt.project import change_working_directory, environ
-        from dbt.cli.main import dbtRunner
-
         # Nobody reads this manifest.json; to write it takes longer than to read what has not changed.
         arguments = [*self._global, "--no-write-json", "parse", *self._for_parse, *self._with_variables(self.variables)]
-        with change_working_directory(self._cwd), environ(dict(self._env)):
-            done = dbtRunner().invoke(arguments)
-        if not done.success:
-            return done
-        self.manifest = done.result
-        self._parsed = self.manifest.to_msgpack()
+        outcome = self._ask("parse", arguments)
+        if not outcome.success or outcome.lineage is None:
+            return outcome
+        self.lineage = outcome.lineage
         return None
 
-    def take(self, other: DbtRuns) -> None:
-        """Uses what another has parsed.
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process can run more."""
+        return self._process is not None and not self._process.ended
 
-        :param other: of the same project and variables.
+    def take(self, other: DbtRuns) -> None:
+        """Takes over what another has parsed, with its process.
+
+        :param other: of the same project and variables; of no use afterwards.
         """
-        self._parsed, self.manifest = other._parsed, other.manifest
+        self._process, self.lineage = other._process, other.lineage
+        other._process = None
+
+    def handed_over(self) -> DbtRuns:
+        """Another of the same command, which has taken over."""
+        other = copy.copy(self)
+        self._process = None
+        return other
+
+    def close(self) -> None:
+        """Ends dbt's process, in the middle of a model too."""
+        if self._process:
+            self._process.end(at_once=True)
+            self._process = None
 
     def compiled(self, model: str) -> str:
-        """The SQL that dbt made of a model in the newest run; empty where it came not so far.
+        """The SQL that dbt made of a model that failed in the newest run; empty where it came not so far.
 
         :param model: unique id.
         """
-        return getattr(self.manifest.nodes[model], "compiled_code", None) or ""
+        return self._compiled.get(model, "")
 
     def run(
         self,
@@ -70,20 +87,15 @@ class DbtRuns:
         select: str | None = None,
         exclude: str = "",
         variables: Mapping[str, Any] | None = None,
-    ) -> Any:
+    ) -> Outcome:
         """Runs models.
 
-        :param callback: is told dbt's events.
+        :param callback: is told how each model ends, in the form of dbt's events.
         :param select: which; default those of the command.
         :param exclude: which of them not.
         :param variables: of dbt, in place of those of the command with the same name.
         :return: dbt's result.
         """
-        from cosmos.dbt.project import change_working_directory, environ
-        from dbt.adapters.factory import reset_adapters
-        from dbt.cli.main import dbtRunner
-        from dbt.contracts.graph.manifest import Manifest
-
         chosen = select if select is not None else self.select
         arguments = [
             *self._global,
@@ -93,14 +105,17 @@ class DbtRuns:
             *self._kept,
             *self._with_variables({**self.variables, **(variables or {})}),
         ]
-        # A run writes into its manifest, what it has compiled among others.
-        self.manifest = Manifest.from_msgpack(self._parsed)
-        callbacks = [callback] if callback else None
-        with change_working_directory(self._cwd), environ(dict(self._env)):
-            try:
-                return dbtRunner(manifest=self.manifest, callbacks=callbacks).invoke(arguments)
-            finally:
-                reset_adapters()
+
+        def told(event: dict[str, Any]) -> None:
+            self._compiled[event["data"]["node_info"]["unique_id"]] = event.pop("compiled")
+            if callback:
+                callback(as_object(event))
+
+        return self._ask("run", arguments, told)
+
+    def _ask(self, command: str, arguments: list[str], told: Callable[[dict[str, Any]], None] | None = None) -> Outcome:
+        self._process = self._process or own_process(self._env)
+        return ask(self._process, command, arguments, self._env, self._cwd, told)
 
     @staticmethod
     def _with_variables(variables: Mapping[str, Any]) -> list[str]:

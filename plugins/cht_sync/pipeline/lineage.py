@@ -44,6 +44,16 @@ class Lineage:
             paths={name: ".".join(node.fqn) for name, node in models.items()},
         )
 
+    @classmethod
+    def told(cls, parts: dict[str, dict[str, Any]]) -> Lineage:
+        """What another process has read.
+
+        :param parts: of JSON, by the names of the parameters.
+        """
+        parents = {name: set(each) for name, each in parts["parents"].items()}
+        relations = {name: (schema, table) for name, (schema, table) in parts["relations"].items()}
+        return cls(parents, relations, parts["strategies"], parts["paths"])
+
     @property
     def models(self) -> set[str]:
         """Unique ids of all models."""

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cht_sync.pipeline.dbt_runs import DbtRuns
-from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
+from cht_sync.pipeline.outcome import Outcome
 
 log = logging.getLogger(__name__)
 GROWTH = 4
@@ -68,7 +68,7 @@ class ModelsRun:
     ) -> None:
         self._dbt, self._watch, self._waiting, self._tells, self._lift = dbt, watch, waiting, tells, lift
         self._clock, self._until = clock, clock() + budget
-        self._lineage = Lineage.of(dbt.manifest)
+        self._lineage = dbt.lineage
         self._all = self._lineage.chosen(dbt.select)
         self.modelled_to: datetime | None = None
 
@@ -131,9 +131,7 @@ class ModelsRun:
         self._hold(held, self._watch.failing() - self._all)
         chosen = self._all - held
         if not chosen:
-            from dbt.cli.main import dbtRunnerResult
-
-            return dbtRunnerResult(success=True)
+            return Outcome(success=True)
         size = int(self._dbt.variables.get("batch_size") or 0)
         if not size or not any(self._lineage.name(each) == TAKES_BATCHES for each in chosen):
             newest = self._waiting.newest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from cosmos.config import ProfileConfig
@@ -43,7 +44,9 @@ class ModelsProfile(PostgresUserPasswordProfileMapping):
     @property
     def env_vars(self) -> dict[str, str]:
         """The password, by name of its variable; empty where the server asks for none."""
-        return {self.get_env_var_name("password"): self.conn.password or ""}
+        # Where a connection has none libpq, for our own sessions too, takes this one.
+        password = self.conn.password or os.environ.get("PGPASSWORD", "")
+        return {self.get_env_var_name("password"): password}
 
 
 def profile_config(settings: Settings, threads: int | None = None) -> ProfileConfig:
@@ -69,6 +72,17 @@ def profile_text(settings: Settings) -> str:
     mapping = ModelsProfile(_profile_args(settings))
     mapping._conn = dbt_connection(settings)
     return mapping.get_profile_file_contents(PROFILE, TARGET)
+
+
+def models_password(settings: Settings) -> dict[str, str]:
+    """The password of the models' role, by the name that the profile has for it.
+
+    :param settings: the environment.
+    :raises SettingsError: if a variable cannot be used.
+    """
+    mapping = ModelsProfile(_profile_args(settings))
+    mapping._conn = dbt_connection(settings)
+    return mapping.env_vars
 
 
 def models_environment(settings: Settings) -> dict[str, str]:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -84,7 +84,37 @@ def configured_source(settings: Settings) -> Source:
     if others:
         log.warning("%s is used; %s is set too and not looked at.", first, " and ".join(others))
     value, make = named[first]
-    return make(value)
+    return _with_token(make(value), first, settings.pipeline_token)
+
+
+def _with_token(source: Source, name: str, token: str) -> Source:
+    """The source with the token of the settings, which has no place in an address that many can see."""
+    if not token or source.kind == "folder":
+        return source
+    if not source.location.lower().startswith(("https://", "http://")):
+        raise SettingsError(
+            f"CHT_PIPELINE_TOKEN is set, and {name} is no https address, which alone takes one: take one of them away.",
+            "CHT_PIPELINE_TOKEN",
+        )
+    if source.user or source.password:
+        raise SettingsError(
+            f"CHT_PIPELINE_TOKEN is set, and {name} holds a user name or token too: take it out of the address.", name
+        )
+    user, _, password = token.partition(":")
+    return replace(source, user=user, password=password)
+
+
+def told_by_address(settings: Settings) -> str:
+    """A sentence where the address of the project holds what only a file should; else nothing.
+
+    :param settings: the environment.
+    :raises SettingsError: if the value cannot be a folder or URL.
+    """
+    source = configured_source(settings)
+    if settings.pipeline_token or not (source.user or source.password):
+        return ""
+    name = "CHT_PIPELINE_BRANCH_URL" if source.kind == "git" else "DBT_PACKAGE_TARBALL_URL"
+    return f"{name} holds a user name or token, which every component of Airflow sees that knows the setting."
 
 
 def folder_passed_over(settings: Settings) -> str:

@@ -13,7 +13,6 @@ import pytest
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.dbt_runs import DbtRuns
-from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
 from cht_sync.settings import Settings
@@ -155,12 +154,12 @@ class Models:
             dbt.take(Models._parsed)
         else:
             assert dbt.parse() is None
-            Models._parsed = dbt
         settings, told = Settings(), Told()
         runs = Waiting(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
-        with closing(ModelWatch(settings, Lineage.of(dbt.manifest), dbt.compiled, lift, told.tell)) as watch:
+        with closing(ModelWatch(settings, dbt.lineage, dbt.compiled, lift, told.tell)) as watch:
             run = ModelsRun(dbt, watch, runs, told, lift=lift, budget=budget)
             told.result = run.execute()
+        Models._parsed = dbt.handed_over()
         told.modelled_to, told.newest = run.modelled_to, runs.newest()
         return told
 

@@ -89,9 +89,20 @@ def test_a_folder_that_is_not_there_is_told_beside_what_is_used_in_its_place(tmp
     assert f"DBT_LOCAL_PATH='/srv/models' does not exist here: {other} is used in its place." in found.text
     assert "mounted" in found.text
     assert "s3cret" not in found.text
+    environ[other] = "https://h/p"
     for path in ("", str(tmp_path)):
         states = [each.state for each in command.checks(Settings({**environ, "DBT_LOCAL_PATH": path}))["dbt project"]()]
         assert State.WARNING not in states
+
+
+@pytest.mark.parametrize("name", ["CHT_PIPELINE_BRANCH_URL", "DBT_PACKAGE_TARBALL_URL"])
+def test_a_token_in_the_address_is_told_and_not_shown(tmp_path, name):
+    environ = {"CHT_PIPELINE_DIR": str(tmp_path), name: "https://ghp_s3cret@h/p"}
+    found, *_ = command.checks(Settings(environ))["dbt project"]()
+    assert (found.state, found.subject) == (State.WARNING, "dbt project")
+    assert name in found.text
+    assert "CHT_PIPELINE_TOKEN_FILE" in found.text
+    assert "s3cret" not in found.text
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -140,7 +140,7 @@ def test_outside_local_passwords_come_from_files_only(profile):
             ):
                 by_file = re.search(r"_(FILE|CMD)$", variable)
                 assert by_file, f"{name}: {variable}"
-                if value == f"${{{variable}:-}}":
+                if value in {f"${{{variable}:-}}", f"${{{variable}:+/run/secrets/cht_pipeline_token}}"}:
                     continue  # a path that a person gives, or nothing
                 assert re.fullmatch(r"(cat )?/(run/secrets|opt/cht/keys|keys)/[a-z_.]+", value), f"{name}: {variable}"
 
@@ -188,9 +188,10 @@ def test_each_variable_is_in_the_template():
     assert asked - UNREAD.keys() <= TEMPLATE
     # And each setting of the project reaches the tasks, save those that mean another place in a container.
     given = set(SERVICES["scheduler"]["environment"])
-    elsewhere = {"COMPOSE_PROJECT_NAME", "DATAEMON_INTERVAL", "CHT_PIPELINE_DIR"}
+    elsewhere = {"COMPOSE_PROJECT_NAME", "DATAEMON_INTERVAL", "CHT_PIPELINE_DIR", "CHT_DBT_ENV_"}
     project = {name for name in TEMPLATE if re.match("COUCHDB_|POSTGRES_|DBT_|CHT_|BATCH", name)} - elsewhere
     by_file = {"CHT_METRICS_TOKEN", "COUCHDB_PASSWORD", "POSTGRES_PASSWORD", "DBT_POSTGRES_PASSWORD"}
+    by_file |= {"CHT_PIPELINE_TOKEN"}
     of_compose = {"CHT_IMAGE_TAG", "COUCHDB_LOCAL_PORT", "POSTGRES_LOCAL_PORT"}
     assert project - by_file - of_compose - given == set()
 
@@ -225,6 +226,36 @@ def test_the_lock_of_the_image_is_that_of_the_tests():
     differing = {name for name in tests.keys() & image.keys() if not image[name] <= tests[name]}
     assert differing == set()
     assert {"celery", "redis", "apache-airflow-providers-cncf-kubernetes"} <= image.keys()
+
+
+def test_nothing_secret_is_an_argument_of_a_build():
+    builds = {name: service["build"] for name, service in SERVICES.items() if "args" in service.get("build", ())}
+    assert builds == {
+        "keys": {
+            "context": ".",
+            "args": {"CHT_PIPELINE_BRANCH_URL": "${CHT_PIPELINE_BRANCH_URL:-}"},
+            "secrets": ["cht_pipeline_token"],
+        }
+    }
+    text = (REPOSITORY / "Dockerfile").read_text()
+    # The one argument that may hold what is secret is looked at before anything is built with it.
+    assert set(re.findall(r"^ARG (\w+)", text, re.M)) == {"AIRFLOW_IMAGE", "CHT_PIPELINE_BRANCH_URL"}
+    assert "id=cht_pipeline_token" in text
+    assert "include/docker/build_project.py" in text
+    assert not re.search(r"^(ENV|ARG) .*(PASS|TOKEN|SECRET)", text, re.M)
+
+
+@pytest.mark.parametrize("profile", DEPLOYMENTS)
+def test_the_token_of_the_project_is_where_it_is_fetched_and_nowhere_else(profile):
+    fetching = {name for name in of(profile) if re.match("init|scheduler|worker", name)}
+    for name, service in of(profile).items():
+        has = "CHT_PIPELINE_TOKEN_FILE" in (service.get("environment") or {})
+        assert has == (name in fetching) == ("cht_pipeline_token" in service.get("secrets", [])), name
+
+
+def test_an_empty_file_stands_for_a_secret_that_nobody_gives():
+    named = COMPOSE["secrets"]["cht_pipeline_token"]["file"].partition(":-")[2].rstrip("}")
+    assert (REPOSITORY / named).read_bytes() == b""
 
 
 def test_nothing_gets_into_the_image_by_mistake():

@@ -151,3 +151,30 @@ def test_the_query_of_a_tarball_is_used_but_not_shown():
     assert found.text == "https://h/p.tgz?..."
     with pytest.raises(SettingsError, match="http or https"):
         source(DBT_PACKAGE_TARBALL_URL="file:///etc/passwd")
+
+
+def test_a_token_of_its_own_is_that_of_the_address():
+    address = "https://h/p.git#m"
+    assert git_with_token(address, "ghp_t0ken").secrets == git("https://ghp_t0ken@h/p.git#m").secrets
+    found = git_with_token(address, "oauth2:t:ken")
+    assert (found.user, found.password, found.location) == ("oauth2", "t:ken", "https://h/p.git")
+    assert found.fingerprint == git(address).fingerprint
+    assert "t0ken" not in repr(git_with_token(address, "ghp_t0ken"))
+    tarball = source(DBT_PACKAGE_TARBALL_URL="https://h/p.tgz", CHT_PIPELINE_TOKEN="t0ken")
+    assert tarball.user == "t0ken"
+
+
+def test_a_token_that_has_no_use_is_none(tmp_path):
+    for named in ({}, {"DBT_LOCAL_PATH": str(tmp_path)}):
+        assert source(**named, CHT_PIPELINE_TOKEN="t0ken").secrets == []
+
+
+@pytest.mark.parametrize("url", ["https://me@h/p", "https://me:pw@h/p", "ssh://git@h/p", "git@h:p.git", "/srv/p.git"])
+def test_a_token_beside_another_or_for_another_protocol_is_refused(url):
+    with pytest.raises(SettingsError, match="CHT_PIPELINE_TOKEN is set") as refused:
+        git_with_token(url, "t0ken")
+    assert "t0ken" not in str(refused.value)
+
+
+def git_with_token(url, token):
+    return source(CHT_PIPELINE_BRANCH_URL=url, CHT_PIPELINE_TOKEN=token)

@@ -1,21 +1,16 @@
-"""dbt in a process of its own: takes commands as lines of JSON on stdin, and answers each by one on another pipe."""
+"""dbt in a process of its own, for a rebuild."""
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import sys
-import threading
-from typing import Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest, WritableManifest
 
+from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.edit import TAG, set_aside
-
-Command = dict[str, Any]
-END: Command = {"do": "end"}
 
 
 class Dbt:
@@ -89,24 +84,13 @@ def _outcome(result: dbtRunnerResult) -> Command:
     }
 
 
-def main() -> None:
-    """Answers commands until the last one, or until stdin is closed, which the death of whoever holds it does too."""
-    answers = os.fdopen(int(sys.argv[1]), "w")
-    dbt = Dbt(json.loads(sys.argv[2]))
-    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+def main(arguments: list[str]) -> None:
+    """Answers the commands of a rebuild.
 
-    def listen() -> None:
-        for line in sys.stdin:
-            commands.put(json.loads(line))
-        # In the middle of a model too: nobody waits for it any more.
-        os._exit(0)
-
-    threading.Thread(target=listen, daemon=True).start()
-    while (command := commands.get()) != END:
-        answer = getattr(dbt, command.pop("do"))(**command)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    :param arguments: file descriptor of the answers; options of every dbt command, as JSON.
+    """
+    answer(Dbt(json.loads(arguments[1])), Answers(int(arguments[0])))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

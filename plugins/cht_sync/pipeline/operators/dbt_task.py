@@ -15,8 +15,10 @@ from cosmos.operators.local import AbstractDbtLocalBase
 from cht_sync.assets import postgres_namespace
 from cht_sync.connections import dbt_connection
 from cht_sync.lock_watch import LockWatch
+from cht_sync.pipeline.dbt_environment import to_connect
+from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lock import schema_lock
-from cht_sync.pipeline.profile import models_environment
+from cht_sync.pipeline.outcome import Outcome, invoked
 from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.version_in_use import project_folder
 from cht_sync.settings import Settings
@@ -36,6 +38,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     # Of several groups of models one takes batches: others would stay behind it unnoticed.
     takes_batches = True
     _assets: tuple[Asset, ...] = ()
+    _runs: tuple[DbtRuns, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -76,9 +79,36 @@ class DbtTaskMixin(AbstractDbtLocalBase):
             if os.access(folder / "target", os.W_OK):
                 # What dbt has parsed stays with its version; Cosmos would keep it in /tmp, by the DAG's name alone.
                 self.cache_dir = folder
-            env = {**env, **models_environment(settings)}
-            with LockWatch(dbt_connection(settings), "run dbt").of_program(DBT):
-                return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
+            try:
+                with LockWatch(dbt_connection(settings), "run dbt").of_program(DBT):
+                    # Not what Cosmos would hand on, which is all that this process has.
+                    env = to_connect(settings, env)
+                    return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
+            finally:
+                for each in self._runs:
+                    each.close()
+                self._runs = ()
+
+    def dbt_runs(self, command: list[str], env: dict[str, str], cwd: str) -> DbtRuns:
+        """Makes what runs models several times; its process ends with :meth:`run_command`.
+
+        :param command: program and arguments.
+        :param env: all variables for dbt.
+        :param cwd: folder to run in.
+        """
+        runs = DbtRuns(command, env, cwd)
+        self._runs = (*self._runs, runs)
+        return runs
+
+    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **_: Any) -> Outcome:
+        """Runs a command of dbt's in a process of its own, not in this one as Cosmos would.
+
+        :param command: program and arguments.
+        :param env: all variables for dbt.
+        :param cwd: folder to run in.
+        :returns: what dbt returned.
+        """
+        return invoked(command, env, cwd)
 
     def calculate_openlineage_events_completes(
         self, env: Any, project_dir: Path, dbt_command_line: list[str] | None = None

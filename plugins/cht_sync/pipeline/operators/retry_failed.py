@@ -7,12 +7,11 @@ from typing import Any
 
 from cosmos.operators.local import DbtRunLocalOperator
 
-from cht_sync.pipeline.dbt_runs import DbtRuns
-from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
+from cht_sync.pipeline.outcome import Outcome
 from cht_sync.settings import Settings
 
 
@@ -23,31 +22,25 @@ class RetryFailedModels(DbtTaskMixin, DbtRunLocalOperator):
     """
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt in this process, or nothing where nothing failed.
+        """Runs dbt, or nothing where nothing failed.
 
         :param command: program and arguments.
         :param env: environment for dbt.
         :param cwd: folder to run in.
         :returns: what dbt returned.
         """
-        dbt = DbtRuns(command, env, cwd)
+        dbt = self.dbt_runs(command, env, cwd)
         broken = dbt.parse()
         if broken is not None:
             return broken
         if is_lifted(kwargs["context"]):
             self.log.info("The guard is lifted for this run.")
-            return _nothing()
-        lineage = Lineage.of(dbt.manifest)
+            return Outcome(success=True)
+        lineage = dbt.lineage
         chosen = lineage.chosen(dbt.select)
         with closing(ModelWatch(Settings(), lineage, dbt.compiled)) as watch:
             failing = watch.failing() & chosen
         if not failing:
             self.log.info("No model failed the last time.")
-            return _nothing()
+            return Outcome(success=True)
         return watched_run(dbt, False, lineage.select(lineage.descendants(failing) & chosen))
-
-
-def _nothing() -> Any:
-    from dbt.cli.main import dbtRunnerResult
-
-    return dbtRunnerResult(success=True)

@@ -16,8 +16,6 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline import api_views
-from cht_sync.pipeline.dbt_runs import DbtRuns
-from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
@@ -63,7 +61,7 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         DbtLocalBaseOperator.execute(self, context, **kwargs)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt in this process, as often as it takes.
+        """Runs dbt, as often as it takes.
 
         :param command: program and arguments.
         :param env: environment for dbt.
@@ -71,7 +69,7 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         :returns: what dbt returned.
         """
         context = kwargs["context"]
-        dbt = DbtRuns(command, env, cwd)
+        dbt = self.dbt_runs(command, env, cwd)
         broken = dbt.parse()
         if broken is not None:
             return broken
@@ -79,7 +77,7 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         lift = is_lifted(context)
         namespace = postgres_namespace(dbt_connection(settings)) if self._should_generate_model_uris else None
         events = ModelEvents(ti, namespace)
-        watch = ModelWatch(settings, Lineage.of(dbt.manifest), dbt.compiled, lift, events.tell)
+        watch = ModelWatch(settings, dbt.lineage, dbt.compiled, lift, events.tell)
         with closing(watch):
             run = ModelsRun(
                 dbt,

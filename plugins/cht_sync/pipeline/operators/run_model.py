@@ -13,15 +13,14 @@ from cht_sync.errors import HeldError
 from cht_sync.model_results import SHRUNK
 from cht_sync.pipeline import api_views
 from cht_sync.pipeline.dbt_runs import DbtRuns
-from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
-# Of the last project that this process has parsed, by folder and variables: under ``airflow dags test`` one process
-# runs every model, and parsing again for each would be most of the time.
+# The last project that dbt has parsed for this process, by folder and variables: under ``airflow dags test`` one
+# process runs every model, and parsing again for each would be most of the time.
 _parsed: dict[tuple[str, str], DbtRuns] = {}
 
 
@@ -29,25 +28,32 @@ class RunModel(DbtTaskMixin, DbtRunLocalOperator):
     """Runs ``dbt run`` for its own model, as ``airflow dags test`` needs it."""
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt in this process, with the manifest that an earlier task of it has parsed.
+        """Runs dbt, with the manifest that an earlier task of this process had it parse.
 
         :param command: program and arguments.
         :param env: environment for dbt.
         :param cwd: folder to run in.
         :returns: what dbt returned.
         """
-        dbt, key = DbtRuns(command, env, cwd), (str(self.project_dir), str(self.vars))
+        dbt, key = self.dbt_runs(command, env, cwd), (str(self.project_dir), str(self.vars))
         if key in _parsed:
-            dbt.take(_parsed[key])
+            dbt.take(_parsed.pop(key))
         else:
             broken = dbt.parse()
             if broken is not None:
                 return broken
-            _parsed.clear()
-            _parsed[key] = dbt
         result = watched_run(dbt, is_lifted(kwargs["context"]))
+        _keep(key, dbt)
         api_views.follow(dbt_connection(Settings()))
         return result
+
+
+def _keep(key: tuple[str, str], dbt: DbtRuns) -> None:
+    for other in _parsed.values():
+        other.close()
+    _parsed.clear()
+    if dbt.is_alive:
+        _parsed[key] = dbt.handed_over()
 
 
 def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = "") -> Any:
@@ -62,7 +68,7 @@ def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = 
     :return: dbt's result.
     :raises HeldError: if it has to.
     """
-    with closing(ModelWatch(Settings(), Lineage.of(dbt.manifest), dbt.compiled, lift)) as watch:
+    with closing(ModelWatch(Settings(), dbt.lineage, dbt.compiled, lift)) as watch:
         failing = watch.failing() - {own}
         if own and failing and not lift and own in watch.held(failing):
             names = ", ".join(sorted(name.rpartition(".")[2] for name in failing))

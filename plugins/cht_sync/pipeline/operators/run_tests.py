@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 from cosmos.exceptions import CosmosDbtRunError
-from cosmos.operators.local import AbstractDbtLocalBase, DbtTestLocalOperator
+from cosmos.operators.local import DbtTestLocalOperator
 
 from cht_sync.connections import postgres_connection
 from cht_sync.data_tests import BAD_STATUSES, DataTestResult, DataTestResults
@@ -44,14 +44,14 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         super().execute(context, **kwargs)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt in this process.
+        """Runs dbt.
 
         :param command: program and arguments.
         :param env: environment for dbt.
         :param cwd: folder to run in.
         :returns: what dbt returned.
         """
-        result = AbstractDbtLocalBase.run_dbt_runner(self, command, env, cwd, **kwargs)
+        result = DbtTaskMixin.run_dbt_runner(self, command, env, cwd, **kwargs)
         results = [self._told(one) for one in _ended(result) if one.node.resource_type == "test"]
         settings = Settings()
         stored = DataTestResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)

@@ -13,7 +13,6 @@ from cosmos.operators.watcher import DbtRunWatcherOperator
 
 from cht_sync.errors import HeldError, ModelFailedError, ShrunkError
 from cht_sync.model_results import SHRUNK
-from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.model_events import HELD
 from cht_sync.pipeline.operators.run_all import is_lifted
@@ -80,14 +79,14 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         return is_producer_task_terminated(status)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs its own model in this process, in a second try, unless it has to wait for another.
+        """Runs its own model, in a second try, unless it has to wait for another.
 
         :param command: program and arguments.
         :param env: environment for dbt.
         :param cwd: folder to run in.
         :returns: what dbt returned.
         """
-        dbt = DbtRuns(command, env, cwd)
+        dbt = self.dbt_runs(command, env, cwd)
         broken = dbt.parse()
         if broken is not None:
             return broken

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import Any, Self
 
 import yaml
 
-from cht_sync.connections import dbt_connection
-from cht_sync.pipeline.git import without_repository
-from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
+from cht_sync.pipeline.dbt_environment import advice, to_connect
+from cht_sync.pipeline.own_process import EndedError, OwnProcess
+from cht_sync.pipeline.profile import PROFILE, TARGET, models_password, profile_text
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.pipeline.scrub import scrub
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings import Settings
 
-log = logging.getLogger(__name__)
-
-END_WITHIN_S = 10
 # Where dbt is killed, Postgres ends its statement by itself; the setting is of PostgreSQL 14 and later.
 # Source: https://www.postgresql.org/docs/current/runtime-config-connection.html
 NOTICE_DEATH = "-c client_connection_check_interval=5s"
@@ -45,8 +36,9 @@ class DbtProcess:
         self._settings = settings
         self._folder = folder
         self._aside = aside
-        self._options = {"PGOPTIONS": NOTICE_DEATH} if server_version >= 140000 else {}
-        self._secrets: list[str] = []
+        options = {"PGOPTIONS": NOTICE_DEATH} if server_version >= 140000 else {}
+        self._environment = {**to_connect(settings), **options}
+        self._secrets = list(models_password(settings).values())
 
     def __enter__(self) -> Self:
         self._work = tempfile.TemporaryDirectory(prefix="cht-sync-rebuild-")
@@ -59,24 +51,9 @@ class DbtProcess:
         return self
 
     def __exit__(self, error: object = None, *_: object) -> None:
-        process = getattr(self, "_process", None)
-        if process:
-            with suppress(OSError):
-                if error:
-                    # It ends at once, in the middle of a model too.
-                    self._commands.close()
-                else:
-                    self._commands.write('{"do": "end"}\n')
-                    self._commands.flush()
-            try:
-                process.wait(END_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            with suppress(OSError):
-                self._commands.close()
-            self._logged.join(END_WITHIN_S)
-            self._answers.close()
+        if process := getattr(self, "_process", None):
+            # After an error it ends at once, in the middle of a model too.
+            process.end(at_once=bool(error))
         self._work.cleanup()
 
     @property
@@ -129,60 +106,25 @@ class DbtProcess:
             shutil.copy(parsed, work / "target")
         where = ["--project-dir", str(self._folder), "--target-path", str(work / "target")]
         where += ["--profile", PROFILE, "--target", TARGET]
-        reading, writing = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "cht_sync.pipeline.aside.process", str(writing), json.dumps(where)],
-                cwd=self._folder,
-                env={**without_repository(os.environ), **self._environment(), "DBT_LOG_PATH": str(work / "logs")},
-                pass_fds=(writing,),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            )
-        finally:
-            os.close(writing)
-        self._commands: IO[str] = cast(IO[str], self._process.stdin)
-        self._answers: IO[str] = os.fdopen(reading)
-        self._logged = threading.Thread(target=self._tell, daemon=True)
-        self._logged.start()
-
-    def _environment(self) -> dict[str, str]:
-        password = dbt_connection(self._settings).password or ""
-        self._secrets = [password] if password else []
-        paths = [str(REPOSITORY / "plugins"), os.environ.get("PYTHONPATH", "")]
-        return {
-            **models_environment(self._settings),
-            **self._options,
-            ModelsProfile.get_env_var_name("password"): password,
-            # A process that is ended early leaves semaphores, which its helper takes away and tells at length.
-            "PYTHONWARNINGS": "ignore:resource_tracker",
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        }
-
-    def _tell(self) -> None:
-        for line in self._process.stdout or ():
-            log.info("dbt: %s", scrub(line.rstrip(), self._secrets))
+        self._process = OwnProcess(
+            "cht_sync.pipeline.aside.process",
+            {**self._environment, "DBT_LOG_PATH": str(work / "logs")},
+            self._folder,
+            [json.dumps(where)],
+            self._secrets,
+        )
 
     def _ask(self, command: str, doing: str, **arguments: Any) -> dict[str, Any]:
         try:
-            self._commands.write(json.dumps({"do": command, **arguments}) + "\n")
-            self._commands.flush()
-            line = self._answers.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            code = self._process.wait()
+            answer = self._process.ask(command, **arguments)
+        except EndedError as error:
             raise RebuildError(
-                f"dbt was ended from outside (exit code {code}) while it was to {doing}: nothing was changed, the next"
+                f"dbt was ended from outside ({error}) while it was to {doing}: nothing was changed, the next"
                 " deployment tries again; a code of -9 mostly means that this machine ran out of memory."
-            )
-        answer: dict[str, Any] = json.loads(line)
+            ) from None
         if not answer["success"]:
             said = scrub(_why(answer), self._secrets)
-            raise RebuildRefusedError(f"dbt could not {doing}, nothing was changed: {said}")
+            raise RebuildRefusedError(f"dbt could not {doing}, nothing was changed: {said}{advice(said)}")
         return answer
 
 

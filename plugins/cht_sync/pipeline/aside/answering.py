@@ -1,0 +1,60 @@
+"""How a process of dbt's talks with the task that started it: a line of JSON for each command and each answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import Any
+
+Command = dict[str, Any]
+END: Command = {"do": "end"}
+
+
+class Answers:
+    """The pipe that answers go to, by any thread of dbt's.
+
+    :param number: its file descriptor.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._pipe = os.fdopen(number, "w")
+        self._one = threading.Lock()
+
+    def write(self, answer: Command) -> None:
+        """Writes one line.
+
+        :param answer: what JSON can hold; anything else becomes text.
+        """
+        line = json.dumps(answer, default=str)
+        with self._one:
+            self._pipe.write(f"{line}\n")
+            self._pipe.flush()
+
+
+def answer(dbt: Any, answers: Answers) -> None:
+    """Answers commands until the last one, or until stdin is closed, which the death of whoever holds it does too.
+
+    :param dbt: has a method for each command.
+    :param answers: where its results go.
+    """
+    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            commands.put(json.loads(line))
+        # In the middle of a model too: nobody waits for it any more.
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while (command := commands.get()) != END:
+        try:
+            said = getattr(dbt, command.pop("do"))(**command)
+        except Exception as error:
+            # Told, or whoever waits would take it for a process that was killed.
+            traceback.print_exc()
+            said = {"success": False, "exception": f"{type(error).__name__}: {error}", "results": None, "models": []}
+        answers.write(said)
