@@ -186,6 +186,8 @@ def test_dbt_is_run_nowhere_but_in_a_process_of_its_own():
             if name.startswith(("dbt.cli", "dbt.task", "cosmos.dbt.runner"))
         }
         assert not imported or str(path.relative_to(folder / "pipeline")) in ours, (path, imported)
+        # Cosmos's own would run it in the task.
+        assert "AbstractDbtLocalBase.run_dbt_runner" not in path.read_text(), path
         if "without_repository(os.environ)" in path.read_text():
             assert path.name == "git.py", "an environment for dbt has one owner"
 
