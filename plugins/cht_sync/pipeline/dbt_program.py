@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,8 @@ from typing import Any
 
 from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.git import without_repository
+from cht_sync.pipeline.git import harmless, without_repository
+from cht_sync.pipeline.limited import MOST_MEMORY, TooMuchError, run_limited
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
@@ -71,7 +73,8 @@ class DbtProgram:
         :param variables: more environment.
         :returns: None, or what it said when it failed.
         """
-        return self._run(["-c", DBT_MAIN, "--no-use-colors", "--quiet", command], variables)
+        run = self._run_deps if command == "deps" else self._run
+        return run(["-c", DBT_MAIN, "--no-use-colors", "--quiet", command], variables)
 
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
@@ -89,15 +92,47 @@ class DbtProgram:
             results: list[dict[str, Any]] = json.loads(report.read_text())
         return results
 
+    def _run_deps(self, program: list[str], variables: dict[str, str]) -> str | None:
+        """``dbt deps`` downloads and unpacks what strangers hand out, of any size."""
+        scratch = self._folder / ".downloads"
+        scratch.mkdir(exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory() as profiles:
+                done = run_limited(
+                    [sys.executable, *program, *self._where(profiles)],
+                    env={**harmless(os.environ), **self._variables, **variables, "TMPDIR": str(scratch)},
+                    limits=self._source.limits,
+                    folders=[self._folder],
+                    cwd=self._folder,
+                    timeout_s=DBT_TIMEOUT_S,
+                )
+        except subprocess.TimeoutExpired:
+            return f"nothing within {DBT_TIMEOUT_S} s"
+        except TooMuchError as error:
+            raise SettingsError(
+                f"{self._source.text} cannot be installed: {error}, with its packages.", self._source.setting
+            ) from None
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if done.code and "MemoryError" in done.out + done.errors:
+            raise SettingsError(
+                f"{self._source.text} cannot be installed: a package of it takes more than {MOST_MEMORY // 2**20} MB of"
+                " memory to unpack, as no sound one does."
+            )
+        return (done.out + done.errors or f"exit code {done.code}") if done.code else None
+
+    def _where(self, profiles: str) -> list[str]:
+        """Options of each command; writes the profile."""
+        Path(profiles, "profiles.yml").write_text(self._profile)
+        # dbt parses all files anew where the names of profile and target differ: the tasks use these too.
+        where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
+        return [*where, "--profile", PROFILE]
+
     def _run(self, program: list[str], variables: dict[str, str]) -> str | None:
         with tempfile.TemporaryDirectory() as profiles:
-            Path(profiles, "profiles.yml").write_text(self._profile)
-            # dbt parses all files anew where the names of profile and target differ: the tasks use these too.
-            where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
-            where += ["--profile", PROFILE]
             try:
                 done = subprocess.run(
-                    [sys.executable, *program, *where],
+                    [sys.executable, *program, *self._where(profiles)],
                     cwd=self._folder,
                     env={**without_repository(os.environ), **self._variables, **variables},
                     stdin=subprocess.DEVNULL,
