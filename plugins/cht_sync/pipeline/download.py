@@ -9,16 +9,16 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import requests
 
 from cht_sync.errors import SettingsError
+from cht_sync.http_session import REDIRECTS, HttpSession
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
-from cht_sync.slow_answers import FEWEST_BYTES, Watch, WatchedAdapter
+from cht_sync.slow_answers import FEWEST_BYTES, Watch
 
 TIMEOUT_S = (10, 60)
 # Seconds in which 256 KB have to come, or the end; and in which all has to come.
 SLOW_S = 120.0
 MOST_S = 900.0
 MOST_REDIRECTS = 5
-REDIRECTS = {301, 302, 303, 307, 308}
 PORTS = {"http": 80, "https": 443}
 
 
@@ -28,8 +28,7 @@ def opened(
 ) -> Iterator[tuple[requests.Response, Watch]]:
     """The answer to a GET, its body not read yet, and what watches over its speed.
 
-    Redirects are followed here, by requests with nothing of the one before: requests would read their bodies, of any
-    size, into memory.
+    Redirects are followed here, each by a request with nothing of the one before.
 
     :param source: names the user and password.
     :param url: what to ask for.
@@ -38,15 +37,10 @@ def opened(
     :raises SettingsError: if a redirect leads where it may not, or the server cannot be reached or is too slow.
     """
     auth = (source.user, source.password) if source.has_credentials else None
-    session = requests.Session()
-    session.mount("http://", WatchedAdapter())
-    session.mount("https://", WatchedAdapter())
-    with session, Watch(SLOW_S) as watch:
+    with HttpSession() as session, Watch(SLOW_S) as watch:
         try:
             for _ in range(MOST_REDIRECTS + 1):
-                with session.get(
-                    url, params=query, auth=auth, stream=True, timeout=TIMEOUT_S, allow_redirects=False
-                ) as answer:
+                with session.get(url, params=query, auth=auth, stream=True, timeout=TIMEOUT_S) as answer:
                     if answer.status_code not in REDIRECTS:
                         yield answer, watch
                         if watch.expired:  # a body without a length ends with its connection, whoever ended that

@@ -54,7 +54,7 @@ HARMLESS = {
 # git would send a header on to wherever a server leads it.
 REDIRECT_NOWHERE = {"http.followRedirects": "false"}
 # git's words for an answer that it may not follow.
-REDIRECTED = re.compile(r"returned error: 30[12378]\b|redirect")
+REDIRECTED = re.compile(r"(returned error:|HTTP) 30[12378]\b|redirect")
 FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -174,6 +174,12 @@ class GitRepository:
         done = self._run(arguments, within)
         if done.code and REDIRECTED.search(done.errors) and self._sends_credentials:
             self._location, before = self._moved(), self._location
+            if self._location == before:
+                raise SettingsError(
+                    f"{self._source.text} cannot be installed: its server leads git elsewhere by a redirect, where the"
+                    f" user name, password or token for it must not go; give {self._source.setting} the address there.",
+                    self._source.setting,
+                )
             done = self._run([self._location if each == before else each for each in arguments], within)
         if done.code:
             reason = scrub(_last_words(done.errors), self._source.secrets)

@@ -19,7 +19,7 @@ from cht_sync.settings import ProjectLimits
 LOOK_S = 0.2
 MOST_OUTPUT = 4 * 2**20
 # Whatever the size of a project: what git and dbt unpack in memory has to stop somewhere.
-MOST_MEMORY = 2 * 2**30
+MOST_MEMORY = 2**30
 # Of a shell, in the units of its ulimit; where a system has no such limit the others still count.
 _WITHIN = 'ulimit -d "$1" 2>/dev/null; ulimit -f "$2" 2>/dev/null; shift 2; exec "$@"'
 _KB, _BLOCK = 1024, 512
