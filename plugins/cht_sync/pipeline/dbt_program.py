@@ -18,11 +18,13 @@ from cht_sync.pipeline.limited import MOST_MEMORY, TooMuchError, run_limited
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
+from cht_sync.pipeline.tree import require_inside
 from cht_sync.settings import Settings
 
 DBT_TIMEOUT_S = 900
 DBT_MAIN = "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"
 CHECKS = Path(__file__).with_name("dbt_checks.py")
+DEPS = Path(__file__).with_name("dbt_deps.py")
 SHOWN = 1500
 
 
@@ -73,8 +75,10 @@ class DbtProgram:
         :param variables: more environment.
         :returns: None, or what it said when it failed.
         """
-        run = self._run_deps if command == "deps" else self._run
-        return run(["-c", DBT_MAIN, "--no-use-colors", "--quiet", command], variables)
+        options = ["--no-use-colors", "--quiet", command]
+        if command == "deps":
+            return self._run_deps(["-P", str(DEPS), *options], variables)
+        return self._run(["-c", DBT_MAIN, *options], variables)
 
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
@@ -96,16 +100,20 @@ class DbtProgram:
         """``dbt deps`` downloads and unpacks what strangers hand out, of any size."""
         scratch = self._folder / ".downloads"
         scratch.mkdir(exist_ok=True)
+        places = {"TMPDIR": str(scratch), "DBT_DOWNLOADS_DIR": str(scratch / "packages")}
         try:
             with tempfile.TemporaryDirectory() as profiles:
                 done = run_limited(
                     [sys.executable, *program, *self._where(profiles)],
-                    env={**harmless(os.environ), **self._variables, **variables, "TMPDIR": str(scratch)},
+                    env={**harmless(os.environ), **self._variables, **variables, **places},
                     limits=self._source.limits,
                     folders=[self._folder],
                     cwd=self._folder,
                     timeout_s=DBT_TIMEOUT_S,
                 )
+            if done.code:
+                # What dbt says of a file that it cannot read quotes it, whatever a link in a package leads to.
+                require_inside(self._source, scratch, scratch)
         except subprocess.TimeoutExpired:
             return f"nothing within {DBT_TIMEOUT_S} s"
         except TooMuchError as error:

@@ -186,7 +186,7 @@ def everything(folder):
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("kind", ["local", "git", "folders of a package", "a name that leads out"])
+@pytest.mark.parametrize("kind", ["local", "git", "its project file", "folders of a package", "a name that leads out"])
 def test_packages_of_a_project_are_looked_at_too(project, settings, secret, tmp_path, kind):
     other = write_project(tmp_path / "other", **{"dbt_project.yml": PROJECT.replace("little", "other")})
     for name in ("one", "two"):
@@ -194,6 +194,9 @@ def test_packages_of_a_project_are_looked_at_too(project, settings, secret, tmp_
     (other / "models" / "o_two.sql").unlink()
     if kind == "git":
         (other / "models" / "x.sql").symlink_to(secret)
+    elif kind == "its project file":
+        (other / "dbt_project.yml").unlink()
+        (other / "dbt_project.yml").symlink_to(secret)
     elif kind == "folders of a package":
         text = PROJECT.replace("little", "other") + f"model-paths: ['{secret.parent}']\n"
         (other / "dbt_project.yml").write_text(text)
@@ -206,6 +209,7 @@ def test_packages_of_a_project_are_looked_at_too(project, settings, secret, tmp_
     message = {
         "local": "package 'other' is local, in .*, which is not in the project",
         "git": "'dbt_packages/other/models/x.sql' is a link to",
+        "its project file": "dbt_project.yml' is a link to",
         "folders of a package": "dbt_project.yml of 'other' has model-paths",
         "a name that leads out": "escaped",
     }[kind]
