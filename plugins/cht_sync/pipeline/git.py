@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.download import followed
 from cht_sync.pipeline.git_tree import listed, write_files
-from cht_sync.pipeline.limited import Done, TooMuchError, output_of, run_limited
+from cht_sync.pipeline.limited import MOST_MEMORY, Done, TooMuchError, output_of, run_limited
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
 
@@ -181,6 +181,12 @@ class GitRepository:
                     self._source.setting,
                 )
             done = self._run([self._location if each == before else each for each in arguments], within)
+        if done.code and "Out of memory" in done.errors:
+            raise SettingsError(
+                f"{self._source.text} cannot be installed: what its server hands out takes git more than"
+                f" {MOST_MEMORY // 2**20} MB of memory, as no sound repository does; look at {self._source.setting}.",
+                self._source.setting,
+            )
         if done.code:
             reason = scrub(_last_words(done.errors), self._source.secrets)
             raise SettingsError(f"{self._source.text} cannot be installed: git says {reason!r}.")

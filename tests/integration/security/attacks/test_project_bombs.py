@@ -24,6 +24,7 @@ MEGABYTE = 2**20
 INSTALL = "install(__import__('cht_sync.settings', fromlist=['Settings']).Settings())"
 # Beyond what the imports took: a project of 20 MB is allowed.
 MOST_MB = 100
+MOST_OF_GIT_MB = 1200
 
 
 def header(name, size=0, kind=tarfile.REGTYPE):
@@ -108,7 +109,9 @@ def test_what_a_tarball_grows_to_is_bounded(tmp_path, kind):
             CHT_PIPELINE_MAX_FILES="20000",
         )
     assert said.startswith("SettingsError")
-    assert any(words in said for words in ("CHT_PIPELINE_MAX_", "no sound .tar.gz", "holds no dbt_project.yml"))
+    assert any(
+        words in said for words in ("CHT_PIPELINE_MAX_", "no sound .tar.gz", "holds no dbt_project.yml", "folders deep")
+    )
     assert memory < MOST_MB
     assert most[-1] < 25 * MEGABYTE
 
@@ -185,9 +188,9 @@ def refused(url, folder, **environ):
             CHT_PIPELINE_MAX_MB="20",
             **environ,
         )
-    assert said.startswith("SettingsError")
+    assert "cannot be installed" in said
     assert memory < MOST_MB
-    assert child < 300
+    assert child < MOST_OF_GIT_MB
     return said, most[-1]
 
 
@@ -240,9 +243,9 @@ def test_a_git_server_whose_answer_never_ends(tmp_path):
         said, memory, child = measured(
             INSTALL, CHT_PIPELINE_BRANCH_URL=f"{server.url}/p.git#main", CHT_PIPELINE_DIR=str(tmp_path)
         )
-    assert "git says" in said
+    assert "takes git more than 1024 MB of memory" in said
     assert memory < MOST_MB
-    assert child < 1200
+    assert child < MOST_OF_GIT_MB
 
 
 def test_a_large_folder_is_refused(project, tmp_path):
