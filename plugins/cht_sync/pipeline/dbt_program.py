@@ -105,7 +105,7 @@ class DbtProgram:
             with tempfile.TemporaryDirectory() as profiles:
                 done = run_limited(
                     [sys.executable, *program, *self._where(profiles)],
-                    env={**harmless(os.environ), **self._variables, **variables, **places},
+                    env=harmless({**os.environ, **self._variables, **variables, **places}),
                     limits=self._source.limits,
                     folders=[self._folder],
                     cwd=self._folder,
