@@ -12,10 +12,10 @@ export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test bench lint lock audit screenshot reference clean
+.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test bench lint lock audit sbom screenshot reference clean
 
 help:
-	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | bench | lint | lock | audit | screenshot | reference | clean"
+	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | bench | lint | lock | audit | sbom | screenshot | reference | clean"
 
 install: $(VENV)/installed
 
@@ -69,6 +69,12 @@ lock: install
 # Asks PyPI's database of vulnerabilities, so it needs the internet and is no part of the tests.
 audit: install
 	$(BIN)/uv tool run pip-audit --strict --require-hashes --disable-pip -r requirements.txt
+
+# What the image holds, for those who look up vulnerabilities: CycloneDX, the same bytes for the same lock.
+sbom: install
+	mkdir -p dist
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --output-reproducible --sv 1.6 \
+		-o dist/sbom.cdx.json requirements-image.txt
 
 screenshot: install
 	$(BIN)/python -m include.demo.screenshot

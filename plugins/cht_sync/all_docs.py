@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from cht_sync.odd_json import cut_rows, fields_of, read_rows, text_of
+from cht_sync.odd_json import cut_rows, fields_of, read_rows, require_readable, text_of
 from cht_sync.page import NOTHING, Change, Revision
 
 
@@ -39,6 +39,7 @@ def decode_rows(body: bytes | bytearray) -> list[Change]:
     :raises ValueError: if the JSON is cut off or is no listing; as OddRowError if it came whole and a row cannot be
         read.
     """
+    require_readable(body)
     try:
         return [_change(row) for row in _ANSWER.decode(body).rows]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from cht_sync.errors import BrokenAnswerError, CouchDBError, RequestRefusedError
+from cht_sync.errors import BrokenAnswerError, CouchDBError, RequestRefusedError, UnreadableAnswerError
 from cht_sync.feed import MANY
 from cht_sync.fetcher import DocumentFetcher
 from cht_sync.page import Page
@@ -65,7 +65,9 @@ class BareFeed:
                 self._bodies([change for change in page.results if not change.has_document])
                 page.size = sum(len(change.doc) for change in page.results)
                 self._fetcher.complete(page, MANY)
-            except PageTooLargeError:
+            except PageTooLargeError as error:
+                if self.size.value == 1:
+                    raise UnreadableAnswerError(str(error)) from None
                 self.size.too_large()
             else:
                 self.size.came(feed)

@@ -21,8 +21,9 @@ from cht_sync.errors import (
     UnreadableAnswerError,
 )
 from cht_sync.odd_json import OddRowError
-from cht_sync.page import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfo, ServerInfo
+from cht_sync.page import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfos, ServerInfo
 from cht_sync.page_decoder import decode_page
+from cht_sync.transport import SMALL
 
 # Before it CouchDB passed over keys in the body of a request, and listed from the beginning.
 KEYS_IN_BODY = (3,)
@@ -39,7 +40,7 @@ class CouchDBHook(DocumentsById):
 
         :raises CouchDBError: if it cannot be reached or is no CouchDB.
         """
-        return self._decoded(ServerInfo, "/", "the server")
+        return self._decoded(ServerInfo, "/", "the server", bound=SMALL)
 
     def version(self) -> tuple[int, ...]:
         """The first two numbers of CouchDB's version; none where nobody says, as where a proxy keeps ``/`` to itself.
@@ -50,7 +51,7 @@ class CouchDBHook(DocumentsById):
         :raises SettingsError: if the connection cannot be used.
         """
         try:
-            body = self._prepared("GET", "/", "the server").send()
+            body = self._prepared("GET", "/", "the server", bound=SMALL).send()
             server = msgspec.json.decode(body, type=ServerInfo)
         except (RequestRefusedError, CouchDBError) as error:
             self.log.info("The version of CouchDB is not known (%s).", error)
@@ -66,7 +67,7 @@ class CouchDBHook(DocumentsById):
         :param name: name of the database.
         :raises SettingsError: if it does not exist or may not be read.
         """
-        return self._decoded(DatabaseInfo, f"/{quote(name, safe='')}", f"database {name!r}")
+        return self._decoded(DatabaseInfo, f"/{quote(name, safe='')}", f"database {name!r}", bound=SMALL)
 
     def all_databases(self) -> list[str]:
         """Names of all databases of the server.
@@ -120,6 +121,7 @@ class CouchDBHook(DocumentsById):
             f"/{quote(database, safe='')}/_changes",
             f"database {database!r}",
             params={"since": since or "0", "limit": 1},
+            bound=SMALL,
         )
         body = long_poll.wait(request, seconds)
         return body is not None and bool(decode_page(body).results)
@@ -244,15 +246,13 @@ class CouchDBHook(DocumentsById):
             Source: https://docs.couchdb.org/en/stable/api/database/misc.html#get--db-_purged_infos
         """
         try:
-            answer = self._decoded(
-                dict[str, list[PurgedInfo]], f"/{quote(database, safe='')}/_purged_infos", f"purges of {database!r}"
-            )
+            answer = self._decoded(PurgedInfos, f"/{quote(database, safe='')}/_purged_infos", f"purges of {database!r}")
         except NodeDownError:
             raise
         except (RequestRefusedError, CouchDBError) as error:
             self.log.info("Purges cannot be asked for (%s).", error)
             return []
-        return list(dict.fromkeys(info.id for info in answer.get("purged_infos", [])))
+        return list(dict.fromkeys(info.id for info in answer.purged_infos))
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether server and credentials work, and a sentence for the person who asks."""
@@ -260,7 +260,7 @@ class CouchDBHook(DocumentsById):
             self.version()
             # Anyone may read GET /; signing in tells whether the credentials are good, however they are sent later.
             form = {"name": self.connection.login, "password": self.connection.password}
-            self._request("POST", "/_session", "the session", data=form)
+            self._request("POST", "/_session", "the session", data=form, bound=SMALL)
         except RequestRefusedError as error:
             if error.status == 401:
                 return False, str(error)

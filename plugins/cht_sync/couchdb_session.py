@@ -15,11 +15,14 @@ from airflow.sdk.log import mask_secret
 from cht_sync import transport
 from cht_sync.connections import couchdb_connection
 from cht_sync.errors import CouchDBError, SettingsError, UnreadableAnswerError
+from cht_sync.odd_json import require_readable
+from cht_sync.page import MEGABYTE
 from cht_sync.patience import patiently
 from cht_sync.server_settings import is_near
-from cht_sync.settings import COUCHDB_CONN_ID
+from cht_sync.settings import COUCHDB_CONN_ID, Settings
 
 T = TypeVar("T")
+LISTS = 64 * MEGABYTE
 
 
 class CouchDBSession(BaseHook):
@@ -108,6 +111,11 @@ class CouchDBSession(BaseHook):
             raise SettingsError(f"Connection {self.conn_id!r} has {name} {value!r} in its extra: give seconds above 0.")
         return seconds
 
+    @cached_property
+    def most_bytes(self) -> int:
+        """Bytes of any answer at most, save for what is written to a file; lists of names and revisions need some."""
+        return max(Settings().max_page_bytes, LISTS)
+
     def get_conn(self) -> requests.Session:
         """The one session of this hook, made at first use."""
         return self._session
@@ -142,6 +150,7 @@ class CouchDBSession(BaseHook):
             conn_id=self.conn_id,
             timeouts=self.timeouts,
             most_bytes=options.pop("most_bytes", None),
+            bound=options.pop("bound", self.most_bytes),
             sink=options.pop("sink", None),
             options=options,
         )
@@ -152,8 +161,9 @@ class CouchDBSession(BaseHook):
     def _decoded(self, struct: type, path: str, subject: str, method: str = "GET", **options: Any) -> Any:
         body = self._request(method, path, subject, **options)
         try:
+            require_readable(body)
             return msgspec.json.decode(body, type=struct)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise CouchDBError(f"{self.url}{path} did not answer as CouchDB does: {error}.") from error
 
 

@@ -12,10 +12,11 @@ import msgspec
 
 from cht_sync.couchdb_session import CouchDBSession
 from cht_sync.errors import BrokenAnswerError, NotHandedOutError, RequestRefusedError
-from cht_sync.odd_json import STRING
+from cht_sync.odd_json import STRING, require_readable
 from cht_sync.page import MEGABYTE, BulkGet, Change, Tree, Trees
 from cht_sync.refusals import is_unreachable, node_down
 from cht_sync.revisions import Leaf
+from cht_sync.transport import LARGEST_DOCUMENT
 
 # CouchDB and proxies take 8 kB for all of the first line of a request.
 LONGEST_ADDRESS = 4000
@@ -52,8 +53,9 @@ class DocumentsById(CouchDBSession):
         subject = f"documents of database {database!r}"
         body = self._prepared("POST", path, subject, most_bytes=most_bytes, json={"docs": wanted}).send()
         try:
+            require_readable(body)
             results = msgspec.json.decode(body, type=BulkGet).results
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
         return {each.id: bytes(leaf.ok) for each in results for leaf in each.docs[:1] if len(leaf.ok)}
 
@@ -76,8 +78,9 @@ class DocumentsById(CouchDBSession):
         )  # fmt: skip
         body = self.patiently(request.send)
         try:
+            require_readable(body)
             results = msgspec.json.decode(body, type=Trees).results
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
         return {tree.id: found for tree in results if (found := _leaves(tree)) is not None}
 
@@ -111,7 +114,7 @@ class DocumentsById(CouchDBSession):
         subject = f"a document of database {database!r}"
         path = f"/{quote(database, safe='')}/{address}"
         params = {"rev": change.rev} if change.rev else {}
-        request = self._prepared("GET", path, subject, sink=sink, params=params)
+        request = self._prepared("GET", path, subject, sink=sink, bound=LARGEST_DOCUMENT, params=params)
 
         def once() -> None:
             request.send()
@@ -145,7 +148,7 @@ class DocumentsById(CouchDBSession):
         wanted = {"docs": [{"id": change.id, "rev": change.rev}]}
         with SpooledTemporaryFile(IN_MEMORY) as answer:
             subject = f"a document of database {database!r}"
-            request = self._prepared("POST", path, subject, sink=answer, json=wanted)
+            request = self._prepared("POST", path, subject, sink=answer, bound=LARGEST_DOCUMENT, json=wanted)
 
             def once() -> NotHandedOutError | None:
                 request.send()

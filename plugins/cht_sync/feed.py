@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cht_sync.background import Background
-from cht_sync.errors import BrokenAnswerError
+from cht_sync.errors import BrokenAnswerError, UnreadableAnswerError
 from cht_sync.fetcher import DocumentFetcher
 from cht_sync.page import MEGABYTE
 from cht_sync.page_size import TARGET, PageSize
@@ -98,7 +98,10 @@ class ChangesFeed:
             raise
 
     def _row(self, since: str | None) -> Page:
-        return self._hook.changes(self._database, since, 1, self._most, bodies=False)
+        try:
+            return self._hook.changes(self._database, since, 1, self._most, bodies=False)
+        except PageTooLargeError as error:
+            raise UnreadableAnswerError(str(error)) from None
 
     def _one_by_id(self, since: str | None) -> Page:
         """A page of the next change, its document fetched by id."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from cht_sync.environment import Environment
 from cht_sync.errors import SettingsError
+from cht_sync.page import MEGABYTE
 from cht_sync.sync_settings import SyncSettings
 
 TEAM_PREFIX = "CHT_DBT_ENV_"
@@ -15,6 +17,28 @@ _NOT_A_TEAMS = re.compile(
     r"(ROOT_|DBT_)?POSTGRES_|COSMOS_|LD_|DYLD_|PYTHON|GIT_|SSH_|SSL_CERT_|LC_|PG[A-Z]+$"
     r"|(PATH|HOME|USER|LOGNAME|SHELL|LANG|TZ|TMPDIR|DO_NOT_TRACK|DBT_SEND_ANONYMOUS_USAGE_STATS)$"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectLimits:
+    """How large a dbt project may be, with its packages: ``CHT_PIPELINE_MAX_MB``, ``CHT_PIPELINE_MAX_FILES``.
+
+    :param most_bytes: of all files together, of a download, and of what git fetches.
+    :param most_files: files and folders.
+    """
+
+    most_bytes: int = 500 * MEGABYTE
+    most_files: int = 50_000
+
+    @property
+    def too_large(self) -> str:
+        """What is said of a project with more bytes."""
+        return f"it is larger than CHT_PIPELINE_MAX_MB={self.most_bytes // MEGABYTE} allows"
+
+    @property
+    def too_many(self) -> str:
+        """What is said of a project with more files."""
+        return f"it has more files and folders than CHT_PIPELINE_MAX_FILES={self.most_files} allows"
 
 
 class ModelSettings(SyncSettings):
@@ -146,6 +170,16 @@ class ModelSettings(SyncSettings):
     def pipeline_timeout(self) -> int:
         """``CHT_PIPELINE_TIMEOUT``: minutes after which a deployment with its rebuild is ended, default 1440."""
         return self.number("CHT_PIPELINE_TIMEOUT", 1440, low=1, high=10_080)
+
+    @property
+    def project_limits(self) -> ProjectLimits:
+        """``CHT_PIPELINE_MAX_MB`` (default 500) and ``CHT_PIPELINE_MAX_FILES`` (default 50,000): how large the dbt
+        project may be with its packages, and what is downloaded for it.
+        """
+        return ProjectLimits(
+            most_bytes=self.number("CHT_PIPELINE_MAX_MB", 500, low=1, high=100_000) * MEGABYTE,
+            most_files=self.number("CHT_PIPELINE_MAX_FILES", 50_000, low=1, high=10_000_000),
+        )
 
     @property
     def dbt_environment(self) -> dict[str, str]:

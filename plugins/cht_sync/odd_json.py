@@ -15,11 +15,25 @@ STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _BRACKETS = re.compile(STRING + rb'|[{}\[\]"]', re.DOTALL)
 _TOKEN = re.compile(rb"\s*(" + STRING + rb'|[{}\[\],:]|[^\s{}\[\],:"]+)', re.DOTALL)
 _BETWEEN_ROWS = re.compile(rb"\s*,\s*")
+# In 32 MB of documents there are some hundred thousand.
+MOST_OBJECTS = 2_000_000
+# BATCH_SIZE allows 100,000: each costs some hundred bytes, however small it came.
+MOST_ROWS = 200_000
 _CLOSING = {b"{": b"}", b"[": b"]"}
 
 
 class OddRowError(ValueError):
     """One row of an answer cannot be read, although the answer came whole."""
+
+
+def require_readable(body: bytes | bytearray) -> None:
+    """Checks that an answer does not take many times its size once it is read: a row of ten bytes becomes a hundred.
+
+    :param body: the whole body of the answer.
+    :raises ValueError: if it holds more objects than any answer that was asked for.
+    """
+    if len(body) > MOST_OBJECTS and body.count(b"{") > MOST_OBJECTS:
+        raise ValueError(f"more than {MOST_OBJECTS:,} objects")
 
 
 def cut_rows(body: bytes | bytearray, name: bytes) -> tuple[list[bytes], bytes]:
@@ -69,6 +83,8 @@ def _rows(body: bytes | bytearray, name: bytes) -> tuple[list[tuple[int, int]], 
             depth -= 1
             if depth == 2 and begin >= 0:
                 spans.append((row, match.end()))
+                if len(spans) > MOST_ROWS:
+                    raise ValueError("more rows than anybody asks for")
             elif depth == 1 and begin >= 0:
                 return _only_commas_between(body, spans, begin, match.start()), begin, match.start()
     raise ValueError("the results have no end")

@@ -131,6 +131,15 @@ class PurgedInfo(msgspec.Struct):
     id: str
 
 
+class PurgedInfos(msgspec.Struct):
+    """The answer of ``_purged_infos``.
+
+    Source: https://docs.couchdb.org/en/stable/api/database/misc.html#get--db-_purged_infos
+    """
+
+    purged_infos: list[PurgedInfo] = []
+
+
 class Leaf(msgspec.Struct):
     """One revision that ``_bulk_get`` hands out; the body stays the bytes that came."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cht_sync.errors import BrokenAnswerError, UnreadableAnswerError
-from cht_sync.odd_json import OddRowError, cut_rows, fields_of, read_rows, text_of
+from cht_sync.odd_json import OddRowError, cut_rows, fields_of, read_rows, require_readable, text_of
 from cht_sync.page import NOTHING, Change, Page, Revision
 
 
@@ -29,6 +29,10 @@ def decode_page(body: bytes | bytearray) -> Page:
     :raises BrokenAnswerError: if the JSON is cut off, is no page or holds an error object; CouchDB answers 200
         before it knows whether all goes well. As UnreadableAnswerError if it came whole and a row cannot be read.
     """
+    try:
+        require_readable(body)
+    except ValueError as error:
+        raise BrokenAnswerError(f"CouchDB's answer is no page of changes ({error}; {len(body)} bytes).") from None
     try:
         answer = _ANSWER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

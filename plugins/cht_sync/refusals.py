@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 import requests
 
 from cht_sync.errors import BrokenAnswerError, CouchDBError, NodeDownError, RequestRefusedError
+from cht_sync.http_session import REDIRECTS, place_of
 
 LONGEST_RETRY_AFTER = 120.0  # seconds
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -56,6 +57,14 @@ def refused(response: requests.Response, server: str, subject: str, conn_id: str
     status = response.status_code
     name, reason = _said(response)
     said = f"{name}: {reason}" if name else reason
+    if status in REDIRECTS:
+        return RequestRefusedError(
+            f"{server} leads to {place_of(response)} by a redirect with {status} ({said}) in place of {subject}; user"
+            " and password must not go there: correct COUCHDB_HOST, COUCHDB_PORT and COUCHDB_SECURE, or connection"
+            f" {conn_id!r}.",
+            status,
+            reason,
+        )
     if name and is_unreachable(status, said):
         return node_down(f"{server} answered {status}", said, _retry_after(response))
     text = f"{server} answered {status} ({said})."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cht_sync.alert_settings import AlertSettings
 from cht_sync.errors import SettingsError
+from cht_sync.model_settings import ProjectLimits
 from cht_sync.server_settings import (
     COUCHDB_CONN_ID,
     DBT_POSTGRES_CONN_ID,
@@ -27,6 +28,7 @@ __all__ = [
     "SSL_PARAMETERS",
     "CouchDBSettings",
     "PostgresSettings",
+    "ProjectLimits",
     "RawTable",
     "Settings",
 ]

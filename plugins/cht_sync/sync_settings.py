@@ -23,7 +23,7 @@ class SyncSettings(ServerSettings):
 
     @property
     def max_page_bytes(self) -> int:
-        """``CHT_SYNC_MAX_MB``: megabytes read into memory at most, of a page or a document, default 64."""
+        """``CHT_SYNC_MAX_MB``: megabytes read into memory at most, of a page, a document or a list, default 64."""
         return self.number("CHT_SYNC_MAX_MB", 64, low=1, high=250) * MEGABYTE
 
     @property

@@ -10,11 +10,17 @@ import requests
 from airflow.sdk import Connection
 from requests.auth import HTTPBasicAuth
 
-from cht_sync.errors import BrokenAnswerError, CouchDBError, NoJSONError, SettingsError
+from cht_sync.errors import BrokenAnswerError, CouchDBError, NoJSONError, SettingsError, UnreadableAnswerError
+from cht_sync.http_session import HttpSession
 from cht_sync.refusals import refused
-from cht_sync.slow_answers import FEWEST_BYTES, Watch, WatchedAdapter
+from cht_sync.slow_answers import FEWEST_BYTES, Watch
 
 CHUNK = 256 * 1024
+# An answer that says something of a server, a database or a session.
+SMALL = 2**20
+# CouchDB takes no larger document: its max_http_request_size.
+# Source: https://docs.couchdb.org/en/stable/config/http.html#chttpd/max_http_request_size
+LARGEST_DOCUMENT = 4 * 2**30
 # Bytes that tell a page of HTML from JSON.
 FEW = 200
 # Read time-outs in which 256 KB of an answer have to come.
@@ -33,14 +39,19 @@ _BROKEN = (
 
 
 class PageTooLargeError(Exception):
-    """An answer is larger than may be read into memory.
+    """An answer is larger than may be read into memory: whoever asked may ask for less.
 
     :param most: bytes that would have been taken.
+    :param sentence: what to say where less cannot be asked for.
     """
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"more than {most} bytes")
+    def __init__(self, most: int, sentence: str = "") -> None:
+        super().__init__(sentence or f"more than {most} bytes")
         self.most = most
+
+
+class AnswerTooLargeError(UnreadableAnswerError):
+    """An answer is larger than it ever is where all is well."""
 
 
 class _CookieAuth(requests.auth.AuthBase):
@@ -58,8 +69,8 @@ class _CookieAuth(requests.auth.AuthBase):
             self._url,
             data=self._form,
             timeout=timeouts,
+            stream=True,
             auth=_no_auth,
-            allow_redirects=False,
             verify=self._session.verify,
         )
 
@@ -78,11 +89,8 @@ def new_session(url: str, connection: Connection, cookie: bool) -> requests.Sess
     :param connection: its ``login``, ``password`` and extra ``verify``, ``cert`` and ``key`` are used.
     :param cookie: sign in by cookie instead of sending the password with each request.
     """
-    session = requests.Session()
+    session = HttpSession(connections=4)
     session.headers["Accept"] = "application/json"
-    adapter = WatchedAdapter(pool_connections=2, pool_maxsize=4)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
     extra = connection.extra_dejson
     session.verify = _verify(extra.get("verify", True))
     if extra.get("cert"):
@@ -112,7 +120,8 @@ class Request:
     :param subject: what is asked for, as error texts name it.
     :param conn_id: id of the connection, for error texts.
     :param timeouts: seconds to connect, and between two pieces of the answer.
-    :param most_bytes: size of the body from which on it is not read any further; None for no limit.
+    :param most_bytes: size of the body from which on whoever asks may ask for less; by default there is no less.
+    :param bound: size of the body from which on it is not read any further, by whatever way.
     :param sink: file that takes the body in place of memory.
     :param reader: takes the body in its stead, piece by piece; it need not take all of it.
     :param patience: seconds in which 256 KB of an answer have to come, or its end; by default twice a time-out.
@@ -126,6 +135,7 @@ class Request:
     conn_id: str
     timeouts: tuple[float, float]
     most_bytes: int | None = None
+    bound: int = SMALL
     sink: IO[bytes] | None = None
     reader: Callable[[Iterator[bytes]], bytes | bytearray] | None = None
     patience: float | None = None
@@ -138,6 +148,7 @@ class Request:
         :raises SettingsError: if no further try can help.
         :raises CouchDBError: if another try may help; as BrokenAnswerError if asking for less may.
         :raises PageTooLargeError: if the body is larger than ``most_bytes``.
+        :raises AnswerTooLargeError: if it is larger than ``bound``.
         """
         with Watch(self.patience or PATIENCE_WITH_DRIPS * self.timeouts[1]) as watch:
             try:
@@ -201,6 +212,13 @@ class Request:
             )
         return CouchDBError(f"TLS with {self._server} failed ({cause}).")
 
+    def _too_large(self, most: int) -> str:
+        larger = " where it is right, raise CHT_SYNC_MAX_MB;" if SMALL < most < LARGEST_DOCUMENT else ""
+        return (
+            f"{self._server} answered with more than {most // 2**20} MB in place of {self.subject}:{larger} look at the"
+            f" server and at what is between, or correct COUCHDB_HOST and COUCHDB_PORT, or connection {self.conn_id!r}."
+        )
+
     @property
     def _server(self) -> str:
         return f"CouchDB at {'/'.join(self.url.split('/')[:3])}"
@@ -211,28 +229,36 @@ class Request:
             self.url,
             timeout=self.timeouts,
             stream=True,
-            allow_redirects=False,
             # Said again, because REQUESTS_CA_BUNDLE would win over what a session says.
             verify=self.session.verify,
             **self.options,
         )
 
     def _send_signed_in(self, auth: _CookieAuth, watch: Watch) -> bytes | bytearray:
-        signed_in = auth.sign_in(self.timeouts)
-        if signed_in.status_code != 200:
-            return self._read(signed_in, watch)
+        with auth.sign_in(self.timeouts) as signed_in:
+            if signed_in.status_code != 200:
+                return self._read(signed_in, watch)
+            # To its end, so that the connection can be used again.
+            for _ in self._chunks(signed_in, watch, SMALL):
+                pass
         with self._respond() as response:
             return self._read(response, watch)
 
     def _read(self, response: requests.Response, watch: Watch) -> bytes | bytearray:
         if response.status_code not in {200, 201, 202}:
             raise refused(response, self._server, self.subject, self.conn_id)
-        return (self.reader or self._body)(self._chunks(response, watch))
+        return (self.reader or self._body)(self._chunks(response, watch, self.bound))
 
-    def _chunks(self, response: requests.Response, watch: Watch) -> Iterator[bytes]:
-        begun = False
+    def _chunks(self, response: requests.Response, watch: Watch, bound: int) -> Iterator[bytes]:
+        begun, size = False, 0
+        # Unpacked, where it came compressed: a megabyte may become a thousand.
         for chunk in response.iter_content(CHUNK):
             watch.came(len(chunk))
+            size += len(chunk)
+            if self.most_bytes is not None and size > self.most_bytes:
+                raise PageTooLargeError(self.most_bytes, self._too_large(self.most_bytes))
+            if size > bound:
+                raise AnswerTooLargeError(self._too_large(bound))
             if not begun and (begin := chunk[:FEW].lstrip()):
                 begun = True
                 if begin.startswith(b"<"):
@@ -254,8 +280,6 @@ class Request:
         try:
             for chunk in chunks:
                 body += chunk
-                if self.most_bytes is not None and len(body) > self.most_bytes:
-                    raise PageTooLargeError(self.most_bytes)
         except Exception:
             # Its traceback leads here: what came so far would stay in memory for as long as the error does.
             body.clear()

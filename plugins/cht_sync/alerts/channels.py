@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cht_sync.errors import SettingsError
+from cht_sync.memory import at_most
+from cht_sync.page import MEGABYTE
 
 if TYPE_CHECKING:
     from cht_sync.alerts.message import Message
@@ -16,7 +18,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+MOST_MEMORY = 256 * MEGABYTE
 Channels = dict[str, Callable[["Message"], None]]
+
+
+class NotTakenError(ConnectionError):
+    """A service refused a message, or could not be reached: it does not say which."""
 
 
 def channels(settings: Settings) -> Channels:
@@ -48,9 +55,24 @@ def send(open_channels: Channels, message: Message, told: Collection[str] = ()) 
     """
     for name in open_channels.keys() - set(told):
         try:
-            open_channels[name](message)
+            # Notifiers read whatever a service answers, of any size.
+            with at_most(MOST_MEMORY):
+                open_channels[name](message)
         except SettingsError as error:
             log.error("%s: %s", name, error)
+        except MemoryError:
+            log.error(
+                "%s: the message could not be sent: what the service answered takes more than %d MB; correct its"
+                " address in the connection.",
+                name,
+                MOST_MEMORY // MEGABYTE,
+            )
+        except NotTakenError:
+            log.error(
+                "%s: the message could not be sent (the service did not take it); the next run tries again. A redirect"
+                " to another address is not followed: give the one that answers.",
+                name,
+            )
         except Exception as error:
             log.error("%s: the message could not be sent (%s); the next run tries again.", name, type(error).__name__)
         else:
@@ -75,7 +97,10 @@ def _services(conn_id: str) -> Channels:
     import apprise
     from airflow.providers.apprise.hooks.apprise import AppriseHook
 
-    hook, services = AppriseHook(conn_id), apprise.Apprise()
+    # A message, and the headers that open a service, go to the address that somebody gave, and nowhere else; an address
+    # may say redirect=yes.
+    nowhere_else = apprise.AppriseAsset(http_redirects=False)
+    hook, services = AppriseHook(conn_id), apprise.Apprise(asset=nowhere_else)
     hook.set_config_from_conn(conn=hook.get_connection(conn_id), apprise_obj=services)
     if not len(services):
         raise SettingsError(f"Connection {conn_id!r} names no service: put its address into 'config' of its extra.")
@@ -94,4 +119,4 @@ def _apprise(service: Any, message: Message) -> None:
 
     kind = NotifyType.SUCCESS if message.good else NotifyType.FAILURE
     if not service.notify(body=message.text, title=message.title, notify_type=kind):
-        raise ConnectionError("the service did not take the message")
+        raise NotTakenError("the service did not take the message")

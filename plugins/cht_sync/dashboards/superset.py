@@ -10,9 +10,14 @@ import requests
 
 from cht_sync.dashboards.settings import Login
 from cht_sync.errors import SettingsError, SupersetError
+from cht_sync.http_session import HttpSession, place_of
+from cht_sync.slow_answers import Watch
 
 # Seconds to connect, and to wait for an answer; Superset looks at each table while it imports.
 TIMEOUT = (10.0, 120.0)
+# Seconds in which its answer has to come, once it begins.
+PATIENCE_S = 300.0
+MOST_BYTES = 4 * 2**20
 # Of what Superset says about a refusal, at most so much is told.
 SAID = 500
 
@@ -26,7 +31,7 @@ class Superset:
     def __init__(self, login: Login) -> None:
         self._login = login
         self._secrets = [login.password]
-        self._session = requests.Session()
+        self._session = HttpSession()
         # A .netrc of this machine must not take the place of the token.
         self._session.trust_env = False
         self._session.verify = login.ca_bundle or True
@@ -74,8 +79,12 @@ class Superset:
     def _call(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         url = self._login.url
         try:
-            # A redirect would turn POST into GET, and might lead elsewhere with the password.
-            answer = self._session.request(method, url + path, timeout=TIMEOUT, allow_redirects=False, **what)
+            # A redirect would turn POST into GET, and might lead elsewhere with the password: HttpSession follows none.
+            with (
+                Watch(PATIENCE_S) as watch,
+                self._session.request(method, url + path, timeout=TIMEOUT, stream=True, **what) as answer,
+            ):
+                body = self._body(answer, watch)
         except requests.exceptions.SSLError:
             raise SettingsError(
                 f"Superset at SUPERSET_URL={url!r} does not prove who it is: name the file of its CA in"
@@ -87,24 +96,34 @@ class Superset:
                 f"Superset at SUPERSET_URL={url!r} cannot be reached ({type(error).__name__}): set SUPERSET_URL to its"
                 " address, and see that it runs."
             ) from None
-        self._refuse(answer, path)
-        try:
-            content = answer.json()
-        except ValueError:
-            content = None
+        self._refuse(answer, body, path)
+        content = _json(body)
         if not isinstance(content, dict):
             raise SupersetError(
                 f"What answers at SUPERSET_URL={url!r} is not Superset: set it to the address of Superset itself."
             )
         return content
 
-    def _refuse(self, answer: requests.Response, path: str) -> None:
+    def _body(self, answer: requests.Response, watch: Watch) -> bytes:
+        body = b""
+        for chunk in answer.iter_content(64 * 1024):
+            watch.came(len(chunk))
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise SupersetError(
+                    f"What answers at SUPERSET_URL={self._login.url!r} is not Superset: it sent more than"
+                    f" {MOST_BYTES // 2**20} MB, which no answer of Superset's to an import has."
+                )
+        return body
+
+    def _refuse(self, answer: requests.Response, body: bytes, path: str) -> None:
         url, status = self._login.url, answer.status_code
         if status < 300:
             return
         if status < 400:
             raise SettingsError(
-                f"SUPERSET_URL={url!r} redirects to another address: set it to the one that Superset answers at.",
+                f"SUPERSET_URL={url!r} redirects to another address, {place_of(answer)}, where the password must not"
+                " go: set it to the one that Superset answers at.",
                 "SUPERSET_URL",
             )
         if status == 401:
@@ -123,20 +142,26 @@ class Superset:
             raise SettingsError(
                 f"SUPERSET_URL={url!r} has no {path}: set it to the address of Superset 4 or newer.", "SUPERSET_URL"
             )
-        raise SupersetError(
-            f"Superset at SUPERSET_URL={url!r} did not take {path} (HTTP {status}): {self._said(answer)}"
-        )
+        raise SupersetError(f"Superset at SUPERSET_URL={url!r} did not take {path} (HTTP {status}): {self._said(body)}")
 
-    def _said(self, answer: requests.Response) -> str:
+    def _said(self, body: bytes) -> str:
         """Its own words, in one line and without anything secret that they may repeat."""
+        content = _json(body)
+        errors = (content.get("errors") or content.get("message")) if isinstance(content, dict) else None
         try:
-            errors = answer.json().get("errors") or answer.json().get("message")
             said = "; ".join(_texts(errors)) or "no reason given"
-        except (ValueError, AttributeError):
+        except RecursionError:
             said = "no reason given"
         for secret in self._secrets:
             said = said.replace(secret, "***")
         return " ".join(said.split())[:SAID]
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _texts(value: Any) -> list[str]:

@@ -19,6 +19,7 @@ from cht_sync.pipeline.dbt_program import DbtProgram
 from cht_sync.pipeline.deployment import GRAPH_FILE, MANIFEST_FILE
 from cht_sync.pipeline.graph import drawable
 from cht_sync.pipeline.hub import StandInHub, hub_answers, hub_url
+from cht_sync.pipeline.packages import read_yaml, require_sound, small_text
 from cht_sync.pipeline.proof import first_use
 from cht_sync.pipeline.source import Source
 from cht_sync.settings import Settings
@@ -56,9 +57,10 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     (folder / "packages.yml").write_text("packages:\n  - local: project\n")
-    _lift_selectors(folder)
+    _lift_selectors(source, folder)
     dbt = DbtProgram(source, folder, settings)
-    stand_ins = _resolve_packages(dbt, folder)
+    stand_ins = _resolve_packages(dbt, source, folder)
+    require_sound(source, folder)
     dbt.run("parse")
     if told := told_of_defaults(folder, settings):
         log.warning("%s", told)
@@ -72,32 +74,33 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     return Built(folder / GRAPH_FILE, len(graph["nodes"]), stand_ins)
 
 
-def _lift_selectors(folder: Path) -> None:
+def _lift_selectors(source: Source, folder: Path) -> None:
     """dbt reads selectors of the root project only, and ours is the wrapper: the package's go before its own.
 
     Source: https://docs.getdbt.com/reference/node-selection/yaml-selectors
     """
     target = folder / "selectors.yml"
-    merged = {one["name"]: one for path in (target, folder / "project" / "selectors.yml") for one in _selectors(path)}
+    own = folder / "project" / "selectors.yml"
+    merged = {one["name"]: one for path in (target, own) for one in _selectors(source, path)}
     if merged:
         target.write_text(yaml.safe_dump({"selectors": list(merged.values())}, sort_keys=False))
 
 
-def _selectors(path: Path) -> list[dict[str, Any]]:
+def _selectors(source: Source, path: Path) -> list[dict[str, Any]]:
     try:
-        return list((yaml.safe_load(path.read_text()) or {})["selectors"]) if path.is_file() else []
+        return list((yaml.safe_load(small_text(source, path)) or {})["selectors"]) if path.is_file() else []
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise SettingsError(f"{path.name} of the dbt project cannot be read: {type(error).__name__}.") from None
 
 
-def _resolve_packages(dbt: DbtProgram, folder: Path) -> list[str]:
+def _resolve_packages(dbt: DbtProgram, source: Source, folder: Path) -> list[str]:
     """Runs ``dbt deps``; where the hub is out of reach, against a stand-in that gives empty packages."""
     listed = [folder / "project" / name for name in PACKAGE_FILES if (folder / "project" / name).is_file()]
     hub = hub_url()
     if not listed or hub_answers(hub):
         dbt.run("deps")
         return []
-    with StandInHub({name for path in listed for name in _hub_names(path)}) as stand_in:
+    with StandInHub({name for path in listed for name in _hub_names(source, path)}) as stand_in:
         # Packages of packages come to light one after the other.
         while True:
             failure = dbt.try_to("deps", DBT_PACKAGE_HUB_URL=stand_in.url, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
@@ -118,13 +121,10 @@ def _resolve_packages(dbt: DbtProgram, folder: Path) -> list[str]:
     return names
 
 
-def _hub_names(path: Path) -> Iterator[str]:
-    try:
-        packages = (yaml.safe_load(path.read_text()) or {}).get("packages") or []
-    except (yaml.YAMLError, AttributeError):
-        # dbt has a better message for a broken file, and reads it next.
-        return
-    for entry in packages:
+def _hub_names(source: Source, path: Path) -> Iterator[str]:
+    # dbt has a better message for a broken file, and reads it next.
+    packages = read_yaml(source, path).get("packages")
+    for entry in packages if isinstance(packages, list) else []:
         if isinstance(entry, dict) and "package" in entry:
             yield str(entry["package"])
 

@@ -10,24 +10,32 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cht_sync.pipeline.graph import FORM
+from cht_sync.pipeline.source import Source
+from cht_sync.pipeline.tree import Tree
 from cht_sync.settings import REPOSITORY, Settings
 
 WRAPPER = REPOSITORY / "include" / "dbt" / "wrapper"
 NOT_COPIED = (".git", "target", "dbt_packages", "logs", "__pycache__", ".venv", ".user.yml")
 
 
-def content_hash(folder: Path) -> str:
+def content_hash(folder: Path, source: Source | None = None) -> str:
     """A hash of the names and bytes of a project's files, without what dbt and git write into it.
 
+    Of a link it is where it leads, not what is there.
+
     :param folder: the project.
+    :param source: where it came from, for its limits and for error texts.
+    :raises SettingsError: if it is too large, or holds what is no file.
     """
-    digest = hashlib.sha256()
-    for parent, names, files in os.walk(folder):
-        names[:] = sorted(set(names).difference(NOT_COPIED))
-        for name in sorted(set(files).difference(NOT_COPIED)):
-            path = Path(parent, name)
-            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
+    tree, digest = Tree(source or Source("folder", str(folder)), NOT_COPIED), hashlib.sha256()
+    for member in tree.members(folder):
+        path = os.fsencode(member.path)
+        if member.is_link:
+            digest.update(path + b"\0->" + os.fsencode(member.target) + b"\0")
+        elif not member.is_folder:
+            digest.update(path + f"\0{member.found.st_size}\0".encode())
+            for piece in tree.content(member):
+                digest.update(piece)
     return digest.hexdigest()[:40]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,14 +12,18 @@ from typing import Any
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.dbt_environment import advice, to_connect, to_fetch, to_parse
+from cht_sync.pipeline.git import harmless
+from cht_sync.pipeline.limited import MOST_MEMORY, TooMuchError, run_limited
 from cht_sync.pipeline.profile import PROFILE, TARGET, profile_text
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
+from cht_sync.pipeline.tree import require_inside
 from cht_sync.settings import Settings
 
 DBT_TIMEOUT_S = 900
 DBT_MAIN = "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"
 CHECKS = Path(__file__).with_name("dbt_checks.py")
+DEPS = Path(__file__).with_name("dbt_deps.py")
 SHOWN = 1500
 
 
@@ -65,8 +70,10 @@ class DbtProgram:
         :param variables: more environment.
         :returns: None, or what it said when it failed.
         """
-        more = self._to_fetch if command == "deps" else {}
-        return self._run(["-P", "-c", DBT_MAIN, "--no-use-colors", "--quiet", command], {**more, **variables})
+        options = ["--no-use-colors", "--quiet", command]
+        if command == "deps":
+            return self._run_deps(["-P", str(DEPS), *options], variables)
+        return self._run(["-P", "-c", DBT_MAIN, *options], variables)
 
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
@@ -84,15 +91,51 @@ class DbtProgram:
             results: list[dict[str, Any]] = json.loads(report.read_text())
         return results
 
+    def _run_deps(self, program: list[str], variables: dict[str, str]) -> str | None:
+        """``dbt deps`` downloads and unpacks what strangers hand out, of any size."""
+        scratch = self._folder / ".downloads"
+        scratch.mkdir(exist_ok=True)
+        places = {"TMPDIR": str(scratch), "DBT_DOWNLOADS_DIR": str(scratch / "packages")}
+        try:
+            with tempfile.TemporaryDirectory() as profiles:
+                done = run_limited(
+                    [sys.executable, *program, *self._where(profiles)],
+                    env=harmless({**self._to_fetch, **variables, **places}),
+                    limits=self._source.limits,
+                    folders=[self._folder],
+                    cwd=self._folder,
+                    timeout_s=DBT_TIMEOUT_S,
+                )
+            if done.code:
+                # What dbt says of a file that it cannot read quotes it, whatever a link in a package leads to.
+                require_inside(self._source, scratch, scratch)
+        except subprocess.TimeoutExpired:
+            return f"nothing within {DBT_TIMEOUT_S} s"
+        except TooMuchError as error:
+            raise SettingsError(
+                f"{self._source.text} cannot be installed: {error}, with its packages.", self._source.setting
+            ) from None
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if done.code and "MemoryError" in done.out + done.errors:
+            raise SettingsError(
+                f"{self._source.text} cannot be installed: a package of it takes more than {MOST_MEMORY // 2**20} MB of"
+                " memory to unpack, as no sound one does."
+            )
+        return (done.out + done.errors or f"exit code {done.code}") if done.code else None
+
+    def _where(self, profiles: str) -> list[str]:
+        """Options of each command; writes the profile."""
+        Path(profiles, "profiles.yml").write_text(self._profile)
+        # dbt parses all files anew where the names of profile and target differ: the tasks use these too.
+        where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
+        return [*where, "--profile", PROFILE]
+
     def _run(self, program: list[str], variables: dict[str, str]) -> str | None:
         with tempfile.TemporaryDirectory() as profiles:
-            Path(profiles, "profiles.yml").write_text(self._profile)
-            # dbt parses all files anew where the names of profile and target differ: the tasks use these too.
-            where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
-            where += ["--profile", PROFILE]
             try:
                 done = subprocess.run(
-                    [sys.executable, *program, *where],
+                    [sys.executable, *program, *self._where(profiles)],
                     cwd=self._folder,
                     env={**self._variables, **variables},
                     stdin=subprocess.DEVNULL,

@@ -13,6 +13,8 @@ from typing import Any
 
 import requests
 
+from cht_sync.http_session import HttpSession
+
 HUB_URL = "https://hub.getdbt.com/"
 PROBE_TIMEOUT_S = 4
 # A packages.yml may ask for any version or range; the stand-in has every one that is likely.
@@ -32,7 +34,7 @@ def hub_answers(url: str = HUB_URL, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
     """
     try:
         # The first thing that dbt asks for; a proxy that refuses it counts as no hub.
-        with requests.get(f"{url}api/v1/index.json", timeout=timeout_s, stream=True) as answer:
+        with HttpSession() as session, session.get(f"{url}api/v1/index.json", timeout=timeout_s, stream=True) as answer:
             return answer.ok
     except requests.RequestException:
         return False

@@ -12,13 +12,14 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from cht_sync.errors import SettingsError
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings import REPOSITORY, ProjectLimits, Settings
 
 log = logging.getLogger(__name__)
 
 STARTER = REPOSITORY / "include" / "dbt" / "starter"
 GIT_SCHEMES = {"https", "http", "ssh", "git", "file"}
 Kind = Literal["folder", "tarball", "git", "starter"]
+SETTINGS = {"folder": "DBT_LOCAL_PATH", "git": "CHT_PIPELINE_BRANCH_URL", "tarball": "DBT_PACKAGE_TARBALL_URL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Source:
     :param ref: branch, tag or commit of a git repository; empty for its default branch.
     :param user: user name for http(s), where the URL had one.
     :param password: password or token for http(s), where the URL had one.
+    :param limits: how large it may be.
     """
 
     kind: Kind
@@ -37,6 +39,17 @@ class Source:
     ref: str = ""
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    limits: ProjectLimits = field(default_factory=ProjectLimits)
+
+    @property
+    def setting(self) -> str:
+        """The variable that names it; empty for the starter."""
+        return SETTINGS.get(self.kind, "")
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether a user name, password or token goes to its server."""
+        return bool(self.user or self.password)
 
     @property
     def secrets(self) -> list[str]:
@@ -84,7 +97,7 @@ def configured_source(settings: Settings) -> Source:
     if others:
         log.warning("%s is used; %s is set too and not looked at.", first, " and ".join(others))
     value, make = named[first]
-    return _with_token(make(value), first, settings.pipeline_token)
+    return replace(_with_token(make(value), first, settings.pipeline_token), limits=settings.project_limits)
 
 
 def _with_token(source: Source, name: str, token: str) -> Source:

@@ -11,10 +11,11 @@ from airflow.sdk.log import mask_secret
 
 from cht_sync.pipeline.content import build_key, content_hash
 from cht_sync.pipeline.deployment import VERSIONS, Deployment
-from cht_sync.pipeline.fetch import require_project, tarball_validator
+from cht_sync.pipeline.fetch import require_project
 from cht_sync.pipeline.git import GitRepository
 from cht_sync.pipeline.hub import PROBE_TIMEOUT_S, hub_answers, hub_url
 from cht_sync.pipeline.source import configured_source
+from cht_sync.pipeline.tarball import validator as tarball_validator
 from cht_sync.settings import Settings
 
 
@@ -36,7 +37,7 @@ def wanted(settings: Settings) -> Deployment:
         validator = tarball_validator(source)
     else:
         require_project(source, Path(source.location))
-        revision = content_hash(Path(source.location))
+        revision = content_hash(Path(source.location), source)
     folder = settings.pipeline_dir / VERSIONS
     return Deployment(
         path=folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",

@@ -1,25 +1,30 @@
 import io
 import tarfile
+from dataclasses import replace
 
 import pytest
 import requests
 
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline import fetch as module
 from cht_sync.pipeline.content import content_hash
 from cht_sync.pipeline.fetch import fetch
 from cht_sync.pipeline.source import Source
+from cht_sync.settings import ProjectLimits
 
 TARBALL = Source("tarball", "https://h/p.tar.gz", user="me", password="s3cret")
 
 
-def tarball(*members, link=None):
+def tarball(*members, link=None, zeros=0):
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         for name in members:
             info = tarfile.TarInfo(name)
             info.size = 4
             archive.addfile(info, io.BytesIO(b"name"))
+        if zeros:
+            info = tarfile.TarInfo("p/zeros")
+            info.size = zeros
+            archive.addfile(info, io.BytesIO(bytes(zeros)))
         if link:
             info = tarfile.TarInfo("p/link")
             info.type, info.linkname = tarfile.SYMTYPE, link
@@ -42,7 +47,7 @@ def serve(monkeypatch):
             def iter_content(self, _):
                 yield body
 
-        monkeypatch.setattr(requests, "get", lambda *_, **__: Answer())
+        monkeypatch.setattr(requests.Session, "get", lambda *_, **__: Answer())
 
     return give
 
@@ -82,14 +87,19 @@ def test_an_absolute_path_ends_inside(serve, tmp_path):
     assert (tmp_path / "project" / "etc" / "cht-sync-evil").is_file()
 
 
-def test_size_is_bounded(serve, tmp_path, monkeypatch):
-    serve(tarball("p/dbt_project.yml", "p/a"))
-    monkeypatch.setattr(module, "MAX_UNPACKED_BYTES", 7)
-    with pytest.raises(SettingsError, match="too large"):
-        fetch(TARBALL, tmp_path / "project")
-    monkeypatch.setattr(module, "MAX_DOWNLOAD_BYTES", 10)
-    with pytest.raises(SettingsError, match="larger than"):
-        fetch(TARBALL, tmp_path / "project")
+def test_size_is_bounded(serve, tmp_path):
+    body = tarball("p/dbt_project.yml", "p/a")
+    serve(body)
+    for limits, message in [
+        (ProjectLimits(most_bytes=len(body) - 1), "it is larger than CHT_PIPELINE_MAX_MB=0 allows"),
+        (ProjectLimits(most_files=3), "more files and folders than CHT_PIPELINE_MAX_FILES=3 allows"),
+    ]:
+        with pytest.raises(SettingsError, match=message):
+            fetch(replace(TARBALL, limits=limits), tmp_path / "project")
+    fetch(replace(TARBALL, limits=ProjectLimits(len(body), 4)), tmp_path / "project")
+    serve(tarball("p/dbt_project.yml", zeros=5000))
+    with pytest.raises(SettingsError, match="it is larger than CHT_PIPELINE_MAX_MB=0 allows"):
+        fetch(replace(TARBALL, limits=ProjectLimits(most_bytes=4999)), tmp_path / "other")
 
 
 def test_a_server_that_refuses_or_is_away(serve, tmp_path, monkeypatch):
@@ -100,7 +110,7 @@ def test_a_server_that_refuses_or_is_away(serve, tmp_path, monkeypatch):
     def away(*_, **__):
         raise requests.ConnectionError("https://me:s3cret@h")
 
-    monkeypatch.setattr(requests, "get", away)
+    monkeypatch.setattr(requests.Session, "get", away)
     with pytest.raises(SettingsError, match="ConnectionError") as refused:
         fetch(TARBALL, tmp_path / "project")
     assert "s3cret" not in str(refused.value)

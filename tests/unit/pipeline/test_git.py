@@ -4,7 +4,9 @@ import subprocess
 import pytest
 
 from cht_sync.errors import SettingsError
+from cht_sync.pipeline import git as module
 from cht_sync.pipeline.git import GitRepository
+from cht_sync.pipeline.limited import Done
 from cht_sync.pipeline.source import Source
 
 SECRET = Source("git", "https://h:8443/o/p.git", "main", user="t0ken")
@@ -21,10 +23,9 @@ def calls(monkeypatch):
 
     def run(command, **options):
         recorded.append((command, options))
-        code, out, err = recorded.answer
-        return subprocess.CompletedProcess(command, code, out, err)
+        return Done(*recorded.answer)
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(module, "run_limited", run)
     return recorded
 
 
@@ -95,7 +96,7 @@ def test_an_unknown_ref_and_a_missing_git(calls, monkeypatch):
     def missing(*_, **__):
         raise FileNotFoundError
 
-    monkeypatch.setattr(subprocess, "run", missing)
+    monkeypatch.setattr(module, "run_limited", missing)
     with pytest.raises(SettingsError, match="the program git is missing"):
         GitRepository(SECRET).commit()
 
@@ -104,6 +105,6 @@ def test_no_answer_in_time(monkeypatch):
     def slow(command, **_):
         raise subprocess.TimeoutExpired(command, 1)
 
-    monkeypatch.setattr(subprocess, "run", slow)
+    monkeypatch.setattr(module, "run_limited", slow)
     with pytest.raises(SettingsError, match="no answer"):
         GitRepository(SECRET).commit()
