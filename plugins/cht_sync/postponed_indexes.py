@@ -11,6 +11,7 @@ from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
 
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.patient_session import PatientSession
+from cht_sync.redaction import message_of
 from cht_sync.settings import RawTable
 from cht_sync.source_lock import try_lock
 
@@ -93,8 +94,7 @@ class PostponedIndexes:
             self._drop(cursor)
         except (LockNotAvailable, InsufficientPrivilege) as error:
             cursor.execute("rollback to savepoint postpone")
-            reason = (error.diag.message_primary or "").strip()
-            log.info("The indexes of %s stay while it is loaded (%s).", self._raw.table, reason)
+            log.info("The indexes of %s stay while it is loaded (%s).", self._raw.table, message_of(error))
         cursor.execute("release savepoint postpone")
 
     def _drop(self, cursor: Any) -> None:

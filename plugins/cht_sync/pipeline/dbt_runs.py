@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from cht_sync.redaction.in_dbt import redact_dbt
+
 _OF_PARSE = {"--project-dir", "--profiles-dir", "--profile", "--target", "--vars"}
 _OURS = {"--select", "--exclude", "--vars"}
 
@@ -40,6 +42,7 @@ class DbtRuns:
         from cosmos.dbt.project import change_working_directory, environ
         from dbt.cli.main import dbtRunner
 
+        redact_dbt()
         # Nobody reads this manifest.json; to write it takes longer than to read what has not changed.
         arguments = [*self._global, "--no-write-json", "parse", *self._for_parse, *self._with_variables(self.variables)]
         with change_working_directory(self._cwd), environ(dict(self._env)):

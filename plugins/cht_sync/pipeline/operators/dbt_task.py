@@ -19,6 +19,8 @@ from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
 from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.version_in_use import project_folder
+from cht_sync.redaction import cleaned, of_text
+from cht_sync.redaction.in_dbt import redact_dbt
 from cht_sync.settings import Settings
 
 # What dbt calls its sessions where the profile says nothing of it.
@@ -66,6 +68,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         :param context: of the task.
         :raises SettingsError: if the project that the settings name is not installed.
         """
+        redact_dbt()
         settings = Settings()
         holder = f"{context['ti'].dag_id}.{context['ti'].task_id}@{socket.gethostname()}"
         work = context["ti"].xcom_pull(task_ids="new_documents") or {}
@@ -79,6 +82,18 @@ class DbtTaskMixin(AbstractDbtLocalBase):
             env = {**env, **models_environment(settings)}
             with LockWatch(dbt_connection(settings), "run dbt").of_program(DBT):
                 return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
+
+    def handle_exception_dbt_runner(self, result: Any) -> None:
+        """Takes values of documents out of what dbt has returned, before it is raised.
+
+        :param result: what dbt returned.
+        :raises CosmosDbtRunError: if dbt failed.
+        """
+        for one in getattr(result.result, "results", None) or []:
+            one.message = of_text(one.message or "")
+        if result.exception and not cleaned(result.exception):
+            result.exception = type(result.exception).__name__
+        super().handle_exception_dbt_runner(result)
 
     def calculate_openlineage_events_completes(
         self, env: Any, project_dir: Path, dbt_command_line: list[str] | None = None

@@ -22,6 +22,7 @@ from cht_sync.pipeline.git import without_repository
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.pipeline.scrub import scrub
+from cht_sync.redaction import of_text
 from cht_sync.settings import REPOSITORY, Settings
 
 log = logging.getLogger(__name__)
@@ -188,5 +189,5 @@ class DbtProcess:
 
 def _why(answer: dict[str, Any]) -> str:
     failed = [one for one in answer["models"] if one["status"] in {"error", "fail", "runtime error"}]
-    said = [f"{one['unique_id'].rpartition('.')[2]}: {' '.join(one['message'].split())}" for one in failed]
-    return "; ".join(said or [answer["exception"] or "it says nothing more than its log"])[:2000]
+    said = [f"{one['unique_id'].rpartition('.')[2]}: {of_text(one['message'])}" for one in failed]
+    return "; ".join(said or [of_text(answer["exception"]) or "it says nothing more than its log"])[:2000]
