@@ -20,6 +20,7 @@ _TYPE = rf"(?:\"char\"|{NAME}(?: precision| varying)?(?:\(\d+(?:, ?-?\d+)?\))?(?
 _WORDS = r"[a-z]+(?:[ /-][a-z]+){0,9}"
 _SHOWN = {
     "name": NAME,
+    "relation": rf'"?{_NAME}"?(?:\."?{_NAME}"?){{0,2}}',
     "node": _NODE,
     "path": PATH,
     "type": _TYPE,

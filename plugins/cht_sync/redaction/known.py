@@ -1,9 +1,10 @@
 """Messages of PostgreSQL, psycopg2 and dbt of which it is known where they hold a value of a document, if at all.
 
 ``<value>`` is never shown. Everything else in angle brackets is shown where it looks as it has to: ``<name>`` an
-identifier, with its schema or without; ``<type>`` and ``<types>`` of the database; ``<n>`` a number that has nothing
-to do with rows; ``<command>`` words of SQL; ``<node>`` and ``<path>`` of a dbt project. What stands behind a value is
-shown only where it is a type that PostgreSQL itself has: a value may hold what looks like the rest of its message.
+identifier, with its schema or without; ``<relation>`` one in quotes or not; ``<type>`` and ``<types>`` of the database;
+``<n>`` a number that has nothing to do with rows; ``<command>`` words of SQL; ``<node>`` and ``<path>`` of a dbt
+project. What stands behind a value is shown only where it is a type that PostgreSQL itself has: a value may hold what
+looks like the rest of its message.
 
 Whoever adds a line has looked up in PostgreSQL's source what it puts there.
 Source: the calls of ``ereport`` in https://github.com/postgres/postgres/tree/REL_18_STABLE/src/backend, and
@@ -399,4 +400,6 @@ No macro named '<name>' found
 macro '<name>' takes no keyword argument '<name>'
 macro '<name>' takes not more than <n> argument(s)
 'None' has no attribute '<name>'
+'<words>' has no attribute '<name>'
+Not able to get columns for unit test '<node>' from relation <relation> because the relation doesn't exist
 """

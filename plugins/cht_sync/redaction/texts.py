@@ -17,6 +17,12 @@ _HEADER = re.compile(
 )
 # Source: ``safe_run_hooks`` in ``dbt/task/run.py``, ``MainEncounteredError`` in ``dbt/events/types.py``
 _BEFORE = re.compile(r"\s*(?P<header>[A-Za-z_][\w.-]{0,250} failed, error:|Encountered an error:)\s+", re.ASCII)
+# The rows of the table that dbt adds: column, type in the model, type in the contract, reason.
+_CONTRACT = "This model has an enforced contract that failed."
+_CELL = r" *([A-Za-z_][\w (),\[\]]{0,62})? *"
+_COLUMN = re.compile(rf"^ *\|{'[|]'.join([_CELL] * 4)}\| *$", re.MULTILINE | re.ASCII)
+_TOLD_COLUMN = r"[A-Za-z_]\w{0,62} \([\w (),\[\]]{1,62}, in the contract [\w (),\[\]]{1,62}: [a-z ]{1,62}\)"
+_TOLD = re.compile(rf"{_TOLD_COLUMN}(?:; {_TOLD_COLUMN})*", re.ASCII)
 # In English and in whatever language PostgreSQL speaks: what a function of people has raised may look like anything.
 _RAISED = re.compile(r"PL/pgSQL[^\n]* (?:RAISE|ASSERT)\b")
 # What PostgreSQL adds to its messages.
@@ -46,7 +52,22 @@ def _said(body: str, raised: bool) -> str:
     if coded := with_code(body):
         code, where, rest = coded
         return f"{code}{where}: {(None if raised else known(rest)) or f'{condition(code)} {CUT}'}"
+    if body.startswith(_CONTRACT):
+        return f"{_CONTRACT} {_columns(body)}".strip()
     return (None if raised else known(body)) or CUT
+
+
+def _columns(body: str) -> str:
+    """Which columns of a model do not fit its contract, also of what was told before."""
+    told = _TOLD.fullmatch(body[len(_CONTRACT) :].strip())
+    return (
+        told[0]
+        if told
+        else "; ".join(
+            f"{name} ({made or 'absent'}, in the contract {wanted or 'absent'}: {why})"
+            for name, made, wanted, why in (map(str.strip, row) for row in _COLUMN.findall(body)[1:])
+        )
+    )
 
 
 def of_ours(text: str) -> str:

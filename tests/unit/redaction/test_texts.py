@@ -30,7 +30,7 @@ VALUES = st.tuples(PARTS, PARTS).map(lambda both: "".join(both[0]) + "Amina K4n4
 FORMS = [line for line in f"{OF_POSTGRES}{OF_DBT}".splitlines() if line]
 NAMES = {
     "name": "v1.person", "node": "model.a.person", "path": "models/a.sql", "type": "character varying(3)", "types": "integer, text[]",
-    "n": "3", "words": "a word", "command": "SELECT", "operator": "!=",
+    "n": "3", "relation": '"d"."v1"."a"', "words": "a word", "command": "SELECT", "operator": "!=",
 }  # fmt: skip
 
 
@@ -113,11 +113,29 @@ def test_twice_is_once(value, form):
         ("Compilation Error in model a (models/a.sql)\n  Amina has no phone\n\n  > in macro x", "Compilation Error in model a (models/a.sql) …"),
         ("\x1b[31mRuntime Error\x1b[0m\n  Amina", "Runtime Error …"),
         ("99999: Amina", "…"),
+        (
+            "Compilation Error in model a (models/a.sql)\n  This model has an enforced contract that failed.\n  Please ensure the name"
+            " of Amina.\n\n"
+            "  | column_name | definition_type | contract_type | mismatch_reason    |\n"
+            "  | ----------- | --------------- | ------------- | ------------------ |\n"
+            "  | age         | TEXT            | INTEGER       | data type mismatch |\n"
+            "  | name        |                 | TEXT          | missing in definition |\n"
+            "  | Amina K.    | TEXT            | TEXT          | data type mismatch |\n",
+            "Compilation Error in model a (models/a.sql) This model has an enforced contract that failed. age (TEXT, in the"
+            " contract INTEGER: data type mismatch); name (absent, in the contract TEXT: missing in definition)",
+        ),
+        (
+            "Compilation Error in model a (models/a.yml)\n  Not able to get columns for unit test 'a' from relation"
+            ' "d"."v1"."a" because the relation doesn\'t exist\n\n  > in macro x',
+            "Compilation Error in model a (models/a.yml) Not able to get columns for unit test 'a' from relation"
+            ' "d"."v1"."a" because the relation doesn\'t exist …',
+        ),
         ("", ""),
     ],
 )  # fmt: skip
 def test_what_is_left(message, left):
     assert of_text(message) == left
+    assert of_text(left) == left
 
 
 @pytest.mark.parametrize(

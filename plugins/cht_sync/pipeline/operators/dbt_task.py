@@ -19,7 +19,7 @@ from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
 from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.version_in_use import project_folder
-from cht_sync.redaction import cleaned, of_text
+from cht_sync.redaction import cleaned, of_ours, of_text
 from cht_sync.redaction.in_dbt import redact_dbt
 from cht_sync.settings import Settings
 
@@ -91,8 +91,11 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         """
         for one in getattr(result.result, "results", None) or []:
             one.message = of_text(one.message or "")
-        if result.exception and not cleaned(result.exception):
-            result.exception = type(result.exception).__name__
+        if isinstance(result.exception, BaseException):
+            if not cleaned(result.exception):
+                result.exception = type(result.exception).__name__
+        elif result.exception:
+            result.exception = of_ours(str(result.exception))
         super().handle_exception_dbt_runner(result)
 
     def calculate_openlineage_events_completes(
