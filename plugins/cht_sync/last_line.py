@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import structlog
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
 
 from cht_sync.errors import ExpectedError
-from cht_sync.pipeline.values import without_details, without_values
+from cht_sync.redaction import cleaned, of_error, of_ours
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,7 +30,8 @@ class LastLine:
     """A processor of structlog that turns Airflow's record of an expected error into its sentence.
 
     Airflow prints a traceback for every exception, ``AirflowFailException`` included, and no setting of a DAG or a
-    task takes it away. An unexpected error is left as it is: of a fault in the code the traceback is what helps.
+    task takes it away. An unexpected error keeps it: of a fault in the code the traceback is what helps. What the
+    errors in it say may come from a document and is taken out; who else gets them, as OpenLineage does, sees the same.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,8 @@ class LastLine:
         processors = structlog.get_config()["processors"]
         if self not in processors:
             processors.insert(0, self)
+        for handler in logging.root.handlers:
+            handler.addFilter(_clean)
 
     def __call__(self, _logger: Any, _method: str, event: Any) -> Any:
         """Looks at one record.
@@ -56,17 +60,35 @@ class LastLine:
         text = event.get("event")
         if self._told and text in MARKS:
             raise structlog.DropEvent
-        error = sys.exc_info()[1]
-        if text != FAILED or not event.get("exc_info") or error is None or self._context is None:
+        error = _logged(event.get("exc_info"))
+        if error is None or self._context is None:
+            return event
+        if not cleaned(error):
+            event["exc_info"], event["event"] = None, f"{text} ({type(error).__name__})"
+        if text != FAILED:
             return event
         said = sentence(error)
         if said is None:
             return event
         self._told = True
-        del event["exc_info"]
+        event.pop("exc_info")
         end = "" if said.endswith((".", "!", "?", "…")) else "."
         event["event"] = f"{said}{end} {outlook(error, self._context)}"
         return event
+
+
+def _logged(exc_info: Any) -> BaseException | None:
+    """The exception that a record is about, however it was given."""
+    if isinstance(exc_info, tuple):
+        return exc_info[1]
+    return exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1] if exc_info else None
+
+
+def _clean(record: logging.LogRecord) -> bool:
+    """Takes values out of the exception of a record that does not come from structlog."""
+    if record.exc_info and record.exc_info[1] and not cleaned(record.exc_info[1]):
+        record.exc_info = None
+    return True
 
 
 def sentence(error: BaseException) -> str | None:
@@ -76,14 +98,14 @@ def sentence(error: BaseException) -> str | None:
     """
     if isinstance(error, _TIMEOUTS):
         return (
-            f"The task took longer than it may ({without_details(str(error))}): look above for what it waits for, or"
+            f"The task took longer than it may ({of_ours(str(error))}): look above for what it waits for, or"
             " raise CHT_MODELS_TIMEOUT."
         )
     if _is_of_dbt(error):
-        return without_details(str(error))
+        return of_ours(str(error))
     if isinstance(error, (ExpectedError, AirflowFailException)):
         text = str(error)
-        return without_details(text) if getattr(error, "quotes", False) else " ".join(text.split())
+        return of_ours(text) if getattr(error, "quotes", False) else " ".join(text.split())
     return None
 
 
@@ -100,9 +122,10 @@ def kept(error: BaseException | str | None) -> str:
     if isinstance(error, str):
         return " ".join(error.split())
     said = sentence(error)
-    if said is None:
-        return f"An error that is not expected, {type(error).__name__}: the log of the task has its traceback."
-    return without_values(said) if _is_of_dbt(error) or getattr(error, "quotes", False) else said
+    if said is not None:
+        return said
+    name = f"Postgres says {of_error(error)}" if isinstance(error, psycopg2.Error) else type(error).__name__
+    return f"An error that is not expected, {name}: the log of the task has its traceback."
 
 
 @contextmanager

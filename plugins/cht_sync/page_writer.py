@@ -18,6 +18,7 @@ from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevisions
 from cht_sync.page import Change, Refused
 from cht_sync.quarantine import Quarantine
+from cht_sync.redaction import message_of
 from cht_sync.revisions import SQL_ORDER
 from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
 from cht_sync.swallowed import check_stamped, check_stored, not_stored
@@ -394,5 +395,4 @@ def _without_tombstones(refused: list[Refused], buried: list[Row], lost: list[Re
 
 
 def _refused(row: Row, error: psycopg2.Error) -> Refused:
-    said = (error.diag.message_primary or "no message").strip()
-    return Refused(row.change, f"Postgres: {said}", error.pgcode, bytes(row.change.doc))
+    return Refused(row.change, f"Postgres: {message_of(error)}", error.pgcode, bytes(row.change.doc))

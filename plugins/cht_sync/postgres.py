@@ -16,6 +16,7 @@ from cht_sync.errors import SettingsError, StoreError
 from cht_sync.lock_watch import LockWatch
 from cht_sync.pooler import keeps_sessions
 from cht_sync.postgres_tls import secured, tls_advice
+from cht_sync.redaction import message_of, of_error
 
 STATEMENT_TIMEOUT = "10min"
 LOCK_TIMEOUT = "2min"
@@ -167,7 +168,7 @@ def explained(connection: Connection, doing: str, watch: LockWatch | None = None
     except errors.InsufficientPrivilege as error:
         raise SettingsError(
             f"Role {connection.login!r} may not {doing} in database {connection.schema!r}"
-            f" ({first_line(error)}): grant it the right, or give another role in POSTGRES_USER or connection"
+            f" ({message_of(error)}): grant it the right, or give another role in POSTGRES_USER or connection"
             f" {connection.conn_id!r}."
         ) from None
     except psycopg2.Error as error:
@@ -176,7 +177,7 @@ def explained(connection: Connection, doing: str, watch: LockWatch | None = None
         remedy = _remedy(code, watch.blockers if watch else "")
         raise StoreError(
             f"Postgres at {describe(connection)} could not {doing}"
-            f" ({code or type(error).__name__}: {first_line(error)}); nothing of it was stored{remedy}.",
+            f" ({of_error(error)}); nothing of it was stored{remedy}.",
             passing=lost or code in _PASSING,
             lost=lost,
             code=code,
@@ -230,11 +231,3 @@ def _remedy(code: str, blockers: str) -> str:
             " nothing of it runs any more"
         )
     return next((f": {advice}" for start, advice in _REMEDIES.items() if code.startswith(start)), "")
-
-
-def first_line(error: psycopg2.Error) -> str:
-    """The message without its DETAIL and CONTEXT, which may quote a document.
-
-    :param error: of a statement.
-    """
-    return (error.diag.message_primary or str(error).split("\n", 1)[0] or "no message").strip()

@@ -12,6 +12,7 @@ from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.locks import Locks
 from cht_sync.patient_session import PatientSession
+from cht_sync.redaction import message_of
 from cht_sync.settings import RawTable
 
 # Rows that a table may hold and count as empty: other sources may have been quicker with their first page.
@@ -93,8 +94,7 @@ class PostponedIndexes:
             self._drop(cursor)
         except (LockNotAvailable, InsufficientPrivilege) as error:
             cursor.execute("rollback to savepoint postpone")
-            reason = (error.diag.message_primary or "").strip()
-            log.info("The indexes of %s stay while it is loaded (%s).", self._raw.table, reason)
+            log.info("The indexes of %s stay while it is loaded (%s).", self._raw.table, message_of(error))
         cursor.execute("release savepoint postpone")
 
     def _drop(self, cursor: Any) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+import traceback
 from datetime import timedelta
 from types import SimpleNamespace
 
+import psycopg2
 import pytest
 import structlog
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
@@ -14,6 +17,7 @@ from cosmos.exceptions import CosmosDbtRunError
 from cht_sync import errors
 from cht_sync.last_line import FAILED, LastLine, kept, sentence
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
+from cht_sync.redaction import cleaned
 
 SAID = "CouchDB at http://h:5984 could not be reached: check COUCHDB_HOST."
 FROM_POSTGRES = (
@@ -65,13 +69,18 @@ def test_an_unexpected_one_has_no_sentence_and_nothing_of_it_is_kept(error):
     assert type(error).__name__ in kept(error)
 
 
+def test_an_unexpected_one_of_postgres_is_kept_without_values():
+    assert kept(psycopg2.errors.UniqueViolation("Key (phone)=(Amina)")).startswith(
+        "An error that is not expected, Postgres says UniqueViolation: …:"
+    )
+
+
 @pytest.mark.parametrize(
     "kind", [errors.ModelFailedError, errors.IncompleteError, RebuildRefusedError, CosmosDbtRunError]
 )
-def test_what_dbt_says_loses_its_details_in_the_log_and_values_where_it_is_kept(kind):
+def test_what_dbt_says_loses_values_in_the_log_and_where_it_is_kept(kind):
     error = kind(FROM_POSTGRES)
-    assert sentence(error) == 'Database Error in model a invalid input syntax for type integer: "Amina"'
-    assert kept(error) == "Database Error in model a invalid input syntax for type integer …"
+    assert sentence(error) == kept(error) == "Database Error in model a invalid input syntax for type integer: … …"
 
 
 @pytest.mark.parametrize("error", [AirflowTaskTimeout("Timeout, PID: 7"), AirflowSensorTimeout("Sensor has timed out")])
@@ -125,6 +134,38 @@ def test_the_traceback_of_an_unexpected_error_stays():
         event = line(None, "error", {"event": FAILED, "exc_info": True})
     assert event == {"event": FAILED, "exc_info": True}
     assert line(None, "info", {"event": "::endgroup::"}) == {"event": "::endgroup::"}
+
+
+@pytest.mark.parametrize(
+    "error", [psycopg2.DataError("Amina"), KeyError("Amina"), ValueError("Amina"), CosmosDbtRunError('x: "Amina"')]
+)
+def test_the_traceback_shows_no_value_whoever_prints_it(error):
+    line = LastLine()
+    line._context = context()
+    try:
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("Amina") from cause
+    except RuntimeError as outer:
+        line(None, "error", {"event": "Failed to run a callback", "exc_info": outer})
+        printed = "".join(traceback.format_exception(outer)[1:])
+    assert 'raise RuntimeError("Amina")' in printed, "the code is there"
+    assert not re.search(r"^\S*(?:Error|Exception): .*Amina", printed, re.MULTILINE), printed
+
+
+def test_what_python_says_of_code_stays():
+    error = AttributeError("'NoneType' object has no attribute 'get'")
+    assert cleaned(error)
+    assert str(error) == "'NoneType' object has no attribute 'get'"
+
+
+def test_an_error_that_makes_its_text_of_something_else_is_told_by_its_kind():
+    line = LastLine()
+    line._context = context()
+    error = UnicodeDecodeError("utf-8", b"Amina\xff", 5, 6, "Amina")
+    event = line(None, "error", {"event": "x", "exc_info": (type(error), error, None)})
+    assert event == {"event": "x (UnicodeDecodeError)", "exc_info": None}
 
 
 def test_nothing_is_hidden_of_what_was_caught_and_told_otherwise(caplog):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
-from cht_sync.health.words import counted, without_values
+from cht_sync.health.words import counted
+from cht_sync.redaction import of_ours
 
 if TYPE_CHECKING:
     from cht_sync.web.destination import Destination
@@ -184,7 +185,7 @@ def read_task_errors(destination: Destination, now: datetime) -> list[TaskError]
     if not destination.has("couchdb_task_error", "message"):
         return []
     rows = destination.rows(_TASK_ERRORS, since=now - ERRORS_KEPT)
-    return [TaskError(**{**row, "message": without_values(row["message"])}) for row in rows]
+    return [TaskError(**{**row, "message": of_ours(row["message"])}) for row in rows]
 
 
 def of_sources(errors: Iterable[TaskError]) -> dict[str, TaskError]:

@@ -1,23 +1,9 @@
-"""Texts for people, without what documents hold."""
+"""Texts for people."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
-
-# PostgreSQL quotes the value that it cannot read behind a colon, and names of relations and columns elsewhere.
-_VALUE = re.compile(r""": (?:"(?:[^"]|"")*"|'(?:[^']|'')*')""")
-
-
-def without_values(message: str) -> str:
-    """A message of PostgreSQL or dbt with … in place of values that it quotes.
-
-    Source: https://www.postgresql.org/docs/current/error-style-guide.html
-
-    :param message: one line.
-    """
-    return _VALUE.sub(": …", message)
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from airflow.sdk import Connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.postgres import transaction
+from cht_sync.redaction import dependents_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def withdraw(cursor: Any) -> bool:
     try:
         cursor.execute("select api.withdraw()")
     except psycopg2.errors.DependentObjectsStillExist as error:
-        detail = " ".join((error.diag.message_detail or "").split())
+        detail = dependents_of(error)
         raise RebuildError(
             f"Something of people's hangs on a view of the schema api, nothing was changed: {detail}; let it read the"
             " model itself, and the next deployment goes on."

@@ -24,6 +24,12 @@ def main(report: str, target: str, what: str, *where: str) -> int:
     from dbt.cli.main import dbtRunner
     from dbt.task.compile import CompileTask
 
+    # Behind everything else: this package's folder must not hide modules of dbt.
+    sys.path.append(str(Path(__file__).parents[2]))
+    from cht_sync.redaction import of_text
+    from cht_sync.redaction.in_dbt import redact_dbt
+
+    redact_dbt()
     setattr(CompileTask, "raise_on_first_error", lambda _: False)  # noqa: B010
     quiet = ["--no-use-colors", "--quiet"]
     parsed = dbtRunner().invoke([*quiet, "parse", *where])
@@ -39,7 +45,7 @@ def main(report: str, target: str, what: str, *where: str) -> int:
         done = dbtRunner(manifest=manifest).invoke([*quiet, *command, *where, "--target-path", target])
         found = getattr(done.result, "results", None)
         if found is None:
-            print(done.exception or f"dbt {command[0]} gave no result")
+            print(of_text(str(done.exception or "")) or f"dbt {command[0]} gave no result")
             return 1
         results += [_told(one) for one in found]
     Path(report).write_text(json.dumps(results))

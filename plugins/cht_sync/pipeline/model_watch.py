@@ -16,8 +16,8 @@ from cht_sync.pipeline.at_fault import documents_at_fault
 from cht_sync.pipeline.guard import cascades, held
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.row_counts import RowCounts
-from cht_sync.pipeline.values import without_details
 from cht_sync.postgres import connect, explained
+from cht_sync.redaction import of_text
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class ModelWatch:
     def _result(self, data: Any) -> ModelResult:
         node = data.node_info
         model, name, status = node.unique_id, node.node_name, str(node.node_status)
-        message = without_details(str(data.run_result.message))
+        message = of_text(str(data.run_result.message))
         seconds = float(getattr(data.run_result, "execution_time", 0) or 0)
         if model in self._behind or status == "skipped":
             return ModelResult(model, name, "skipped", "a model that it reads failed", seconds)

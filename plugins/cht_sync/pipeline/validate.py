@@ -21,6 +21,7 @@ from cht_sync.pipeline.deployment import Deployment
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
 from cht_sync.postgres import connect
+from cht_sync.redaction import line_of, message_of, of_error
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -100,13 +101,15 @@ def _not_sql(conn: Any, results: list[dict[str, Any]]) -> Iterator[str]:
     for one in results:
         if one["status"] not in GOOD or one["materialized"] not in SELECTS or not one["sql"].strip():
             continue
+        # It is the project's own text, and dbt puts it into parentheses in the same way.
+        query = sql.SQL("explain select * from (\n{}\n) as validated").format(sql.SQL(one["sql"]))
         try:
             with conn, conn.cursor() as cursor:
                 cursor.execute("set transaction read only")
-                # It is the project's own text, and dbt puts it into parentheses in the same way.
-                query = sql.SQL("explain select * from (\n{}\n) as validated").format(sql.SQL(one["sql"]))
                 cursor.execute(query)
         except errors.SyntaxError as error:
-            yield f"model {one['name']} ({one['path']}): Postgres says {str(error).strip()!r}."
+            # The first line is ours.
+            line = max((line_of(error, query.as_string(conn)) or 2) - 1, 1)
+            yield f"model {one['name']} ({one['path']}): Postgres says {message_of(error)!r} of line {line} of its SQL."
         except psycopg2.Error as error:
-            log.debug("Model %s cannot be planned yet: %s", one["name"], error)
+            log.debug("Model %s cannot be planned yet: %s", one["name"], of_error(error))

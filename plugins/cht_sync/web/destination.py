@@ -15,8 +15,9 @@ from psycopg2 import sql
 from cht_sync.health.blocking import Blocker, blockers
 from cht_sync.health.parts import PartName, Unknown, Why, tables_of, unknown, why_unknown
 from cht_sync.model_results import in_use
-from cht_sync.postgres import connect, explained, first_line, is_lost, regclass_text
+from cht_sync.postgres import connect, explained, is_lost, regclass_text
 from cht_sync.postgres_tls import with_extra
+from cht_sync.redaction import message_of
 from cht_sync.settings import Settings
 
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class Destination:
         except psycopg2.Error as error:
             if is_lost(error):
                 raise
-            self._note(part, why_unknown(error), first_line(error))
+            self._note(part, why_unknown(error), message_of(error))
             return otherwise
         _known[self._where, part] = datetime.now(UTC)
         return answer

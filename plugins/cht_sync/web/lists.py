@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cht_sync.health.words import without_values
+from cht_sync.redaction import of_ours
 from cht_sync.web.answers import Collision, Collisions, Entries, Entry, RejectedDocument, RejectedDocuments
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def quarantine(destination: Destination, source: str, offset: int) -> Entries:
     :param offset: entries to leave out.
     """
     rows, more = _page(destination, _QUARANTINE, offset, source=source)
-    return Entries(items=[Entry(**{**row, "reason": without_values(row["reason"])}) for row in rows], more=more)
+    return Entries(items=[Entry(**{**row, "reason": of_ours(row["reason"])}) for row in rows], more=more)
 
 
 def collisions(destination: Destination, source: str, offset: int) -> Collisions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cht_sync.health.words import without_values
 from cht_sync.model_results import FAILED, SHRUNK
+from cht_sync.redaction import of_ours
 from cht_sync.web.answers import MOST, Group, Model, ModelWord, Reject, State
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _model(row: dict[str, Any], lag_seconds: float | None) -> Model:
         name=row["name"],
         state=state,
         word=word,
-        message=without_values(row["held"] or (row["message"] or "" if state != "ok" else "")),
+        message=of_ours(row["held"] or (row["message"] or "" if state != "ok" else "")),
         ended_at=row["ended_at"],
         seconds=row["seconds"],
         recent_seconds=row["recent_seconds"] or [],

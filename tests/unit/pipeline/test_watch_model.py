@@ -88,8 +88,8 @@ def test_failed_models_do_not_fail_the_run(dag):
 @pytest.mark.parametrize(
     ("failure", "text"),
     [
-        (result(("model", "error"), ("operation", "error")), "dbt invocation completed with errors: n0: why\nn1: why"),
-        (result(("model", "error"), exception=ValueError("x")), "dbt invocation did not complete .* error: x"),
+        (result(("model", "error"), ("operation", "error")), "dbt invocation completed with errors: n0: …\nn1: …$"),
+        (result(("model", "error"), exception=ValueError("x")), "dbt invocation did not complete .* error: …$"),
         (result(), "dbt invocation completed with errors: $"),
     ],
 )

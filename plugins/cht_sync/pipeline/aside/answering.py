@@ -7,8 +7,9 @@ import os
 import queue
 import sys
 import threading
-import traceback
 from typing import Any
+
+from cht_sync.redaction import of_text
 
 Command = dict[str, Any]
 END: Command = {"do": "end"}
@@ -55,6 +56,6 @@ def answer(dbt: Any, answers: Answers) -> None:
             said = getattr(dbt, command.pop("do"))(**command)
         except Exception as error:
             # Told, or whoever waits would take it for a process that was killed.
-            traceback.print_exc()
-            said = {"success": False, "exception": f"{type(error).__name__}: {error}", "results": None, "models": []}
+            told = of_text(str(error))
+            said = {"success": False, "exception": f"{type(error).__name__}: {told}", "results": None, "models": []}
         answers.write(said)

@@ -11,6 +11,8 @@ from dbt.contracts.graph.manifest import Manifest, WritableManifest
 
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.edit import TAG, set_aside
+from cht_sync.redaction import of_text
+from cht_sync.redaction.in_dbt import redact_dbt
 
 
 class Dbt:
@@ -22,6 +24,7 @@ class Dbt:
     def __init__(self, where: list[str]) -> None:
         self._where = where
         self._parsed = b""
+        redact_dbt()
 
     def parse(self, profiles: str) -> Command:
         """Parses the project, as an ordinary run does.
@@ -76,7 +79,7 @@ def _outcome(result: dbtRunnerResult) -> Command:
     results = getattr(result.result, "results", None) or []
     return {
         "success": result.success,
-        "exception": " ".join(str(result.exception).split()) if result.exception else "",
+        "exception": of_text(str(result.exception)) if result.exception else "",
         "models": [
             {"unique_id": one.node.unique_id, "status": str(one.status), "message": one.message or ""}
             for one in results

@@ -14,6 +14,8 @@ from dbt.contracts.graph.manifest import Manifest
 
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.lineage import Lineage
+from cht_sync.redaction import of_text
+from cht_sync.redaction.in_dbt import redact_dbt
 
 _TOLD = {"NodeFinished", "SkippingDetails"}
 _GOOD = {"success", "pass"}
@@ -28,6 +30,7 @@ class Runs:
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
         self._parsed = b""
+        redact_dbt()
 
     def parse(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
         """Reads the project.
@@ -121,7 +124,7 @@ def _outcome(done: dbtRunnerResult) -> Command:
     results = getattr(done.result, "results", None)
     return {
         "success": done.success,
-        "exception": str(done.exception) if done.exception else "",
+        "exception": of_text(str(done.exception)) if done.exception else "",
         "results": None if results is None else [_result(one) for one in results],
     }
 

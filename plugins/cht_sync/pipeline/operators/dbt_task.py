@@ -21,6 +21,7 @@ from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.outcome import Outcome, invoked
 from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.version_in_use import project_folder
+from cht_sync.redaction import cleaned, of_ours, of_text
 from cht_sync.settings import Settings
 
 # What dbt calls its sessions where the profile says nothing of it.
@@ -109,6 +110,21 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         :returns: what dbt returned.
         """
         return invoked(command, env, cwd)
+
+    def handle_exception_dbt_runner(self, result: Any) -> None:
+        """Takes values of documents out of what dbt has returned, before it is raised.
+
+        :param result: what dbt returned.
+        :raises CosmosDbtRunError: if dbt failed.
+        """
+        for one in getattr(result.result, "results", None) or []:
+            one.message = of_text(one.message or "")
+        if isinstance(result.exception, BaseException):
+            if not cleaned(result.exception):
+                result.exception = type(result.exception).__name__
+        elif result.exception:
+            result.exception = of_ours(str(result.exception))
+        super().handle_exception_dbt_runner(result)
 
     def calculate_openlineage_events_completes(
         self, env: Any, project_dir: Path, dbt_command_line: list[str] | None = None

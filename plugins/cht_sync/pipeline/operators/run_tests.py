@@ -12,7 +12,7 @@ from cht_sync.connections import postgres_connection
 from cht_sync.data_tests import BAD_STATUSES, DataTestResult, DataTestResults
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
-from cht_sync.pipeline.values import without_values
+from cht_sync.redaction import of_text
 from cht_sync.settings import Settings
 
 
@@ -69,7 +69,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         failed = [one for one in _ended(result) if str(one.status) in BAD_STATUSES]
         others = [one for one in failed if one.node.resource_type != "test"]
         if others:
-            said = "; ".join(f"{one.node.name}: {without_values(one.message or '')}" for one in others)
+            said = "; ".join(f"{one.node.name}: {of_text(one.message or '')}" for one in others)
             raise CosmosDbtRunError(f"dbt test failed beside the tests: {said}")
         if not failed:
             super().handle_exception_dbt_runner(result)
@@ -77,7 +77,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
     def _told(self, one: Any) -> DataTestResult:
         test = one.node.unique_id
         model = self.model_of.get(test)
-        message = without_values(one.message or "")
+        message = of_text(one.message or "")
         return DataTestResult(test, model, str(one.status), one.failures, message, one.execution_time)
 
 

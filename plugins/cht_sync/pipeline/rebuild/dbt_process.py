@@ -16,6 +16,7 @@ from cht_sync.pipeline.own_process import EndedError, OwnProcess
 from cht_sync.pipeline.profile import PROFILE, TARGET, models_password, profile_text
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.pipeline.scrub import scrub
+from cht_sync.redaction import of_text
 from cht_sync.settings import Settings
 
 # Where dbt is killed, Postgres ends its statement by itself; the setting is of PostgreSQL 14 and later.
@@ -130,5 +131,5 @@ class DbtProcess:
 
 def _why(answer: dict[str, Any]) -> str:
     failed = [one for one in answer["models"] if one["status"] in {"error", "fail", "runtime error"}]
-    said = [f"{one['unique_id'].rpartition('.')[2]}: {' '.join(one['message'].split())}" for one in failed]
-    return "; ".join(said or [answer["exception"] or "it says nothing more than its log"])[:2000]
+    said = [f"{one['unique_id'].rpartition('.')[2]}: {of_text(one['message'])}" for one in failed]
+    return "; ".join(said or [of_text(answer["exception"]) or "it says nothing more than its log"])[:2000]

@@ -11,6 +11,7 @@ from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.rebuild.saved import Relation, Saved, comment, give, save
+from cht_sync.redaction import message_of
 
 _HANGING = """
 with recursive hanging as (
@@ -107,7 +108,7 @@ class HangingViews:
             except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError) as error:
                 raise SettingsError(
                     f"The view {view.relation.text} does not fit the models that were built anew"
-                    f" ({error.diag.message_primary}): nothing was changed; change or drop the view, and the next"
+                    f" ({message_of(error)}): nothing was changed; change or drop the view, and the next"
                     " deployment goes on."
                 ) from None
 

@@ -13,6 +13,7 @@ from psycopg2 import sql
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.rebuild.manifest import ForeignKey
 from cht_sync.pipeline.rebuild.saved import Relation, columns
+from cht_sync.redaction import message_of
 
 _KEYS = """
 select c.oid, c.conname::text, c.conrelid, c.confrelid, n.nspname::text, t.relname::text,
@@ -223,6 +224,6 @@ def _fitting(which: str) -> Iterator[None]:
         psycopg2.errors.DatatypeMismatch,
     ) as error:
         raise SettingsError(
-            f"The foreign key {which} does not fit what was built anew ({error.diag.message_primary}): nothing was"
+            f"The foreign key {which} does not fit what was built anew ({message_of(error)}): nothing was"
             " changed; mend or drop it."
         ) from None

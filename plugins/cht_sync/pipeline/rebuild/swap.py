@@ -31,6 +31,7 @@ from cht_sync.pipeline.rebuild.saved import (
     missing_indexes,
     save,
 )
+from cht_sync.redaction import dependents_of, message_of
 from cht_sync.seldom import Seldom
 
 log = logging.getLogger(__name__)
@@ -198,8 +199,8 @@ class Swap:
                 cursor.execute(create + using)
             except psycopg2.Error as error:
                 cursor.execute("rollback to savepoint index")
-                text = error.diag.message_primary
-                self._swapped.notes.append(f"Gone: the index {name} on {pair.old and pair.old.text} ({text}).")
+                said = message_of(error)
+                self._swapped.notes.append(f"Gone: the index {name} on {pair.old and pair.old.text} ({said}).")
 
     def _exchange(self, cursor: Any, pairs: list[Pair], keys: KeyKeeper) -> float:
         old = [pair.old for pair in pairs if pair.old]
@@ -221,7 +222,7 @@ class Swap:
             try:
                 cursor.execute(sql.SQL("drop table {}").format(all_of_them))
             except psycopg2.errors.DependentObjectsStillExist as error:
-                detail = " ".join((error.diag.message_detail or "").split())
+                detail = dependents_of(error)
                 raise RebuildError(
                     f"Something of people's hangs on a model that was built anew, nothing was changed: {detail};"
                     " drop it, and the next deployment goes on."
