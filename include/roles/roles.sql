@@ -140,8 +140,8 @@ select
     c.oid,
     c.oid::regclass as relation,
     c.relowner,
-    -- What the models come from is noted by their own role, in the transaction that swaps them.
-    c.relname in ('couchdb_deployment', '_dataemon') as is_for_dbt
+    -- What the models come from and what was built is noted by their own role, in the transaction that swaps them.
+    c.relname in ('couchdb_deployment', '_dataemon', 'couchdb_built_model') as is_for_dbt
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = :'raw_schema'
@@ -153,7 +153,8 @@ where n.nspname = :'raw_schema'
           'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision', 'couchdb_test_result',
           'couchdb_deployment', '_dataemon',
           'couchdb_window', 'couchdb_reconciliation', 'couchdb_listing', 'couchdb_first_load', 'couchdb_incident',
-          'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision'
+          'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision',
+          'couchdb_built_model'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'

@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.built_models import TABLE as BUILT
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.deployment import Deployment
@@ -20,6 +21,7 @@ from cht_sync.settings import Settings
 
 Manifest = dict[str, Any]
 TABLES = ("couchdb_deployment", "_dataemon")
+WRITTEN = (*TABLES, BUILT)
 RIGHTS = "select, insert, update, delete"
 _READY = "select count(*) from pg_tables where schemaname = %s and tablename = any(%s)"
 _RECORDED = """
@@ -93,7 +95,7 @@ class Deployments:
         with closing(connect(connection, "cht_sync deployments")) as conn:
             Schema(conn, connection, self._settings.raw_table).prepare()
             with explained(connection, f"let role {models_role!r} record deployments"), conn, conn.cursor() as cursor:
-                for table in TABLES:
+                for table in WRITTEN:
                     relation = sql.Identifier(self._schema, table)
                     if _may_record(cursor, models_role, relation):
                         continue

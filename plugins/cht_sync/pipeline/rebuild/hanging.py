@@ -27,6 +27,8 @@ with recursive hanging as (
     join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = h.oid
         and d.classid = 'pg_rewrite'::regclass
     join pg_rewrite r on r.oid = d.objid and r.ev_class <> h.oid and r.rulename = '_RETURN'
+    join pg_class v on v.oid = r.ev_class
+        and (%(without)s is null or v.relnamespace is distinct from to_regnamespace(%(without)s))
 )
 select c.oid, n.nspname::text, c.relname::text, c.relkind::text, max(h.depth)
 from hanging h
@@ -133,13 +135,14 @@ class HangingViews:
         comment(self._cursor, made, view.saved.comments)
 
 
-def views_over(cursor: Any, oids: Collection[int]) -> list[Relation]:
+def views_over(cursor: Any, oids: Collection[int], without: str | None = None) -> list[Relation]:
     """The views among relations and over them, those first that others hang on.
 
     :param cursor: of any role.
     :param oids: of the relations.
+    :param without: a schema whose views do not count, nor what hangs on these.
     """
-    cursor.execute(_HANGING, {"oids": list(oids)})
+    cursor.execute(_HANGING, {"oids": list(oids), "without": without})
     return [Relation(*row[:4]) for row in cursor.fetchall()]
 
 

@@ -92,7 +92,7 @@ def require_keepable(cursor: Any, relations: Collection[Relation], role: str | N
                 f"{relation.text} is partitioned, and what dbt builds anew is not; nothing was changed: put a table"
                 " without partitions in its place, or leave the model out by `full_refresh: false`."
             )
-    views = [view for view in views_over(cursor, names) if view.oid in names or view.schema != API]
+    views = views_over(cursor, names, API)
     for view in views:
         if view.oid not in names:
             require_makeable(cursor, view, role)

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.sdk import Connection
 
+from cht_sync.built_models import BuiltModels
 from cht_sync.connections import dbt_connection
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
@@ -100,11 +101,12 @@ def rebuild(  # noqa: PLR0917
         cursor.execute("set local search_path = ''")
         in_use = [found for place in places if (found := find(cursor, *place))]
         require_keepable(cursor, in_use, connection.login)
+        built = BuiltModels(cursor, settings.raw_table.schema).read()
 
     def exchange() -> Swapped:
         doing = "put the models in place that were built anew"
         with closing(connect(connection, f"{holder[:50]} swap")) as conn, explained(connection, doing):
-            return Swap(conn, connection, manifest, plan, schemas).run(in_swap)
+            return Swap(conn, connection, manifest, plan, schemas, built).run(in_swap)
 
     # Whoever else rebuilds on this schema waits here.
     with schema_lock(connection, aside, f"{holder} rebuild"):

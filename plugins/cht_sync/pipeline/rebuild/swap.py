@@ -13,6 +13,7 @@ import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.built_models import Columns, Place
 from cht_sync.pipeline import api_views
 from cht_sync.pipeline.rebuild.attached import attach, detach
 from cht_sync.pipeline.rebuild.constraints import missing_by_model
@@ -99,16 +100,24 @@ class Swap:
     :param manifest: of the new version.
     :param plan: what was built.
     :param schemas: the schema aside for each schema of a model.
+    :param built: the columns that dbt gave the tables in use, as far as it is known.
     """
 
-    def __init__(
-        self, conn: Any, connection: Connection, manifest: Manifest, plan: RebuildPlan, schemas: Mapping[str, str]
+    def __init__(  # noqa: PLR0917
+        self,
+        conn: Any,
+        connection: Connection,
+        manifest: Manifest,
+        plan: RebuildPlan,
+        schemas: Mapping[str, str],
+        built: Mapping[Place, Columns] | None = None,
     ) -> None:
         self._conn = conn
         self._connection = connection
         self._manifest = manifest
         self._plan = plan
         self._schemas = schemas
+        self._built = built or {}
         self._swapped = Swapped()
 
     def run(self, in_swap: Callable[[Any], None]) -> Swapped:
@@ -199,7 +208,11 @@ class Swap:
         if not pair.saved or not pair.old:
             return
         saved, new, place = pair.saved, pair.new, pair.old.text
-        self._gone(store_like(cursor, new, saved.storage, columns(cursor, new.oid)))
+        there = columns(cursor, new.oid)
+        if built := self._built.get((pair.old.schema, pair.old.name)):
+            by_hand = columns(cursor, pair.old.oid) - set(built) - there
+            self._gone([f"the column {name} of {place}, which no model built" for name in sorted(by_hand)])
+        self._gone(store_like(cursor, new, saved.storage, there))
         if new.kind != "m":
             of_project = {*self._plan.given_up, *constraint_texts(self._manifest["nodes"][pair.unique_id])}
             self._gone(keep_constraints(cursor, new, saved.constraints, place, of_project))
