@@ -140,8 +140,8 @@ select
     c.oid,
     c.oid::regclass as relation,
     c.relowner,
-    -- What the models come from is noted by their own role, in the transaction that swaps them.
-    c.relname in ('couchdb_deployment', '_dataemon', 'couchdb_dbt_lock') as is_for_dbt
+    -- What the models come from and what was built is noted by their own role, in the transaction that swaps them.
+    c.relname in ('couchdb_deployment', '_dataemon', 'couchdb_built_model', 'couchdb_dbt_lock') as is_for_dbt
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = :'raw_schema'
@@ -154,7 +154,7 @@ where n.nspname = :'raw_schema'
           'couchdb_deployment', '_dataemon',
           'couchdb_window', 'couchdb_reconciliation', 'couchdb_listing', 'couchdb_first_load', 'couchdb_incident',
           'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision',
-          'couchdb_lock', 'couchdb_dbt_lock'
+          'couchdb_lock', 'couchdb_dbt_lock', 'couchdb_built_model'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'

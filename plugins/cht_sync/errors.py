@@ -113,6 +113,10 @@ class ShrunkError(AirflowFailException):
     """A model lost more rows than is believed without a person; another try would find the same."""
 
 
+class ChangedError(AirflowFailException):
+    """The table of a model is not as it was built; another try would find the same."""
+
+
 class HeldError(AirflowFailException):
     """A model waits, because its deletes would reach the rows of another that fails; another try would, too."""
 

@@ -87,6 +87,7 @@ def test_an_empty_database(database):
         "0019_source_order.sql",
         "0020_quarantine_follows.sql",
         "0029_collision_stamp.sql",
+        "0031_built_models.sql",
         "0035_redacted_messages.sql",
         "0036_locks.sql",
     ]
@@ -102,6 +103,7 @@ def test_an_empty_database(database):
         "_collision",
         "_test_result",
         "_model_result",
+        "_built_model",
         "_window",
         "_reconciliation",
         "_listing",

@@ -9,12 +9,14 @@ from typing import Any
 
 from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
+from cht_sync.pipeline.contract import note_rebuilt
 from cht_sync.pipeline.deployment import Deployment, is_current, kept
 from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
 from cht_sync.pipeline.install import publish, stage
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.look import Goal, Wish
 from cht_sync.pipeline.rebuild import RebuildPlan, plan_rebuild, rebuild
+from cht_sync.pipeline.rebuild.manifest import read_manifest
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.validate import validate
 from cht_sync.postgres import transaction
@@ -101,8 +103,11 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
     reports = []
     for number, (groups, part) in enumerate(parts, 1):
 
-        def in_swap(cursor: Any, groups: Sequence[str] = groups) -> None:
+        def in_swap(cursor: Any, groups: Sequence[str] = groups, part: RebuildPlan | None = part) -> None:
             deployments.record(cursor, made, groups, before, goal.held)
+            if part and part.models:
+                nodes = read_manifest(made.path)["nodes"]
+                note_rebuilt(cursor, settings.raw_table.schema, [nodes[name] for name in part.unique_ids])
 
         def published(last: bool = number == len(parts)) -> None:
             if last:

@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.built_models import TABLE as BUILT
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.locks import Locks
@@ -22,6 +23,7 @@ from cht_sync.settings import Settings
 Manifest = dict[str, Any]
 TABLES = ("couchdb_deployment", "_dataemon")
 LOCKS = "couchdb_dbt_lock"
+WRITTEN = (*TABLES, BUILT, LOCKS)
 RIGHTS = "select, insert, update, delete"
 _READY = "select count(*) from pg_tables where schemaname = %s and tablename = any(%s)"
 _RECORDED = """
@@ -95,7 +97,7 @@ class Deployments:
         with closing(connect(connection, "cht_sync deployments")) as conn:
             Schema(conn, connection, self._settings.raw_table).prepare()
             with explained(connection, f"let role {models_role!r} record deployments"), conn, conn.cursor() as cursor:
-                for table in (*TABLES, LOCKS):
+                for table in WRITTEN:
                     relation = sql.Identifier(self._schema, table)
                     if _may_record(cursor, models_role, relation):
                         continue

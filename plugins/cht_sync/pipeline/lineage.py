@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from cht_sync.pipeline.contract import Kept
 
 # Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
 WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
@@ -19,12 +21,14 @@ class Lineage:
     :param strategies: incremental strategy of each model; ``upsert`` where the wrapper project makes one of
         ``delete+insert``, empty where there is none.
     :param paths: what ``fqn:`` selects each model by.
+    :param kept: models whose tables dbt adds to.
     """
 
     parents: dict[str, set[str]]
     relations: dict[str, tuple[str, str]]
     strategies: dict[str, str]
     paths: dict[str, str]
+    kept: dict[str, Kept] = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Any) -> Lineage:
@@ -42,6 +46,7 @@ class Lineage:
             },
             strategies={name: _strategy(node, manifest.macros) for name, node in models.items()},
             paths={name: ".".join(node.fqn) for name, node in models.items()},
+            kept={name: one for name, node in models.items() if (one := Kept.of(node))},
         )
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -13,6 +13,7 @@ from psycopg2 import sql
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_results import FAILED, SHRUNK, ModelResult, ModelResults
 from cht_sync.pipeline.at_fault import documents_at_fault
+from cht_sync.pipeline.contracts import Contracts
 from cht_sync.pipeline.guard import cascades, held
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.row_counts import RowCounts
@@ -49,6 +50,7 @@ class ModelWatch:
         self._conn = connect(self._connection, "cht_sync models")
         self._conn.autocommit = True
         self._counts = RowCounts(self._conn, {} if lift else self.memory.accepted(), settings.most_drop)
+        self._contracts = Contracts(self._conn, postgres_connection(settings), settings.raw_table.schema, lineage.kept)
         self._behind: set[str] = set()
         self.counting = True  # not while batches follow each other: large tables take their time
         self.results: dict[str, ModelResult] = {}
@@ -101,9 +103,40 @@ class ModelWatch:
         with explained(self._connection, "read the foreign keys"), self._conn.cursor() as cursor:
             return held(failing, self._lineage, cascades(cursor))
 
+    def changed(self, models: Collection[str]) -> dict[str, str]:
+        """Models whose tables are not as they were built, so that dbt must not add to them.
+
+        :param models: unique ids of those that are to run.
+        :return: by unique id, what is to be said of them.
+        """
+        with explained(self._connection, "compare the models with what was built"):
+            return self._contracts.changed(models)
+
+    def refuse(self, changed: Mapping[str, str], models: Collection[str]) -> set[str]:
+        """Notes that models do not run, and those that read them neither.
+
+        :param changed: from :meth:`changed`.
+        :param models: unique ids of those that were to run.
+        :return: all that do not run.
+        """
+        behind = (self._lineage.descendants(changed) & set(models)) - set(changed)
+        results = [ModelResult(model, self._lineage.name(model), "error", text) for model, text in changed.items()]
+        results += [
+            ModelResult(model, self._lineage.name(model), "skipped", "a model that it reads failed") for model in behind
+        ]
+        for result in results:
+            self.results[result.model] = result
+            if result.failed:
+                log.error("%s does not run: %s", result.name, result.message)
+            if self._tell:
+                self._tell(result, None)
+        return behind | set(changed)
+
     def record(self) -> None:
         """Remembers what is known by now; raises what went wrong while dbt was looked at."""
         self.memory.record(list(self.results.values()))
+        with explained(self._connection, "note what was built"):
+            self._contracts.record({model for model, one in self.results.items() if one.status in {"success", SHRUNK}})
         if self.error:
             raise self.error
 

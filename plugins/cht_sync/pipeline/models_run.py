@@ -70,6 +70,7 @@ class ModelsRun:
         self._clock, self._until = clock, clock() + budget
         self._lineage = dbt.lineage
         self._all = self._lineage.chosen(dbt.select)
+        self._refused: set[str] = set()
         self.modelled_to: datetime | None = None
 
     def execute(self) -> Any:
@@ -78,9 +79,10 @@ class ModelsRun:
         :return: dbt's result: the first that is no success, else the last.
         """
         failing = self._watch.failing()
-        if not failing & self._all:
+        changed = set(self._watch.changed(self._all))
+        if not (failing | changed) & self._all:
             return self._everything(held=self._held(failing))
-        closed = self._retry(failing)
+        closed = self._retry(failing | changed)
         return closed if closed is not None else self._everything(held=set())
 
     def _held(self, failing: set[str]) -> set[str]:
@@ -94,7 +96,7 @@ class ModelsRun:
         """
         elsewhere = failing - self._all
         first = self._lineage.descendants(failing & self._all) & self._all
-        log.info("Failed the last time, so run first with all that reads it: %s.", self._names(failing & self._all))
+        log.info("Failing, so run first with all that reads it: %s.", self._names(failing & self._all))
         self._tells.keep = True
         result = self._run(first)
         still = {model for model, one in self._watch.results.items() if one.failed}
@@ -131,14 +133,14 @@ class ModelsRun:
         self._hold(held, self._watch.failing() - self._all)
         chosen = self._all - held
         if not chosen:
-            return Outcome(success=True)
+            return _nothing()
         size = int(self._dbt.variables.get("batch_size") or 0)
         if not size or not any(self._lineage.name(each) == TAKES_BATCHES for each in chosen):
             newest = self._waiting.newest()
             self._tells.keep = False
             result = self._run(chosen)
             # Where some wait, the run has not seen all.
-            self.modelled_to = newest if result.success and not held else None
+            self.modelled_to = newest if result.success and not held and not self._refused else None
             return result
         return self._batches(chosen, size)
 
@@ -153,7 +155,7 @@ class ModelsRun:
             after = self._waiting.reached()
             # What has come since the run began is left for the next one, wherever it lies.
             reached = newest if last else min(after, newest) if after and newest else after
-            self.modelled_to = reached if result.success else None
+            self.modelled_to = reached if result.success and not self._refused else None
             over = self._clock() > self._until
             if last or over or not result.success:
                 self._tells.release()
@@ -168,8 +170,18 @@ class ModelsRun:
 
     def _run(self, models: set[str], **variables: Any) -> Any:
         self._watch.results.clear()
+        changed = self._watch.changed(models)
+        self._refused = self._watch.refuse(changed, models) if changed else set()
+        models = models - self._refused
+        if not models:
+            self._watch.record()
+            return _nothing()
         everything = models == self._lineage.models
         select, exclude = ("", "") if everything else (self._lineage.select(models), self._lineage.exclude(models))
         result = self._dbt.run(self._watch, select, exclude, variables)
         self._watch.record()
         return result
+
+
+def _nothing() -> Outcome:
+    return Outcome(success=True)

@@ -19,7 +19,7 @@ from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import WRAPPER
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
-from cht_sync.pipeline.rebuild import RebuildPlan, missing_constraints, plan_rebuild, rebuild
+from cht_sync.pipeline.rebuild import PlannedModel, RebuildPlan, missing_constraints, plan_rebuild, rebuild
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.settings import Settings
@@ -323,6 +323,32 @@ def test_a_rebuild_that_fails_or_is_killed_leaves_everything_as_it_was(rig, monk
     assert missing_constraints(dbt_connection(), rig.manifest) == []
     assert len(rig.ids("patient")) == 60
     assert rig.left_aside() == []
+
+
+def test_what_cannot_be_kept_is_refused_before_anything_is_built(rig, monkeypatch):
+    monkeypatch.setattr(DbtProcess, "__enter__", lambda self: pytest.fail("nothing is to be built"))
+    rig.sql("create function v1.takes(v1.contact) returns int language sql as 'select 1'")
+    before = rig.state()
+    planned = PlannedModel("model.deleting.contact", "contact", "v1.contact", 60, "asked for")
+    with pytest.raises(RebuildError, match=r"function v1.takes\(v1.contact\) depends on type v1.contact; drop it"):
+        rig.rebuild(rig.first, RebuildPlan((planned,)))
+    assert rig.state() == before
+
+
+def test_tables_of_which_everything_is_published_are_built_anew(rig):
+    """Their rows cannot be changed without a replica identity, aside as little as in use."""
+    for (name,) in rig.sql("select tablename from pg_tables where schemaname = 'v1'"):
+        rig.sql(f"alter table v1.{name} replica identity full")
+    rig.sql("create publication everything for all tables")
+    try:
+        rig.rebuild(rig.first, rig.plan(rig.first, ["contact"]))
+        rig.save({"person1": "report"})
+        rig.dbt(rig.first, "run")
+    finally:
+        rig.sql("drop publication everything")
+    assert rig.ids("contact") == rig.kept("person")
+    kept = "select distinct relreplident from pg_class where relnamespace = 'v1'::regnamespace and relkind = 'r'"
+    assert rig.sql(kept) == [("f",)]
 
 
 def test_a_manifest_that_this_dbt_cannot_read_is_nothing_known(rig):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import psycopg2
 import pytest
 
+from cht_sync.built_models import BuiltModels
 from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
+from cht_sync.pipeline.contract import note_rebuilt
 from cht_sync.pipeline.rebuild import swap as module
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.plan import PlannedModel, RebuildPlan
 from cht_sync.pipeline.rebuild.swap import Swap
 from cht_sync.postgres import connect, explained
+from cht_sync.schema import MIGRATIONS
 
 pytestmark = pytest.mark.integration
 
@@ -67,10 +70,15 @@ class World:
     def sql(self, text, *values):
         return self.database.rows(text, *values)
 
+    @contextmanager
+    def database_cursor(self):
+        with psycopg2.connect(self.database.dsn) as conn, conn.cursor() as cursor:
+            yield cursor
+
     def value(self, text):
         return self.database.value(text)
 
-    def swap(self, names=("root", "child"), in_swap=lambda cursor: None, given_up=(), login=None):
+    def swap(self, names=("root", "child"), in_swap=lambda cursor: None, given_up=(), login=None, built=None):
         manifest = {"nodes": {one["unique_id"]: one for one in self.nodes}, "macros": {}}
         planned = [PlannedModel(f"model.p.{name}", name, f"v1.{name}", 0, "asked for") for name in names]
         connection = dbt_connection()
@@ -78,7 +86,7 @@ class World:
             connection.login, connection.password = login, "x"
         with closing(connect(connection, "test")) as conn, explained(connection, "swap"):
             plan = RebuildPlan(tuple(planned), given_up=given_up)
-            return Swap(conn, connection, manifest, plan, {"v1": "v1__next"}).run(in_swap)
+            return Swap(conn, connection, manifest, plan, {"v1": "v1__next"}, built).run(in_swap)
 
     def foreign_keys(self):
         return self.sql(
@@ -246,7 +254,7 @@ def test_rows_that_hooks_wrote_are_kept(world):
     [
         (
             "create view people.wide as select lost from v1.child",
-            r"The view people.wide does not fit the models .*column .lost. does not exist.*nothing was changed",
+            r"The view people.wide does not fit the models .*column .*lost.? does not exist.*nothing was changed",
         ),
         (
             "create function people.takes(v1.child) returns int language sql as 'select 1'",
@@ -344,6 +352,21 @@ def test_readers_that_never_let_go_are_named(world, monkeypatch):
         ):
             world.swap()
     assert world.unchanged()
+
+
+def test_what_was_built_is_noted_with_the_swap_and_columns_of_people_are_named(world):
+    text = (MIGRATIONS / "0031_built_models.sql").read_text().replace("{schema}", "v1")
+    world.sql(text)
+    world.sql("alter table v1.root add remark text; alter table v1__next.root add more numeric(9, 2)")
+    world.nodes[0]["config"]["materialized"] = "incremental"
+    before = {("v1", "root"): {"uuid": "character varying", "edition": "character varying"}}
+    with world.database_cursor() as cursor:
+        BuiltModels(cursor, "v1").record({**before, ("v1", "child"): {"old": "text"}})
+    swapped = world.swap(in_swap=lambda cursor: note_rebuilt(cursor, "v1", world.nodes), built=before)
+    assert swapped.notes == ["Gone: the column remark of v1.root, which no model built."]
+    assert world.sql("select relation, columns from v1.couchdb_built_model") == [
+        ("root", {"uuid": "character varying", "edition": "character varying", "more": "numeric(9,2)"})
+    ]
 
 
 def test_a_failure_in_the_last_step_changes_nothing(world):

@@ -31,7 +31,7 @@ BOOKKEEPING = [
     "couchdb_window", "couchdb_reconciliation", "couchdb_listing", "couchdb_task_error",
 ]  # fmt: skip
 # Written by the role of the models, in the transaction that swaps them.
-DEPLOYMENTS = ["couchdb_deployment", "_dataemon"]
+DEPLOYMENTS = ["couchdb_deployment", "_dataemon", "couchdb_built_model"]
 PERSON = {"_id": "p", "type": "person", "name": "Amina", "reported_date": 1_700_000_000_000}
 
 

@@ -32,7 +32,7 @@ class ModelEvents:
         """Tells the task of a model; where dbt will run once more, only what failed.
 
         :param result: how the model ended.
-        :param node: dbt's information of it.
+        :param node: dbt's information of it; None where dbt did not run it.
         """
         # A model behind one that failed must be tried again with it, which Airflow does not do for skipped tasks.
         status = "failed" if result.status == "skipped" else result.status
@@ -61,7 +61,7 @@ class ModelEvents:
             safe_xcom_push(task_instance=self._ti, key=get_status_xcom_key(model), value=value)
 
     def _uris(self, node: Any) -> list[str]:
-        if not self._namespace:
+        if not self._namespace or node is None:
             return []
         table = node.node_relation
         name = f"{table.database}.{table.schema}.{table.alias}"

@@ -39,7 +39,7 @@ class RetryFailedModels(DbtTaskMixin, DbtRunLocalOperator):
         lineage = dbt.lineage
         chosen = lineage.chosen(dbt.select)
         with closing(ModelWatch(Settings(), lineage, dbt.compiled)) as watch:
-            failing = watch.failing() & chosen
+            failing = (watch.failing() | set(watch.changed(chosen))) & chosen
         if not failing:
             self.log.info("No model failed the last time.")
             return Outcome(success=True)

@@ -9,7 +9,7 @@ from typing import Any
 from cosmos.operators.local import DbtRunLocalOperator
 
 from cht_sync.connections import dbt_connection
-from cht_sync.errors import HeldError
+from cht_sync.errors import ChangedError, HeldError
 from cht_sync.model_results import SHRUNK
 from cht_sync.pipeline import api_views
 from cht_sync.pipeline.dbt_runs import DbtRuns
@@ -67,12 +67,18 @@ def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = 
     :param own: unique id of the only model, where it may have to wait for others.
     :return: dbt's result.
     :raises HeldError: if it has to.
+    :raises ChangedError: if a table is not as it was built.
     """
     with closing(ModelWatch(Settings(), dbt.lineage, dbt.compiled, lift)) as watch:
         failing = watch.failing() - {own}
         if own and failing and not lift and own in watch.held(failing):
             names = ", ".join(sorted(name.rpartition(".")[2] for name in failing))
             raise HeldError(f"{own} waits, because its deletes would reach models that fail: {names}.")
+        models = dbt.lineage.chosen(select if select is not None else dbt.select)
+        if changed := watch.changed(models):
+            watch.refuse(changed, models)
+            watch.record()
+            raise ChangedError(" ".join(changed.values()))
         result = dbt.run(watch, select)
         watch.record()
     for one in watch.results.values():

@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.rebuild.manifest import ForeignKey
-from cht_sync.pipeline.rebuild.saved import Relation, columns
+from cht_sync.pipeline.rebuild.relation import Relation, columns
 from cht_sync.redaction import message_of
 
 _KEYS = """
@@ -22,7 +22,7 @@ select c.oid, c.conname::text, c.conrelid, c.confrelid, n.nspname::text, t.relna
         join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.num order by k.place),
     array(select attname::text from unnest(c.confkey) with ordinality as k (num, place)
         join pg_attribute a on a.attrelid = c.confrelid and a.attnum = k.num order by k.place),
-    pg_get_userbyid(t.relowner)::text, pg_has_role(t.relowner, 'usage')
+    pg_get_userbyid(t.relowner)::text, pg_has_role(t.relowner, 'usage'), obj_description(c.oid, 'pg_constraint')
 from pg_constraint c
 join pg_class t on t.oid = c.conrelid
 join pg_namespace n on n.oid = t.relnamespace
@@ -48,6 +48,7 @@ class Key:
     parent_columns: list[str]
     owner: str
     owned: bool
+    comment: str | None
 
     @property
     def table(self) -> sql.Identifier:
@@ -77,6 +78,19 @@ def keys_of(cursor: Any, oids: Collection[int]) -> list[Key]:
     """
     cursor.execute(_KEYS, {"oids": list(oids)})
     return [Key(*row) for row in cursor.fetchall()]
+
+
+def require_owned_key(key: Key) -> None:
+    """Refuses a foreign key, to a relation that is built anew, of a table that is somebody else's.
+
+    :param key: the foreign key.
+    :raises SettingsError: if the table belongs to a role that this one is no member of.
+    """
+    if not key.owned:
+        raise SettingsError(
+            f"{key.text} has a foreign key to {key.parent_text}, which is built anew, and belongs to role"
+            f" {key.owner!r}: give it over by `alter table ... owner to`, or drop the foreign key."
+        )
 
 
 class KeyKeeper:
@@ -154,11 +168,7 @@ class KeyKeeper:
         for key in keys_of(self._cursor, self._successor):
             if key.child in self._successor or key.child in self._new:
                 continue
-            if not key.owned:
-                raise SettingsError(
-                    f"{key.text} has a foreign key to {key.parent_text}, which is built anew, and belongs to role"
-                    f" {key.owner!r}: give it over by `alter table ... owner to`, or drop the foreign key."
-                )
+            require_owned_key(key)
             name = f"cht_sync_rebuild_{key.oid}"
             child = Relation(key.child, key.child_schema, key.child_name, "r")
             self._add(key, name, child, self._successor[key.parent])
@@ -198,6 +208,10 @@ class KeyKeeper:
         add = sql.SQL("alter table {} add constraint {} ").format(child.identifier, sql.Identifier(name))
         with _fitting(f"{key.name} of {key.text} to {key.parent_text}"):
             self._cursor.execute(add + key.pointed_to(target))
+        if key.comment:
+            statement = sql.SQL("comment on constraint {} on {} is {}")
+            text = sql.Literal(key.comment)
+            self._cursor.execute(statement.format(sql.Identifier(name), child.identifier, text))
 
     def _drop_orphans(self, child: Relation, here: Sequence[str], target: sql.Composable, there: Sequence[str]) -> None:
         """What the cascade would have done while the parent lost these rows."""

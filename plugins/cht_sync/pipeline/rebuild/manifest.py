@@ -106,6 +106,30 @@ def constraints(node: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[st
         yield tuple(constraint.get("columns") or ()), constraint
 
 
+def constraint_texts(node: dict[str, Any]) -> set[str]:
+    """The constraints that dbt makes for a model, other than foreign keys, as :func:`constraint_text` has them.
+
+    :param node: of the model.
+    """
+    place = f"{node['schema']}.{node['alias']}"
+    return {
+        constraint_text(place, constraint["type"], names)
+        for columns, constraint in (constraints(node) if constrained(node) else ())
+        for names in (columns, (constraint.get("name") or "",))
+        if all(names) and constraint["type"] != "foreign_key"
+    }
+
+
+def constraint_text(place: str, kind: str, names: Iterable[str]) -> str:
+    """A constraint for comparisons and for a person.
+
+    :param place: ``schema.name`` of its relation.
+    :param kind: as dbt has it.
+    :param names: of its columns, or its own one.
+    """
+    return f"{place}: {kind} ({', '.join(sorted(names))})"
+
+
 def foreign_keys(manifest: Manifest, node: dict[str, Any]) -> list[ForeignKey]:
     """The foreign keys that a model declares.
 

@@ -17,7 +17,15 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.graph import drawable
 from cht_sync.pipeline.rebuild.constraints import missing_by_model
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
-from cht_sync.pipeline.rebuild.manifest import Manifest, aside_schema, descendants, foreign_keys, models, read_manifest
+from cht_sync.pipeline.rebuild.manifest import (
+    Manifest,
+    aside_schema,
+    constraint_texts,
+    descendants,
+    foreign_keys,
+    models,
+    read_manifest,
+)
 from cht_sync.pipeline.selection import selected
 from cht_sync.postgres import connect, explained
 from cht_sync.settings import Settings
@@ -55,7 +63,8 @@ class RebuildPlan:
 
     :param models: the models, parents first.
     :param removed: relations of models that the project has no longer; they stay.
-    :param given_up: foreign keys that the project declared and declares no longer, as ``relation (columns)``.
+    :param given_up: constraints that the project declared and declares no longer: foreign keys as
+        ``relation (columns)``, others as ``relation: kind (columns)``.
     :param warnings: what a person should know.
     """
 
@@ -225,3 +234,5 @@ def _given_up(manifest: Manifest, members: set[str], state: Manifest | None) -> 
         for key in foreign_keys(state, before) if state and before else ():
             if key.columns not in now:
                 yield f"{before['schema']}.{before['alias']} ({', '.join(key.columns)})" if before else ""
+        if before:
+            yield from sorted(constraint_texts(before) - constraint_texts(manifest["nodes"][name]))

@@ -12,14 +12,17 @@ from typing import Any
 
 from airflow.sdk import Connection
 
+from cht_sync.built_models import BuiltModels
 from cht_sync.connections import dbt_connection
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
+from cht_sync.pipeline.rebuild.keepable import require_keepable
 from cht_sync.pipeline.rebuild.manifest import aside_schema, read_manifest
 from cht_sync.pipeline.rebuild.plan import RebuildPlan
-from cht_sync.pipeline.rebuild.schemas import clear, prepare, require_owned
+from cht_sync.pipeline.rebuild.relation import find
+from cht_sync.pipeline.rebuild.schemas import clear, prepare, require_owned, tell_rows_apart
 from cht_sync.pipeline.rebuild.swap import Swap, Swapped
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import connect, explained, transaction
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -92,19 +95,25 @@ def rebuild(  # noqa: PLR0917
     nodes = [manifest["nodes"][model.unique_id] for model in plan.models]
     schemas = {schema: aside_schema(schema) for schema in {settings.dbt_schema, *(node["schema"] for node in nodes)}}
     aside = schemas[settings.dbt_schema]
-    require_owned(connection, [(node["schema"], node["alias"]) for node in nodes])
+    places = [(node["schema"], node["alias"]) for node in nodes]
+    require_owned(connection, places)
+    with transaction(connection, "cht_sync rebuild", "look at what hangs on the models") as cursor:
+        cursor.execute("set local search_path = ''")
+        in_use = [found for place in places if (found := find(cursor, *place))]
+        require_keepable(cursor, in_use, connection.login)
+        built = BuiltModels(cursor, settings.raw_table.schema).read()
 
     def exchange() -> Swapped:
         doing = "put the models in place that were built anew"
         with closing(connect(connection, f"{holder[:50]} swap")) as conn, explained(connection, doing):
-            return Swap(conn, connection, manifest, plan, schemas).run(in_swap)
+            return Swap(conn, connection, manifest, plan, schemas, built).run(in_swap)
 
     # Whoever else rebuilds on this schema waits here.
     with schema_lock(settings, aside, f"{holder} rebuild"):
         version = prepare(connection, schemas.values())
         try:
             with DbtProcess(settings, folder, aside, version) as dbt:
-                build_s = _build(dbt, plan, schemas)
+                build_s = _build(connection, dbt, plan, schemas)
                 with schema_lock(settings, settings.dbt_schema, holder):
                     began = time.monotonic()
                     dbt.run(plan.unique_ids, schemas, full_refresh=False)
@@ -120,10 +129,11 @@ def rebuild(  # noqa: PLR0917
     return RebuildReport(made, *times, swapped.tries, tuple(swapped.notes))
 
 
-def _build(dbt: DbtProcess, plan: RebuildPlan, schemas: dict[str, str]) -> float:
+def _build(connection: Connection, dbt: DbtProcess, plan: RebuildPlan, schemas: dict[str, str]) -> float:
     """Builds aside, while the models in use go on; returns the seconds it took."""
     began = time.monotonic()
     dbt.run(plan.unique_ids, schemas, full_refresh=True)
+    tell_rows_apart(connection, schemas)
     if time.monotonic() - began > CATCH_UP_TWICE_AFTER_S:
         dbt.run(plan.unique_ids, schemas, full_refresh=False)
     return time.monotonic() - began

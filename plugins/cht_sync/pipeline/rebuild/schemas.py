@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,14 @@ where n.nspname = %s and c.relkind in ('r', 'p', 'v', 'm', 'S')
       where d.classid = 'pg_class'::regclass and d.objid = c.oid and c.relkind = 'S' and d.deptype in ('a', 'i')
   )
 order by c.relkind in ('v', 'm') desc
+"""
+_TOLD_APART = """
+select c.relname::text
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %s and c.relkind = 'r' and exists (
+    select from pg_class live join pg_namespace l on l.oid = live.relnamespace
+    where l.nspname = %s and live.relname = c.relname and live.relreplident in ('f', 'i')
+)
 """
 _FOREIGN_OWNED = """
 select format('%%I.%%I', n.nspname, c.relname), pg_get_userbyid(c.relowner)
@@ -60,6 +68,23 @@ def clear(connection: Connection, schemas: Iterable[str]) -> None:
     with _cursor(connection, "empty the schema where models were built") as cursor:
         for schema in schemas:
             _empty(cursor, schema)
+
+
+def tell_rows_apart(connection: Connection, schemas: Mapping[str, str]) -> None:
+    """Lets rows of what was built aside be changed where everything is published, as those in use may be.
+
+    Source: https://www.postgresql.org/docs/current/logical-replication-publication.html
+
+    :param connection: of the role that owns the models.
+    :param schemas: the schema aside for each schema of a model.
+    :raises StoreError: if Postgres fails.
+    """
+    with _cursor(connection, "set the replica identity of the models") as cursor:
+        for schema, aside in schemas.items():
+            cursor.execute(_TOLD_APART, (aside, schema))
+            for (name,) in cursor.fetchall():
+                alter = sql.SQL("alter table {} replica identity full")
+                cursor.execute(alter.format(sql.Identifier(aside, name)))
 
 
 def require_owned(connection: Connection, relations: Iterable[tuple[str, str]]) -> None:

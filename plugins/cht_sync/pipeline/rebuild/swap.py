@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,25 +13,25 @@ import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.built_models import Columns, Place
 from cht_sync.pipeline import api_views
+from cht_sync.pipeline.rebuild.attached import attach, detach
 from cht_sync.pipeline.rebuild.constraints import missing_by_model
 from cht_sync.pipeline.rebuild.errors import RebuildError
+from cht_sync.pipeline.rebuild.grants import default_grants, give
 from cht_sync.pipeline.rebuild.hanging import HangingViews
+from cht_sync.pipeline.rebuild.indexes import keep_indexes
+from cht_sync.pipeline.rebuild.keepable import blocked, require_keepable
 from cht_sync.pipeline.rebuild.keys import KeyKeeper
-from cht_sync.pipeline.rebuild.manifest import RELATIONS, Manifest, constrained, foreign_keys
+from cht_sync.pipeline.rebuild.manifest import RELATIONS, Manifest, constrained, constraint_texts, foreign_keys
 from cht_sync.pipeline.rebuild.plan import RebuildPlan
 from cht_sync.pipeline.rebuild.progress import move_edited_rows, move_progress
-from cht_sync.pipeline.rebuild.saved import (
-    Relation,
-    Saved,
-    columns,
-    comment,
-    default_grants,
-    give,
-    missing_indexes,
-    save,
-)
-from cht_sync.redaction import dependents_of, message_of
+from cht_sync.pipeline.rebuild.relation import PASSING, Relation, columns, find
+from cht_sync.pipeline.rebuild.saved import Saved, comment, hand_over, permit, save
+from cht_sync.pipeline.rebuild.statistics import KeptStatistics
+from cht_sync.pipeline.rebuild.storage import keep_persistence, store_like
+from cht_sync.pipeline.rebuild.table_constraints import keep_comments, keep_constraints
+from cht_sync.redaction import dependents_of
 from cht_sync.seldom import Seldom
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,6 @@ BEFORE_LOCKS_WITHIN = "2h"
 PATIENCE_S = 600
 LONGEST_PAUSE_S = 10.0
 TELL_S = 30.0
-_FIND = """
-select c.oid, n.nspname::text, c.relname::text, c.relkind::text
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p', 'v', 'm')
-"""
 _HOLDERS = """
 select distinct format('%%s (%%s, in a transaction since %%s)',
     coalesce(nullif(a.application_name, ''), a.usename::text), a.pid,
@@ -67,12 +62,19 @@ class Pair:
     :param old: None where the model is new.
     :param new: the one aside.
     :param saved: what is on the old one.
+    :param statistics: extended statistics that it had, made on the new one.
     """
 
     unique_id: str
     old: Relation | None
     new: Relation
     saved: Saved | None = None
+    statistics: KeptStatistics | None = None
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether both hold rows, so that what is on the one can be on the other."""
+        return self.old is not None and self.old.kind != "v" and self.new.kind != "v"
 
 
 @dataclass(slots=True)
@@ -99,16 +101,24 @@ class Swap:
     :param manifest: of the new version.
     :param plan: what was built.
     :param schemas: the schema aside for each schema of a model.
+    :param built: the columns that dbt gave the tables in use, as far as it is known.
     """
 
-    def __init__(
-        self, conn: Any, connection: Connection, manifest: Manifest, plan: RebuildPlan, schemas: Mapping[str, str]
+    def __init__(  # noqa: PLR0917
+        self,
+        conn: Any,
+        connection: Connection,
+        manifest: Manifest,
+        plan: RebuildPlan,
+        schemas: Mapping[str, str],
+        built: Mapping[Place, Columns] | None = None,
     ) -> None:
         self._conn = conn
         self._connection = connection
         self._manifest = manifest
         self._plan = plan
         self._schemas = schemas
+        self._built = built or {}
         self._swapped = Swapped()
 
     def run(self, in_swap: Callable[[Any], None]) -> Swapped:
@@ -132,11 +142,7 @@ class Swap:
                     locked = self._exchange(cursor, pairs, keys)
                     in_swap(cursor)
                     break
-                except (
-                    psycopg2.errors.LockNotAvailable,
-                    psycopg2.errors.QueryCanceled,
-                    psycopg2.errors.DeadlockDetected,
-                ):
+                except PASSING:
                     cursor.execute("rollback to savepoint swap")
                     self._wait(cursor, pairs, began, tell)
         self._swapped.locked_s = time.monotonic() - locked
@@ -146,9 +152,9 @@ class Swap:
         pairs = []
         for model in self._plan.models:
             node = self._manifest["nodes"][model.unique_id]
-            new = _find(cursor, self._schemas[node["schema"]], node["alias"])
+            new = find(cursor, self._schemas[node["schema"]], node["alias"])
             if new:
-                pairs.append(Pair(model.unique_id, _find(cursor, node["schema"], node["alias"]), new))
+                pairs.append(Pair(model.unique_id, find(cursor, node["schema"], node["alias"]), new))
             elif node["config"]["materialized"] in RELATIONS:
                 raise RebuildError(f"dbt built {model.name} and it is not there: nothing was changed.")
         return pairs
@@ -157,24 +163,34 @@ class Swap:
         """All that takes its time: no lock of it is one that readers meet."""
         nodes = [self._manifest["nodes"][pair.unique_id] for pair in pairs]
         places = [(node["schema"], node["alias"]) for node in nodes]
+        require_keepable(cursor, [pair.old for pair in pairs if pair.old], self._connection.login)
         keys = KeyKeeper(cursor, [(pair.old, pair.new) for pair in pairs], places)
         keys.mend()
         for pair, node in zip(pairs, nodes, strict=True):
             if constrained(node):
                 keys.declare(pair.new, foreign_keys(self._manifest, node))
-        self._swapped.notes += [f"Gone: {text}." for text in keys.carry(self._plan.given_up)]
-        for pair in pairs:
-            if pair.old and pair.old.kind != "v" and pair.new.kind != "v":
-                self._keep_rows(cursor, pair)
-                self._keep_indexes(cursor, pair)
-        keys.lead()
         for pair in pairs:
             pair.saved = save(cursor, pair.old.oid) if pair.old else None
+            if pair.is_alike:
+                self._keep_rows(cursor, pair)
+                self._keep(cursor, pair)
+        self._gone(keys.carry(self._plan.given_up))
+        keys.lead()
+        alike = [(pair.new, pair.saved.storage) for pair in pairs if pair.saved and pair.is_alike]
+        self._gone(keep_persistence(cursor, alike))
+        for pair in pairs:
             cursor.execute(sql.SQL("select count(*) from {}").format(pair.new.identifier))
             self._swapped.rows[pair.unique_id] = cursor.fetchone()[0]
             if pair.new.kind != "v":
                 cursor.execute(sql.SQL("analyze {}").format(pair.new.identifier))
         return keys
+
+    def _gone(self, things: Collection[str]) -> None:
+        """Names what cannot be kept, before readers can miss it."""
+        new = [note for note in dict.fromkeys(f"Gone: {thing}." for thing in things) if note not in self._swapped.notes]
+        for note in new:
+            log.warning("%s", note)
+        self._swapped.notes += new
 
     def _keep_rows(self, cursor: Any, pair: Pair) -> None:
         """Rows that hooks wrote into a model which reads nothing, such as the results of dbt's runs."""
@@ -188,19 +204,23 @@ class Swap:
             insert = sql.SQL("insert into {} ({}) select {} from {}")
             cursor.execute(insert.format(pair.new.identifier, names, names, pair.old.identifier))
 
-    def _keep_indexes(self, cursor: Any, pair: Pair) -> None:
-        """Indexes that people made."""
-        for name, definition in missing_indexes(cursor, pair.old.oid, pair.new.oid) if pair.old else ():
-            unique = sql.SQL("unique " if definition.startswith("unique ") else "")
-            using = sql.SQL(definition.removeprefix("unique "))
-            create = sql.SQL("create {}index {} on {} using ").format(unique, sql.Identifier(name), pair.new.identifier)
-            cursor.execute("savepoint index")
-            try:
-                cursor.execute(create + using)
-            except psycopg2.Error as error:
-                cursor.execute("rollback to savepoint index")
-                said = message_of(error)
-                self._swapped.notes.append(f"Gone: the index {name} on {pair.old and pair.old.text} ({said}).")
+    def _keep(self, cursor: Any, pair: Pair) -> None:
+        """What people put on a table and its columns, and takes its time or is of use to whoever analyzes it."""
+        if not pair.saved or not pair.old:
+            return
+        saved, new, place = pair.saved, pair.new, pair.old.text
+        there = columns(cursor, new.oid)
+        if built := self._built.get((pair.old.schema, pair.old.name)):
+            by_hand = columns(cursor, pair.old.oid) - set(built) - there
+            self._gone([f"the column {name} of {place}, which no model built" for name in sorted(by_hand)])
+        self._gone(store_like(cursor, new, saved.storage, there))
+        if new.kind != "m":
+            of_project = {*self._plan.given_up, *constraint_texts(self._manifest["nodes"][pair.unique_id])}
+            self._gone(keep_constraints(cursor, new, saved.constraints, place, of_project))
+        self._gone(keep_indexes(cursor, new, saved.indexes, place))
+        keep_comments(cursor, new, saved.constraints.named)
+        pair.statistics = KeptStatistics(cursor, new, saved.statistics)
+        self._gone(pair.statistics.lost)
 
     def _exchange(self, cursor: Any, pairs: list[Pair], keys: KeyKeeper) -> float:
         old = [pair.old for pair in pairs if pair.old]
@@ -215,6 +235,7 @@ class Swap:
             cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(names)))
         cursor.execute("set local statement_timeout = %s", (SWAP_WITHIN,))
         keys.take_over()
+        self._detach(cursor, pairs, hanging)
         hanging.drop()
         if tables:
             # Without cascade: what is not known here makes it fail, and is not lost.
@@ -222,16 +243,13 @@ class Swap:
             try:
                 cursor.execute(sql.SQL("drop table {}").format(all_of_them))
             except psycopg2.errors.DependentObjectsStillExist as error:
-                detail = dependents_of(error)
-                raise RebuildError(
-                    f"Something of people's hangs on a model that was built anew, nothing was changed: {detail};"
-                    " drop it, and the next deployment goes on."
-                ) from None
+                raise RebuildError(blocked(dependents_of(error))) from None
         moved = [self._move(cursor, pair) for pair in pairs]
         keys.rename()
         hanging.make()
         for pair, relation in zip(pairs, moved, strict=True):
             self._dress(cursor, pair, relation)
+        self._gone([*hanging.fill(), *hanging.lost])
         move_progress(cursor, self._manifest, [pair.unique_id for pair in pairs], self._schemas)
         move_edited_rows(cursor, self._schemas)
         self._verify(cursor)
@@ -245,22 +263,34 @@ class Swap:
         cursor.execute(move.format(pair.new.word, pair.new.identifier, sql.Identifier(schema)))
         return Relation(pair.new.oid, schema, pair.new.name, pair.new.kind)
 
+    def _detach(self, cursor: Any, pairs: list[Pair], hanging: HangingViews) -> None:
+        things = []
+        for pair in pairs:
+            there = columns(cursor, pair.new.oid)
+            things += [thing for thing in (pair.saved.attached if pair.saved else ()) if thing.column in there]
+        detach(cursor, [*(pair.old for pair in pairs if pair.old), *hanging.doomed], things)
+
     def _dress(self, cursor: Any, pair: Pair, relation: Relation) -> None:
         """Gives a relation what its place had."""
-        give(cursor, relation, default_grants(cursor, relation.schema))
-        if not pair.saved:
+        saved = pair.saved
+        if not saved:
+            give(cursor, relation, default_grants(cursor, relation.schema))
             return
+        self._gone(hand_over(cursor, relation, saved))
+        if pair.statistics:
+            self._gone(pair.statistics.name())
         # What a project grants by itself is as it says there.
         own = {str(name).upper() for name in self._manifest["nodes"][pair.unique_id]["config"].get("grants") or {}}
-        give(cursor, relation, [grant for grant in pair.saved.grants if grant[0] not in own])
-        comment(cursor, relation, pair.saved.comments)
-        if pair.old and pair.old.kind == relation.kind:
-            for option in pair.saved.options:
-                cursor.execute(
-                    sql.SQL("alter {} {} set ({})").format(relation.word, relation.identifier, sql.SQL(option))
+        permit(cursor, relation, saved, own)
+        comment(cursor, relation, saved.comments)
+        if relation.kind == "v" and pair.old and pair.old.kind == "v":
+            self._gone(store_like(cursor, relation, saved.storage, set()))
+        for thing in attach(cursor, relation, saved.attached):
+            if thing.kind == "publication":
+                note = (
+                    f"Subscribers of the publication {thing.name} have the old rows of {relation.text}: copy it anew."
                 )
-        for statement in pair.saved.statements:
-            cursor.execute(statement)
+                self._swapped.notes += [note] if note not in self._swapped.notes else []
 
     def _verify(self, cursor: Any) -> None:
         missing = missing_by_model(cursor, self._manifest)
@@ -288,12 +318,6 @@ class Swap:
                 "Readers hold the models (%s): trying again in %.1f s, try %d.", who, pause, self._swapped.tries + 1
             )
         time.sleep(pause)
-
-
-def _find(cursor: Any, schema: str, name: str) -> Relation | None:
-    cursor.execute(_FIND, (schema, name))
-    row = cursor.fetchone()
-    return Relation(*row) if row else None
 
 
 def _written_by_hooks(manifest: Manifest, node: dict[str, Any]) -> bool:

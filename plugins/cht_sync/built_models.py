@@ -1,0 +1,62 @@
+"""The table ``couchdb_built_model``: the columns that dbt gave the tables which it adds to from run to run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extras import Json
+
+from cht_sync.postgres import regclass_text
+
+TABLE = "couchdb_built_model"
+Place = tuple[str, str]
+Columns = dict[str, str]
+# Before the migration, and for a role that is not granted it yet, nothing is known.
+_READY = "select coalesce(has_table_privilege(to_regclass(%s), %s), false)"
+_READ = "select models_schema, relation, columns from {schema}.couchdb_built_model"
+_RECORD = """
+insert into {schema}.couchdb_built_model (models_schema, relation, columns) values (%s, %s, %s)
+on conflict (models_schema, relation) do update set columns = excluded.columns, built_at = now()
+"""
+_FORGET = "delete from {schema}.couchdb_built_model where models_schema = %s and relation = %s"
+
+
+class BuiltModels:
+    """The table, in a transaction of the caller's.
+
+    :param cursor: of the role of the documents or of the models.
+    :param schema: of the documents.
+    """
+
+    def __init__(self, cursor: Any, schema: str) -> None:
+        self._cursor, self._table = cursor, regclass_text(schema, TABLE)
+        self._names = {"schema": sql.Identifier(schema)}
+
+    def read(self) -> dict[Place, Columns]:
+        """The columns of each table, by its schema and name."""
+        if not self._may("select"):
+            return {}
+        self._cursor.execute(sql.SQL(_READ).format(**self._names))
+        return {(schema, name): columns for schema, name, columns in self._cursor.fetchall()}
+
+    def record(self, built: Mapping[Place, Columns], others: Collection[Place] = ()) -> None:
+        """Notes what dbt has built.
+
+        :param built: tables that dbt will add to.
+        :param others: relations that dbt makes anew in each run, of which nothing need be known.
+        """
+        if not (built or others) or not self._may("insert, update, delete"):
+            return
+        for place, columns in built.items():
+            self._cursor.execute(sql.SQL(_RECORD).format(**self._names), (*place, Json(columns)))
+        for place in others:
+            self._cursor.execute(sql.SQL(_FORGET).format(**self._names), place)
+
+    def _may(self, rights: str) -> bool:
+        for right in rights.split(", "):
+            self._cursor.execute(_READY, (self._table, right))
+            if not self._cursor.fetchone()[0]:
+                return False
+        return True

@@ -1,0 +1,205 @@
+"""Whether the tables that dbt adds to are still as it built them, or as their contracts declare them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import string_types
+
+from cht_sync.built_models import BuiltModels, Columns, Place
+
+log = logging.getLogger(__name__)
+KINDS = {"v": "view", "m": "materialized view", "f": "foreign table"}
+# dbt makes these anew in each run, whatever is there.
+MADE_ANEW = {"table", "view", "materialized_view", "ephemeral"}
+STARTER_PACKAGE = "cht_starter"
+# What is alike for dbt, which compares the names that psycopg2 has for types; of others the number tells.
+# Source: ``data_type_code_to_name`` in dbt-postgres
+_TYPES = "select t, to_regtype(t)::oid::bigint from unnest(%s) as t"
+_FOUND = """
+set local search_path = '';
+select n.nspname::text, c.relname::text, c.relkind::text, c.oid::bigint, a.attname::text,
+    format_type(a.atttypid, a.atttypmod), a.atttypid::bigint,
+    a.attnotnull and not a.atthasdef and a.attidentity = ''
+from unnest(%s::text[], %s::text[]) as wanted (schema, name)
+join pg_namespace n on n.nspname = wanted.schema
+join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name and c.relkind in ('r', 'p', 'v', 'm', 'f')
+left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+order by n.nspname, c.relname, a.attnum
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A model whose table dbt adds to.
+
+    :param name: of the model.
+    :param place: schema and name of its table.
+    :param declared: type by column, as its contract declares them; empty without one.
+    :param on_schema_change: what dbt does where the columns differ.
+    :param stays: whether it says ``full_refresh: false``, so that it is not built anew.
+    """
+
+    name: str
+    place: Place
+    declared: Columns
+    on_schema_change: str
+    stays: bool
+
+    @classmethod
+    def of(cls, node: Any) -> Kept | None:
+        """Reads dbt's node of a model.
+
+        :param node: of dbt's manifest.
+        :return: None where dbt makes its relation anew in each run.
+        """
+        config = node.config
+        if config.materialized in MADE_ANEW:
+            return None
+        declared = {}
+        if config.contract.enforced:
+            # PostgreSQL writes names small that are not in quotes.
+            declared = {
+                column.name if column.quote else column.name.lower(): column.data_type
+                for column in node.columns.values()
+                if column.data_type
+            }
+            if config.contract.alias_types:
+                from dbt.adapters.postgres import PostgresAdapter
+
+                declared = {name: PostgresAdapter.Column.translate_type(kind) for name, kind in declared.items()}
+        stays = config.full_refresh is False and node.package_name != STARTER_PACKAGE
+        return cls(node.name, (node.schema, node.alias), declared, str(config.on_schema_change or "ignore"), stays)
+
+
+@dataclass(slots=True)
+class Found:
+    """A relation as it is.
+
+    :param kind: ``relkind``.
+    :param oid: of ``pg_class``.
+    :param columns: type by column.
+    :param types: number of each type.
+    :param required: columns that must be given a value.
+    """
+
+    kind: str
+    oid: int
+    columns: Columns = field(default_factory=dict)
+    types: dict[str, int] = field(default_factory=dict)
+    required: set[str] = field(default_factory=set)
+
+
+def look(cursor: Any, places: Collection[Place]) -> dict[Place, Found]:
+    """Relations as they are, in one question for all of them.
+
+    :param cursor: of any role.
+    :param places: schema and name of each.
+    """
+    found: dict[Place, Found] = {}
+    cursor.execute(_FOUND, ([schema for schema, _ in places], [name for _, name in places]))
+    for schema, name, kind, oid, column, type_name, type_number, required in cursor.fetchall():
+        one = found.setdefault((schema, name), Found(kind, oid))
+        if column is not None:
+            one.columns[column], one.types[column] = type_name, type_number
+            one.required |= {column} if required else set()
+    return found
+
+
+def declared_types(cursor: Any, kept: Iterable[Kept]) -> dict[str, int]:
+    """The numbers of the types that contracts name; none of those that are no names of types alone.
+
+    :param cursor: of any role, outside of a transaction.
+    :param kept: the models.
+    """
+    names = list({kind for one in kept for kind in one.declared.values()})
+    try:
+        cursor.execute(_TYPES, (names,))
+    except psycopg2.Error:
+        return {}  # a name that PostgreSQL cannot read: dbt says so
+    return {name: number for name, number in cursor.fetchall() if number}
+
+
+def complaint(one: Kept, found: Found | None, built: Columns | None, numbers: Mapping[str, int]) -> str:
+    """What is to be said of a table that is not as it was built.
+
+    :param one: the model.
+    :param found: its relation; None where it is not there.
+    :param built: the columns that dbt gave it; None where that is not known, then its contract counts.
+    :param numbers: from :func:`declared_types`.
+    :return: one or more sentences; empty where dbt can add to it.
+    """
+    place = ".".join(one.place)
+    if found is None:
+        if built is not None:
+            log.warning("%s is not there any more: dbt makes it anew now, without what people had put on it.", place)
+        return ""
+    if found.kind not in "rp":
+        lines = [f"expected a table, found a {KINDS[found.kind]}"]
+    else:
+        lines = list(_lines(one, found, built, numbers))
+    if not lines:
+        return ""
+    first = " (once it does not say `full_refresh: false` any more)" if one.stays else ""
+    return (
+        f"{place} is not as it was built: {'; '.join(lines)}. Trigger the DAG cht_pipeline_deploy with the param"
+        f' full_refresh: ["{one.name}"]{first}, which builds it anew from all documents, or put the table back as it'
+        " was."
+    )
+
+
+def _lines(one: Kept, found: Found, built: Columns | None, numbers: Mapping[str, int]) -> Iterator[str]:
+    expected = one.declared if built is None else built
+    for column, kind in expected.items():
+        there = found.columns.get(column)
+        if there is None:
+            yield f"column {column}: expected {kind}, found none"
+        elif built is None:
+            number = numbers.get(kind)
+            if number and _for_dbt(number) != _for_dbt(found.types[column]):
+                yield f"column {column}: expected {kind}, found {there}"
+        elif there != kind:
+            yield f"column {column}: expected {kind}, found {there}"
+    for column in [name for name in found.columns if expected and name not in expected]:
+        # dbt gives values to all columns of the table that it finds, or drops those that it does not know.
+        if one.on_schema_change == "append_new_columns" and column not in found.required:
+            log.warning("%s has a column %s that no model builds.", ".".join(one.place), column)
+        else:
+            yield f"column {column}: expected none, found {found.columns[column]}"
+
+
+def _for_dbt(number: int) -> Any:
+    return string_types[number].name if number in string_types else number
+
+
+def built_now(before: Found | None, after: Found, built: Columns | None) -> Columns:
+    """The columns that dbt has built, after a run of it.
+
+    :param before: the relation before the run; None where it was not there.
+    :param after: the relation after it.
+    :param built: the columns that were known to be dbt's, or that the contract declares; None for neither.
+    """
+    if not built or before is None or before.oid != after.oid:
+        return after.columns
+    return {
+        column: kind
+        for column, kind in after.columns.items()
+        if column in built or column not in before.columns or before.columns[column] != kind
+    }
+
+
+def note_rebuilt(cursor: Any, schema: str, nodes: Iterable[Mapping[str, Any]]) -> None:
+    """Notes the columns of tables that were built anew, in the transaction that puts them in place.
+
+    :param cursor: of the role of the models.
+    :param schema: of the documents.
+    :param nodes: of dbt's manifest as JSON.
+    """
+    places = {(node["schema"], node["alias"]): node["config"]["materialized"] in MADE_ANEW for node in nodes}
+    found = look(cursor, [place for place, made_anew in places.items() if not made_anew])
+    built = {place: one.columns for place, one in found.items() if one.kind in "rp"}
+    BuiltModels(cursor, schema).record(built, [place for place, made_anew in places.items() if made_anew])

@@ -1,0 +1,98 @@
+"""Tables and views as a swap sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from cht_sync.redaction import message_of
+
+KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view"}
+# Another try may succeed where one of these ended the first: they say nothing of what was tried.
+PASSING = (
+    psycopg2.errors.LockNotAvailable,
+    psycopg2.errors.QueryCanceled,
+    psycopg2.errors.DeadlockDetected,
+)
+_FIND = """
+select c.oid, n.nspname::text, c.relname::text, c.relkind::text
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p', 'v', 'm')
+"""
+_COLUMNS = "select attname::text from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, view or materialized view.
+
+    :param oid: of ``pg_class``.
+    :param schema: its schema.
+    :param name: its name.
+    :param kind: ``relkind``.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+
+    @property
+    def text(self) -> str:
+        """Its name for a person."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its name for a statement."""
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def word(self) -> sql.SQL:
+        """Its kind for a statement."""
+        return sql.SQL(KINDS[self.kind])
+
+
+def find(cursor: Any, schema: str, name: str) -> Relation | None:
+    """The relation of a name, where it is there.
+
+    :param cursor: of any role.
+    :param schema: its schema.
+    :param name: its name.
+    """
+    cursor.execute(_FIND, (schema, name))
+    row = cursor.fetchone()
+    return Relation(*row) if row else None
+
+
+def columns(cursor: Any, oid: int) -> set[str]:
+    """The columns of a relation.
+
+    :param cursor: of any role.
+    :param oid: of the relation.
+    """
+    cursor.execute(_COLUMNS, (oid,))
+    return {row[0] for row in cursor.fetchall()}
+
+
+def tried(cursor: Any, *statements: Any) -> str:
+    """Executes statements of which none is left where one fails.
+
+    :param cursor: in a transaction, which goes on in any case.
+    :param statements: what to execute.
+    :return: what Postgres said, without what may quote a row; empty where all went well.
+    """
+    cursor.execute("savepoint tried")
+    try:
+        for statement in statements:
+            cursor.execute(statement)
+    except psycopg2.Error as error:
+        if isinstance(error, PASSING) or error.pgcode is None:
+            raise
+        cursor.execute("rollback to savepoint tried")
+        return message_of(error)
+    cursor.execute("release savepoint tried")
+    return ""
