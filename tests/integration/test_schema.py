@@ -87,6 +87,7 @@ def test_an_empty_database(database):
         "0019_source_order.sql",
         "0020_quarantine_follows.sql",
         "0029_collision_stamp.sql",
+        "0044_nul.sql",
     ]
     names = {
         "",
@@ -108,6 +109,7 @@ def test_an_empty_database(database):
         "_older_revision",
         "_deployment",
         "_source",
+        "_nul",
     }
     assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
