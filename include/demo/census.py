@@ -12,7 +12,8 @@ from include.demo.couch import Couch
 from include.demo.fill import DATABASES
 
 Doc = dict[str, Any]
-CONTACT_TYPES = ("contact", "clinic", "district_hospital", "health_center", "person")
+BUILT_IN = ("clinic", "district_hospital", "health_center", "person")
+CONTACT_TYPES = ("contact", *BUILT_IN)
 SAME_NAME = ("data_record", "feedback")
 MODELS = (
     "document_metadata", "contact", "contact_type", "person", "place", "patient", "data_record", "user", "feedback",
@@ -72,6 +73,8 @@ class _Counter:
         rows = dict(self._rows)
         for (contact_type, has_patient_id), number in self._contacts.items():
             person = self._configured.get(contact_type, contact_type == "person")
+            if contact_type not in self._configured and contact_type not in BUILT_IN:
+                continue  # the settings do not know it: neither person nor place
             rows["person" if person else "place"] += number
             rows["patient"] += number if person and has_patient_id else 0
         in_use = {contact_type for contact_type, _ in self._contacts}

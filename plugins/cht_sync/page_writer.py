@@ -79,6 +79,12 @@ _RESTAMP = """
 update {schema}.{table} set saved_timestamp = %(stamp)s
 where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s
 """
+_NOTE_NUL = """
+insert into {schema}.couchdb_nul (key, _id, rev)
+select sha256(convert_to(page._id || ' ' || page.rev, 'UTF8')), page._id, page.rev
+from unnest(%s::varchar[], %s::varchar[]) as page (_id, rev)
+on conflict (key) do nothing
+"""
 # What a document itself is to blame for: data exceptions and program limits.
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _ITS_DATA = {"22", "54"}
@@ -189,6 +195,10 @@ class PageWriter:
         inserted = expect_new and self._insert(cursor, source, rows, done)
         by_postgres = [] if inserted else self._put(cursor, source, rows, done, sure)
         self._check_table(by_postgres, len(rows))
+        if altered := [row.change for row in rows if row.altered]:
+            # A note says nothing of a row in another revision, so one too many does no harm.
+            ids, revs = [each.id for each in altered], [each.rev for each in altered]
+            cursor.execute(sql.SQL(_NOTE_NUL).format(**self._names), (ids, revs))
         refused += held + by_postgres
         if refused and not sure:
             older = self._hold_back(cursor, source, [each.change for each in refused], done)

@@ -35,11 +35,13 @@ class Row:
     :param change: where it comes from.
     :param key: its ``_id``.
     :param body: JSON text that ``jsonb`` takes, as far as we can tell; a view on the page where it is unchanged.
+    :param altered: whether U+0000 was taken out of it.
     """
 
     change: Change
     key: bytes
     body: memoryview
+    altered: bool = False
 
 
 def rows_of(changes: Iterable[Change], tombstone_bodies: bool = False) -> tuple[list[Row], list[Refused]]:
@@ -54,7 +56,8 @@ def rows_of(changes: Iterable[Change], tombstone_bodies: bool = False) -> tuple[
         rows.pop(change.id, None)
         try:
             bare = change.deleted and not tombstone_bodies
-            rows[change.id] = Row(change, key_of(change.id), memoryview(stub_of(change) if bare else _body(change)))
+            body, altered = (stub_of(change), False) if bare else _body(change)
+            rows[change.id] = Row(change, key_of(change.id), memoryview(body), altered)
         except ValueError as error:
             rows[change.id] = Refused(change, f"{str(error)[:1].upper()}{str(error)[1:]}.", body=bytes(change.doc))
     found = rows.values()
@@ -87,19 +90,22 @@ def key_of(document_id: str) -> bytes:
         raise ValueError("its _id is no valid Unicode") from None
 
 
-def _body(change: Change) -> bytes | msgspec.Raw:
+def _body(change: Change) -> tuple[bytes | msgspec.Raw, bool]:
+    """The JSON text to store, and whether U+0000 was taken out of it."""
     if not change.has_document:
         if not change.deleted:
             raise ValueError("the change came without its document")
-        return stub_of(change)
+        return stub_of(change), False
     body = bytes(change.doc)
     if not body.startswith(b"{"):
         raise ValueError("the document is no JSON object")
     if change.id.startswith(USER_PREFIX):
-        return without_nul(without_password(body))
+        body = without_password(body)
+        stripped = without_nul(body)
+        return stripped, len(stripped) < len(body)
     stripped = without_nul(body)
     # Not the copy: the page is in memory already.
-    return change.doc if stripped is body else stripped
+    return (change.doc, False) if stripped is body else (stripped, len(stripped) < len(body))
 
 
 def stub_of(change: Change) -> bytes:

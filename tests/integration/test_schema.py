@@ -90,6 +90,7 @@ def test_an_empty_database(database):
         "0031_built_models.sql",
         "0035_redacted_messages.sql",
         "0036_locks.sql",
+        "0044_nul.sql",
     ]
     names = {
         "",
@@ -114,6 +115,7 @@ def test_an_empty_database(database):
         "_older_revision",
         "_deployment",
         "_source",
+        "_nul",
     }
     assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))

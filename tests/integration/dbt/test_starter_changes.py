@@ -88,7 +88,8 @@ def test_contact_types_follow_the_settings(warehouse: Warehouse) -> None:
     warehouse.save(contact("a", "chw", patient_id="1"), person("b"), contact("z", "gone"))
     warehouse.save(place("newest"))
     warehouse.run(*select)
-    assert warehouse.ids("place") == {"a", "z", "newest"}
+    assert warehouse.ids("place") == {"a", "newest"}
+    assert warehouse.ids("contact") == {"a", "b", "z", "newest"}
     assert warehouse.column("select id from contact_type where configured") == {"chw", "unused"}
     assert warehouse.column("select id from contact_type where not configured") == {"person", "gone", "clinic"}
 
@@ -106,8 +107,9 @@ def test_contact_types_follow_the_settings(warehouse: Warehouse) -> None:
 
     warehouse.delete("settings")
     warehouse.run(*select)
-    assert warehouse.ids("place") == {"a", "newest"}
-    assert warehouse.ids("patient") == set()
+    assert warehouse.ids("place") == {"newest"}
+    assert warehouse.ids("patient") == warehouse.ids("person") - {"b"} == set()
+    assert warehouse.rows("select * from contact_type where id = 'chw'") == [("chw", None, False)]
 
 
 @contextmanager

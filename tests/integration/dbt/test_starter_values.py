@@ -19,13 +19,13 @@ GOOD_DATES: list[tuple[Any, datetime | None]] = [
     (f" {REPORTED} ", REPORTED_AT),
     (1.7e12, REPORTED_AT),
     (" +1700000000000.000 ", REPORTED_AT),
-    (0, datetime(1970, 1, 1, tzinfo=UTC)),
-    (-1000, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    (10**11, datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC)),
     ("", None),
     (None, None),
 ]
 MALFORMED_DATES: list[Any] = [
     "yesterday", "2024-01-01", 1700000000000.5, "1.7e12", "1700000000000.5", True, {"a": 1}, [1], "-",
+    0, -1000, 1_700_000_000, "1700000000", -1_700_000_000_000, 10**11 - 1, 1_700_000_000_000_000,
     10**18, 10**30, "9" * 400, 9_224_318_016_000_000, 253_402_300_800_000, "\u0661\u0667\u0660\u0660", "0x10", "NaN",
 ]  # fmt: skip
 
@@ -88,13 +88,22 @@ def test_malformed_values_become_null_and_are_listed(warehouse: Warehouse) -> No
         ("long-place", "place_id"),
         ("long-type", "contact_type"),
         ("text-contact", "contact_uuid"),
+        ("text-contact", "parent_uuid"),
+        ("text-contact", "grandparent_uuid"),
         ("text-contact", "from_phone"),
         ("text-contact", "patient_id"),
         ("odd-ancestors", "grandparent_uuid"),
+        ("odd-ancestors", "form"),
+        ("odd-fields", "patient_id"),
+        ("odd-fields", "place_id"),
         ("long-doc-type", "doc_type"),
+        ("odd-doc-type", "doc_type"),
+        ("org.couchdb.user:x", "roles"),
+        *(("odd-feedback", field) for field in ("source", "url", "user_name", "period_start", "message")),
         ("long-feedback", "user_name"),
         ("long-feedback", "period_start"),
         ("odd-telemetry", "doc_count_on_local_db"),
+        *(("odd-telemetry", f"boot_time_{part}") for part in ("min", "max", "count")),
         ("odd-metrics", "boot_time_min"),
         ("odd-metrics", "boot_time_max"),
         ("odd-metrics", "boot_time_count"),
@@ -125,7 +134,44 @@ def test_telemetry_periods(warehouse: Warehouse) -> None:
         "old": ({"year": 2020, "month": 0, "day": 5, "versions": {"app": "3.7.1"}}, "2020-01-05", False),
         "oldest": ({"year": 2019, "month": 11, "versions": {"app": "v3.6.0-beta.1"}}, "2019-12-01", False),
         "border": ({"year": 2020, "month": 2, "day": 29, "versions": {"app": "3.8.0"}}, "2020-02-29", False),
-        "text": ({"year": "2024", "month": "09", "day": ""}, "2024-09-01", False),
+        "text": ({"year": "2024", "month": "09", "day": "", "versions": {"app": "4.1.0"}}, "2024-09-01", False),
+        **{
+            f"old {version}": ({"year": 2020, "month": 1, "versions": {"app": version}}, "2020-02-01", False)
+            for version in (
+                "3.7",
+                "3.7.x",
+                "v3.7",
+                "V 3.7.1",
+                "medic:medic:3.7.1-beta.2",
+                "3.7.1.6922454971",
+                "2",
+                3.7,
+                "3_6_0",
+            )
+        },
+        **{
+            f"new {version}": ({"year": 2020, "month": 1, "versions": {"app": version}}, "2020-01-01", False)
+            for version in ("3.8", "3.8.x", "v3.10.0-alpha.3", "4", "4.0.0-6952-branch.1", "cht-core 4.2.1", 3.9)
+        },
+        **{
+            f"unknown {version}": ({"year": 2020, "month": 1, "versions": {"app": version}}, None, True)
+            for version in (
+                "3",
+                "3.x",
+                "unknown",
+                "master",
+                "6952-branch",
+                "2019-11-05",
+                "",
+                None,
+                ["3.7.1"],
+                {"version": "3.7.1"},
+            )
+        },
+        "zero": ({"year": 2020, "month": 0, "versions": {"app": "unknown"}}, "2020-01-01", False),
+        "twelve": ({"year": 2020, "month": 12}, "2020-12-01", False),
+        "no version": ({"year": 2020, "month": 11}, None, True),
+        "with a day": ({"year": 2023, "month": 11, "day": 30, "versions": {"app": "unknown"}}, "2023-11-30", False),
         "no-leap": ({"year": 2023, "month": 2, "day": 29}, None, True),
         "month-13": ({"year": 2024, "month": 12, "versions": {"app": "3.0.0"}}, None, True),
         "month-0": ({"year": 2024, "month": 0, "versions": {"app": "4.0.0"}}, None, True),
@@ -139,11 +185,12 @@ def test_telemetry_periods(warehouse: Warehouse) -> None:
         "a-list": ([], None, False),  # type: ignore[dict-item]
     }
     warehouse.save(*(telemetry(uuid, metadata=metadata) for uuid, (metadata, _, _) in cases.items()))
-    warehouse.run("--select", "+telemetry_devices", "document_rejects")
+    warehouse.run("--select", "+telemetry_devices", "+document_rejects")
     for table in ("telemetry", "telemetry_devices"):
         found = dict(warehouse.rows(f"select uuid, to_char(period_start, 'YYYY-MM-DD') from {table}"))
         assert found == {uuid: period for uuid, (_, period, _) in cases.items()}
-    assert {uuid for uuid, _ in rejected(warehouse)} == {uuid for uuid, case in cases.items() if case[2]}
+    periods = {uuid for uuid, field in rejected(warehouse) if field == "period_start"}
+    assert periods == {uuid for uuid, case in cases.items() if case[2]}
 
 
 def test_malformed_settings(warehouse: Warehouse) -> None:
@@ -166,7 +213,7 @@ def test_malformed_settings(warehouse: Warehouse) -> None:
     select = ("--select", "document_metadata", "contact", "contact_type", "document_rejects")
     warehouse.run(*select)
     types = {row[0]: row[1:] for row in warehouse.rows("select * from contact_type")}
-    assert types == {"chw": (True, True), "visitor": (True, True), "odd": (False, True)}
+    assert types == {"chw": (True, True), "visitor": (True, True), "odd": (None, True)}
     assert {field for _, field in rejected(warehouse)} == {
         "contact_types[3].person",
         *(f"contact_types[{n}].id" for n in range(4, 10)),
@@ -175,9 +222,12 @@ def test_malformed_settings(warehouse: Warehouse) -> None:
     for value in ("text", {"a": 1}):
         warehouse.save({"_id": "settings", "settings": {"contact_types": value}})
         warehouse.run(*select)
-        assert {field for _, field in rejected(warehouse)} == {"contact_types"}
-        assert warehouse.rows("select * from contact_type") == [("chw", False, False)]
+        assert set(rejected(warehouse)) == {("settings", "contact_types"), ("c", "contact_type")}
+        assert warehouse.rows("select * from contact_type") == [("chw", None, False)]
     warehouse.save({"_id": "settings", "settings": "text"})
+    warehouse.run(*select)
+    assert rejected(warehouse) == {("c", "contact_type"): "chw"}
+    warehouse.save(settings({"id": "chw", "person": True}))
     warehouse.run(*select)
     assert rejected(warehouse) == {}
 

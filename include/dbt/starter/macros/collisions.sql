@@ -10,8 +10,8 @@
 {#- The relation to read: nothing where CHT Sync 2.x or another sync made the tables, and in unit tests, whose documents
     are all given. -#}
 {% macro collisions() %}
-  {%- if cht_starter.has_collisions() -%}
-    {{ cht_starter.collision_relation() }}
+  {%- if cht_starter.can_read('couchdb_collision', 'documents of a second source are left out') -%}
+    {{ cht_starter.beside_raw('couchdb_collision') }}
   {%- else -%}
     (
       select null::text as _id, null::text as source, true as _deleted, null::jsonb as doc, null::timestamp as saved_timestamp
@@ -20,23 +20,33 @@
   {%- endif -%}
 {% endmacro %}
 
-{% macro collision_relation() %}
-  {%- set raw = cht_starter.raw() -%}
-  {{- return(api.Relation.create(database=raw.database, schema=raw.schema, identifier='couchdb_collision')) -}}
+{#- The notes of documents that are stored without U+0000; nothing where there are none, as for collisions. -#}
+{% macro nul_notes() %}
+  {%- if cht_starter.can_read('couchdb_nul', 'document_rejects does not list what is stored without U+0000') -%}
+    {{ cht_starter.beside_raw('couchdb_nul') }}
+  {%- else -%}
+    (select null::text as _id, null::text as rev where false)
+  {%- endif -%}
 {% endmacro %}
 
-{% macro has_collisions() %}
+{% macro beside_raw(name) %}
+  {%- set raw = cht_starter.raw() -%}
+  {{- return(api.Relation.create(database=raw.database, schema=raw.schema, identifier=name)) -}}
+{% endmacro %}
+
+{#- Whether a table beside the raw one is there and may be read; `otherwise` says what is left out where it may not. -#}
+{% macro can_read(name, otherwise) %}
   {%- if not execute or model.resource_type == 'unit_test' -%}
     {{- return(false) -}}
   {%- endif -%}
-  {%- set relation = cht_starter.collision_relation().include(database=false) -%}
+  {%- set relation = cht_starter.beside_raw(name).include(database=false) -%}
   {%- set found = run_query(
     "select to_regclass(name) is not null, coalesce(has_table_privilege(to_regclass(name)::oid, 'select'), false) from (select "
-    ~ cht_starter.literal(relation) ~ '::text as name) as collisions'
+    ~ cht_starter.literal(relation) ~ '::text as name) as beside'
   ).rows[0] -%}
   {%- if found[0] and not found[1] -%}
     {%- do exceptions.warn(
-      'The role ' ~ target.user ~ ' may not read ' ~ relation ~ ', so documents of a second source are left out: grant select on it'
+      'The role ' ~ target.user ~ ' may not read ' ~ relation ~ ', so ' ~ otherwise ~ ': grant select on it'
       ~ ' (include/roles/roles.sql does), then run once with --full-refresh.'
     ) -%}
   {%- endif -%}

@@ -11,7 +11,8 @@
   again, as another with the same stamp may have come; rows that are the same are not written.
 
   What a model reads stands in `meta.follows`: first the model with its `saved_timestamp` and its `uuid`, then others
-  it joins. 'raw' is the table of raw documents.
+  it joins. 'raw' is the table of raw documents. One in `meta.rests_on` is read too, but not waited for: where it is
+  behind, its next change compares everything.
 -#}
 
 {% macro progress_relation() %}
@@ -65,10 +66,10 @@
   {{- return((model.config.meta or {}).get('always_complete', false)) -}}
 {% endmacro %}
 
-{#- The part of `follows` that has a row in dbt_progress, as a list of SQL literals. -#}
-{% macro followed_models() %}
+{#- The part of `follows` that has a row in dbt_progress, as a list of SQL literals; `more` models are added to it. -#}
+{% macro followed_models(more=[]) %}
   {%- set names = [] -%}
-  {%- for name in cht_starter.follows() if name != 'raw' -%}
+  {%- for name in cht_starter.follows() + more if name != 'raw' -%}
     {%- do names.append(cht_starter.literal(name)) -%}
   {%- endfor -%}
   {{- return(names | join(', ') or 'null') -}}
@@ -79,7 +80,7 @@
 (
   select coalesce(string_agg(followed.model || ':' || followed.rebuilt, ' ' order by followed.model), '')
   from {{ cht_starter.progress_relation() }} as followed
-  where followed.model in ({{ cht_starter.followed_models() }})
+  where followed.model in ({{ cht_starter.followed_models((model.config.meta or {}).get('rests_on', [])) }})
 )
 {%- endmacro %}
 

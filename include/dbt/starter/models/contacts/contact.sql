@@ -16,17 +16,18 @@
 select
   document_metadata.uuid,
   document_metadata.saved_timestamp,
-  {{ safe_reported("raw.doc ->> 'reported_date'") }} as reported,
-  {{ safe_key("raw.doc #>> '{parent,_id}'") }} as parent_uuid,
-  raw.doc ->> 'name' as name,
-  {{ safe_key("coalesce(raw.doc ->> 'contact_type', raw.doc ->> 'type')") }} as contact_type,
-  raw.doc ->> 'is_active' as active,
-  raw.doc ->> 'notes' as notes,
-  {{ safe_scalar("raw.doc -> 'muted'") }} as muted
+  {{ safe_reported("body.reported_date #>> '{}'") }} as reported,
+  {{ first_id([['parent', '_id']]) }} as parent_uuid,
+  {{ safe_text('body.name') }} as name,
+  {{ contact_type_of('document_metadata.doc_type') }} as contact_type,
+  {{ safe_text('body.is_active') }} as active,
+  {{ safe_text('body.notes') }} as notes,
+  {{ safe_muted("body.muted #>> '{}'") }} as muted
 from {{ ref('document_metadata') }} as document_metadata
 inner join {{ raw() }} as raw
   on raw._id = document_metadata.uuid
   and {{ still_of_its_type('document_metadata') }}
+cross join lateral {{ fields_of('raw.doc', ['reported_date', 'parent', 'name', 'contact_type', 'is_active', 'notes', 'muted']) }}
 where
   document_metadata.doc_type in {{ contact_document_types() }}
   {{ and_new('document_metadata') }}

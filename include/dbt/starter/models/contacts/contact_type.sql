@@ -45,7 +45,7 @@ existing as (
 
 select
   id,
-  id = 'person' or coalesce(first_configured.person, false) as person,
+  {{ type_is_person('id', 'first_configured') }} as person,
   first_configured.id is not null as configured
 from first_configured
 full outer join (select id from existing where id is not null) as existing using (id)

@@ -16,11 +16,12 @@
 select
   person.uuid,
   person.saved_timestamp,
-  raw.doc ->> 'patient_id' as patient_id
+  {{ first_id([['patient_id']]) }} as patient_id
 from {{ ref('person') }} as person
 inner join {{ raw() }} as raw
   on raw._id = person.uuid
   and raw._deleted is not true
+cross join lateral {{ fields_of('raw.doc', ['patient_id']) }}
 where
-  raw.doc ->> 'patient_id' is not null
+  {{ first_id([['patient_id']]) }} is not null
   {{ and_new('person') }}

@@ -13,10 +13,10 @@
 select
   contact.uuid,
   contact.saved_timestamp,
-  raw.doc ->> 'sex' as sex,
-  raw.doc ->> 'phone' as phone,
-  raw.doc ->> 'alternative_phone' as phone2,
-  raw.doc ->> 'patient_id' as patient_id
+  {{ safe_text('body.sex') }} as sex,
+  {{ safe_text('body.phone') }} as phone,
+  {{ safe_text('body.alternative_phone') }} as phone2,
+  {{ first_id([['patient_id']]) }} as patient_id
 from {{ ref('contact') }} as contact
 inner join {{ ref('contact_type') }} as contact_type
   on contact_type.id = contact.contact_type
@@ -26,6 +26,7 @@ inner join {{ raw() }} as raw
 left join {{ contact_types_by_source(ref('contact_type')) }} as by_source
   on by_source.source = raw.source
   and by_source.id = contact.contact_type
+cross join lateral {{ fields_of('raw.doc', ['sex', 'phone', 'alternative_phone', 'patient_id']) }}
 where
-  coalesce(by_source.person, contact_type.person)
+  {{ contact_is_person('by_source', 'contact_type') }}
   {{ and_new('contact') }}

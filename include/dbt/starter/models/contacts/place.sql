@@ -14,8 +14,8 @@
 select
   contact.uuid,
   contact.saved_timestamp,
-  raw.doc ->> 'contact_id' as contact_id,
-  {{ safe_key("raw.doc ->> 'place_id'") }} as place_id
+  {{ first_id([['contact_id']]) }} as contact_id,
+  {{ first_id([['place_id']]) }} as place_id
 from {{ ref('contact') }} as contact
 inner join {{ ref('contact_type') }} as contact_type
   on contact_type.id = contact.contact_type
@@ -25,6 +25,7 @@ inner join {{ raw() }} as raw
 left join {{ contact_types_by_source(ref('contact_type')) }} as by_source
   on by_source.source = raw.source
   and by_source.id = contact.contact_type
+cross join lateral {{ fields_of('raw.doc', ['contact_id', 'place_id']) }}
 where
-  not coalesce(by_source.person, contact_type.person)
+  not {{ contact_is_person('by_source', 'contact_type') }}
   {{ and_new('contact') }}

@@ -19,10 +19,11 @@ select
   raw._id::text as uuid,
   raw.saved_timestamp,
   coalesce(raw._deleted, false) as _deleted,
-  {{ safe_key("raw.doc ->> 'type'") }} as doc_type,
-  split_part(raw.source, '/', 1) as instance,
-  split_part(raw.source, '/', 2) as dbname
+  {{ safe_type('body.type') }} as doc_type,
+  nullif(split_part(raw.source, '/', 1), '') as instance,
+  nullif(substr(raw.source, nullif(strpos(raw.source, '/'), 0) + 1), '') as dbname
 from {{ raw() }} as raw
+cross join lateral {{ fields_of('raw.doc', ['type']) }}
 where
   true
   {{ and_new_batch('raw') }}

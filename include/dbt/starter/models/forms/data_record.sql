@@ -20,18 +20,19 @@
 select
   document_metadata.uuid,
   document_metadata.saved_timestamp,
-  {{ safe_reported("raw.doc ->> 'reported_date'") }} as reported,
-  {{ safe_key("raw.doc ->> 'form'") }} as form,
-  {{ safe_key("raw.doc ->> 'from'") }} as from_phone,
-  {{ safe_key(data_record_patient('raw.doc')) }} as patient_id,
-  {{ data_record_place('raw.doc') }} as place_id,
-  {{ safe_key("raw.doc #>> '{contact,_id}'") }} as contact_uuid,
-  {{ safe_key("raw.doc #>> '{contact,parent,_id}'") }} as parent_uuid,
-  {{ safe_key("raw.doc #>> '{contact,parent,parent,_id}'") }} as grandparent_uuid
+  {{ safe_reported("body.reported_date #>> '{}'") }} as reported,
+  {{ first_id([['form']]) }} as form,
+  {{ first_id([['from']]) }} as from_phone,
+  {{ first_id(data_record_patient()) }} as patient_id,
+  {{ first_id(data_record_place()) }} as place_id,
+  {{ first_id([['contact', '_id']]) }} as contact_uuid,
+  {{ first_id([['contact', 'parent', '_id']]) }} as parent_uuid,
+  {{ first_id([['contact', 'parent', 'parent', '_id']]) }} as grandparent_uuid
 from {{ ref('document_metadata') }} as document_metadata
 inner join {{ raw() }} as raw
   on raw._id = document_metadata.uuid
   and {{ still_of_its_type('document_metadata') }}
+cross join lateral {{ fields_of('raw.doc', ['reported_date', 'form', 'from', 'patient_id', 'place_id', 'fields', 'contact']) }}
 where
   document_metadata.doc_type = 'data_record'
   {{ and_new('document_metadata') }}

@@ -18,19 +18,20 @@ select
   telemetry.uuid,
   telemetry.saved_timestamp,
   telemetry.period_start,
-  raw.doc #>> '{device,deviceInfo,hardware,manufacturer}' as device_manufacturer,
-  raw.doc #>> '{device,deviceInfo,hardware,model}' as device_model,
-  raw.doc #>> '{device,userAgent}' as user_agent,
-  raw.doc #>> '{device,deviceInfo,app,version}' as cht_android_version,
-  {{ safe_key("raw.doc #>> '{device,deviceInfo,software,androidVersion}'") }} as android_version,
-  {{ safe_number("raw.doc #>> '{device,deviceInfo,storage,free}'") }} as storage_free,
-  {{ safe_number("raw.doc #>> '{device,deviceInfo,storage,total}'") }} as storage_total,
-  {{ safe_number("raw.doc #>> '{device,deviceInfo,network,upSpeed}'") }} as network_up_speed,
-  {{ safe_number("raw.doc #>> '{device,deviceInfo,network,downSpeed}'") }} as network_down_speed
+  {{ safe_text(value_at(['device', 'deviceInfo', 'hardware', 'manufacturer'])) }} as device_manufacturer,
+  {{ safe_text(value_at(['device', 'deviceInfo', 'hardware', 'model'])) }} as device_model,
+  {{ safe_text(value_at(['device', 'userAgent'])) }} as user_agent,
+  {{ safe_text(value_at(['device', 'deviceInfo', 'app', 'version'])) }} as cht_android_version,
+  {{ first_id([['device', 'deviceInfo', 'software', 'androidVersion']]) }} as android_version,
+  {{ safe_number("body.device #>> '{deviceInfo,storage,free}'") }} as storage_free,
+  {{ safe_number("body.device #>> '{deviceInfo,storage,total}'") }} as storage_total,
+  {{ safe_number("body.device #>> '{deviceInfo,network,upSpeed}'") }} as network_up_speed,
+  {{ safe_number("body.device #>> '{deviceInfo,network,downSpeed}'") }} as network_down_speed
 from {{ ref('telemetry') }} as telemetry
 inner join {{ raw() }} as raw
   on raw._id = telemetry.uuid
   and raw._deleted is not true
+cross join lateral {{ fields_of('raw.doc', ['device']) }}
 where
   true
   {{ and_new('telemetry') }}
