@@ -151,11 +151,12 @@ class Models:
         options = ["--project-dir", str(self._folder), "--profiles-dir", str(PROFILES), "--profile", "cht_sync"]
         options += ["--vars", str(variables)] if variables else []
         dbt = DbtRuns([sys.executable, "--quiet", "run", *options], dict(os.environ), str(self._folder))
-        if Models._parsed:
-            dbt.take(Models._parsed)
+        kind = type(self)
+        if kind._parsed:
+            dbt.take(kind._parsed)
         else:
             assert dbt.parse() is None
-            Models._parsed = dbt
+            kind._parsed = dbt
         settings, told = Settings(), Told()
         runs = Waiting(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
         with closing(ModelWatch(settings, Lineage.of(dbt.manifest), dbt.compiled, lift, told.tell)) as watch:
