@@ -87,6 +87,7 @@ def test_an_empty_database(database):
         "0019_source_order.sql",
         "0020_quarantine_follows.sql",
         "0029_collision_stamp.sql",
+        "0032_models_zone.sql",
     ]
     names = {
         "",
