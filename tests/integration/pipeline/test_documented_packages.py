@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from contextlib import closing
 
 import psycopg2
@@ -169,9 +168,6 @@ def test_new_models_before_any_model_has_run(team):
 def test_a_parent_that_no_run_has_made_is_built_with_what_reads_it(team):
     """Tables are there, one that a changed model reads from now on is not."""
     team.save(report("a", visits=[{"at": "1"}]))
-    (team.folder / "models" / "early.sql").write_text(
-        "{{ config(materialized='table', enabled=false) }} select 1 as one"
-    )
     assert team.do_deploy()
     team.do_deploy.run_models()
     team.database.rows("drop table v1.telemetry cascade")
@@ -182,4 +178,4 @@ def test_a_parent_that_no_run_has_made_is_built_with_what_reads_it(team):
     assert team.do_deploy()
     assert {one["model"] for one in team.do_deploy.planned} >= {"pregnancy", "telemetry"}
     assert team.rows("select uuid from v1.pregnancy") == [("a",)]
-    assert list(itertools.chain(*team.rows("select count(*) from v1.telemetry"))) == [0]
+    assert team.rows("select count(*) from v1.telemetry") == [(0,)]

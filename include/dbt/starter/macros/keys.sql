@@ -8,8 +8,9 @@
   {{- return([key] if key is string else key) -}}
 {% endmacro %}
 
-{#- A unique index on the unique key; of rows that share a key the newest stays. -#}
-{% macro ensure_unique_key() %}
+{#- A unique index on the unique key. Of rows that share a key the newest stays, save in a table that was just made: there
+    it is no key, and Postgres says so. -#}
+{% macro ensure_unique_key(made_now=false) %}
   {%- set columns = cht_starter.unique_key_columns() -%}
   {%- set check -%}
     select exists (
@@ -25,10 +26,12 @@
     )
   {%- endset -%}
   {%- if not run_query(check).rows[0][0] %}
+    {%- if not made_now %}
     {%- set newest = 'saved_timestamp' if 'saved_timestamp' in (adapter.get_columns_in_relation(this) | map(attribute='name') | list) else 'ctid' %}
     delete from {{ this }} as a using {{ this }} as b
     where {% for column in columns %}a.{{ adapter.quote(column) }} = b.{{ adapter.quote(column) }} and {% endfor -%}
       (a.{{ newest }}, a.ctid) < (b.{{ newest }}, b.ctid);
+    {%- endif %}
     create unique index on {{ this }} ({% for column in columns %}{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %});
   {%- endif -%}
 {% endmacro %}

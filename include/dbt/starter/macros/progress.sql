@@ -218,6 +218,9 @@
     ) as content
     where {{ own }} and rebuilt is distinct from content.fingerprint;
     {%- elif not incremental or cht_starter.window()['from'] is none %}
+    {%- if not incremental %}
+    {{ cht_starter.ensure_unique_key(made_now=true) }}
+    {%- endif %}
     {{ cht_starter.ensure_foreign_keys() }}
     analyze {{ this }};
     {%- endif %}
