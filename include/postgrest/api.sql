@@ -148,7 +148,9 @@ begin
               and has_table_privilege(c.oid, 'select')
               and a.columns is not null
               -- What dbt notes of its own runs, and half-built relations of a run under way.
-              and c.relname not in ('dbt_results', 'dbt_progress', 'cht_edited_rows', 'couchdb_deployment', '_dataemon')
+              and c.relname not in (
+                  'dbt_results', 'dbt_progress', 'cht_edited_keys', 'cht_edited_rows', 'couchdb_deployment', '_dataemon'
+              )
               and c.relname !~ '__dbt_(tmp|backup)'
         ), there as (
             select c.oid, c.relname, a.columns,

@@ -91,6 +91,7 @@ def test_an_empty_database(database):
         "0035_redacted_messages.sql",
         "0036_locks.sql",
         "0044_nul.sql",
+        "0032_models_zone.sql",
     ]
     names = {
         "",

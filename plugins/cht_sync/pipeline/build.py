@@ -19,6 +19,7 @@ from cht_sync.pipeline.dbt_program import DbtProgram
 from cht_sync.pipeline.deployment import GRAPH_FILE, MANIFEST_FILE
 from cht_sync.pipeline.graph import drawable
 from cht_sync.pipeline.hub import StandInHub, hub_answers, hub_url
+from cht_sync.pipeline.local_packages import PACKAGE_FILES, settle_local_packages
 from cht_sync.pipeline.packages import read_yaml, require_sound, small_text
 from cht_sync.pipeline.proof import first_use
 from cht_sync.pipeline.source import Source
@@ -26,7 +27,6 @@ from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 UNKNOWN_PACKAGE = re.compile(r"Package (\S+/\S+) was not found in the package index")
 
 
@@ -57,6 +57,7 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     (folder / "packages.yml").write_text("packages:\n  - local: project\n")
+    settle_local_packages(source, folder)
     _lift_selectors(source, folder)
     dbt = DbtProgram(source, folder, settings)
     stand_ins = _resolve_packages(dbt, source, folder)

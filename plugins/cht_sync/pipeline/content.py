@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cht_sync.pipeline.graph import FORM
-from cht_sync.pipeline.source import Source
+from cht_sync.pipeline.source import STARTER, Source
 from cht_sync.pipeline.tree import Tree
 from cht_sync.settings import REPOSITORY, Settings
 
@@ -40,14 +40,16 @@ def content_hash(folder: Path, source: Source | None = None) -> str:
 
 
 def build_key(settings: Settings) -> str:
-    """A hash of what one project is built with: the variables it reads, the versions of dbt, the wrapper project.
+    """A hash of what one project is built with: the variables it reads, the versions of dbt, wrapper and starter.
+
+    A project may stand on the starter, which it gets as it is in this release.
 
     :param settings: the environment.
     :raises SettingsError: if a variable cannot be used.
     """
     versions = {name: version(name) for name in ("dbt-core", "dbt-postgres")}
     wrapper = {str(path): hashlib.sha256(data).hexdigest() for path, data in wrapper_files()}
-    key = json.dumps([settings.dbt_environment, versions, wrapper, FORM], sort_keys=True)
+    key = json.dumps([settings.dbt_environment, versions, wrapper, content_hash(STARTER), FORM], sort_keys=True)
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 

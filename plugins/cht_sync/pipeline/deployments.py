@@ -16,6 +16,7 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.locks import Locks
 from cht_sync.pipeline.deployment import Deployment
+from cht_sync.pipeline.models_zone import UTC
 from cht_sync.postgres import connect, explained, transaction
 from cht_sync.schema import Schema
 from cht_sync.settings import Settings
@@ -40,8 +41,8 @@ insert into {schema}._dataemon (inserted_on, packages, manifest, dbt_selector)
 values (now() at time zone 'utc', %s, %s, nullif(%s, ''))
 """
 _RECORD = """
-insert into {schema}.couchdb_deployment (models_schema, models, version, source, revision, held)
-values (%s, %s, %s, %s, %s, %s)
+insert into {schema}.couchdb_deployment (models_schema, models, version, source, revision, held, time_zone)
+values (%s, %s, %s, %s, %s, %s, %s)
 on conflict (models_schema, models) do update
 set version = excluded.version, source = excluded.source, revision = excluded.revision,
     held = excluded.held, deployed_at = now()
@@ -161,12 +162,15 @@ class Deployments:
         # Two of them read before either writes.
         dbt_locks(self._settings).wait(cursor, f"deployment {schema}")
         self._check(self._recorded(cursor), deployment, groups, before)
+        # Models that nobody has made yet compute their dates in UTC; of others a run notes in which zone they do.
+        known = self._recorded(cursor).versions or any(self._manifest(cursor, [models]) for models in groups)
+        zone = None if known else UTC
         manifest = deployment.manifest.read_text()
         packages = json.dumps({"packages": [{"source": deployment.source, "revision": deployment.revision}]})
         for models in groups:
             cursor.execute(self._sql(_FORGET), (models,))
             cursor.execute(self._sql(_REMEMBER), (packages, manifest, models))
-            row = (schema, models, deployment.version, deployment.source, deployment.revision, held or None)
+            row = (schema, models, deployment.version, deployment.source, deployment.revision, held or None, zone)
             cursor.execute(self._sql(_RECORD), row)
 
     def require_unchanged(self, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:

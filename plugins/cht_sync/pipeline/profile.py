@@ -9,6 +9,7 @@ from cosmos.config import ProfileConfig
 from cosmos.profiles import PostgresUserPasswordProfileMapping
 
 from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.pipeline.models_zone import models_zone
 from cht_sync.postgres_tls import tls_environment
 from cht_sync.settings import DBT_POSTGRES_CONN_ID, Settings
 
@@ -86,12 +87,16 @@ def models_password(settings: Settings) -> dict[str, str]:
 
 
 def models_environment(settings: Settings) -> dict[str, str]:
-    """The variables dbt runs with: those that models read, with the raw connection's database, and libpq's for TLS.
+    """The variables dbt runs with: those that models read, with the raw connection's database, and libpq's for TLS and
+    the time zone.
+
+    Source: https://www.postgresql.org/docs/current/libpq-envars.html
 
     :param settings: the environment.
     :raises SettingsError: if a variable cannot be used.
-    :raises StoreError: if the server cannot be asked whether it offers TLS.
+    :raises StoreError: if the server cannot be asked whether it offers TLS, and in which zone models compute dates.
     """
-    variables = {**settings.dbt_environment, **tls_environment(dbt_connection(settings))}
+    zone = {"PGTZ": models_zone(settings)}
+    variables = {**settings.dbt_environment, **tls_environment(dbt_connection(settings)), **zone}
     database = postgres_connection(settings).schema
     return {**variables, "POSTGRES_DB": database} if database else variables

@@ -150,8 +150,9 @@ class Models:
         options = ["--project-dir", str(self._folder), "--profiles-dir", str(PROFILES), "--profile", "cht_sync"]
         options += ["--vars", str(variables)] if variables else []
         dbt = DbtRuns([sys.executable, "--quiet", "run", *options], dict(os.environ), str(self._folder))
-        if Models._parsed:
-            dbt.take(Models._parsed)
+        kind = type(self)
+        if kind._parsed:
+            dbt.take(kind._parsed)
         else:
             assert dbt.parse() is None
         settings, told = Settings(), Told()
@@ -159,7 +160,7 @@ class Models:
         with closing(ModelWatch(settings, dbt.lineage, dbt.compiled, lift, told.tell)) as watch:
             run = ModelsRun(dbt, watch, runs, told, lift=lift, budget=budget)
             told.result = run.execute()
-        Models._parsed = dbt.handed_over()
+        kind._parsed = dbt.handed_over()
         told.modelled_to, told.newest = run.modelled_to, runs.newest()
         return told
 

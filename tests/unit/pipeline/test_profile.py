@@ -59,12 +59,14 @@ def test_projects_are_parsed_with_the_profile_of_the_tasks(connection):
     assert profile_text(Settings({})) == mapping.get_profile_file_contents(PROFILE, TARGET)
 
 
-def test_models_read_the_database_of_the_connection(connection):
+def test_models_read_the_database_of_the_connection(connection, monkeypatch):
+    monkeypatch.setattr("cht_sync.pipeline.profile.models_zone", lambda settings: "Africa/Nairobi")
     variables = models_environment(Settings({"POSTGRES_SCHEMA": "raw", "POSTGRES_TABLE": "docs"}))
     assert variables["POSTGRES_DB"] == "raw_db"
     assert (variables["POSTGRES_SCHEMA"], variables["POSTGRES_TABLE"]) == ("raw", "docs")
     assert variables["ROOT_POSTGRES_SCHEMA"] == "raw"
     assert variables["DO_NOT_TRACK"] == "1"
+    assert variables["PGTZ"] == "Africa/Nairobi"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@
     modelled_until  documents up to this saved_timestamp are in the model
     modelled_from   where the last run started; null: it compared everything
     rebuilt         changes whenever rows older than modelled_until may have changed
-    basis           `rebuilt` of the models it reads: once that differs, everything is compared again
+    basis           `rebuilt` of the models it reads, and a hash of the model's own text: once that differs, everything
+                    is compared again, so that a changed model has its history
 
   A model moves its row in the transaction that writes its rows. A document stamped exactly at the watermark is read
   again, as another with the same stamp may have come; rows that are the same are not written.
@@ -75,14 +76,22 @@
   {{- return(names | join(', ') or 'null') -}}
 {% endmacro %}
 
-{#- The fingerprint of what the models it follows rest on. -#}
+{#- The fingerprint of what the models it follows rest on, and of the model itself. Its text as it is written: what is
+    rendered differs from run to run. -#}
 {% macro current_basis() -%}
 (
   select coalesce(string_agg(followed.model || ':' || followed.rebuilt, ' ' order by followed.model), '')
+    || {{ cht_starter.literal(' ' ~ cht_starter.own_text()) }}
   from {{ cht_starter.progress_relation() }} as followed
   where followed.model in ({{ cht_starter.followed_models((model.config.meta or {}).get('rests_on', [])) }})
 )
 {%- endmacro %}
+
+{% macro own_text() %}
+  {%- set parts = [model.raw_code, model.config.unique_key, model.config.meta] -%}
+  {%- for column in model.columns.values() -%}{%- do parts.append(column.name ~ ' ' ~ column.data_type) -%}{%- endfor -%}
+  {{- return('text:' ~ local_md5(parts | join('\n'))[:12]) -}}
+{% endmacro %}
 
 {#- The stamp from which on an incremental run reads, as a literal for the planner; none: everything. -#}
 {% macro modelled_until() %}
@@ -210,6 +219,9 @@
     ) as content
     where {{ own }} and rebuilt is distinct from content.fingerprint;
     {%- elif not incremental or cht_starter.window()['from'] is none %}
+    {%- if not incremental %}
+    {{ cht_starter.ensure_unique_key(made_now=true) }}
+    {%- endif %}
     {{ cht_starter.ensure_foreign_keys() }}
     analyze {{ this }};
     {%- endif %}

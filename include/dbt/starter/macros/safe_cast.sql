@@ -160,7 +160,7 @@ case
 end
 {%- endmacro %}
 
-{#- Midnight of a day given as three texts, in the time zone of the session. -#}
+{#- Midnight in UTC of a day given as three texts, whatever the time zone of the session. -#}
 {% macro safe_date(year, month, day) %}
 case
   when {{ year }} ~ '^[0-9]{4}$' and {{ month }} ~ '^[0-9]{1,2}$' and {{ day }} ~ '^[0-9]{1,2}$' then
@@ -169,7 +169,7 @@ case
         case
           when ({{ day }})::int between 1 and extract(
             day from make_date(({{ year }})::int, ({{ month }})::int, 1) + interval '1 month - 1 day'
-          ) then make_timestamptz(({{ year }})::int, ({{ month }})::int, ({{ day }})::int, 0, 0, 0)
+          ) then make_timestamptz(({{ year }})::int, ({{ month }})::int, ({{ day }})::int, 0, 0, 0, 'UTC')
         end
     end
 end

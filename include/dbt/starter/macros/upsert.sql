@@ -5,7 +5,7 @@
   Which rows no longer belong: those whose document is in the window of this run, but which the model did not select.
   When everything was compared, that is every row which the model did not select. A model that also reads documents
   outside of that window selects, under `meta.tombstone`, the keys of rows to delete, or names the rows that it selects
-  in every run, by `meta.always_selected`.
+  in every run, by `meta.always_selected`. Whose document a row is of says document.sql.
 -#}
 {% macro get_incremental_upsert_sql(arguments) %}
   {%- set target_table = arguments['target_relation'] -%}
@@ -17,6 +17,8 @@
   {%- set always_selected = cht_starter.always_selected() -%}
   {%- set progress = cht_starter.progress_relation() -%}
   {%- set window = cht_starter.window() if follows else {} -%}
+  {%- set document = cht_starter.document_column(columns, selected) -%}
+  {%- do cht_starter.check_columns(target_table, selected) -%}
 
   {%- if not follows or window['from'] is none %}
     {{ cht_starter.ensure_unique_key() }}
@@ -34,10 +36,19 @@
   {%- elif follows and follows[0] != 'raw' %}
     delete from {{ target_table }} as old
     using {{ ref(follows[0]) }} as followed
-    where followed.uuid = old.{{ adapter.quote(key[0]) }}
-      and followed.saved_timestamp
-        between {{ cht_starter.literal(window['from']) }}::timestamp and {{ cht_starter.literal(window['until']) }}::timestamp
+    where followed.{{ cht_starter.followed_id() }} = old.{{ adapter.quote(document) }}
+      and followed.saved_timestamp {{ cht_starter.within(window) }}
       and not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }});
+    {%- if not cht_starter.deletes_cascade(document) %}
+    delete from {{ target_table }} as old
+    using {{ cht_starter.raw() }} as raw
+    where raw._id = old.{{ adapter.quote(document) }}
+      and raw.saved_timestamp {{ cht_starter.within(window) }}
+      and not exists (
+        select from {{ ref(follows[0]) }} as followed
+        where followed.{{ cht_starter.followed_id() }} = old.{{ adapter.quote(document) }}
+      );
+    {%- endif %}
     {%- if always_selected %}
     delete from {{ target_table }} as old
     where {{ always_selected }}
@@ -67,6 +78,10 @@
     {%- endfor %}
 {% endmacro %}
 
+{% macro within(window) -%}
+between {{ cht_starter.literal(window['from']) }}::timestamp and {{ cht_starter.literal(window['until']) }}::timestamp
+{%- endmacro %}
+
 {% macro same_key(key) -%}
   {%- for column in key -%}
     new.{{ adapter.quote(column) }} = old.{{ adapter.quote(column) }}{{ ' and ' if not loop.last }}
@@ -79,3 +94,38 @@
     {{ alias }}.{{ column.quoted }}{{ '::text' if column.dtype in ('json', 'xml', 'point') }}{{ ', ' if not loop.last }}
   {%- endfor -%}
 {%- endmacro %}
+
+{#- A column whose type has changed cannot be compared, and one that the table lacks would be left out without a word. -#}
+{% macro check_columns(target_table, selected) %}
+  {%- set query -%}
+    select new.attname::text, format_type(old.atttypid, old.atttypmod), format_type(new.atttypid, new.atttypmod)
+    from pg_attribute as new
+    join pg_type as wanted on wanted.oid = new.atttypid
+    left join (pg_attribute as old join pg_type as found on found.oid = old.atttypid)
+      on old.attrelid = {{ cht_starter.literal(target_table.include(database=false)) }}::regclass
+      and old.attname = new.attname and not old.attisdropped
+    where new.attrelid = {{ cht_starter.literal(selected) }}::regclass and new.attnum > 0 and not new.attisdropped
+      and (
+        old.attname is null
+        or (new.atttypid <> old.atttypid and (found.typcategory <> wanted.typcategory or found.typcategory = 'U'))
+      )
+    order by new.attnum
+  {%- endset -%}
+  {%- set remedy = 'trigger cht_pipeline_deploy with full_refresh ' ~ model.name ~ ', or run dbt with --full-refresh' -%}
+  {%- set missing = [] -%}
+  {%- for column, found, wanted in run_query(query).rows -%}
+    {%- if found is none -%}
+      {%- do missing.append(column) -%}
+    {%- else -%}
+      {%- do exceptions.raise_compiler_error(
+        model.name ~ '.' ~ column ~ ' is ' ~ found ~ ' in the table and ' ~ wanted ~ ' in the model: ' ~ remedy ~ '.'
+      ) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- if missing -%}
+    {%- do exceptions.warn(
+      model.name ~ ' selects ' ~ missing | join(', ') ~ ', which its table has not and gets not, as on_schema_change says: set it'
+      ~ ' to append_new_columns, or ' ~ remedy ~ '.'
+    ) -%}
+  {%- endif -%}
+{% endmacro %}

@@ -15,6 +15,7 @@ from psycopg2 import sql
 from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.graph import drawable
+from cht_sync.pipeline.rebuild.absent import absent_models, with_what_they_read
 from cht_sync.pipeline.rebuild.constraints import missing_by_model
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
 from cht_sync.pipeline.rebuild.manifest import (
@@ -36,6 +37,10 @@ ALL = "all"
 COUNT_WITHIN = "60s"
 # The starter says `full_refresh: false` lest dbt drops what dashboards read; nothing is dropped early here.
 STARTER_PACKAGE = "cht_starter"
+KEPT = (
+    ": its rows keep what they hold, a new column is null in them, and one of another type makes it fail; without that"
+    " setting it is built anew"
+)
 _ESTIMATE = "select reltuples::bigint from pg_class where oid = to_regclass(%s) and reltuples >= 0"
 
 
@@ -144,7 +149,10 @@ def plan_rebuild(
         for name in descendants(manifest, why):
             why.setdefault(name, "hangs from one of these")
         kept = {name for name in why if _is_kept(manifest["nodes"].get(name, {}))}
-        warnings += [f"{name} says full_refresh: false and stays as it is." for name in sorted(kept & chosen)]
+        warnings += [f"{name} says full_refresh: false and stays as it is{KEPT}." for name in sorted(kept & chosen)]
+        asked, why = why, with_what_they_read(manifest, why, chosen, absent_models(cursor, manifest))
+        for name in sorted((set(asked) & chosen & set(models(manifest))).difference(why)):
+            log.info("%s is not there yet, and reads what is not there: the next run of the models makes it.", name)
         members = (set(why) & chosen & set(models(manifest))) - kept
         planned = [_planned(cursor, manifest["nodes"][name], why[name]) for name in _in_order(manifest, members)]
         removed = tuple(sorted(_removed(cursor, manifest, state)))
@@ -173,9 +181,15 @@ def _asked(manifest: Manifest, chosen: set[str], full_refresh: Sequence[str]) ->
 def _is_kept(node: dict[str, Any]) -> bool:
     """Whether a model says that it must never be built anew.
 
+    Of models upon the starter that means no more than of the starter's own.
     Source: https://docs.getdbt.com/reference/resource-configs/full_refresh
     """
-    return node.get("config", {}).get("full_refresh") is False and node["package_name"] != STARTER_PACKAGE
+    config = node.get("config", {})
+    if config.get("full_refresh") is not False or node["package_name"] == STARTER_PACKAGE:
+        return False
+    macros = node.get("depends_on", {}).get("macros", ())
+    upon_starter = any(name.startswith(f"macro.{STARTER_PACKAGE}.") for name in macros)
+    return not (upon_starter and config.get("incremental_strategy") == "upsert")
 
 
 def _in_order(manifest: Manifest, members: set[str]) -> list[str]:

@@ -10,7 +10,7 @@ from psycopg2 import sql
 from cht_sync.pipeline.rebuild.manifest import Manifest, models
 
 TABLE = "dbt_progress"
-EDITED = "cht_edited_rows"
+EDITED = "cht_edited_keys"
 
 
 def move_progress(cursor: Any, manifest: Manifest, built: Collection[str], schemas: Mapping[str, str]) -> None:
@@ -40,19 +40,28 @@ def move_progress(cursor: Any, manifest: Manifest, built: Collection[str], schem
             cursor.execute(take, (list(complete),))
 
 
-def move_edited_rows(cursor: Any, schemas: Mapping[str, str]) -> None:
+def move_edited_keys(cursor: Any, manifest: Manifest, built: Collection[str], schemas: Mapping[str, str]) -> None:
     """Takes over which rows of the new tables hang on rows that were edited while they were built aside.
 
-    They are known by the number of their table, which a table keeps when it moves. The next run of the models takes
-    away those that it does not write anew. Source: include/dbt/wrapper/macros/edited_rows.sql.
+    What was noted of the tables before goes with them. The next run of the models takes away those rows that it does
+    not write anew. Source: include/dbt/wrapper/macros/edited_rows.sql.
 
     :param cursor: in the transaction of the swap.
+    :param manifest: of the project.
+    :param built: unique ids of the models.
     :param schemas: the schema aside for each schema of a model.
     """
+    nodes, places = models(manifest), {aside: schema for schema, aside in schemas.items()}
+    relations = tuple((nodes[name]["schema"], nodes[name]["alias"]) for name in built)
     for schema, aside in schemas.items():
         live, there = sql.Identifier(schema, EDITED), sql.Identifier(aside, EDITED)
+        if relations and _exists(cursor, live):
+            cursor.execute(sql.SQL("delete from {} where (child_schema, child) in %s").format(live), (relations,))
         if not _exists(cursor, there):
             continue
+        move = sql.SQL("update {} set child_schema = %s where child_schema = %s").format(there)
+        for place, live_place in places.items():
+            cursor.execute(move, (live_place, place))
         if _exists(cursor, live):
             cursor.execute(sql.SQL("insert into {} select * from {}").format(live, there))
         else:

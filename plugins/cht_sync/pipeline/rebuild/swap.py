@@ -25,7 +25,7 @@ from cht_sync.pipeline.rebuild.keepable import blocked, require_keepable
 from cht_sync.pipeline.rebuild.keys import KeyKeeper
 from cht_sync.pipeline.rebuild.manifest import RELATIONS, Manifest, constrained, constraint_texts, foreign_keys
 from cht_sync.pipeline.rebuild.plan import RebuildPlan
-from cht_sync.pipeline.rebuild.progress import move_edited_rows, move_progress
+from cht_sync.pipeline.rebuild.progress import move_edited_keys, move_progress
 from cht_sync.pipeline.rebuild.relation import PASSING, Relation, columns, find
 from cht_sync.pipeline.rebuild.saved import Saved, comment, hand_over, permit, save
 from cht_sync.pipeline.rebuild.statistics import KeptStatistics
@@ -250,8 +250,9 @@ class Swap:
         for pair, relation in zip(pairs, moved, strict=True):
             self._dress(cursor, pair, relation)
         self._gone([*hanging.fill(), *hanging.lost])
-        move_progress(cursor, self._manifest, [pair.unique_id for pair in pairs], self._schemas)
-        move_edited_rows(cursor, self._schemas)
+        built = [pair.unique_id for pair in pairs]
+        move_progress(cursor, self._manifest, built, self._schemas)
+        move_edited_keys(cursor, self._manifest, built, self._schemas)
         self._verify(cursor)
         if shown:
             api_views.refresh(cursor)
