@@ -20,6 +20,7 @@ from cht_sync.pipeline.graph import drawable
 from cht_sync.pipeline.hub import StandInHub, hub_answers, hub_url
 from cht_sync.pipeline.proof import first_use
 from cht_sync.pipeline.source import Source
+from cht_sync.pipeline.storable import storable
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     dbt = DbtProgram(source, folder, settings)
     stand_ins = _resolve_packages(dbt, folder)
     dbt.run("parse")
-    text = (folder / "target" / "manifest.json").read_text()
+    text = storable((folder / "target" / "manifest.json").read_text())
     manifest = json.loads(text)
     _prove(source, manifest, stand_ins)
     # dbt writes the one in target/ anew with each run.

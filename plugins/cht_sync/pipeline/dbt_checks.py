@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cht_sync.pipeline.aside.parsed import packed, unpacked
+
 
 def main(report: str, target: str, what: str, *where: str) -> int:
     """Writes the results as JSON.
@@ -29,7 +31,12 @@ def main(report: str, target: str, what: str, *where: str) -> int:
     parsed = dbtRunner().invoke([*quiet, "parse", *where])
     if not parsed.success:
         return 1
-    manifest: Any = parsed.result
+    try:
+        # As each run of the models does: what cannot be kept must fail here and not there.
+        manifest: Any = unpacked(packed(parsed.result))
+    except Exception as error:
+        print(f"The YAML of the project holds what dbt cannot keep: {type(error).__name__}: {error}")
+        return 1
     manifest.nodes = {name: node for name, node in manifest.nodes.items() if node.resource_type != "operation"}
     commands = [["compile", "--select", "resource_type:model"]]
     if what == "tests":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,12 +18,19 @@ from cht_sync.pipeline.git import without_repository
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
-from cht_sync.settings import Settings
+from cht_sync.settings import REPOSITORY, Settings
 
+log = logging.getLogger(__name__)
+CLOCK = re.compile(r"^\d\d:\d\d:\d\d  ", re.MULTILINE)
 DBT_TIMEOUT_S = 900
 DBT_MAIN = "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"
 CHECKS = Path(__file__).with_name("dbt_checks.py")
 SHOWN = 1500
+
+
+def python_path() -> str:
+    """Where a program that is started finds this package, then what this process has."""
+    return os.pathsep.join(path for path in (str(REPOSITORY / "plugins"), os.environ.get("PYTHONPATH", "")) if path)
 
 
 class DbtProgram:
@@ -71,7 +80,9 @@ class DbtProgram:
         :param variables: more environment.
         :returns: None, or what it said when it failed.
         """
-        return self._run(["-c", DBT_MAIN, "--no-use-colors", "--quiet", command], variables)
+        # What dbt warns of, deprecations among it, is told once for a version: where it is parsed the first time.
+        shown = ["--log-level", "warn"] if command == "parse" else ["--quiet"]
+        return self._run(["-c", DBT_MAIN, "--no-use-colors", *shown, command], variables, tell=command == "parse")
 
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
@@ -89,7 +100,7 @@ class DbtProgram:
             results: list[dict[str, Any]] = json.loads(report.read_text())
         return results
 
-    def _run(self, program: list[str], variables: dict[str, str]) -> str | None:
+    def _run(self, program: list[str], variables: dict[str, str], tell: bool = False) -> str | None:
         with tempfile.TemporaryDirectory() as profiles:
             Path(profiles, "profiles.yml").write_text(self._profile)
             # dbt parses all files anew where the names of profile and target differ: the tasks use these too.
@@ -99,7 +110,7 @@ class DbtProgram:
                 done = subprocess.run(
                     [sys.executable, *program, *where],
                     cwd=self._folder,
-                    env={**without_repository(os.environ), **self._variables, **variables},
+                    env={**without_repository(os.environ), **self._variables, **variables, "PYTHONPATH": python_path()},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -110,4 +121,13 @@ class DbtProgram:
                 )
             except subprocess.TimeoutExpired:
                 return f"nothing within {DBT_TIMEOUT_S} s"
-        return (done.stdout or f"exit code {done.returncode}") if done.returncode else None
+        if done.returncode:
+            return done.stdout or f"exit code {done.returncode}"
+        if tell and (said := _warnings(done.stdout)):
+            log.warning("dbt warns of %s: %s", self._source.text, scrub(said, self._source.secrets))
+        return None
+
+
+def _warnings(output: str) -> str:
+    """What dbt has said, on one line and without its clock."""
+    return " ".join(CLOCK.sub("", output).split())

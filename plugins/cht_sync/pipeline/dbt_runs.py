@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
 
+from cht_sync.pipeline.aside.events import NO_CONSOLE, log_to
+from cht_sync.pipeline.aside.parsed import packed, unpacked
+
+log = logging.getLogger(__name__)
 _OF_PARSE = {"--project-dir", "--profiles-dir", "--profile", "--target", "--vars"}
 _OURS = {"--select", "--exclude", "--vars"}
 
@@ -23,7 +28,7 @@ class DbtRuns:
 
     def __init__(self, command: list[str], env: Mapping[str, str], cwd: str) -> None:
         place = command.index("run")
-        self._global, options = command[1:place], command[place + 1 :]
+        self._global, options = [*command[1:place], *NO_CONSOLE], command[place + 1 :]
         self._env, self._cwd = env, cwd
         self._kept = _options(options, lambda name: name not in _OURS)
         self._for_parse = _options(options, lambda name: name in _OF_PARSE - {"--vars"})
@@ -43,11 +48,11 @@ class DbtRuns:
         # Nobody reads this manifest.json; to write it takes longer than to read what has not changed.
         arguments = [*self._global, "--no-write-json", "parse", *self._for_parse, *self._with_variables(self.variables)]
         with change_working_directory(self._cwd), environ(dict(self._env)):
-            done = dbtRunner().invoke(arguments)
+            done = dbtRunner(callbacks=[log_to(log)]).invoke(arguments)
         if not done.success:
             return done
         self.manifest = done.result
-        self._parsed = self.manifest.to_msgpack()
+        self._parsed = packed(self.manifest)
         return None
 
     def take(self, other: DbtRuns) -> None:
@@ -82,7 +87,6 @@ class DbtRuns:
         from cosmos.dbt.project import change_working_directory, environ
         from dbt.adapters.factory import reset_adapters
         from dbt.cli.main import dbtRunner
-        from dbt.contracts.graph.manifest import Manifest
 
         chosen = select if select is not None else self.select
         arguments = [
@@ -94,8 +98,8 @@ class DbtRuns:
             *self._with_variables({**self.variables, **(variables or {})}),
         ]
         # A run writes into its manifest, what it has compiled among others.
-        self.manifest = Manifest.from_msgpack(self._parsed)
-        callbacks = [callback] if callback else None
+        self.manifest = unpacked(self._parsed)
+        callbacks = [log_to(log), *([callback] if callback else [])]
         with change_working_directory(self._cwd), environ(dict(self._env)):
             try:
                 return dbtRunner(manifest=self.manifest, callbacks=callbacks).invoke(arguments)

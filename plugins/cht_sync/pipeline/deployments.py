@@ -14,6 +14,7 @@ from psycopg2 import sql
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.deployment import Deployment
+from cht_sync.pipeline.storable import storable
 from cht_sync.postgres import connect, explained, transaction
 from cht_sync.schema import Schema
 from cht_sync.settings import Settings
@@ -157,7 +158,7 @@ class Deployments:
         # Two of them read before either writes; this lock ends with the transaction.
         cursor.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"cht_sync deployment {schema}",))
         self._check(self._recorded(cursor), deployment, groups, before)
-        manifest = deployment.manifest.read_text()
+        manifest = storable(deployment.manifest.read_text())
         packages = json.dumps({"packages": [{"source": deployment.source, "revision": deployment.revision}]})
         for models in groups:
             cursor.execute(self._sql(_FORGET), (models,))

@@ -7,12 +7,15 @@ import os
 import queue
 import sys
 import threading
+import traceback
 from typing import Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest, WritableManifest
 
 from cht_sync.pipeline.aside.edit import TAG, set_aside
+from cht_sync.pipeline.aside.events import NO_CONSOLE, print_line
+from cht_sync.pipeline.aside.parsed import packed, unpacked
 
 Command = dict[str, Any]
 END: Command = {"do": "end"}
@@ -33,10 +36,10 @@ class Dbt:
 
         :param profiles: folder of the profile.
         """
-        result = dbtRunner().invoke(self._command(["parse"], profiles))
+        result = self._runner().invoke(self._command(["parse"], profiles))
         if result.success and isinstance(result.result, Manifest):
             # A run changes its manifest: each gets a copy.
-            self._parsed = result.result.to_msgpack()
+            self._parsed = packed(result.result)
         return _outcome(result)
 
     def modified(self, profiles: str, state: str) -> Command:
@@ -53,7 +56,7 @@ class Dbt:
         for key, expression in (("modified", "state:modified"), ("all", "state:modified+")):
             command = ["ls", "--quiet", "--state", state, "--select", expression, "--resource-type", "model"]
             command += ["--output", "json", "--output-keys", "unique_id"]
-            result = dbtRunner(manifest=Manifest.from_msgpack(self._parsed)).invoke(self._command(command, profiles))
+            result = self._runner(unpacked(self._parsed)).invoke(self._command(command, profiles))
             if not result.success:
                 return _outcome(result)
             lines = result.result if isinstance(result.result, list) else []
@@ -68,13 +71,17 @@ class Dbt:
         :param schemas: the schema aside for each schema of a model.
         :param full_refresh: from the beginning, or only what is new.
         """
-        manifest = Manifest.from_msgpack(self._parsed)
+        manifest = unpacked(self._parsed)
         set_aside(manifest, members, schemas)
         command = ["run", "--no-write-json", "--select", f"tag:{TAG}", *(["--full-refresh"] if full_refresh else [])]
-        return _outcome(dbtRunner(manifest=manifest).invoke(self._command(command, profiles)))
+        return _outcome(self._runner(manifest).invoke(self._command(command, profiles)))
+
+    @staticmethod
+    def _runner(manifest: Manifest | None = None) -> dbtRunner:
+        return dbtRunner(manifest=manifest, callbacks=[print_line])
 
     def _command(self, command: list[str], profiles: str) -> list[str]:
-        return ["--no-use-colors", *command, "--profiles-dir", profiles, *self._where]
+        return ["--no-use-colors", *NO_CONSOLE, *command, "--profiles-dir", profiles, *self._where]
 
 
 def _outcome(result: dbtRunnerResult) -> Command:
@@ -103,7 +110,12 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     while (command := commands.get()) != END:
-        answer = getattr(dbt, command.pop("do"))(**command)
+        try:
+            answer = getattr(dbt, command.pop("do"))(**command)
+        except Exception as error:
+            # Told, or whoever waits would take it for a process that was killed.
+            traceback.print_exc()
+            answer = {"success": False, "exception": f"{type(error).__name__}: {error}", "models": []}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

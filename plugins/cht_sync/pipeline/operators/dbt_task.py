@@ -15,6 +15,7 @@ from cosmos.operators.local import AbstractDbtLocalBase
 from cht_sync.assets import postgres_namespace
 from cht_sync.connections import dbt_connection
 from cht_sync.lock_watch import LockWatch
+from cht_sync.pipeline.aside.events import NO_SEMAPHORES, let_go
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
 from cht_sync.pipeline.run_options import run_vars, thread_flags
@@ -76,9 +77,12 @@ class DbtTaskMixin(AbstractDbtLocalBase):
             if os.access(folder / "target", os.W_OK):
                 # What dbt has parsed stays with its version; Cosmos would keep it in /tmp, by the DAG's name alone.
                 self.cache_dir = folder
-            env = {**env, **models_environment(settings)}
-            with LockWatch(dbt_connection(settings), "run dbt").of_program(DBT):
-                return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
+            env = {**env, **models_environment(settings), "PYTHONWARNINGS": NO_SEMAPHORES}
+            try:
+                with LockWatch(dbt_connection(settings), "run dbt").of_program(DBT):
+                    return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
+            finally:
+                let_go()
 
     def calculate_openlineage_events_completes(
         self, env: Any, project_dir: Path, dbt_command_line: list[str] | None = None

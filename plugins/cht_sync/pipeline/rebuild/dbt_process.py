@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,11 +19,13 @@ from typing import IO, Any, Self, cast
 import yaml
 
 from cht_sync.connections import dbt_connection
+from cht_sync.pipeline.aside.events import NO_SEMAPHORES, read_line
+from cht_sync.pipeline.dbt_program import python_path
 from cht_sync.pipeline.git import without_repository
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.pipeline.scrub import scrub
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class DbtProcess:
         self._aside = aside
         self._options = {"PGOPTIONS": NOTICE_DEATH} if server_version >= 140000 else {}
         self._secrets: list[str] = []
+        self._last = ""
 
     def __enter__(self) -> Self:
         self._work = tempfile.TemporaryDirectory(prefix="cht-sync-rebuild-")
@@ -152,19 +156,27 @@ class DbtProcess:
     def _environment(self) -> dict[str, str]:
         password = dbt_connection(self._settings).password or ""
         self._secrets = [password] if password else []
-        paths = [str(REPOSITORY / "plugins"), os.environ.get("PYTHONPATH", "")]
         return {
             **models_environment(self._settings),
             **self._options,
             ModelsProfile.get_env_var_name("password"): password,
-            # A process that is ended early leaves semaphores, which its helper takes away and tells at length.
-            "PYTHONWARNINGS": "ignore:resource_tracker",
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "PYTHONWARNINGS": NO_SEMAPHORES,
+            "PYTHONPATH": python_path(),
         }
 
     def _tell(self) -> None:
         for line in self._process.stdout or ():
-            log.info("dbt: %s", scrub(line.rstrip(), self._secrets))
+            level, text = read_line(line)
+            self._last = scrub(text, self._secrets) or self._last
+            log.log(level, "dbt: %s", scrub(text, self._secrets))
+
+    def _how_it_ended(self) -> str:
+        code = self._process.wait()
+        if code >= 0:
+            self._logged.join(END_WITHIN_S)
+            return f"dbt ended by itself (exit code {code}, its last words: {self._last or 'none'})"
+        memory = ", mostly because this machine ran out of memory," if -code == signal.SIGKILL else ""
+        return f"dbt was ended from outside (exit code {code}) by {_signal(-code)}{memory}"
 
     def _ask(self, command: str, doing: str, **arguments: Any) -> dict[str, Any]:
         try:
@@ -174,16 +186,21 @@ class DbtProcess:
         except BrokenPipeError:
             line = ""
         if not line:
-            code = self._process.wait()
             raise RebuildError(
-                f"dbt was ended from outside (exit code {code}) while it was to {doing}: nothing was changed, the next"
-                " deployment tries again; a code of -9 mostly means that this machine ran out of memory."
+                f"{self._how_it_ended()} while it was to {doing}: nothing was changed, the next deployment tries again."
             )
         answer: dict[str, Any] = json.loads(line)
         if not answer["success"]:
             said = scrub(_why(answer), self._secrets)
             raise RebuildRefusedError(f"dbt could not {doing}, nothing was changed: {said}")
         return answer
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _why(answer: dict[str, Any]) -> str:
