@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cht_sync.pipeline.aside.parsed import packed, unpacked
+from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 
 
 def main(report: str, target: str, what: str, *where: str) -> int:
@@ -26,6 +26,7 @@ def main(report: str, target: str, what: str, *where: str) -> int:
     from dbt.cli.main import dbtRunner
     from dbt.task.compile import CompileTask
 
+    read_large_seeds()
     setattr(CompileTask, "raise_on_first_error", lambda _: False)  # noqa: B010
     quiet = ["--no-use-colors", "--quiet"]
     parsed = dbtRunner().invoke([*quiet, "parse", *where])

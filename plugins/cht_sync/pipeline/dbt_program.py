@@ -23,7 +23,11 @@ from cht_sync.settings import REPOSITORY, Settings
 log = logging.getLogger(__name__)
 CLOCK = re.compile(r"^\d\d:\d\d:\d\d  ", re.MULTILINE)
 DBT_TIMEOUT_S = 900
-DBT_MAIN = "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"
+DBT_MAIN = (
+    "import sys; from cht_sync.pipeline.aside.parsed import read_large_seeds; read_large_seeds();"
+    " from dbt.cli.main import cli; cli(sys.argv[1:])"
+)
+SELECT = Path(__file__).with_name("dbt_select.py")
 CHECKS = Path(__file__).with_name("dbt_checks.py")
 SHOWN = 1500
 
@@ -99,6 +103,21 @@ class DbtProgram:
                 self.refuse("compile", failure)
             results: list[dict[str, Any]] = json.loads(report.read_text())
         return results
+
+    def select(self, atoms: list[str]) -> dict[str, Any]:
+        """Asks dbt which models parts of a ``--select`` expression mean.
+
+        :param atoms: the parts.
+        :returns: unique ids by part; dbt's message where it does not take one.
+        :raises SettingsError: with dbt's own words, if it fails as a whole.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder, "report.json")
+            program = ["-P", str(SELECT), str(report), json.dumps(atoms), str(self._folder / "project")]
+            if failure := self._run(program, {}):
+                self.refuse("ls", failure)
+            found: dict[str, Any] = json.loads(report.read_text())
+        return found
 
     def _run(self, program: list[str], variables: dict[str, str], tell: bool = False) -> str | None:
         with tempfile.TemporaryDirectory() as profiles:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import yaml
 
 from cht_sync.pipeline.aside.events import NO_CONSOLE, log_to
-from cht_sync.pipeline.aside.parsed import packed, unpacked
+from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 
 log = logging.getLogger(__name__)
 _OF_PARSE = {"--project-dir", "--profiles-dir", "--profile", "--target", "--vars"}
@@ -45,6 +45,7 @@ class DbtRuns:
         from cosmos.dbt.project import change_working_directory, environ
         from dbt.cli.main import dbtRunner
 
+        read_large_seeds()
         # Nobody reads this manifest.json; to write it takes longer than to read what has not changed.
         arguments = [*self._global, "--no-write-json", "parse", *self._for_parse, *self._with_variables(self.variables)]
         with change_working_directory(self._cwd), environ(dict(self._env)):
@@ -75,6 +76,7 @@ class DbtRuns:
         select: str | None = None,
         exclude: str = "",
         variables: Mapping[str, Any] | None = None,
+        beside: Collection[str] = (),
     ) -> Any:
         """Runs models.
 
@@ -82,6 +84,7 @@ class DbtRuns:
         :param select: which; default those of the command.
         :param exclude: which of them not.
         :param variables: of dbt, in place of those of the command with the same name.
+        :param beside: what selects seeds and snapshots that are to be made too, in their order with the models.
         :return: dbt's result.
         """
         from cosmos.dbt.project import change_working_directory, environ
@@ -89,9 +92,12 @@ class DbtRuns:
         from dbt.cli.main import dbtRunner
 
         chosen = select if select is not None else self.select
+        if beside:
+            chosen = " ".join([chosen or "resource_type:model", *beside])
         arguments = [
             *self._global,
-            "run",
+            # `dbt run` knows models only. Source: https://docs.getdbt.com/reference/commands/build
+            *(["build", *(f"--resource-type={kind}" for kind in ("model", "seed", "snapshot"))] if beside else ["run"]),
             *(["--select", chosen] if chosen else []),
             *(["--exclude", exclude] if exclude else []),
             *self._kept,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
@@ -19,12 +19,15 @@ class Lineage:
     :param strategies: incremental strategy of each model; ``upsert`` where the wrapper project makes one of
         ``delete+insert``, empty where there is none.
     :param paths: what ``fqn:`` selects each model by.
+    :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which models read and dbt does not run
+        with them.
     """
 
     parents: dict[str, set[str]]
     relations: dict[str, tuple[str, str]]
     strategies: dict[str, str]
     paths: dict[str, str]
+    tables: dict[str, tuple[str, str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Any) -> Lineage:
@@ -42,6 +45,11 @@ class Lineage:
             },
             strategies={name: _strategy(node, manifest.macros) for name, node in models.items()},
             paths={name: ".".join(node.fqn) for name, node in models.items()},
+            tables={
+                name: (node.schema, node.alias, ".".join(node.fqn))
+                for name, node in manifest.nodes.items()
+                if node.resource_type in {"seed", "snapshot"}
+            },
         )
 
     @property
@@ -60,6 +68,18 @@ class Lineage:
             if not more:
                 return reached
             reached |= more
+
+    def read_by(self, models: Collection[str]) -> set[str]:
+        """Seeds and snapshots that models read, directly or through others; all of them for all models.
+
+        :param models: unique ids.
+        """
+        if set(models) == self.models:
+            return set(self.tables)
+        reached = set(models)
+        while more := {parent for name in reached for parent in self.parents.get(name, ())} - reached:
+            reached |= more
+        return reached & set(self.tables)
 
     def of_documents(self) -> set[str]:
         """Models that are made from a source, so from documents; a log that dbt itself writes is not."""

@@ -172,6 +172,6 @@ class ModelsRun:
         self._watch.results.clear()
         everything = models == self._lineage.models
         select, exclude = ("", "") if everything else (self._lineage.select(models), self._lineage.exclude(models))
-        result = self._dbt.run(self._watch, select, exclude, variables)
+        result = self._dbt.run(self._watch, select, exclude, variables, self._watch.missing(models))
         self._watch.record()
         return result

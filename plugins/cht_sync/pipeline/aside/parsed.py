@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 
+def read_large_seeds() -> None:
+    """Lets dbt look into seeds of any size, or it would not see that one of more than a megabyte has changed.
+
+    Source: ``FilePath.seed_too_large`` in ``dbt/contracts/files.py``
+    """
+    from dbt.contracts import files
+
+    files.MAXIMUM_SEED_SIZE = 2**40
+
+
 def packed(manifest: Any) -> bytes:
     """The bytes of a manifest.
 

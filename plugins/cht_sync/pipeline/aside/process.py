@@ -15,7 +15,7 @@ from dbt.contracts.graph.manifest import Manifest, WritableManifest
 
 from cht_sync.pipeline.aside.edit import TAG, set_aside
 from cht_sync.pipeline.aside.events import NO_CONSOLE, print_line
-from cht_sync.pipeline.aside.parsed import packed, unpacked
+from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 
 Command = dict[str, Any]
 END: Command = {"do": "end"}
@@ -36,6 +36,7 @@ class Dbt:
 
         :param profiles: folder of the profile.
         """
+        read_large_seeds()
         result = self._runner().invoke(self._command(["parse"], profiles))
         if result.success and isinstance(result.result, Manifest):
             # A run changes its manifest: each gets a copy.
@@ -54,7 +55,8 @@ class Dbt:
             return {"success": True, "unreadable": f"{type(error).__name__}: {error}"[:300]}
         found = {}
         for key, expression in (("modified", "state:modified"), ("all", "state:modified+")):
-            command = ["ls", "--quiet", "--state", state, "--select", expression, "--resource-type", "model"]
+            command = ["ls", "--quiet", "--state", state, "--select", expression]
+            command += ["--resource-type=model", "--resource-type=seed"]
             command += ["--output", "json", "--output-keys", "unique_id"]
             result = self._runner(unpacked(self._parsed)).invoke(self._command(command, profiles))
             if not result.success:
@@ -73,7 +75,16 @@ class Dbt:
         """
         manifest = unpacked(self._parsed)
         set_aside(manifest, members, schemas)
-        command = ["run", "--no-write-json", "--select", f"tag:{TAG}", *(["--full-refresh"] if full_refresh else [])]
+        # Seeds and snapshots are made once; what arrives meanwhile is for models.
+        others = full_refresh and any(manifest.nodes[name].resource_type != "model" for name in members)
+        kinds = [f"--resource-type={kind}" for kind in ("model", "seed", "snapshot")]
+        command = [
+            *(["build", *kinds] if others else ["run"]),
+            "--no-write-json",
+            "--select",
+            f"tag:{TAG}",
+            *(["--full-refresh"] if full_refresh else []),
+        ]
         return _outcome(self._runner(manifest).invoke(self._command(command, profiles)))
 
     @staticmethod

@@ -67,7 +67,8 @@ def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = 
         if own and failing and not lift and own in watch.held(failing):
             names = ", ".join(sorted(name.rpartition(".")[2] for name in failing))
             raise HeldError(f"{own} waits, because its deletes would reach models that fail: {names}.")
-        result = dbt.run(watch, select)
+        chosen = watch.chosen(select if select is not None else dbt.select)
+        result = dbt.run(watch, select, beside=watch.missing(chosen))
         watch.record()
     for one in watch.results.values():
         if one.status == SHRUNK:
