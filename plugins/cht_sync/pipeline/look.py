@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import Deployment, find, is_current, kept
 from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
-from cht_sync.pipeline.removed import RemovedModels
 from cht_sync.pipeline.wanted import is_mendable, wanted
 from cht_sync.settings import Settings
 
@@ -64,6 +63,9 @@ def look(settings: Settings, wish: Wish) -> Goal | None:
     deployments.prepare()
     recorded = deployments.recorded()
     if wish.drop_removed:
+        # What it needs takes long to import.
+        from cht_sync.pipeline.removed import RemovedModels
+
         RemovedModels(settings).require_known(wish.drop_removed)
     if wish.roll_back_to:
         return _roll_back(settings, recorded, wish.roll_back_to)
