@@ -63,7 +63,8 @@ def _told(one: Any) -> dict[str, Any]:
         "path": node.original_file_path,
         "status": str(one.status),
         "message": one.message or "",
-        "sql": getattr(node, "compiled_code", None) or "",
+        # A model in Python that is not chosen may be there.
+        "sql": getattr(node, "compiled_code", None) or "" if str(getattr(node, "language", "sql")) == "sql" else "",
         "materialized": str(materialized),
     }
 

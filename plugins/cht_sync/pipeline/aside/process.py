@@ -75,6 +75,8 @@ class Dbt:
         """
         manifest = unpacked(self._parsed)
         set_aside(manifest, members, schemas)
+        if not full_refresh and all(manifest.nodes[name].resource_type != "model" for name in members):
+            return _outcome(dbtRunnerResult(success=True))
         # Seeds and snapshots are made once; what arrives meanwhile is for models.
         others = full_refresh and any(manifest.nodes[name].resource_type != "model" for name in members)
         kinds = [f"--resource-type={kind}" for kind in ("model", "seed", "snapshot")]
