@@ -11,6 +11,9 @@ Looks for a new version of the dbt project that the settings name, and switches 
 
 **To recover** there is nothing to clean up: what failed is tried again by the next run, and each task may be cleared.
 
+**A model that was removed** leaves its table as it was. The log of `plan`, the XCom of `switch` and the status page
+name it until it is dropped, by this DAG with `drop_removed`, or by you.
+
 **To roll back**, trigger it with `roll_back_to`: the name of a version's folder or the start of its commit. A wrong
 value lists what is kept. What was rolled back from is not deployed again until its source has a newer state, or by
 `force`.
@@ -70,6 +73,14 @@ with DAG(
             items={"type": "string"},
             title="Full refresh",
             description="Models to rebuild although they did not change, one a line; 'all' for all.",
+        ),
+        "drop_removed": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            title="Drop removed",
+            description="Tables and views to drop, as schema.name one a line, of models that the project has no longer;"
+            " 'all' for all. A wrong one lists them.",
         ),
         "force": Param(
             False,

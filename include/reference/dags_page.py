@@ -13,7 +13,12 @@ Made by `make reference` from `dags/`: change it there. Schedules and time-outs 
 page of each DAG in Airflow says more.
 """
 # What makes those DAGs exist that are not there by default.
-OPTIONAL = {"CHT_MODELS": "asset", "CHT_ALERT_EMAIL": "somebody@example.org", "CHT_REPORT_DIR": "/reports"}
+OPTIONAL = {
+    "CHT_MODELS": "asset",
+    "CHT_ALERT_EMAIL": "somebody@example.org",
+    "CHT_REPORT_DIR": "/reports",
+    "CHT_SNAPSHOTS_SCHEDULE": "@daily",
+}
 
 
 def dags_page(folder: Path) -> str:

@@ -103,4 +103,5 @@ def _wish(params: dict[str, Any]) -> Wish:
         full_refresh=list(params["full_refresh"] or []),
         run_unit_tests=params["run_unit_tests"],
         force=params["force"],
+        drop_removed=list(params.get("drop_removed") or []),
     )

@@ -132,6 +132,11 @@ class ModelSettings(SyncSettings):
         return self._schedule("CHT_DATA_TESTS_SCHEDULE", "@daily")
 
     @property
+    def snapshots_schedule(self) -> str | None:
+        """``CHT_SNAPSHOTS_SCHEDULE``: when the snapshots are taken, default daily; ``none`` for by hand only."""
+        return self._schedule("CHT_SNAPSHOTS_SCHEDULE", "@daily")
+
+    @property
     def models_mode(self) -> str:
         """``CHT_MODELS_EXECUTION``: ``watcher`` (one dbt process), ``local`` (one each) or ``auto`` (default)."""
         value = self.text("CHT_MODELS_EXECUTION", "auto").lower()

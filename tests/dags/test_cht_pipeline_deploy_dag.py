@@ -30,7 +30,7 @@ def test_its_shape(read):
     assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
         "look": set(), "build": {"look"}, "plan": {"build"}, "switch": {"build", "plan"},
     }  # fmt: skip
-    assert set(dag.params) == {"dry_run", "run_unit_tests", "roll_back_to", "full_refresh", "force"}
+    assert set(dag.params) == {"dry_run", "run_unit_tests", "roll_back_to", "full_refresh", "drop_removed", "force"}
     # What is skipped must not be taken for what failed, and one failure stops the rest.
     assert {task.trigger_rule for task in dag.tasks} == {"all_success"}
 

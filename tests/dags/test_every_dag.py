@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "CHT_MODELS_EXECUTION": "watcher",
     "CHT_ALERT_EMAIL": "oncall@example.org",
     "CHT_REPORT_DIR": "/reports",
+    "CHT_SNAPSHOTS_SCHEDULE": "@daily",
     "CHT_OWNER_LINK": "mailto:oncall@example.org",
 }
 

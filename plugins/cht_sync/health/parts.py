@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PartName = Literal[
     "tables", "sources", "rows", "quarantine", "collisions", "ledger", "first_load", "proofs", "models", "groups",
     "rejects", "task_errors", "doubts", "older_revisions", "incidents",
+    "removed",
 ]  # fmt: skip
 Why = Literal["locked", "slow", "refused", "missing", "failed"]
 # SQLSTATE of a lock that is not had in time, and of a statement that took too long: it may have waited for one.
@@ -54,6 +55,7 @@ PARTS: dict[PartName, Part] = {
     "task_errors": Part("Why tasks fail", ("couchdb_task_error",)),
     "doubts": Part("Whether a source is in doubt", ("couchdb_progress",)),
     "older_revisions": Part("Whether CouchDB shows older revisions", ("couchdb_older_revision",)),
+    "removed": Part("Which models were removed", ("couchdb_deployment",)),
     "incidents": Part("How many incidents last", ("couchdb_incident",)),
 }
 

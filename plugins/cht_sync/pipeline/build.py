@@ -23,6 +23,7 @@ from cht_sync.pipeline.local_packages import PACKAGE_FILES, settle_local_package
 from cht_sync.pipeline.packages import read_yaml, require_sound, small_text
 from cht_sync.pipeline.proof import first_use
 from cht_sync.pipeline.source import Source
+from cht_sync.pipeline.storable import storable
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     dbt.run("parse")
     if told := told_of_defaults(folder, settings):
         log.warning("%s", told)
-    text = (folder / "target" / "manifest.json").read_text()
+    text = storable((folder / "target" / "manifest.json").read_text())
     manifest = json.loads(text)
     _prove(source, manifest, stand_ins)
     # dbt writes the one in target/ anew with each run.

@@ -11,12 +11,10 @@ import psycopg2
 from psycopg2.extensions import string_types
 
 from cht_sync.built_models import BuiltModels, Columns, Place
+from cht_sync.pipeline.kept import MADE_ANEW, Kept
 
 log = logging.getLogger(__name__)
 KINDS = {"v": "view", "m": "materialized view", "f": "foreign table"}
-# dbt makes these anew in each run, whatever is there.
-MADE_ANEW = {"table", "view", "materialized_view", "ephemeral"}
-STARTER_PACKAGE = "cht_starter"
 # What is alike for dbt, which compares the names that psycopg2 has for types; of others the number tells.
 # Source: ``data_type_code_to_name`` in dbt-postgres
 _TYPES = "select t, to_regtype(t)::oid::bigint from unnest(%s) as t"
@@ -31,49 +29,6 @@ join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name and c.relk
 left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 order by n.nspname, c.relname, a.attnum
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A model whose table dbt adds to.
-
-    :param name: of the model.
-    :param place: schema and name of its table.
-    :param declared: type by column, as its contract declares them; empty without one.
-    :param on_schema_change: what dbt does where the columns differ.
-    :param stays: whether it says ``full_refresh: false``, so that it is not built anew.
-    """
-
-    name: str
-    place: Place
-    declared: Columns
-    on_schema_change: str
-    stays: bool
-
-    @classmethod
-    def of(cls, node: Any) -> Kept | None:
-        """Reads dbt's node of a model.
-
-        :param node: of dbt's manifest.
-        :return: None where dbt makes its relation anew in each run.
-        """
-        config = node.config
-        if config.materialized in MADE_ANEW:
-            return None
-        declared = {}
-        if config.contract.enforced:
-            # PostgreSQL writes names small that are not in quotes.
-            declared = {
-                column.name if column.quote else column.name.lower(): column.data_type
-                for column in node.columns.values()
-                if column.data_type
-            }
-            if config.contract.alias_types:
-                from dbt.adapters.postgres import PostgresAdapter
-
-                declared = {name: PostgresAdapter.Column.translate_type(kind) for name, kind in declared.items()}
-        stays = config.full_refresh is False and node.package_name != STARTER_PACKAGE
-        return cls(node.name, (node.schema, node.alias), declared, str(config.on_schema_change or "ignore"), stays)
 
 
 @dataclass(slots=True)

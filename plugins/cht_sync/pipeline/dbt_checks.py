@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
+from cht_sync.redaction import of_text
+from cht_sync.redaction.in_dbt import redact_dbt
+
 
 def main(report: str, target: str, what: str, *where: str) -> int:
     """Writes the results as JSON.
@@ -24,18 +28,19 @@ def main(report: str, target: str, what: str, *where: str) -> int:
     from dbt.cli.main import dbtRunner
     from dbt.task.compile import CompileTask
 
-    # Behind everything else: this package's folder must not hide modules of dbt.
-    sys.path.append(str(Path(__file__).parents[2]))
-    from cht_sync.redaction import of_text
-    from cht_sync.redaction.in_dbt import redact_dbt
-
     redact_dbt()
+    read_large_seeds()
     setattr(CompileTask, "raise_on_first_error", lambda _: False)  # noqa: B010
     quiet = ["--no-use-colors", "--quiet"]
     parsed = dbtRunner().invoke([*quiet, "parse", *where])
     if not parsed.success:
         return 1
-    manifest: Any = parsed.result
+    try:
+        # As each run of the models does: what cannot be kept must fail here and not there.
+        manifest: Any = unpacked(packed(parsed.result))
+    except Exception as error:
+        print(f"The YAML of the project holds what dbt cannot keep: {type(error).__name__}: {error}")
+        return 1
     manifest.nodes = {name: node for name, node in manifest.nodes.items() if node.resource_type != "operation"}
     commands = [["compile", "--select", "resource_type:model"]]
     if what == "tests":
@@ -61,7 +66,8 @@ def _told(one: Any) -> dict[str, Any]:
         "path": node.original_file_path,
         "status": str(one.status),
         "message": one.message or "",
-        "sql": getattr(node, "compiled_code", None) or "",
+        # A model in Python that is not chosen may be there.
+        "sql": getattr(node, "compiled_code", None) or "" if str(getattr(node, "language", "sql")) == "sql" else "",
         "materialized": str(materialized),
     }
 

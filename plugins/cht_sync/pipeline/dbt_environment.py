@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cht_sync.model_settings import TEAM_PREFIX
+from cht_sync.pipeline.aside.events import NO_SEMAPHORES
 from cht_sync.pipeline.profile import ModelsProfile, models_environment, models_password
 from cht_sync.settings import REPOSITORY, Settings
 
@@ -58,8 +59,7 @@ def to_start() -> dict[str, str]:
     return {
         **_of(os.environ, f"{_TO_RUN} {_OF_DBT}"),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        # A process that is ended early leaves semaphores, which its helper takes away and tells at length.
-        "PYTHONWARNINGS": "ignore:resource_tracker",
+        "PYTHONWARNINGS": NO_SEMAPHORES,
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +22,14 @@ from cht_sync.pipeline.source import Source
 from cht_sync.pipeline.tree import require_inside
 from cht_sync.settings import Settings
 
+log = logging.getLogger(__name__)
+CLOCK = re.compile(r"^\d\d:\d\d:\d\d  ", re.MULTILINE)
 DBT_TIMEOUT_S = 900
-DBT_MAIN = "import sys; from dbt.cli.main import cli; cli(sys.argv[1:])"
+DBT_MAIN = (
+    "import sys; from cht_sync.pipeline.aside.parsed import read_large_seeds; read_large_seeds();"
+    " from dbt.cli.main import cli; cli(sys.argv[1:])"
+)
+SELECT = Path(__file__).with_name("dbt_select.py")
 CHECKS = Path(__file__).with_name("dbt_checks.py")
 DEPS = Path(__file__).with_name("dbt_deps.py")
 SHOWN = 1500
@@ -70,10 +78,12 @@ class DbtProgram:
         :param variables: more environment.
         :returns: None, or what it said when it failed.
         """
-        options = ["--no-use-colors", "--quiet", command]
         if command == "deps":
-            return self._run_deps(["-P", str(DEPS), *options], variables)
-        return self._run(["-P", "-c", DBT_MAIN, *options], variables)
+            return self._run_deps(["-P", str(DEPS), "--no-use-colors", "--quiet", command], variables)
+        # What dbt warns of, deprecations among it, is told once for a version: where it is parsed the first time.
+        shown = ["--log-level", "warn"] if command == "parse" else ["--quiet"]
+        program = ["-P", "-c", DBT_MAIN, "--no-use-colors", *shown, command]
+        return self._run(program, variables, tell=command == "parse")
 
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
@@ -90,6 +100,21 @@ class DbtProgram:
                 self.refuse("compile", failure)
             results: list[dict[str, Any]] = json.loads(report.read_text())
         return results
+
+    def select(self, atoms: list[str]) -> dict[str, Any]:
+        """Asks dbt which models parts of a ``--select`` expression mean.
+
+        :param atoms: the parts.
+        :returns: unique ids by part; dbt's message where it does not take one.
+        :raises SettingsError: with dbt's own words, if it fails as a whole.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder, "report.json")
+            program = ["-P", str(SELECT), str(report), json.dumps(atoms), str(self._folder / "project")]
+            if failure := self._run(program, {}):
+                self.refuse("ls", failure)
+            found: dict[str, Any] = json.loads(report.read_text())
+        return found
 
     def _run_deps(self, program: list[str], variables: dict[str, str]) -> str | None:
         """``dbt deps`` downloads and unpacks what strangers hand out, of any size."""
@@ -131,7 +156,7 @@ class DbtProgram:
         where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
         return [*where, "--profile", PROFILE]
 
-    def _run(self, program: list[str], variables: dict[str, str]) -> str | None:
+    def _run(self, program: list[str], variables: dict[str, str], tell: bool = False) -> str | None:
         with tempfile.TemporaryDirectory() as profiles:
             try:
                 done = subprocess.run(
@@ -148,4 +173,8 @@ class DbtProgram:
                 )
             except subprocess.TimeoutExpired:
                 return f"nothing within {DBT_TIMEOUT_S} s"
-        return (done.stdout or f"exit code {done.returncode}") if done.returncode else None
+        if done.returncode:
+            return done.stdout or f"exit code {done.returncode}"
+        if tell and (said := " ".join(CLOCK.sub("", done.stdout).split())):
+            log.warning("dbt warns of %s: %s", self._source.text, scrub(said, self._source.secrets))
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import yaml
@@ -87,6 +87,7 @@ class DbtRuns:
         select: str | None = None,
         exclude: str = "",
         variables: Mapping[str, Any] | None = None,
+        beside: Collection[str] = (),
     ) -> Outcome:
         """Runs models.
 
@@ -94,12 +95,16 @@ class DbtRuns:
         :param select: which; default those of the command.
         :param exclude: which of them not.
         :param variables: of dbt, in place of those of the command with the same name.
+        :param beside: what selects seeds and snapshots that are to be made too, in their order with the models.
         :return: dbt's result.
         """
         chosen = select if select is not None else self.select
+        if beside:
+            chosen = " ".join([chosen or "resource_type:model", *beside])
         arguments = [
             *self._global,
-            "run",
+            # `dbt run` knows models only. Source: https://docs.getdbt.com/reference/commands/build
+            *(["build", *(f"--resource-type={kind}" for kind in ("model", "seed", "snapshot"))] if beside else ["run"]),
             *(["--select", chosen] if chosen else []),
             *(["--exclude", exclude] if exclude else []),
             *self._kept,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -16,7 +17,8 @@ from cht_sync.pipeline.install import publish, stage
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.look import Goal, Wish
 from cht_sync.pipeline.rebuild import RebuildPlan, plan_rebuild, rebuild
-from cht_sync.pipeline.rebuild.manifest import read_manifest
+from cht_sync.pipeline.removed import RemovedModels
+from cht_sync.pipeline.selections import settle
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.validate import validate
 from cht_sync.postgres import transaction
@@ -36,13 +38,14 @@ def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
     :raises StoreError: if Postgres cannot be reached.
     """
     made = _folder(settings, goal) if goal.folder else stage(settings, wish.force)
+    settle(configured_source(settings), made, settings)
     if wish.run_unit_tests or not made.validated:
         validate(configured_source(settings), made, settings, wish.run_unit_tests)
         made = replace(made, validated=True)
         made.save()
     recorded = Recorded(goal.before)
     in_use = recorded.is_for(model_groups(settings), made.version) and is_current(settings, made)
-    if in_use and not (wish.full_refresh or goal.folder):
+    if in_use and not (wish.full_refresh or wish.drop_removed or goal.folder):
         log.info("%s is in use already; nothing is rebuilt.", made.text)
         return None
     if not goal.folder and not wish.force and made.content == Deployments(settings).recorded().held:
@@ -81,6 +84,13 @@ def plan(settings: Settings, goal: Goal, wish: Wish) -> list[dict[str, Any]]:
         rows = "not there yet" if model.rows is None else f"{model.rows:,} rows"
         log.info("%s (%s, %s) is rebuilt: %s.", model.name, model.relation, rows, model.why)
     log.info("%s models are rebuilt for %s.", len(models), made.text)
+    removed = RemovedModels(settings)
+    for relation in removed.asked(wish.drop_removed) if wish.drop_removed else ():
+        log.warning("%s is of no model any more and is dropped.", relation)
+    if not wish.drop_removed:
+        frozen = {*removed.known(), *(relation for part in plans for relation in part.removed)}
+        for relation in sorted(frozen):
+            log.warning("%s is of no model any more: nothing updates it. Param drop_removed drops it.", relation)
     return [
         {"model": model.name, "relation": str(model.relation), "rows": model.rows, "why": model.why} for model in models
     ]
@@ -100,14 +110,16 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
     before = Recorded(goal.before)
     deployments.require_unchanged(made, model_groups(settings), before)
     parts = list(_plans(settings, made, wish))
-    reports = []
+    reports: list[dict[str, Any]] = []
+    removed, frozen, manifest = RemovedModels(settings), list[str](), json.loads(made.manifest.read_text())
     for number, (groups, part) in enumerate(parts, 1):
 
         def in_swap(cursor: Any, groups: Sequence[str] = groups, part: RebuildPlan | None = part) -> None:
             deployments.record(cursor, made, groups, before, goal.held)
             if part and part.models:
-                nodes = read_manifest(made.path)["nodes"]
-                note_rebuilt(cursor, settings.raw_table.schema, [nodes[name] for name in part.unique_ids])
+                nodes = [manifest["nodes"][name] for name in part.unique_ids]
+                note_rebuilt(cursor, settings.raw_table.schema, nodes)
+            frozen[:] = removed.note(cursor, manifest, part.removed if part else ())
 
         def published(last: bool = number == len(parts)) -> None:
             if last:
@@ -118,7 +130,11 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
         else:
             _switch_alone(settings, holder, in_swap, published)
     log.info("%s is in use.", made.text)
-    return {"version": goal.folder, "source": made.source, "revision": made.revision, "rebuilt": reports}
+    if dropped := removed.asked(wish.drop_removed) if wish.drop_removed else []:
+        removed.drop(dropped, holder)
+    left = [relation for relation in frozen if relation not in dropped]
+    named = {"version": goal.folder, "source": made.source, "revision": made.revision}
+    return {**named, "rebuilt": reports, "removed": left, "dropped": dropped}
 
 
 def _plans(settings: Settings, made: Deployment, wish: Wish) -> Iterator[tuple[list[str], RebuildPlan | None]]:

@@ -17,6 +17,7 @@ from cht_sync.errors import SettingsError, StoreError
 from cht_sync.locks import Locks
 from cht_sync.pipeline.deployment import Deployment
 from cht_sync.pipeline.models_zone import UTC
+from cht_sync.pipeline.storable import storable
 from cht_sync.postgres import connect, explained, transaction
 from cht_sync.schema import Schema
 from cht_sync.settings import Settings
@@ -165,7 +166,7 @@ class Deployments:
         # Models that nobody has made yet compute their dates in UTC; of others a run notes in which zone they do.
         known = self._recorded(cursor).versions or any(self._manifest(cursor, [models]) for models in groups)
         zone = None if known else UTC
-        manifest = deployment.manifest.read_text()
+        manifest = storable(deployment.manifest.read_text())
         packages = json.dumps({"packages": [{"source": deployment.source, "revision": deployment.revision}]})
         for models in groups:
             cursor.execute(self._sql(_FORGET), (models,))

@@ -6,7 +6,7 @@ from typing import Any
 
 Graph = dict[str, Any]
 # Versions that were built with another form are built anew.
-FORM = 2
+FORM = 3
 
 
 def drawable(manifest: dict[str, Any]) -> Graph:
@@ -23,9 +23,11 @@ def drawable(manifest: dict[str, Any]) -> Graph:
     hooks = {parent for _, node in nodes if node["resource_type"] == "operation" for parent in _models_of(node)}
     return {
         "metadata": {"project_name": manifest["metadata"]["project_name"]},
-        "nodes": {name: _model(node) for name, node in nodes if node["resource_type"] == "model"},
+        "nodes": {name: _model(node, manifest["nodes"]) for name, node in nodes if node["resource_type"] == "model"},
+        "snapshots": [name for name, node in nodes if node["resource_type"] == "snapshot"],
         "tests": {name: _test(node) for name, node in nodes if node["resource_type"] == "test"},
         "hooks": sorted(hooks),
+        "python": {name: node["original_file_path"] for name, node in nodes if node.get("language") == "python"},
         "selectors": selectors,
     }
 
@@ -41,7 +43,20 @@ def _test(node: dict[str, Any]) -> dict[str, Any]:
     return {"name": node["name"], "model": model, "models": models}
 
 
-def _model(node: dict[str, Any]) -> dict[str, Any]:
+def _parents(node: dict[str, Any], nodes: dict[str, Any]) -> list[str]:
+    """What a model reads; in place of a snapshot, which is not drawn, what that is made of."""
+    found: list[str] = []
+    waiting = list(node["depends_on"]["nodes"])
+    while waiting:
+        parent = waiting.pop(0)
+        if parent.startswith("snapshot.") and parent in nodes:
+            waiting += nodes[parent]["depends_on"]["nodes"]
+        elif parent not in found:
+            found.append(parent)
+    return found
+
+
+def _model(node: dict[str, Any], nodes: dict[str, Any]) -> dict[str, Any]:
     config = node["config"]
     meta = {"meta": config["meta"]} if config.get("meta") else {}
     return {
@@ -54,5 +69,5 @@ def _model(node: dict[str, Any]) -> dict[str, Any]:
         "fqn": node["fqn"],
         "tags": node["tags"],
         "config": {"materialized": config["materialized"], "tags": node["tags"], **meta},
-        "depends_on": {"nodes": node["depends_on"]["nodes"]},
+        "depends_on": {"nodes": _parents(node, nodes)},
     }

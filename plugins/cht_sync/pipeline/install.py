@@ -17,6 +17,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.build import build
 from cht_sync.pipeline.deployment import CURRENT, RECORD_FILE, VERSIONS, Deployment, find
 from cht_sync.pipeline.fetch import fetch
+from cht_sync.pipeline.selections import settle
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.wanted import is_mendable, wanted
 from cht_sync.settings import Settings
@@ -36,6 +37,7 @@ def install(settings: Settings, force: bool = False) -> Deployment:
     :raises SettingsError: if the project cannot be fetched or parsed; then the version in use stays.
     """
     made = stage(settings, force)
+    settle(configured_source(settings), made, settings)
     publish(settings, made)
     return made
 

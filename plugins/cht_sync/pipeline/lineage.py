@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cht_sync.pipeline.contract import Kept
+from cht_sync.pipeline.kept import Kept
 
 # Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
 WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
@@ -22,6 +22,8 @@ class Lineage:
         ``delete+insert``, empty where there is none.
     :param paths: what ``fqn:`` selects each model by.
     :param kept: models whose tables dbt adds to.
+    :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which models read and dbt does not run
+        with them.
     """
 
     parents: dict[str, set[str]]
@@ -29,6 +31,7 @@ class Lineage:
     strategies: dict[str, str]
     paths: dict[str, str]
     kept: dict[str, Kept] = field(default_factory=dict)
+    tables: dict[str, tuple[str, str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Any) -> Lineage:
@@ -47,6 +50,11 @@ class Lineage:
             strategies={name: _strategy(node, manifest.macros) for name, node in models.items()},
             paths={name: ".".join(node.fqn) for name, node in models.items()},
             kept={name: one for name, node in models.items() if (one := Kept.of(node))},
+            tables={
+                name: (node.schema, node.alias, ".".join(node.fqn))
+                for name, node in manifest.nodes.items()
+                if node.resource_type in {"seed", "snapshot"}
+            },
         )
 
     @classmethod
@@ -57,7 +65,9 @@ class Lineage:
         """
         parents = {name: set(each) for name, each in parts["parents"].items()}
         relations = {name: (schema, table) for name, (schema, table) in parts["relations"].items()}
-        return cls(parents, relations, parts["strategies"], parts["paths"])
+        kept = {name: Kept(**{**each, "place": tuple(each["place"])}) for name, each in parts["kept"].items()}
+        tables = {name: (schema, table, path) for name, (schema, table, path) in parts["tables"].items()}
+        return cls(parents, relations, parts["strategies"], parts["paths"], kept, tables)
 
     @property
     def models(self) -> set[str]:
@@ -75,6 +85,18 @@ class Lineage:
             if not more:
                 return reached
             reached |= more
+
+    def read_by(self, models: Collection[str]) -> set[str]:
+        """Seeds and snapshots that models read, directly or through others; all of them for all models.
+
+        :param models: unique ids.
+        """
+        if set(models) == self.models:
+            return set(self.tables)
+        reached = set(models)
+        while more := {parent for name in reached for parent in self.parents.get(name, ())} - reached:
+            reached |= more
+        return reached & set(self.tables)
 
     def of_documents(self) -> set[str]:
         """Models that are made from a source, so from documents; a log that dbt itself writes is not."""

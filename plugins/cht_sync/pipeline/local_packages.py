@@ -73,6 +73,6 @@ def _settled(source: Source, folder: Path, file: str, path: str) -> str:
         return path
     raise SettingsError(
         f"{source.text} cannot be installed: its {file} names the local package {path!r}, which is not a folder of the"
-        f" project: put it there, name it by its full path or a git address, or say {STARTER_PATH!r} for the starter"
+        f" project: put it there, name its git address, or say {STARTER_PATH!r} for the starter"
         " models."
     )

@@ -24,12 +24,14 @@ class Wish:
     :param full_refresh: models to rebuild in any case; ``all`` for all.
     :param run_unit_tests: whether the unit tests of the project have to pass.
     :param force: build again although nothing changed, and deploy what was rolled back from.
+    :param drop_removed: relations of models that the project has no longer, to be dropped; ``all`` for all.
     """
 
     roll_back_to: str = ""
     full_refresh: list[str] = field(default_factory=list)
     run_unit_tests: bool = False
     force: bool = False
+    drop_removed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,17 @@ def look(settings: Settings, wish: Wish) -> Goal | None:
     deployments = Deployments(settings)
     deployments.prepare()
     recorded = deployments.recorded()
+    if wish.drop_removed:
+        # What it needs takes long to import.
+        from cht_sync.pipeline.removed import RemovedModels
+
+        RemovedModels(settings).require_known(wish.drop_removed)
     if wish.roll_back_to:
         return _roll_back(settings, recorded, wish.roll_back_to)
     newest = wanted(settings)
     if newest.content == recorded.held and not wish.force:
         log.warning("%s was rolled back from; it is held until its source changes, or by force.", _short(newest))
-        return _rest_of_roll_back(settings, recorded, newest)
+        return _rest_of_roll_back(settings, recorded, newest, bool(wish.drop_removed))
     reason = _reason(settings, recorded, newest, wish)
     if reason is None:
         log.info("%s is in use already.", _short(newest))
@@ -98,8 +105,8 @@ def _roll_back(settings: Settings, recorded: Recorded, name: str) -> Goal:
     )
 
 
-def _rest_of_roll_back(settings: Settings, recorded: Recorded, newest: Deployment) -> Goal | None:
-    """What is left to do of a roll-back that was cut off; None where it is complete."""
+def _rest_of_roll_back(settings: Settings, recorded: Recorded, newest: Deployment, asked: bool) -> Goal | None:
+    """What is left to do of a roll-back that was cut off; None where it is complete and nothing else is asked for."""
     groups = model_groups(settings)
     found = find(settings, recorded.version(groups))
     if found is None:
@@ -107,13 +114,13 @@ def _rest_of_roll_back(settings: Settings, recorded: Recorded, newest: Deploymen
             f"{_short(newest)} was rolled back from, and the version that was rolled back to is not kept in"
             f" {settings.pipeline_dir}: trigger the DAG cht_pipeline_deploy with force to deploy the newest one."
         )
-    if recorded.is_for(groups, found.version) and is_current(settings, found):
+    if recorded.is_for(groups, found.version) and is_current(settings, found) and not asked:
         return None
     return Goal(f"roll back to {found.text}", recorded.versions, recorded.held, found.path.name)
 
 
 def _reason(settings: Settings, recorded: Recorded, newest: Deployment, wish: Wish) -> str | None:
-    asked = [name for name in ("force", "full_refresh", "run_unit_tests") if getattr(wish, name)]
+    asked = [name for name in ("force", "full_refresh", "run_unit_tests", "drop_removed") if getattr(wish, name)]
     if asked:
         return f"param {' and '.join(asked)}"
     groups = model_groups(settings)

@@ -80,6 +80,33 @@ class ModelWatch:
             # dbt would swallow it, or count it against the model: who runs dbt raises it afterwards.
             self.error = self.error or error
 
+    def chosen(self, select: str | None) -> set[str]:
+        """The models that a selection means.
+
+        :param select: as :meth:`Lineage.select` makes it; nothing for all models.
+        """
+        return self._lineage.chosen(select)
+
+    def missing(self, models: Collection[str]) -> list[str]:
+        """What selects the seeds and snapshots that models read and that are not there yet.
+
+        A new version brings its seeds itself, and snapshots have a schedule of their own; here no model fails because
+        the first of these has still to come.
+
+        :param models: unique ids of the models that are to run.
+        """
+        wanted = sorted(self._lineage.tables[name] for name in self._lineage.read_by(models))
+        found = []
+        with explained(self._connection, "look for seeds and snapshots"), self._conn.cursor() as cursor:
+            for schema, table, path in wanted:
+                cursor.execute("select to_regclass(%s) is null", (sql.Identifier(schema, table).as_string(cursor),))
+                if cursor.fetchone()[0]:
+                    log.info(
+                        "%s.%s, a seed or snapshot, is not there yet and is made before what reads it.", schema, table
+                    )
+                    found.append(f"fqn:{path}")
+        return found
+
     def failing(self) -> set[str]:
         """Models that failed the last time and are still in the project; what is known of others is dropped."""
         gone = set(self._before) - self._lineage.models

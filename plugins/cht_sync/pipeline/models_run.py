@@ -178,7 +178,7 @@ class ModelsRun:
             return _nothing()
         everything = models == self._lineage.models
         select, exclude = ("", "") if everything else (self._lineage.select(models), self._lineage.exclude(models))
-        result = self._dbt.run(self._watch, select, exclude, variables)
+        result = self._dbt.run(self._watch, select, exclude, variables, self._watch.missing(models))
         self._watch.record()
         return result
 

@@ -62,7 +62,7 @@ def ask(  # noqa: PLR0917
     try:
         answer = process.ask(command, told, **more)
     except EndedError as error:
-        return Outcome(False, f"dbt was ended from outside ({error}); a code of -9 mostly means too little memory.")
+        return Outcome(False, f"{error}.")
     results, lineage = answer["results"], answer.get("lineage")
     return Outcome(
         answer["success"],

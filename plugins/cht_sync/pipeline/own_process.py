@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cht_sync.pipeline import warm_dbt
+from cht_sync.pipeline.aside.events import read_line
 from cht_sync.pipeline.scrub import scrub
 
 log = logging.getLogger(__name__)
@@ -20,14 +22,25 @@ END_WITHIN_S = 10
 
 
 class EndedError(Exception):
-    """The process has ended before it answered.
+    """The process has ended before it answered; its text says how.
 
     :param code: its exit code; negative where a signal ended it.
+    :param last: what it said last.
     """
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exit code {code}")
-        self.code = code
+    def __init__(self, code: int, last: str = "") -> None:
+        if code >= 0:
+            super().__init__(f"dbt ended by itself (exit code {code}, its last words: {last or 'none'})")
+            return
+        memory = ", mostly because this machine ran out of memory," if -code == signal.SIGKILL else ""
+        super().__init__(f"dbt was ended from outside (exit code {code}) by {_signal(-code)}{memory}")
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class OwnProcess:
@@ -49,7 +62,7 @@ class OwnProcess:
         secrets: Iterable[str] = (),
     ) -> None:
         self._secrets = [each for each in secrets if each]
-        self.ended = False
+        self.ended, self._last = False, ""
         (stdin, commands), (said, output), (reading, answers) = os.pipe(), os.pipe(), os.pipe()
         theirs = warm_dbt.Pipes(stdin, output, answers)
         try:
@@ -91,7 +104,10 @@ class OwnProcess:
         except BrokenPipeError:
             pass
         self.ended = True
-        raise EndedError(self._process.wait())
+        code = self._process.wait()
+        if code >= 0:
+            self._logged.join(END_WITHIN_S)
+        raise EndedError(code, self._last)
 
     def end(self, at_once: bool = False) -> None:
         """Ends the process.
@@ -117,4 +133,7 @@ class OwnProcess:
     def _tell(self, output: IO[str]) -> None:
         with output:
             for line in output:
-                log.info("dbt: %s", scrub(line.rstrip(), self._secrets))
+                level, text = read_line(line)
+                told = scrub(text, self._secrets)
+                self._last = told or self._last
+                log.log(level, "dbt: %s", told)

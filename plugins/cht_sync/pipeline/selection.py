@@ -1,4 +1,4 @@
-"""Evaluates ``DBT_SELECTOR`` while a DAG is drawn, without dbt."""
+"""Evaluates ``DBT_SELECTOR`` while a DAG is drawn, without dbt; what only dbt knows it has said before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def selected(graph: Graph, expression: str) -> set[str]:
 
     Known are names of models, folders and packages with ``*``, ``fqn:``, ``tag:``, ``package:``,
     ``config.materialized:``, ``config.tags:``, ``resource_type:model`` and ``selector:``, with ``+`` and ``@``,
-    a comma for both and a space for either.
+    a comma for both and a space for either. Everything else that dbt takes was resolved by dbt itself when the version
+    was built or deployed: :mod:`cht_sync.pipeline.selections`.
     Source: https://docs.getdbt.com/reference/node-selection/syntax
 
     :param graph: the models, as :func:`cht_sync.pipeline.graph.drawable` gives them.
@@ -34,11 +35,23 @@ def selected(graph: Graph, expression: str) -> set[str]:
     return found
 
 
+def unresolved(graph: Graph, expression: str) -> list[str]:
+    """The parts of an expression that only dbt can tell the meaning of, and has not told yet.
+
+    :param graph: the models.
+    :param expression: the expression; empty for all models.
+    """
+    selection = _Selection(graph, expression)
+    return [atom for term in expression.split() for atom in term.split(",") if not selection.knows(atom)]
+
+
 class _Selection:
     def __init__(self, graph: Graph, expression: str) -> None:
         self._models: Models = graph["nodes"]
         self._selectors: dict[str, Any] = graph["selectors"]
         self._expression = expression
+        self._snapshots = bool(graph.get("snapshots"))
+        self._told: dict[str, list[str]] = graph.get("selections", {})
         self._parents = {name: set(node["depends_on"]["nodes"]) for name, node in self._models.items()}
         self._children: dict[str, set[str]] = {name: set() for name in self._models}
         for name, parents in self._parents.items():
@@ -51,10 +64,24 @@ class _Selection:
     def _intersection(self, atoms: list[str]) -> set[str]:
         return set.intersection(*(self._atom(atom) for atom in atoms))
 
+    def knows(self, text: str) -> bool:
+        """Whether a part of the expression can be told here; where it means no model, it may name something else."""
+        try:
+            return text in self._told or bool(self._own(text))
+        except SettingsError:
+            return False
+
     def _atom(self, text: str) -> set[str]:
+        if text in self._told:
+            return set(self._told[text]) & set(self._models)
+        return self._own(text)
+
+    def _own(self, text: str) -> set[str]:
         match = ATOM.fullmatch(text)
         if not match or (match["at"] and (match["before"] or match["after"])):
             raise self._unknown(text)
+        if self._snapshots and any(_depth(match[side]) for side in ("before", "after")):
+            raise self._unknown(text)  # a snapshot in between is a step, and not drawn
         found = self._method(match["method"] or "fqn", match["value"])
         if match["at"]:
             return self._walk(self._walk(found, self._children, None), self._parents, None)
@@ -108,8 +135,8 @@ class _Selection:
 
     def _unknown(self, text: str) -> SettingsError:
         return SettingsError(
-            f"DBT_SELECTOR={self._expression!r} cannot be used because of {text!r}: use names of models, folders or"
-            " packages, tag:, package:, fqn:, config.materialized: or a selector: of the project."
+            f"DBT_SELECTOR={self._expression!r} cannot be used yet because of {text!r}, which dbt has to resolve: "
+            "trigger the DAG cht_pipeline_deploy, or run `python -m cht_sync pipeline`."
         )
 
 

@@ -32,6 +32,7 @@ from cht_sync.pipeline.operators.run_all import RunAllModels
 from cht_sync.pipeline.operators.run_model import RunModel
 from cht_sync.pipeline.operators.watch_model import WatchModel
 from cht_sync.pipeline.profile import profile_config
+from cht_sync.pipeline.selections import with_selections
 from cht_sync.settings import Settings
 from cht_sync.task_callbacks import succeeded_at_last
 
@@ -112,7 +113,7 @@ def read_graph(deployment: Deployment) -> Graph:
         graph: Graph = json.loads(deployment.graph.read_text())
     except (OSError, ValueError) as error:
         raise SettingsError(f"{deployment.graph} cannot be read ({type(error).__name__}): {INSTALL}.") from None
-    return graph
+    return with_selections(graph, deployment.path)
 
 
 def refusal(group_id: str, reason: str) -> TaskGroup:

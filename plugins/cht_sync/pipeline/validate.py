@@ -87,7 +87,7 @@ def _failures(results: list[dict[str, Any]], ours: set[str]) -> Iterator[str]:
             yield f"unit test {one['name']} ({one['path']}) says {one['message']!r}.{remedy}"
         elif one["status"] == "skipped" or (missing and missing[1].rpartition(".")[2].strip('"') in ours):
             reason = f"{missing[1]} does not exist yet" if missing else "what it stands on could not be compiled"
-            log.warning("Model %s is not validated: %s.", one["name"], reason)
+            log.warning("%s %s is not validated: %s.", one["kind"].replace("_", " ").capitalize(), one["name"], reason)
         else:
             yield f"{one['kind']} {one['name']} ({one['path']}) says {one['message']!r}."
 

@@ -11,21 +11,29 @@ from cht_sync.web.answers import MOST, Remark
 
 if TYPE_CHECKING:
     from cht_sync.health.findings import TaskError
+    from cht_sync.health.removed import RemovedModel
     from cht_sync.web.answers import Group, Model
 
 MODELS_LAG = timedelta(hours=1)
 
 
 def about_models(
-    groups: list[Group], models: list[Model], now: datetime, models_dag: str, task_errors: Iterable[TaskError] = ()
+    groups: list[Group],
+    models: list[Model],
+    now: datetime,
+    models_dag: str,
+    task_errors: Iterable[TaskError] = (),
+    *,
+    removed: Iterable[RemovedModel] = (),
 ) -> Iterator[Remark]:
-    """Models that fail, are held back or lag.
+    """Models that fail, are held back, lag or are no more.
 
     :param groups: how far the models have come.
     :param models: how each model ended.
     :param now: the time, with a zone.
     :param models_dag: the DAG that runs them.
     :param task_errors: why tasks fail.
+    :param removed: tables that no model makes any more.
     """
     failing = [model for model in models if model.word == "Failing"]
     shrunk = [model for model in models if model.word == "Shrunk: guard closed"]
@@ -59,6 +67,15 @@ def about_models(
             since=_since(failing),
             todo="The message below, and the log of the model's task, say why.",
             link=links.get(failing[0].name, link),
+        )
+    for each in removed:
+        yield Remark(
+            state="warning",
+            kind="removed",
+            text=each.text,
+            since=each.since,
+            todo=each.todo,
+            link="dags/cht_pipeline_deploy",
         )
     for group in groups:
         # In between two runs they are behind by a minute or two; that is no lag.

@@ -16,7 +16,7 @@ State = Literal["ok", "loading", "behind", "warning", "retrying", "failing", "pa
 Kind = Literal[
     "start", "destination", "part", "dag", "paused", "scheduler", "triggerer", "due", "settings", "run", "source",
     "retrying", "behind", "unread", "loading", "gone_owner", "doubt", "older_revision", "proof", "quarantine",
-    "shrunk", "held", "models", "models_behind", "task",
+    "shrunk", "held", "models", "models_behind", "removed", "task",
 ]  # fmt: skip
 ProofVerdict = Literal["equal", "repaired", "differs", "in doubt", "skipped", "under way"]
 

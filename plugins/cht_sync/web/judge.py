@@ -14,6 +14,7 @@ from cht_sync.web.answers import Remark, Source, Verdict
 if TYPE_CHECKING:
     from cht_sync.health.findings import TaskError
     from cht_sync.health.parts import Unknown
+    from cht_sync.health.removed import RemovedModel
     from cht_sync.web.answers import Dag, Destination, Group, Kind, Model, State, Task
 
 # Younger than this is fresh, whatever the schedule; older is so only while nothing waits and the next run is not due.
@@ -134,6 +135,7 @@ def judge(
     models_dag: str = "cht_sync",
     unknown: Sequence[Unknown] = (),
     task_errors: Sequence[TaskError] = (),
+    removed: Sequence[RemovedModel] = (),
 ) -> Verdict:
     """The answer in words, with all there is to know, the worst first.
 
@@ -146,6 +148,7 @@ def judge(
     :param models_dag: the DAG that runs them.
     :param unknown: parts of the destination that could not be read.
     :param task_errors: why tasks fail.
+    :param removed: tables that no model makes any more.
     """
     sources = [source for source in sources if source.copied]
     remarks = [
@@ -153,7 +156,7 @@ def judge(
         *about_parts(unknown),
         *about_dag(dag, now, task_errors),
         *about_sources(sources, dag, now, destination),
-        *about_models(groups, models, now, models_dag, task_errors),
+        *about_models(groups, models, now, models_dag, task_errors, removed=removed),
     ]
     remarks += about_tasks(task_errors, sources, models, models_dag)
     remarks += about_run(dag, remarks)

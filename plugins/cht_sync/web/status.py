@@ -14,6 +14,7 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.health.findings import IsGone, TaskError, of_sources, read_task_errors
 from cht_sync.health.parts import Unknown
+from cht_sync.health.removed import RemovedModel, read_removed
 from cht_sync.health.words import zone
 from cht_sync.settings import Settings
 from cht_sync.web.answers import Dag, Destination, Group, Model, Reject, Source, Status, Task
@@ -38,6 +39,7 @@ class _Read:
     models: list[Model] = field(default_factory=list)
     rejects: list[Reject] | None = None
     task_errors: list[TaskError] = field(default_factory=list)
+    removed: list[RemovedModel] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
     known: bool = False
 
@@ -86,6 +88,7 @@ def read_status(
             models_dag=models_dag,
             unknown=read.unknown,
             task_errors=errors,
+            removed=read.removed,
         ),
         destination=reachable,
         unknown=read.unknown,
@@ -150,6 +153,7 @@ def _read_all(read: _Read, destination: Open, dag: Dag, tasks: dict[str, Task], 
     read.groups = destination.ask("groups", lambda: read_groups(destination), [])
     lag = max((group.lag_seconds for group in read.groups if group.lag_seconds is not None), default=None)
     read.models = destination.ask("models", lambda: read_models(destination, lag), [])
+    read.removed = destination.ask("removed", lambda: read_removed(destination), [])
     read.task_errors = destination.ask("task_errors", lambda: read_task_errors(destination, now), [])
 
 

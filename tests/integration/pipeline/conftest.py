@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from cht_sync.settings import Settings
+from tests.integration.pipeline.team import Team
 
 PROJECT = "name: little\nversion: 1.0.0\nconfig-version: 2\nprofile: cht_sync\n"
 IDENTITY = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
@@ -54,3 +55,12 @@ def repository(project):
         git(project, "commit", "--quiet", "-m", version)
         git(project, *{"v1": ("tag", "-a", "v1", "-m", "v1"), "next": ("branch", "next"), "main": ("status",)}[version])
     return project
+
+
+@pytest.fixture
+def team(database, tmp_path, monkeypatch):
+    """A team's project, which the settings name, and an empty database."""
+    monkeypatch.setenv("DBT_PACKAGE_HUB_URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("CHT_PIPELINE_DIR", str(tmp_path / "pipeline"))
+    monkeypatch.setenv("DBT_LOCAL_PATH", str(tmp_path / "team"))
+    return Team(tmp_path / "team")

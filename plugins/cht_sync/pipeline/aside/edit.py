@@ -31,6 +31,8 @@ def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str
             node.relation_name = ".".join(f'"{part}"' for part in (node.database, node.schema, node.alias) if part)
         node.tags.append(TAG)
         for holder in (node, *node.columns.values()):
+            if not getattr(holder, "constraints", None):
+                continue  # a seed has none
             holder.constraints = [one for one in holder.constraints if not _points_outside(one, moved, names)]
             for constraint in holder.constraints:
                 _point(constraint, moved)

@@ -11,6 +11,8 @@ from dbt.contracts.graph.manifest import Manifest, WritableManifest
 
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.edit import TAG, set_aside
+from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
+from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
 
@@ -31,10 +33,11 @@ class Dbt:
 
         :param profiles: folder of the profile.
         """
-        result = dbtRunner().invoke(self._command(["parse"], profiles))
+        read_large_seeds()
+        result = self._runner().invoke(self._command(["parse"], profiles))
         if result.success and isinstance(result.result, Manifest):
             # A run changes its manifest: each gets a copy.
-            self._parsed = result.result.to_msgpack()
+            self._parsed = packed(result.result)
         return _outcome(result)
 
     def modified(self, profiles: str, state: str) -> Command:
@@ -49,9 +52,10 @@ class Dbt:
             return {"success": True, "unreadable": f"{type(error).__name__}: {error}"[:300]}
         found = {}
         for key, expression in (("modified", "state:modified"), ("all", "state:modified+")):
-            command = ["ls", "--quiet", "--state", state, "--select", expression, "--resource-type", "model"]
+            command = ["ls", "--quiet", "--state", state, "--select", expression]
+            command += ["--resource-type=model", "--resource-type=seed"]
             command += ["--output", "json", "--output-keys", "unique_id"]
-            result = dbtRunner(manifest=Manifest.from_msgpack(self._parsed)).invoke(self._command(command, profiles))
+            result = self._runner(unpacked(self._parsed)).invoke(self._command(command, profiles))
             if not result.success:
                 return _outcome(result)
             lines = result.result if isinstance(result.result, list) else []
@@ -66,13 +70,28 @@ class Dbt:
         :param schemas: the schema aside for each schema of a model.
         :param full_refresh: from the beginning, or only what is new.
         """
-        manifest = Manifest.from_msgpack(self._parsed)
+        manifest = unpacked(self._parsed)
         set_aside(manifest, members, schemas)
-        command = ["run", "--no-write-json", "--select", f"tag:{TAG}", *(["--full-refresh"] if full_refresh else [])]
-        return _outcome(dbtRunner(manifest=manifest).invoke(self._command(command, profiles)))
+        if not full_refresh and all(manifest.nodes[name].resource_type != "model" for name in members):
+            return _outcome(dbtRunnerResult(success=True))
+        # Seeds and snapshots are made once; what arrives meanwhile is for models.
+        others = full_refresh and any(manifest.nodes[name].resource_type != "model" for name in members)
+        kinds = [f"--resource-type={kind}" for kind in ("model", "seed", "snapshot")]
+        command = [
+            *(["build", *kinds] if others else ["run"]),
+            "--no-write-json",
+            "--select",
+            f"tag:{TAG}",
+            *(["--full-refresh"] if full_refresh else []),
+        ]
+        return _outcome(self._runner(manifest).invoke(self._command(command, profiles)))
+
+    @staticmethod
+    def _runner(manifest: Manifest | None = None) -> dbtRunner:
+        return dbtRunner(manifest=manifest, callbacks=[print_line])
 
     def _command(self, command: list[str], profiles: str) -> list[str]:
-        return ["--no-use-colors", *command, "--profiles-dir", profiles, *self._where]
+        return ["--no-use-colors", *NO_CONSOLE, *command, "--profiles-dir", profiles, *self._where]
 
 
 def _outcome(result: dbtRunnerResult) -> Command:
@@ -93,6 +112,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: file descriptor of the answers; options of every dbt command, as JSON.
     """
     answer(Dbt(json.loads(arguments[1])), Answers(int(arguments[0])))
+    let_go()
 
 
 if __name__ == "__main__":

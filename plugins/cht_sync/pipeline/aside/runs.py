@@ -13,6 +13,8 @@ from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
+from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
+from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
@@ -31,6 +33,7 @@ class Runs:
         self._answers = answers
         self._parsed = b""
         redact_dbt()
+        read_large_seeds()
 
     def parse(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
         """Reads the project.
@@ -40,10 +43,10 @@ class Runs:
         :param folder: to run in.
         """
         _move(environment, folder)
-        done = dbtRunner().invoke(arguments)
+        done = dbtRunner(callbacks=[print_line]).invoke([*NO_CONSOLE, *arguments])
         if not done.success or not isinstance(done.result, Manifest):
             return _outcome(done)
-        self._parsed = done.result.to_msgpack()
+        self._parsed = packed(done.result)
         lineage = asdict(Lineage.of(done.result))
         parents = {name: sorted(each) for name, each in lineage["parents"].items()}
         return {**_outcome(done), "lineage": {**lineage, "parents": parents}}
@@ -58,13 +61,13 @@ class Runs:
         :param folder: to run in.
         """
         # A run writes into its manifest, what it has compiled among others.
-        manifest = Manifest.from_msgpack(self._parsed)
+        manifest = unpacked(self._parsed)
 
         def tell(event: Any) -> None:
             if event.info.name in _TOLD:
                 self._answers.write({"event": _event(event, manifest)})
 
-        return self._invoke(dbtRunner(manifest=manifest, callbacks=[tell]), arguments, environment, folder)
+        return self._invoke(dbtRunner(manifest=manifest, callbacks=[print_line, tell]), arguments, environment, folder)
 
     def invoke(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
         """Runs any other command.
@@ -73,13 +76,13 @@ class Runs:
         :param environment: all variables that dbt gets.
         :param folder: to run in.
         """
-        return self._invoke(dbtRunner(), arguments, environment, folder)
+        return self._invoke(dbtRunner(callbacks=[print_line]), arguments, environment, folder)
 
     @staticmethod
     def _invoke(runner: dbtRunner, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
         _move(environment, folder)
         try:
-            return _outcome(runner.invoke(arguments))
+            return _outcome(runner.invoke([*NO_CONSOLE, *arguments]))
         finally:
             reset_adapters()
 
@@ -147,6 +150,7 @@ def main(arguments: list[str]) -> None:
     """
     answers = Answers(int(arguments[0]))
     answer(Runs(answers), answers)
+    let_go()
 
 
 if __name__ == "__main__":

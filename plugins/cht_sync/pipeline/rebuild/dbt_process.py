@@ -120,8 +120,7 @@ class DbtProcess:
             answer = self._process.ask(command, **arguments)
         except EndedError as error:
             raise RebuildError(
-                f"dbt was ended from outside ({error}) while it was to {doing}: nothing was changed, the next"
-                " deployment tries again; a code of -9 mostly means that this machine ran out of memory."
+                f"{error} while it was to {doing}: nothing was changed, the next deployment tries again."
             ) from None
         if not answer["success"]:
             said = scrub(_why(answer), self._secrets)

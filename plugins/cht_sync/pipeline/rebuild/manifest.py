@@ -15,7 +15,7 @@ from cht_sync.pipeline.deployment import INSTALL
 
 Manifest = dict[str, Any]
 # Materializations that dbt makes a relation for; a project may have others, which need not make any.
-RELATIONS = {"table", "incremental", "view", "materialized_view"}
+RELATIONS = {"table", "incremental", "view", "materialized_view", "seed", "snapshot"}
 LONGEST_NAME = 63
 SUFFIX = "__next"
 
@@ -55,15 +55,33 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def models(manifest: Manifest) -> dict[str, Any]:
-    """The models that have, or may have, a relation, by unique id.
+    """The models that have, or may have, a relation, and the seeds, by unique id.
 
     :param manifest: of the project.
     """
     return {
         name: node
         for name, node in manifest["nodes"].items()
-        if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
+        if node["resource_type"] == "seed"
+        or (node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral")
     }
+
+
+def tables_read(manifest: Manifest, start: Iterable[str], kind: str) -> set[str]:
+    """The seeds or snapshots that models read, directly or through others.
+
+    :param manifest: of the project.
+    :param start: unique ids of the models.
+    :param kind: ``seed`` or ``snapshot``.
+    """
+    nodes = manifest["nodes"]
+    reached = set(start)
+    while (
+        more := {parent for name in reached for parent in nodes.get(name, {}).get("depends_on", {}).get("nodes", ())}
+        - reached
+    ):
+        reached |= more
+    return {name for name in reached if nodes.get(name, {}).get("resource_type") == kind}
 
 
 def descendants(manifest: Manifest, start: Iterable[str]) -> set[str]:

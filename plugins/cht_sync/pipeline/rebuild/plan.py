@@ -26,8 +26,10 @@ from cht_sync.pipeline.rebuild.manifest import (
     foreign_keys,
     models,
     read_manifest,
+    tables_read,
 )
 from cht_sync.pipeline.selection import selected
+from cht_sync.pipeline.selections import with_selections
 from cht_sync.postgres import connect, explained
 from cht_sync.settings import Settings
 
@@ -121,7 +123,7 @@ def plan_rebuild(
     """
     connection = dbt_connection(settings)
     manifest = read_manifest(folder)
-    chosen = selected(drawable(manifest), selector)
+    chosen = _chosen(manifest, folder, selector)
     why = dict(_asked(manifest, chosen, full_refresh or ()))
     warnings: list[str] = []
     with (
@@ -154,13 +156,35 @@ def plan_rebuild(
         for name in sorted((set(asked) & chosen & set(models(manifest))).difference(why)):
             log.info("%s is not there yet, and reads what is not there: the next run of the models makes it.", name)
         members = (set(why) & chosen & set(models(manifest))) - kept
+        # After what hangs from the others: a table that comes for the first time changes nothing of what reads it.
+        for name in _not_there(cursor, manifest, chosen, members):
+            why[name] = "not there yet"
+            members.add(name)
         planned = [_planned(cursor, manifest["nodes"][name], why[name]) for name in _in_order(manifest, members)]
         removed = tuple(sorted(_removed(cursor, manifest, state)))
     for line in warnings:
         log.warning("%s", line)
-    for relation in removed:
-        log.warning("%s is of no model any more: it stays as it is until someone drops it.", relation)
     return RebuildPlan(tuple(planned), removed, tuple(_given_up(manifest, members, state)), tuple(warnings))
+
+
+def _chosen(manifest: Manifest, folder: Path, selector: str) -> set[str]:
+    """The models that are run, and the seeds that they read; all seeds where all models are run."""
+    chosen = selected(with_selections(drawable(manifest), folder), selector)
+    seeds = {name for name, node in manifest["nodes"].items() if node["resource_type"] == "seed"}
+    return chosen | (tables_read(manifest, chosen, "seed") if selector else seeds)
+
+
+def _not_there(cursor: Any, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:
+    """Seeds that have to be loaded, and snapshots without which a model cannot be built anew."""
+    nodes = manifest["nodes"]
+    direct = {parent for name in members for parent in nodes[name].get("depends_on", {}).get("nodes", ())}
+    wanted = {name for name in chosen if nodes[name]["resource_type"] == "seed"}
+    wanted |= {name for name in direct if nodes.get(name, {}).get("resource_type") == "snapshot"}
+    for name in sorted(wanted - members):
+        place = sql.Identifier(nodes[name]["schema"], nodes[name]["alias"])
+        cursor.execute("select to_regclass(%s) is null", (place.as_string(cursor),))
+        if cursor.fetchone()[0]:
+            yield name
 
 
 def _asked(manifest: Manifest, chosen: set[str], full_refresh: Sequence[str]) -> Iterator[tuple[str, str]]:

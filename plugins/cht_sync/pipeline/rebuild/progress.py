@@ -23,7 +23,8 @@ def move_progress(cursor: Any, manifest: Manifest, built: Collection[str], schem
     :param built: unique ids of the models.
     :param schemas: the schema aside for each schema of a model.
     """
-    nodes = models(manifest)
+    nodes = {name: node for name, node in models(manifest).items() if node["resource_type"] == "model"}
+    built = [name for name in built if name in nodes]
     complete = {
         nodes[name]["alias"]
         for name in built

@@ -161,6 +161,7 @@ class Swap:
 
     def _before_locks(self, cursor: Any, pairs: list[Pair]) -> KeyKeeper:
         """All that takes its time: no lock of it is one that readers meet."""
+        self._make_schemas(cursor)
         nodes = [self._manifest["nodes"][pair.unique_id] for pair in pairs]
         places = [(node["schema"], node["alias"]) for node in nodes]
         require_keepable(cursor, [pair.old for pair in pairs if pair.old], self._connection.login)
@@ -192,10 +193,21 @@ class Swap:
             log.warning("%s", note)
         self._swapped.notes += new
 
+    def _make_schemas(self, cursor: Any) -> None:
+        """Those that a project brings with its first table there; dbt made but the ones aside."""
+        for schema in sorted({self._manifest["nodes"][model.unique_id]["schema"] for model in self._plan.models}):
+            cursor.execute("select to_regnamespace(quote_ident(%s)) is null", (schema,))
+            if cursor.fetchone()[0]:
+                cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+
     def _keep_rows(self, cursor: Any, pair: Pair) -> None:
         """Rows that hooks wrote into a model which reads nothing, such as the results of dbt's runs."""
         node = self._manifest["nodes"][pair.unique_id]
-        if node["depends_on"]["nodes"] or pair.new.kind != "r" or not _written_by_hooks(self._manifest, node):
+        if (
+            node["depends_on"].get("nodes", ["a seed"])
+            or pair.new.kind != "r"
+            or not _written_by_hooks(self._manifest, node)
+        ):
             return
         cursor.execute(sql.SQL("select exists (select from {})").format(pair.new.identifier))
         if not cursor.fetchone()[0] and pair.old:

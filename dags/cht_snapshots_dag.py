@@ -1,0 +1,37 @@
+"""### CHT snapshots
+
+Takes the snapshots of the dbt project, which keep how rows were before they changed. Where the project has none, and
+`CHT_SNAPSHOTS_SCHEDULE` is not set, there is no such DAG.
+
+* `snapshots` runs `dbt snapshot` once for all of them, while no models run. It is skipped until the models have run to
+  a good end once. A snapshot that a model reads and that was never taken comes with the first run of that model.
+
+**To recover** mend what the log names and trigger a run, or wait for the next. What changed twice in between was seen
+once: no later run can tell.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from cht_sync.pipeline.snapshots_group import draw_snapshots, has_snapshots
+from cht_sync.settings import Settings
+from cht_sync.task_callbacks import TOLD
+
+settings = Settings().usable()
+
+if settings.text("CHT_SNAPSHOTS_SCHEDULE") or has_snapshots(settings):
+    with DAG(
+        dag_id="cht_snapshots",
+        dag_display_name="CHT snapshots",
+        description="Takes the snapshots of the dbt project, where it has any.",
+        doc_md=__doc__,
+        schedule=settings.snapshots_schedule,
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(minutes=settings.models_timeout),
+        default_args={"owner": "cht-sync", **TOLD},
+        owner_links=settings.owner_links,
+        tags=["cht", "models"],
+    ) as dag:
+        draw_snapshots(settings)

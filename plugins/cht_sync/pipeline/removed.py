@@ -1,0 +1,172 @@
+"""Relations of models that the project has no longer: remembered, named, and dropped when a person says so."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.errors import SettingsError
+from cht_sync.pipeline import api_views
+from cht_sync.pipeline.lock import schema_lock
+from cht_sync.pipeline.rebuild.errors import RebuildError
+from cht_sync.pipeline.rebuild.manifest import Manifest, models
+from cht_sync.postgres import transaction
+from cht_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ALL = "all"
+LOCK_TIMEOUT = "5s"
+_KNOWN = """
+select r.key, min(r.value)
+from {schema}.couchdb_deployment d cross join lateral jsonb_each_text(d.removed) r
+where d.models_schema = %s group by 1 order by 1
+"""
+_NOTE = "update {schema}.couchdb_deployment set removed = nullif(%s::jsonb, '{{}}') where models_schema = %s"
+_KIND = """
+select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end,
+    pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage')
+from pg_class c where c.oid = to_regclass(%s) and c.relkind in ('r', 'p', 'v', 'm')
+"""
+_NOW = "select to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+
+
+class RemovedModels:
+    """What ``couchdb_deployment`` knows of them, for the models of one schema.
+
+    :param settings: the environment; the tables of the deployments have to be prepared.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._models_schema = settings, settings.dbt_schema
+        self._schema = sql.Identifier(settings.raw_table.schema)
+
+    def known(self) -> list[str]:
+        """Those that are still there, as ``schema.name``.
+
+        :raises StoreError: if Postgres fails.
+        """
+        connection = postgres_connection(self._settings)
+        with transaction(connection, "cht_sync removed models", "read which models were removed") as cursor:
+            return [name for name in self._recorded(cursor) if _exists(cursor, name)]
+
+    def require_known(self, names: Sequence[str]) -> list[str]:
+        """What a person wants dropped.
+
+        :param names: ``schema.name`` of each, or ``all``.
+        :return: ``schema.name`` of each.
+        :raises SettingsError: if one of them is no relation of a removed model.
+        :raises StoreError: if Postgres fails.
+        """
+        known = self.known()
+        unknown = [name for name in names if name != ALL and name not in known]
+        if unknown:
+            raise SettingsError(
+                f"Param drop_removed names {unknown[0]!r}, which is no relation of a model that was removed:"
+                f" {', '.join(known) or 'there is none'}."
+            )
+        return self._meant(known, names)
+
+    def asked(self, names: Sequence[str]) -> list[str]:
+        """What of it is there still.
+
+        :param names: as for :meth:`require_known`.
+        :raises StoreError: if Postgres fails.
+        """
+        return self._meant(self.known(), names)
+
+    @staticmethod
+    def _meant(known: list[str], names: Sequence[str]) -> list[str]:
+        return known if ALL in names else [name for name in known if name in names]
+
+    def note(self, cursor: Any, manifest: Manifest, removed: Iterable[str]) -> list[str]:
+        """Remembers what a deployment no longer makes, and forgets what it makes again or somebody has dropped.
+
+        :param cursor: in the transaction that records the deployment.
+        :param manifest: of the new version.
+        :param removed: relations that only the version before made.
+        :return: all that are there.
+        """
+        cursor.execute(_NOW)
+        (now,) = cursor.fetchone()
+        made = {f"{node['schema']}.{node['alias']}" for node in models({"nodes": {}, **manifest}).values()}
+        found = {**dict.fromkeys(removed, now), **self._recorded(cursor)}
+        left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
+        self._write(cursor, left)
+        return sorted(left)
+
+    def drop(self, names: Collection[str], holder: str) -> None:
+        """Drops relations, and nothing that hangs on them.
+
+        :param names: of :meth:`require_known`.
+        :param holder: who asks, shown to those who wait for the lock.
+        :raises SettingsError: if one belongs to another role.
+        :raises RebuildError: if something of people's hangs on one.
+        :raises StoreError: if Postgres fails, or readers hold one for long.
+        """
+        connection = dbt_connection(self._settings)
+        with (
+            schema_lock(self._settings, self._settings.dbt_schema, holder),
+            transaction(connection, "cht_sync removed models", "drop what removed models have left") as cursor,
+        ):
+            cursor.execute("select set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
+            shown = api_views.withdraw(cursor)
+            waiting = sorted(names)
+            while waiting:
+                left = [name for name in waiting if not self._dropped(cursor, name, last=len(waiting) == 1)]
+                if left == waiting:
+                    self._dropped(cursor, left[0], last=True)
+                waiting = left
+            recorded = self._recorded(cursor)
+            self._write(cursor, {name: since for name, since in recorded.items() if name not in names})
+            if shown:
+                api_views.refresh(cursor)
+        for name in sorted(names):
+            log.info("%s, which was of no model any more, is dropped.", name)
+
+    def _dropped(self, cursor: Any, name: str, last: bool) -> bool:
+        """Whether it could be dropped: one that another of them hangs on has to wait for that."""
+        identifier = _identifier(name)
+        cursor.execute(_KIND, (identifier.as_string(cursor),))
+        found = cursor.fetchone()
+        if not found:
+            return True
+        kind, owner, ours = found
+        if not ours:
+            raise SettingsError(f"{name} belongs to role {owner!r}, who has to drop it; nothing was dropped.")
+        cursor.execute("savepoint dropping")
+        try:
+            # Without cascade: what people have made upon it is theirs.
+            cursor.execute(sql.SQL("drop {} {}").format(sql.SQL(kind), identifier))
+        except psycopg2.errors.DependentObjectsStillExist as error:
+            cursor.execute("rollback to savepoint dropping")
+            if not last:
+                return False
+            detail = " ".join((error.diag.message_detail or "").split())
+            raise RebuildError(
+                f"{name} cannot be dropped, nothing was: {detail}; drop that first, or leave {name} as it is."
+            ) from None
+        return True
+
+    def _recorded(self, cursor: Any) -> dict[str, str]:
+        cursor.execute(sql.SQL(_KNOWN).format(schema=self._schema), (self._models_schema,))
+        return dict(cursor.fetchall())
+
+    def _write(self, cursor: Any, left: dict[str, str]) -> None:
+        cursor.execute(sql.SQL(_NOTE).format(schema=self._schema), (json.dumps(left), self._models_schema))
+
+
+def _identifier(name: str) -> sql.Identifier:
+    schema, _, table = name.partition(".")
+    return sql.Identifier(schema, table)
+
+
+def _exists(cursor: Any, name: str) -> bool:
+    cursor.execute("select to_regclass(%s) is not null", (_identifier(name).as_string(cursor),))
+    return bool(cursor.fetchone()[0])
