@@ -14,6 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 
 from cht_sync.errors import ExpectedError
 from cht_sync.pipeline.values import without_details, without_values
+from cht_sync.settings import Settings
+from cht_sync.time_limits import remedy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,7 +61,7 @@ class LastLine:
         error = sys.exc_info()[1]
         if text != FAILED or not event.get("exc_info") or error is None or self._context is None:
             return event
-        said = sentence(error)
+        said = sentence(error, getattr(self._context["ti"], "dag_id", ""))
         if said is None:
             return event
         self._told = True
@@ -69,15 +71,16 @@ class LastLine:
         return event
 
 
-def sentence(error: BaseException) -> str | None:
+def sentence(error: BaseException, dag_id: str = "") -> str | None:
     """What a person can act on, on one line; None for an error that nobody expects.
 
     :param error: what ended a task.
+    :param dag_id: its DAG, whose setting limits its time.
     """
     if isinstance(error, _TIMEOUTS):
         return (
             f"The task took longer than it may ({without_details(str(error))}): look above for what it waits for, or"
-            " raise CHT_MODELS_TIMEOUT."
+            f" {remedy(Settings(), dag_id)}."
         )
     if _is_of_dbt(error):
         return without_details(str(error))
@@ -87,10 +90,11 @@ def sentence(error: BaseException) -> str | None:
     return None
 
 
-def kept(error: BaseException | str | None) -> str:
+def kept(error: BaseException | str | None, dag_id: str = "") -> str:
     """What may be stored of an error: no value of a document, also of errors that nobody expects.
 
     :param error: what ended a task; None where that is not known.
+    :param dag_id: its DAG, whose setting limits its time.
     """
     if error is None:
         return (
@@ -99,7 +103,7 @@ def kept(error: BaseException | str | None) -> str:
         )
     if isinstance(error, str):
         return " ".join(error.split())
-    said = sentence(error)
+    said = sentence(error, dag_id)
     if said is None:
         return f"An error that is not expected, {type(error).__name__}: the log of the task has its traceback."
     return without_values(said) if _is_of_dbt(error) or getattr(error, "quotes", False) else said

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from cht_sync.pipeline.ending import raise_if_ending
+
 _OF_PARSE = {"--project-dir", "--profiles-dir", "--profile", "--target", "--vars"}
 _OURS = {"--select", "--exclude", "--vars"}
 
@@ -44,6 +46,7 @@ class DbtRuns:
         arguments = [*self._global, "--no-write-json", "parse", *self._for_parse, *self._with_variables(self.variables)]
         with change_working_directory(self._cwd), environ(dict(self._env)):
             done = dbtRunner().invoke(arguments)
+        raise_if_ending()
         if not done.success:
             return done
         self.manifest = done.result
@@ -98,7 +101,9 @@ class DbtRuns:
         callbacks = [callback] if callback else None
         with change_working_directory(self._cwd), environ(dict(self._env)):
             try:
-                return dbtRunner(manifest=self.manifest, callbacks=callbacks).invoke(arguments)
+                result = dbtRunner(manifest=self.manifest, callbacks=callbacks).invoke(arguments)
+                raise_if_ending()
+                return result
             finally:
                 reset_adapters()
 

@@ -161,7 +161,7 @@ class Models:
         with closing(ModelWatch(settings, Lineage.of(dbt.manifest), dbt.compiled, lift, told.tell)) as watch:
             run = ModelsRun(dbt, watch, runs, told, lift=lift, budget=budget)
             told.result = run.execute()
-        told.modelled_to, told.newest = run.modelled_to, runs.newest()
+        told.modelled_to, told.within_reach, told.newest = run.modelled_to, run.within_reach, runs.newest()
         return told
 
     def held(self):

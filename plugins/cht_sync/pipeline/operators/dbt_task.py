@@ -15,14 +15,17 @@ from cosmos.operators.local import AbstractDbtLocalBase
 from cht_sync.assets import postgres_namespace
 from cht_sync.connections import dbt_connection
 from cht_sync.lock_watch import LockWatch
+from cht_sync.pipeline.aside.notice import notice_death
+from cht_sync.pipeline.dbt_sessions import end_sessions, session_name
+from cht_sync.pipeline.ending import Ending
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.profile import models_environment
 from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.version_in_use import project_folder
 from cht_sync.settings import Settings
 
-# What dbt calls its sessions where the profile says nothing of it.
-DBT = "dbt"
+# Airflow kills a task five seconds after it has told it to end.
+AT_ONCE_S = 2.0
 
 
 class DbtTaskMixin(AbstractDbtLocalBase):
@@ -36,6 +39,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     # Of several groups of models one takes batches: others would stay behind it unnoticed.
     takes_batches = True
     _assets: tuple[Asset, ...] = ()
+    _ending: Ending | None = None
 
     @property
     def subject(self) -> str:
@@ -69,7 +73,12 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         settings = Settings()
         holder = f"{context['ti'].dag_id}.{context['ti'].task_id}@{socket.gethostname()}"
         work = context["ti"].xcom_pull(task_ids="new_documents") or {}
-        with schema_lock(dbt_connection(settings), settings.dbt_schema, holder):
+        connection, schema = dbt_connection(settings), settings.dbt_schema
+        self._ending = Ending(settings, context, lambda: end_sessions(connection, schema, patience=AT_ONCE_S))
+        with self._ending, schema_lock(connection, schema, holder):
+            # Of a dbt that was killed, and whose lock is gone: they would hold what this one needs.
+            if left := end_sessions(connection, schema):
+                self.log.warning("Ended %s statements of a dbt that is gone.", left)
             # Not before: whoever held the lock may have switched to another version.
             folder = project_folder(settings, work.get("deployment", ""))
             self.project_dir = str(folder)
@@ -77,8 +86,18 @@ class DbtTaskMixin(AbstractDbtLocalBase):
                 # What dbt has parsed stays with its version; Cosmos would keep it in /tmp, by the DAG's name alone.
                 self.cache_dir = folder
             env = {**env, **models_environment(settings)}
-            with LockWatch(dbt_connection(settings), "run dbt").of_program(DBT):
+            notice_death(session_name(schema))
+            with self._ending.of_own(), LockWatch(connection, "run dbt").of_program(session_name(schema)):
                 return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
+
+    def on_kill(self) -> None:
+        """Ends dbt, with what it has at work in Postgres; Airflow calls it when it is to end the task.
+
+        :raises EndedError: where dbt runs.
+        """
+        if self._ending is not None and Ending.now is self._ending:
+            self._ending.stop()
+        super().on_kill()
 
     def calculate_openlineage_events_completes(
         self, env: Any, project_dir: Path, dbt_command_line: list[str] | None = None

@@ -7,12 +7,15 @@ from typing import Any
 
 from cosmos.operators.local import DbtRunLocalOperator
 
+from cht_sync.errors import StillFailingError
+from cht_sync.model_results import FAILED
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
+from cht_sync.pipeline.values import without_details
 from cht_sync.settings import Settings
 
 
@@ -45,6 +48,20 @@ class RetryFailedModels(DbtTaskMixin, DbtRunLocalOperator):
             self.log.info("No model failed the last time.")
             return _nothing()
         return watched_run(dbt, False, lineage.select(lineage.descendants(failing) & chosen))
+
+    def handle_exception_dbt_runner(self, result: Any) -> None:
+        """Fails for good where a model fails again: what Airflow tries once more is a task that was lost.
+
+        :param result: what dbt returned.
+        :raises StillFailingError: if a model fails again.
+        :raises CosmosDbtRunError: if dbt failed in another way.
+        """
+        results = getattr(result.result, "results", None) or []
+        failed = [one for one in results if str(one.status) in FAILED]
+        if failed and not result.exception:
+            said = "; ".join(f"{one.node.name}: {without_details(one.message or '')}" for one in failed)
+            raise StillFailingError(f"Models fail again: {said}")
+        super().handle_exception_dbt_runner(result)
 
 
 def _nothing() -> Any:
