@@ -153,7 +153,8 @@ where n.nspname = :'raw_schema'
           'couchdb_quarantine', 'couchdb_quarantine_part', 'couchdb_collision', 'couchdb_test_result',
           'couchdb_deployment', '_dataemon',
           'couchdb_window', 'couchdb_reconciliation', 'couchdb_listing', 'couchdb_first_load', 'couchdb_incident',
-          'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision'
+          'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision',
+          'couchdb_test_acknowledgement', 'couchdb_copy_hold'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'
