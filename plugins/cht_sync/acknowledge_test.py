@@ -39,6 +39,7 @@ def acknowledge(parsed: Namespace) -> Iterator[str]:
     )
     known.add(one, stored.names())
     yield f"{one.test}: {one.text}"
+    yield "It counts from now on: trigger cht_data_tests, or clear what is red in its newest run."
 
 
 def _day(text: str | None) -> date | None:

@@ -52,8 +52,9 @@ def said_of_models(settings: Settings, dag_id: str, began: bool = True) -> str:
     """
     if not began:
         return (
-            f"dbt did not begin in time, as another one is at work on the models: {_may_take(settings, dag_id)}. The"
-            f" next run tries again; if it meets the same, {remedy(settings, dag_id)}"
+            "dbt did not begin in time, as it waited for another one, or the tasks before it took all the time:"
+            f" {_may_take(settings, dag_id)}. The next run tries again; if it meets the same,"
+            f" {remedy(settings, dag_id)}"
         )
     return (
         f"dbt did not end in time: {_may_take(settings, dag_id)}. Its statements in PostgreSQL were cancelled; the"

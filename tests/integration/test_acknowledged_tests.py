@@ -132,7 +132,7 @@ def test_by_the_command_line(stored, capsys, monkeypatch):
     assert main(["acknowledge-test", NAME, "--reason", REASON, "--by", "ann", "--until", "2999-01-01"]) == 0
     assert main(["acknowledge-test"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == said[1]
+    assert said[0] == said[2]
     assert said[0].endswith(f"until 2999-01-01: {REASON}")
     assert reported() == {"acknowledged": 1}
     assert main(["acknowledge-test", NAME, "--remove"]) == 0

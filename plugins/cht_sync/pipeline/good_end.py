@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException
-
 from cht_sync.connections import postgres_connection
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
@@ -58,8 +56,8 @@ def note_alone(context: Any) -> None:
     """
     try:
         _note_alone(context)
-    except AirflowException as error:
-        log.warning("That the models have ended well could not be noted: %s", error)
+    except Exception as error:
+        log.warning("That the models have ended well could not be noted (%s): %s", type(error).__name__, error)
 
 
 def _note_alone(context: Any) -> None:

@@ -135,7 +135,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
 def _wait(runs: ModelRuns) -> bool:
     """Whether documents wait for the models."""
     state = runs.state()
-    return state.newest != state.modelled_to
+    return state.newest is not None and (state.modelled_to is None or state.newest > state.modelled_to)
 
 
 def _ended(result: Any) -> list[Any]:
