@@ -277,14 +277,13 @@ def test_the_models_may_have_a_role_of_their_own(monkeypatch):
     assert dbt_connection().host == "models"
 
 
-def test_nothing_is_copied_while_the_models_are_waited_for(couch, database, caplog):
+def test_nothing_is_copied_while_the_models_are_waited_for(couch, database):
     couch.write({"_id": "a", "type": "person"})
     assert copy(couch)["documents"] == 1
     couch.write({"_id": "b", "type": "person"})
     hold = CopyHold(postgres_connection(), RawTable("v1", "couchdb"))
     with hold.held("v1", "data tests of v1 wait for the models", 60):
         assert copy(couch)["documents"] == 0
-        assert "Nothing is copied in this run: data tests of v1 wait for the models" in caplog.text
         # What a person asks for is done in any case.
         assert copy(couch, {"params": {"retry_quarantine": True}})["documents"] == 1
     couch.write({"_id": "c", "type": "person"})
