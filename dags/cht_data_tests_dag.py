@@ -9,6 +9,12 @@ documentation in Airflow's UI.
 * `result` counts, and fails the run where a test failed.
 * `docs` publishes what *Browse, dbt docs* shows.
 
+**A test that is known to fail** is listed and turns nothing red once it is acknowledged:
+`python -m cht_sync acknowledge-test NAME --reason WHY`, with `--until`, `--at-most` or `--remove` if need be.
+
+**Documents that arrive meanwhile** make tests fail that compare them with the models. Where some waited for the models,
+what failed is tested again after their next run, for which the copy is held back for ten minutes at most.
+
 **A test is red**: its rows are found by the SQL of the test, which *dbt docs* shows. Mend the documents or the model,
 then trigger a run. Nothing else waits for it; the models run on.
 
@@ -21,7 +27,7 @@ from airflow.sdk import DAG
 
 from cht_sync.pipeline.data_tests_group import draw_data_tests
 from cht_sync.settings import Settings
-from cht_sync.task_callbacks import TOLD
+from cht_sync.task_callbacks import TOLD, run_ended_early
 
 settings = Settings().usable()
 
@@ -34,6 +40,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=settings.models_timeout),
+    on_failure_callback=run_ended_early,
     default_args={"owner": "cht-sync", **TOLD},
     owner_links=settings.owner_links,
     tags=["cht", "models"],

@@ -24,7 +24,7 @@ from cht_sync.operators.couchdb_to_postgres import DOCUMENTS
 from cht_sync.pipeline.run_options import model_params
 from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings import Settings
-from cht_sync.task_callbacks import TOLD
+from cht_sync.task_callbacks import TOLD, run_ended_early
 from cht_sync.tasks import models_have_work, report_result
 
 settings = Settings().usable()
@@ -45,6 +45,7 @@ if settings.models_place == "asset":
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(minutes=settings.models_timeout),
+        on_failure_callback=run_ended_early,
         default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10), **TOLD},
         owner_links=settings.owner_links,
         tags=["cht", "models"],

@@ -26,7 +26,7 @@ from airflow.sdk import DAG, Param
 from cht_sync.alerts.tasks import deployment_failed
 from cht_sync.deploy_tasks import build_version, look_for_version, plan_deployment, settled, switch_version
 from cht_sync.settings import Settings
-from cht_sync.task_callbacks import TOLD, failed
+from cht_sync.task_callbacks import TOLD, failed, run_ended_early
 
 settings = Settings().usable()
 
@@ -39,6 +39,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=settings.pipeline_timeout),
+    on_failure_callback=run_ended_early,
     default_args={
         "owner": "cht-sync",
         "retries": 1,

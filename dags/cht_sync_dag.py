@@ -50,7 +50,7 @@ from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresO
 from cht_sync.pipeline.run_options import model_params
 from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings import Settings
-from cht_sync.task_callbacks import TOLD
+from cht_sync.task_callbacks import TOLD, run_ended_early
 from cht_sync.tasks import list_sources, models_have_work, report_result, tell_of_documents
 
 settings = Settings().usable()
@@ -80,6 +80,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=settings.run_timeout),
+    on_failure_callback=run_ended_early,
     default_args={"owner": "cht-sync", "retries": 1, "retry_delay": timedelta(seconds=10), **TOLD},
     owner_links=settings.owner_links,
     tags=["cht", "sync"],

@@ -122,4 +122,14 @@ class HeldError(AirflowFailException):
 
 
 class StoppedError(ExpectedError):
-    """Airflow ended the task; the page on its way was stored with its checkpoint, or not at all."""
+    """Airflow ended the task; what was on its way was stored as a whole, or not at all."""
+
+
+class OutOfTimeError(AirflowFailException):
+    """dbt was ended because the time of its run is over; another try in the same run would have none."""
+
+
+class StillFailingError(AirflowFailException):
+    """Models that failed the last time fail again; another try would find the same."""
+
+    quotes = True

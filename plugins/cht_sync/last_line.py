@@ -15,6 +15,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 
 from cht_sync.errors import ExpectedError
 from cht_sync.redaction import cleaned, of_error, of_ours
+from cht_sync.settings import Settings
+from cht_sync.time_limits import remedy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -67,7 +69,7 @@ class LastLine:
             event["exc_info"], event["event"] = None, f"{text} ({type(error).__name__})"
         if text != FAILED:
             return event
-        said = sentence(error)
+        said = sentence(error, getattr(self._context["ti"], "dag_id", ""))
         if said is None:
             return event
         self._told = True
@@ -91,15 +93,16 @@ def _clean(record: logging.LogRecord) -> bool:
     return True
 
 
-def sentence(error: BaseException) -> str | None:
+def sentence(error: BaseException, dag_id: str = "") -> str | None:
     """What a person can act on, on one line; None for an error that nobody expects.
 
     :param error: what ended a task.
+    :param dag_id: its DAG, whose setting limits its time.
     """
     if isinstance(error, _TIMEOUTS):
         return (
             f"The task took longer than it may ({of_ours(str(error))}): look above for what it waits for, or"
-            " raise CHT_MODELS_TIMEOUT."
+            f" {remedy(Settings(), dag_id)}."
         )
     if _is_of_dbt(error):
         return of_ours(str(error))
@@ -109,10 +112,11 @@ def sentence(error: BaseException) -> str | None:
     return None
 
 
-def kept(error: BaseException | str | None) -> str:
+def kept(error: BaseException | str | None, dag_id: str = "") -> str:
     """What may be stored of an error: no value of a document, also of errors that nobody expects.
 
     :param error: what ended a task; None where that is not known.
+    :param dag_id: its DAG, whose setting limits its time.
     """
     if error is None:
         return (
@@ -121,7 +125,7 @@ def kept(error: BaseException | str | None) -> str:
         )
     if isinstance(error, str):
         return " ".join(error.split())
-    said = sentence(error)
+    said = sentence(error, dag_id)
     if said is not None:
         return said
     name = f"Postgres says {of_error(error)}" if isinstance(error, psycopg2.Error) else type(error).__name__

@@ -14,20 +14,13 @@ from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.lock_watch import LockWatch
+from cht_sync.pipeline.aside.notice import NOTICE_DEATH, SET
 from cht_sync.pooler import keeps_sessions
 from cht_sync.postgres_tls import secured, tls_advice
 from cht_sync.redaction import message_of, of_error
 
 STATEMENT_TIMEOUT = "10min"
 LOCK_TIMEOUT = "2min"
-# Some are of PostgreSQL 14 and later.
-_NOTICE_DEATH = {
-    "client_connection_check_interval": "5s",
-    "idle_in_transaction_session_timeout": "10min",
-    "tcp_keepalives_idle": "30",
-    "tcp_keepalives_interval": "10",
-    "tcp_keepalives_count": "3",
-}
 # Nothing of a role that may create functions or operators in a schema is found without that schema's name. Where only
 # its owner may in public, that stays: the functions of people's own triggers may have been written so.
 # Source: https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
@@ -144,12 +137,7 @@ def _bound(conn: Any, application_name: str) -> None:
         )
         conn.served_by = cursor.fetchone()[-1]
         # A process that was killed or cut off must not hold its claims for as long as TCP hopes.
-        # Source: https://www.postgresql.org/docs/current/runtime-config-connection.html
-        cursor.execute(
-            "select set_config(name, value, false) from pg_settings"
-            " join unnest(%s, %s) as wanted (name, value) using (name)",
-            (list(_NOTICE_DEATH), list(_NOTICE_DEATH.values())),
-        )
+        cursor.execute(SET, (list(NOTICE_DEATH), list(NOTICE_DEATH.values())))
     conn.set_client_encoding("UTF8")
 
 

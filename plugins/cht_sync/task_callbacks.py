@@ -16,6 +16,7 @@ from cht_sync.last_line import LAST_LINE, is_tried_again, kept, silence
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.settings import Settings
 from cht_sync.task_errors import Failure, TaskErrors
+from cht_sync.time_limits import said_of_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -54,7 +55,7 @@ def failed(context: Context) -> None:
     :param context: Airflow's.
     """
     error, ti = context.get("exception"), context["ti"]
-    message = scrub(str(redact(kept(error))), ())
+    message = scrub(str(redact(kept(error, ti.dag_id))), ())
     failure = Failure(
         ti.dag_id,
         ti.task_id,
@@ -115,6 +116,27 @@ def run_succeeded(context: Context) -> None:
     """
     succeeded(context)
     _end_run(context)
+
+
+def run_ended_early(context: Context) -> None:
+    """Keeps why Airflow has ended a run at its time limit, which no task can; ``on_failure_callback`` of the DAG.
+
+    Airflow's DAG processor calls it, for a run that failed in another way too.
+
+    :param context: Airflow's; without a task instance where Airflow knows none that was at work.
+    """
+    if context.get("reason") != "timed_out":
+        return
+    dag_id, ti = context["dag"].dag_id, context.get("ti")
+    task_id, number = (ti.task_id, -1 if ti.map_index is None else ti.map_index) if ti else ("", -1)
+    works_on = str(getattr(context.get("task"), "subject", "") or "") if number < 0 else ""
+    message = said_of_run(Settings(), dag_id, task_id)
+    failure = Failure(dag_id, task_id or "run", works_on, message, str(context["run_id"]), number)
+
+    def write(errors: TaskErrors) -> None:
+        errors.record(failure)
+
+    _write(write)
 
 
 def all_is_well(dag_id: str) -> None:

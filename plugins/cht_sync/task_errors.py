@@ -29,6 +29,7 @@ set message = excluded.message, tries = known.tries + 1, last_at = now(), run_id
 """
 _FORGET = "delete from {schema}.couchdb_task_error where dag_id = %s and task_id = %s and subject = %s"
 _FORGET_DAG = "delete from {schema}.couchdb_task_error where dag_id = %s"
+_FORGET_GROUP = "delete from {schema}.couchdb_task_error where dag_id = %s and starts_with(task_id, %s)"
 _NOTED = "select task_id, map_index from {schema}.couchdb_task_error where dag_id = %s and run_id = %s"
 _OTHER_RUNS = "select distinct task_id from {schema}.couchdb_task_error where dag_id = %s and run_id <> %s"
 _FORGET_OTHER_RUNS = """
@@ -106,6 +107,18 @@ class TaskErrors:
         with self._cursor() as cursor:
             if cursor:
                 cursor.execute(self._sql(_FORGET_DAG), (dag_id,))
+
+    def forget_group(self, dag_id: str, group_id: str) -> None:
+        """Drops the rows of all tasks of a task group, which have ended well.
+
+        :param dag_id: its DAG.
+        :param group_id: the group.
+        :raises SettingsError: if Postgres refuses the role.
+        :raises StoreError: if it does not answer.
+        """
+        with self._cursor() as cursor:
+            if cursor:
+                cursor.execute(self._sql(_FORGET_GROUP), (dag_id, f"{group_id}."))
 
     def end_run(self, dag_id: str, run_id: str, states: Mapping[str, str]) -> set[tuple[str, int]]:
         """Drops what earlier runs have left of tasks that ran again: what fails still, this run has noted anew.

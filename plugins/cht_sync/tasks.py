@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,8 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import IncompleteError, SettingsError
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
-from cht_sync.pipeline.operators.run_all import MODELLED_TO
+from cht_sync.pipeline.good_end import stamps
 from cht_sync.pipeline.run_options import run_vars
-from cht_sync.pipeline.task_group import RUN_ALL_TASK_ID
 from cht_sync.pipeline.version_in_use import expected_version
 from cht_sync.rename_source import rename_sources
 from cht_sync.settings import Settings
@@ -158,7 +156,7 @@ def report_result(
         # Of this run alone: of what it did not run, another one tells.
         ago = datetime.now(UTC) - datetime.fromisoformat(work["began"])
         troubles = _model_results(settings).troubles(ago.total_seconds())
-        told = _told(ti, models_group, states)
+        told = stamps(ti, models_group, states)
         if not all(told):
             log.info("dbt did not run all models to a good end: the next run takes them up.")
         lag = _note(settings, params, work, told, not models_failed and not troubles and all(told))
@@ -183,12 +181,6 @@ def _tell_of_documents(settings: Settings, ti: Any, outlet_events: Any) -> None:
     if copied:
         log.info("%s rows changed.", f"{sum(copied.values()):,}")
         outlet_events[TABLE].add(table_asset(settings), extra=copied)
-
-
-def _told(ti: Any, models_group: str, states: dict[str, str]) -> list[str]:
-    """The stamp that each group of models has reached, empty for one that did not run all; of watcher mode alone."""
-    dbt = re.compile(rf"{re.escape(models_group)}\.(?:.+\.)?{RUN_ALL_TASK_ID}")
-    return [ti.xcom_pull(task_ids=name, key=MODELLED_TO) or "" for name in states if dbt.fullmatch(name)]
 
 
 def _readable(tasks: list[str], ti: Any) -> list[str]:

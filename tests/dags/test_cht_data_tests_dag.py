@@ -34,7 +34,7 @@ def test_one_task_for_each_model_that_has_tests(read):
     shown = [test for task in dag.tasks if task.task_id.startswith("tests.") for test in task.tests]
     assert sorted(shown) == sorted(GRAPH["tests"])
     run = dag.get_task("run_tests")
-    assert (run.select, run.base_cmd, run.retries) == (None, ["test"], 0)
+    assert (run.select, run.base_cmd, run.retries) == (None, ["test"], 1)
     assert run.dbt_cmd_flags == ["--exclude-resource-type", "unit_test"]
     assert run.model_of["test.cht_starter.not_null_contact_saved_timestamp.7573cdeece"] == "contact"
     assert dag.get_task("tests.contact").upstream_task_ids == {"run_tests"}

@@ -8,6 +8,7 @@ from airflow.sdk import Asset
 
 from cht_sync.assets import source_asset, table_asset
 from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.copy_hold import CopyHold
 from cht_sync.errors import CheckpointConflictError, CouchDBError, SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.settings import RawTable, Settings
@@ -274,3 +275,16 @@ def test_the_models_may_have_a_role_of_their_own(monkeypatch):
     assert (connection.host, connection.login, connection.password) == ("raw", "dbt", "dbt's")
     monkeypatch.setenv("AIRFLOW_CONN_CHT_POSTGRES_DBT", "postgres://owner:pw@models/db")
     assert dbt_connection().host == "models"
+
+
+def test_nothing_is_copied_while_the_models_are_waited_for(couch, database):
+    couch.write({"_id": "a", "type": "person"})
+    assert copy(couch)["documents"] == 1
+    couch.write({"_id": "b", "type": "person"})
+    hold = CopyHold(postgres_connection(), RawTable("v1", "couchdb"))
+    with hold.held("v1", "data tests of v1 wait for the models", 60):
+        assert copy(couch)["documents"] == 0
+        # What a person asks for is done in any case.
+        assert copy(couch, {"params": {"retry_quarantine": True}})["documents"] == 1
+    couch.write({"_id": "c", "type": "person"})
+    assert copy(couch)["documents"] == 1

@@ -66,6 +66,23 @@ def test_the_newest_sentence_is_kept_with_the_number_of_tries(errors, database):
     assert database.rows(ROWS) == []
 
 
+def test_a_run_that_airflow_has_ended_says_by_which_setting_until_the_next_has_run(errors, database):
+    """Airflow skips its tasks without a word: its DAG processor calls back."""
+    dag = SimpleNamespace(dag_id="cht_sync")
+    ti = SimpleNamespace(task_id="models.dbt_run", map_index=-1)
+    ended = {"dag": dag, "run_id": "r1", "ti": ti, "task": SimpleNamespace(subject=""), "reason": "timed_out"}
+    task_callbacks.run_ended_early({**ended, "reason": "task_failure"})
+    assert database.rows(ROWS) == []
+    task_callbacks.run_ended_early(ended)
+    task_callbacks.run_ended_early({"dag": dag, "run_id": "r1", "reason": "timed_out"})
+    (known, unknown) = database.rows(ROWS)
+    assert (known[0], unknown[0]) == ("models.dbt_run", "run")
+    assert "while models.dbt_run was at work, because a run of cht_sync may take CHT_SYNC_TIMEOUT=120" in known[2]
+    assert "set CHT_MODELS=asset" in known[2]
+    errors.end_run("cht_sync", "r2", {"models.dbt_run": "success"})
+    assert database.rows(ROWS) == []
+
+
 def test_the_end_of_a_run_drops_what_nothing_fails_of_any_more(errors, database):
     for task, subject, run in (
         ("sync", "h/renamed", "r1"),  # a source that is not copied any more

@@ -40,6 +40,8 @@ EXPECTED = [
     errors.ShrunkError(SAID),
     errors.HeldError(SAID),
     errors.StoppedError(SAID),
+    errors.OutOfTimeError(SAID),
+    errors.StillFailingError(SAID),
     RebuildError(SAID),
     RebuildRefusedError(SAID),
     AirflowFailException(SAID),
@@ -86,6 +88,25 @@ def test_what_dbt_says_loses_values_in_the_log_and_where_it_is_kept(kind):
 @pytest.mark.parametrize("error", [AirflowTaskTimeout("Timeout, PID: 7"), AirflowSensorTimeout("Sensor has timed out")])
 def test_a_time_limit_names_its_setting(error):
     assert "CHT_MODELS_TIMEOUT" in sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "place", "said"),
+    [
+        ("cht_sync", "inline", "set CHT_MODELS=asset"),
+        ("cht_sync", "inline", "or raise CHT_SYNC_TIMEOUT"),
+        ("cht_data_tests", "inline", "or raise CHT_SYNC_TIMEOUT"),
+        ("cht_models", "asset", "raise CHT_MODELS_TIMEOUT"),
+        ("cht_data_tests", "asset", "raise CHT_MODELS_TIMEOUT"),
+        ("cht_pipeline_deploy", "inline", "raise CHT_PIPELINE_TIMEOUT"),
+        ("somebodys", "inline", "raise execution_timeout or dagrun_timeout of the DAG"),
+    ],
+)
+def test_a_time_limit_names_the_setting_of_its_dag(monkeypatch, dag_id, place, said):
+    monkeypatch.setenv("CHT_MODELS", place)
+    error = AirflowTaskTimeout("Timeout, PID: 7")
+    assert said in sentence(error, dag_id)
+    assert said in kept(error, dag_id)
 
 
 def test_a_process_that_was_lost_is_told_too():

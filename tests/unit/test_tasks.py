@@ -1,5 +1,6 @@
 """The last task of a run: what it notes, and when it makes the run fail."""
 
+import contextlib
 from datetime import datetime
 
 import pytest
@@ -16,7 +17,8 @@ class Run:
 
     dag_id, run_id = "cht_sync", "manual"
 
-    def __init__(self, work=None, reached=None, **states):
+    def __init__(self, work=None, reached=None, within_reach=None, **states):
+        self.within_reach = within_reach
         self.states, self.work = {name.replace("__", "."): state for name, state in states.items()}, work
         self.reached = reached
 
@@ -29,6 +31,8 @@ class Run:
     def xcom_pull(self, task_ids, key="return_value"):
         if key == "modelled_to":
             return self.reached if task_ids == "models.dbt_run" else None
+        if key == "within_reach":
+            return self.within_reach
         return {"new_documents": self.work, "sources": [{"source": "h/medic"}, {"source": "h/users"}]}[task_ids]
 
 
@@ -92,6 +96,21 @@ def test_a_batch_is_noted_as_far_as_it_came(runs, monkeypatch):
     runs._reached = datetime(2024, 2, 1)
     report(Run(WORK, models__contact="success"))
     assert runs.noted == [(datetime(2024, 2, 1), "d1")]
+
+
+def test_what_retries_have_made_good_counts(runs):
+    """dbt failed on a model, and the second try of its task did not."""
+    run = Run(WORK, within_reach="2024-03-01T09:59:00", models__dbt_run="success", models__contact="success")
+    report(run)
+    assert runs.noted == [(datetime(2024, 3, 1, 9, 59), "d1")]
+
+
+@pytest.mark.parametrize("state", ["skipped", "failed"])
+def test_what_no_retry_has_made_good_does_not(runs, state):
+    states = {"models__dbt_run": "success", "models__contact": "success", "models__late": state}
+    with contextlib.suppress(AirflowFailException):
+        report(Run(WORK, within_reach="2024-03-01T09:59:00", **states))
+    assert runs.noted == []
 
 
 def test_the_lag_is_part_of_the_result(runs):

@@ -16,6 +16,7 @@ from cht_sync.health.findings import (
     read_older_revisions,
     read_task_errors,
 )
+from cht_sync.health.models_lag import read_models_lag
 from cht_sync.health.parts import PARTS, PartName
 from cht_sync.health.words import counted, moment
 from cht_sync.model_results import FAILED
@@ -33,17 +34,6 @@ where p.source is null or p.updated_at < %(due)s
 _BEHIND = """
 select source, drained_at as since, pending from {schema}.couchdb_progress
 where source = any(%(sources)s) and pending > 0 and drained_at < now() - make_interval(mins => %(minutes)s)
-"""
-# The oldest document that waits, found by the index; not a count.
-_FRESHNESS = """
-select %(models)s as models_schema, coalesce(r.models, '') as models, w.since at time zone 'utc' as since
-from (select true) one
-left join {schema}.couchdb_model_run r on r.models_schema = %(models)s and r.models = %(selected)s
-cross join lateral (
-    select min(saved_timestamp) as since from {schema}.{table}
-    where saved_timestamp > coalesce(r.modelled_to, '-infinity')
-) w
-where w.since < (now() at time zone 'utc') - make_interval(mins => %(minutes)s)
 """
 _QUARANTINE = """
 select source, count(*) as number, min(first_seen) as since, max(first_seen) as newest
@@ -159,12 +149,10 @@ class Conditions:
             yield Condition("behind", source, text + _why(errors.get(source)), row["since"])
 
     def _freshness(self) -> Iterator[Condition]:
-        minutes, schema = self._settings.alert_freshness_minutes, self._settings.dbt_schema
-        values = {"models": schema, "selected": self._settings.dbt_selector, "minutes": minutes}
-        for row in self._destination.rows(_FRESHNESS, **values):
-            models_schema, models = row["models_schema"], row["models"]
-            named = f"{models_schema} ({models})" if models else models_schema
-            yield Condition("freshness", named, f"Documents wait for the models of {named} since then.", row["since"])
+        lately = self._now - timedelta(minutes=self._settings.alert_freshness_minutes)
+        lag = read_models_lag(self._destination)
+        if lag.waiting_since and lag.waiting_since < lately:
+            yield Condition("freshness", lag.name, lag.text, lag.waiting_since)
 
     def _quarantine(self) -> Iterator[Condition]:
         for row in self._destination.rows(_QUARANTINE):

@@ -21,6 +21,7 @@ from cht_sync.health.findings import (
     read_older_revisions,
     read_task_errors,
 )
+from cht_sync.health.models_lag import read_models_lag
 from cht_sync.health.parts import PARTS, PartName
 from cht_sync.recreation import number_of
 from cht_sync.settings import Settings
@@ -166,13 +167,21 @@ def _lags(destination: Destination) -> Iterator[Metric]:
         "When models last ran to a good end.",
         labels=["models_schema", "models"],
     )
-    schema = destination.settings.dbt_schema
-    for row in destination.rows(_LATENCY, schema=schema, selected=destination.settings.dbt_selector):
+    waiting = GaugeMetricFamily(
+        "cht_sync_models_waiting_since_timestamp_seconds",
+        "When the oldest document was stored that the models have not seen; also where they never ran to a good end.",
+        labels=["models_schema", "models"],
+    )
+    ours = read_models_lag(destination)
+    schema = ours.models_schema
+    if ours.waiting_since:
+        _add(waiting, [schema, ours.models], ours.waiting_since.timestamp())
+    for row in destination.rows(_LATENCY, schema=schema, selected=ours.models):
         if row["ours"]:
             _add(latency, [row["models"] or "document_metadata"], row["lag"])
         _add(lag, [row["models_schema"], row["models"]], row["lag"])
         _add(good, [row["models_schema"], row["models"]], row["succeeded_at"])
-    yield from (latency, lag, good)
+    yield from (latency, lag, good, waiting)
 
 
 def _models(destination: Destination) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from airflow.sdk import AssetAlias, BaseOperator
 from cht_sync.assets import database_dataset, source_asset, table_dataset
 from cht_sync.background import Background
 from cht_sync.connections import postgres_connection
+from cht_sync.copy_hold import CopyHold
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import StoppedError
 from cht_sync.first_load import FirstLoad
@@ -151,6 +152,11 @@ class CouchDBToPostgresOperator(BaseOperator):
             copy.look(confirmed_gone)  # refuses a wrong password or name before anything is written
             for migration in store.prepare():
                 self.log.info("Applied migration %s.", migration)
+            # What a person has asked for by a param is done in any case.
+            held = "" if _asked(params) else CopyHold(postgres_connection(settings), settings.raw_table).reason()
+            if held:
+                self.log.info("Nothing is copied in this run: %s.", held)
+                return asdict(progress)
             order = source_order(settings)
             check_not_renamed(store, hook, self.database, source, order)
             if source in order:
@@ -190,6 +196,11 @@ class CouchDBToPostgresOperator(BaseOperator):
         return FirstLoad(
             hooks, self.database, store, progress, batch_size=batch_size, most_bytes=settings.max_page_bytes
         )
+
+
+def _asked(params: Any) -> bool:
+    """Whether a person wants something of this run."""
+    return any(params.get(name) for name in ("retry_quarantine", "confirm_gone", "accept_older", "first_load"))
 
 
 def _large(settings: Settings, params: Any) -> float:

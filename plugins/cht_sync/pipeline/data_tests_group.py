@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -21,9 +22,11 @@ from cht_sync.pipeline.operators.publish_docs import PublishDocs
 from cht_sync.pipeline.operators.run_tests import RunTests
 from cht_sync.pipeline.operators.show_tests import ShowTests
 from cht_sync.pipeline.profile import profile_config
-from cht_sync.pipeline.task_group import read_graph, refusal
+from cht_sync.pipeline.task_group import RETRY_DELAY, read_graph, refusal
 from cht_sync.settings import Settings
 from cht_sync.task_callbacks import LAST_TASK
+
+log = logging.getLogger(__name__)
 
 OF_NO_MODEL = "sources"
 
@@ -76,8 +79,13 @@ def report_tests(run_id: str | None = None) -> dict[str, int]:
     settings = Settings()
     stored = DataTestResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
     results = stored.of_run(run_id or "")
-    counts = dict(Counter(one.status for one in results))
+    counts = dict(Counter("acknowledged" if one.acknowledged else one.status for one in results))
     failed = [str(one) for one in results if one.failed]
+    for one in results:
+        if one.acknowledged:
+            log.warning("%s", one)
+    for each in sorted(set(stored.acknowledgements.all()) - {name for one in results for name in (one.test, one.name)}):
+        log.warning("%s is acknowledged to fail, but is no test of this run: take that back.", each)
     if not results:
         raise AirflowFailException("No data test was run: the log of run_tests says why.")
     if failed:
@@ -102,7 +110,9 @@ def _arguments(settings: Settings, deployment: Deployment) -> dict[str, Any]:
         # What Postgres says about a test that it cannot run may quote a document.
         "dbt_cmd_global_flags": ["--no-use-colors", "--log-level", "none"],
         "execution_timeout": timedelta(minutes=settings.models_timeout),
-        "retries": 0,
+        # A test that fails fails the task of its model; these are tried again where their process was lost.
+        "retries": 1,
+        "retry_delay": RETRY_DELAY,
     }
 
 

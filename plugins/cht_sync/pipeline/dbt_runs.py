@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from cht_sync.pipeline.ending import raise_if_ending
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.outcome import Outcome, as_object, ask, own_process
 from cht_sync.pipeline.own_process import OwnProcess
@@ -120,7 +121,9 @@ class DbtRuns:
 
     def _ask(self, command: str, arguments: list[str], told: Callable[[dict[str, Any]], None] | None = None) -> Outcome:
         self._process = self._process or own_process(self._env)
-        return ask(self._process, command, arguments, self._env, self._cwd, told)
+        outcome = ask(self._process, command, arguments, self._env, self._cwd, told)
+        raise_if_ending()
+        return outcome
 
     @staticmethod
     def _with_variables(variables: Mapping[str, Any]) -> list[str]:

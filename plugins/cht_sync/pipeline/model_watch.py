@@ -14,6 +14,7 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_results import FAILED, SHRUNK, ModelResult, ModelResults
 from cht_sync.pipeline.at_fault import documents_at_fault
 from cht_sync.pipeline.contracts import Contracts
+from cht_sync.pipeline.ending import is_ending
 from cht_sync.pipeline.guard import cascades, held
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.row_counts import RowCounts
@@ -52,12 +53,14 @@ class ModelWatch:
         self._counts = RowCounts(self._conn, {} if lift else self.memory.accepted(), settings.most_drop)
         self._contracts = Contracts(self._conn, postgres_connection(settings), settings.raw_table.schema, lineage.kept)
         self._behind: set[str] = set()
+        self._closed = False
         self.counting = True  # not while batches follow each other: large tables take their time
         self.results: dict[str, ModelResult] = {}
         self.error: Exception | None = None
 
     def close(self) -> None:
         """Gives back the connection."""
+        self._closed = True
         self._conn.close()
 
     def __call__(self, event: Any) -> None:
@@ -67,6 +70,8 @@ class ModelWatch:
 
         :param event: of dbt.
         """
+        if self._closed or is_ending():
+            return  # a model that was cut off has not failed
         if event.info.name == "SkippingDetails":
             self._behind.add(event.data.node_info.unique_id)
         if event.info.name != "NodeFinished" or event.data.node_info.resource_type != "model":

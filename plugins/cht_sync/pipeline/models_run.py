@@ -71,13 +71,33 @@ class ModelsRun:
         self._lineage = dbt.lineage
         self._all = self._lineage.chosen(dbt.select)
         self._refused: set[str] = set()
+        self._ended: set[str] = set()
         self.modelled_to: datetime | None = None
+        self.within_reach: datetime | None = None
+
+    @property
+    def not_reached(self) -> set[str]:
+        """Models that have not ended, where dbt was ended before."""
+        return self._all - self._ended - set(self._watch.results)
 
     def execute(self) -> Any:
         """Runs the models.
 
+        ``modelled_to`` is then the stamp up to which all of them have seen the documents, None where one did not end
+        well; ``within_reach`` is what it will be once those have been made good by themselves.
+
         :return: dbt's result: the first that is no success, else the last.
         """
+        newest = self._waiting.newest()
+        result = self._execute()
+        self.within_reach = self.modelled_to
+        if not self.within_reach and newest:
+            # A batch may have ended before the newest document.
+            reached = self._waiting.reached() if self._takes_batches(self._all) else newest
+            self.within_reach = min(reached, newest) if reached else None
+        return result
+
+    def _execute(self) -> Any:
         failing = self._watch.failing()
         changed = set(self._watch.changed(self._all))
         if not (failing | changed) & self._all:
@@ -134,8 +154,8 @@ class ModelsRun:
         chosen = self._all - held
         if not chosen:
             return _nothing()
-        size = int(self._dbt.variables.get("batch_size") or 0)
-        if not size or not any(self._lineage.name(each) == TAKES_BATCHES for each in chosen):
+        size = self._size
+        if not self._takes_batches(chosen):
             newest = self._waiting.newest()
             self._tells.keep = False
             result = self._run(chosen)
@@ -143,6 +163,13 @@ class ModelsRun:
             self.modelled_to = newest if result.success and not held and not self._refused else None
             return result
         return self._batches(chosen, size)
+
+    @property
+    def _size(self) -> int:
+        return int(self._dbt.variables.get("batch_size") or 0)
+
+    def _takes_batches(self, models: set[str]) -> bool:
+        return bool(self._size) and any(self._lineage.name(each) == TAKES_BATCHES for each in models)
 
     def _batches(self, chosen: set[str], size: int) -> Any:
         now = size
@@ -169,6 +196,7 @@ class ModelsRun:
                 log.info("A batch of tombstones; taking %s documents at once.", f"{now:,}")
 
     def _run(self, models: set[str], **variables: Any) -> Any:
+        self._ended |= set(self._watch.results)
         self._watch.results.clear()
         changed = self._watch.changed(models)
         self._refused = self._watch.refuse(changed, models) if changed else set()
@@ -178,9 +206,11 @@ class ModelsRun:
             return _nothing()
         everything = models == self._lineage.models
         select, exclude = ("", "") if everything else (self._lineage.select(models), self._lineage.exclude(models))
-        result = self._dbt.run(self._watch, select, exclude, variables, self._watch.missing(models))
-        self._watch.record()
-        return result
+        try:
+            return self._dbt.run(self._watch, select, exclude, variables, self._watch.missing(models))
+        finally:
+            # What has ended has, also where dbt is ended in the middle.
+            self._watch.record()
 
 
 def _nothing() -> Outcome:

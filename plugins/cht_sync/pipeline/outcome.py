@@ -9,9 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from cht_sync.pipeline.dbt_environment import advice, to_start
+from cht_sync.pipeline.dbt_sessions import session_name
 from cht_sync.pipeline.lineage import Lineage
-from cht_sync.pipeline.own_process import EndedError, OwnProcess
+from cht_sync.pipeline.own_process import OwnProcess, ProcessEndedError
 from cht_sync.pipeline.profile import ModelsProfile
+from cht_sync.settings import Settings
 
 PROGRAM = "cht_sync.pipeline.aside.runs"
 
@@ -38,7 +40,8 @@ def own_process(environment: Mapping[str, str]) -> OwnProcess:
     :param environment: of the commands.
     """
     secret = environment.get(ModelsProfile.get_env_var_name("password"), "")
-    return OwnProcess(PROGRAM, to_start(), Path("/"), secrets=[secret])
+    name = session_name(Settings().dbt_schema)
+    return OwnProcess(PROGRAM, to_start(), Path("/"), [name], secrets=[secret])
 
 
 def ask(  # noqa: PLR0917
@@ -61,7 +64,7 @@ def ask(  # noqa: PLR0917
     more = {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
     try:
         answer = process.ask(command, told, **more)
-    except EndedError as error:
+    except ProcessEndedError as error:
         return Outcome(False, f"{error}.")
     results, lineage = answer["results"], answer.get("lineage")
     return Outcome(

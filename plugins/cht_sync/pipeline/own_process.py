@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 END_WITHIN_S = 10
 
 
-class EndedError(Exception):
+class ProcessEndedError(Exception):
     """The process has ended before it answered; its text says how.
 
     :param code: its exit code; negative where a signal ended it.
@@ -90,7 +90,7 @@ class OwnProcess:
         :param command: name of a method of the program.
         :param told: is given what the program tells meanwhile.
         :param more: arguments of the method.
-        :raises EndedError: if the process ends before.
+        :raises ProcessEndedError: if the process ends before.
         """
         try:
             self._commands.write(json.dumps({"do": command, **more}) + "\n")
@@ -107,7 +107,7 @@ class OwnProcess:
         code = self._process.wait()
         if code >= 0:
             self._logged.join(END_WITHIN_S)
-        raise EndedError(code, self._last)
+        raise ProcessEndedError(code, self._last)
 
     def end(self, at_once: bool = False) -> None:
         """Ends the process.

@@ -23,6 +23,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline import cosmos_defaults
 from cht_sync.pipeline.deployment import INSTALL, Deployment, require_current
 from cht_sync.pipeline.go_on import go_on
+from cht_sync.pipeline.good_end import RUN_ALL_TASK_ID
 from cht_sync.pipeline.graph import Graph
 from cht_sync.pipeline.groups import ModelGroup, hook_models, model_groups
 from cht_sync.pipeline.mode import models_mode
@@ -38,7 +39,6 @@ from cht_sync.task_callbacks import succeeded_at_last
 
 log = logging.getLogger(__name__)
 
-RUN_ALL_TASK_ID = "dbt_run"
 RETRY_TASK_ID = "retry_failed"
 REFUSE_TASK_ID = "not_ready"
 POKE_INTERVAL_S = 1
@@ -224,7 +224,7 @@ class _Draw:
             task_id=RETRY_TASK_ID,
             task_display_name=f"{RETRY_TASK_ID}: what failed the last time",
             doc_md="Runs what failed the last time, before all else.",
-            retries=0,
+            retries=1,
             execution_timeout=self._limit,
             **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._selection()},
             **place,
@@ -243,7 +243,8 @@ class _Draw:
             task_id=RUN_ALL_TASK_ID,
             task_display_name=f"{RUN_ALL_TASK_ID}: dbt, once for all models",
             doc_md="Runs dbt once for all models; the task of each model tells how that model ended.",
-            retries=0,
+            # What fails in a model fails its task; this one is tried again where its process was lost.
+            retries=1,
             execution_timeout=self._limit,
             **arguments,
             **place,

@@ -12,7 +12,7 @@ from cht_sync.web.answers import MOST, Remark
 if TYPE_CHECKING:
     from cht_sync.health.findings import TaskError
     from cht_sync.health.removed import RemovedModel
-    from cht_sync.web.answers import Group, Model
+    from cht_sync.web.answers import Group, Kind, Model, State
 
 MODELS_LAG = timedelta(hours=1)
 
@@ -25,6 +25,7 @@ def about_models(
     task_errors: Iterable[TaskError] = (),
     *,
     removed: Iterable[RemovedModel] = (),
+    paused: bool = False,
 ) -> Iterator[Remark]:
     """Models that fail, are held back, lag or are no more.
 
@@ -34,6 +35,7 @@ def about_models(
     :param models_dag: the DAG that runs them.
     :param task_errors: why tasks fail.
     :param removed: tables that no model makes any more.
+    :param paused: whether that DAG is paused, where it is not cht_sync.
     """
     failing = [model for model in models if model.word == "Failing"]
     shrunk = [model for model in models if model.word == "Shrunk: guard closed"]
@@ -77,19 +79,32 @@ def about_models(
             todo=each.todo,
             link="dags/cht_pipeline_deploy",
         )
-    for group in groups:
-        # In between two runs they are behind by a minute or two; that is no lag.
-        behind = now - group.modelled_to if group.modelled_to and group.waiting else timedelta(0)
-        if behind > MODELS_LAG and not failing:
-            which = f" {group.models}" if group.models else ""
-            yield Remark(
-                state="behind",
-                kind="models_behind",
-                text=f"The models{which} have not seen {counted(group.waiting or 0, 'document', 'documents', MOST)}.",
-                since=group.modelled_to,
-                todo="See whether the models run, and how long they take.",
-                link=link,
-            )
+    if not failing:
+        for group in groups:
+            yield from _about_lag(group, now, link, models_dag if paused else "")
+
+
+def _about_lag(group: Group, now: datetime, link: str, paused: str) -> Iterator[Remark]:
+    """Documents that wait for the models; in between two runs some do for a minute or two, which is no lag."""
+    since = group.waiting_since or group.modelled_to
+    if not group.waiting or since is None:
+        return
+    which = f" {group.models}" if group.models else ""
+    number = counted(group.waiting, "document", "documents", MOST)
+    late = now - since > MODELS_LAG
+    todo = f"Unpause {paused}." if paused else "See whether the models run, and how long they take."
+    if group.succeeded_at is None:
+        state: State = "behind" if late else "loading"
+        kind: Kind = "models_behind" if late else "models_loading"
+        text = f"The models{which} have never run to a good end; {number} {_wait(group.waiting)} for them."
+        yield Remark(state=state, kind=kind, text=text, since=since, todo=todo if late or paused else "", link=link)
+    elif late:
+        text = f"The models{which} have not seen {number}."
+        yield Remark(state="behind", kind="models_behind", text=text, since=since, todo=todo, link=link)
+
+
+def _wait(number: int) -> str:
+    return "waits" if number == 1 else "wait"
 
 
 def _names(models: list[Model]) -> str:

@@ -14,7 +14,7 @@ from cht_sync.web.answers import Remark
 if TYPE_CHECKING:
     from cht_sync.health.findings import TaskError
     from cht_sync.health.parts import Unknown
-    from cht_sync.web.answers import Dag, Destination, Model, Source, Task
+    from cht_sync.web.answers import Dag, Destination, Model, Run, Source, Task
 
 # A run that is due starts within seconds; after this the scheduler is not at work.
 DUE = timedelta(minutes=5)
@@ -40,7 +40,7 @@ def about_destination(destination: Destination, dag: Dag, sources: list[Source],
     if destination.reachable:
         return
     failing = [each for each in sources if each.state in {"failing", "retrying"}]
-    ended = dag.run.ended_at if dag.run and dag.run.state == "success" else None
+    ended = dag.last.ended_at if dag.last and dag.last.state == "success" else None
     if failing:
         number = "The only source is" if len(sources) == 1 else f"{len(failing)} of {len(sources)} sources are"
         todo = f"{number} not copied meanwhile; nothing is lost, and the runs go on once it answers."
@@ -127,24 +127,29 @@ def about_dag(dag: Dag, now: datetime, task_errors: Iterable[TaskError]) -> Iter
             todo="See whether the scheduler runs.",
             link="dags/cht_sync",
         )
-    if dag.run and dag.run.state == "failed":
-        for task in dag.run.failed:
+    yield from _about_settings(dag, task_errors)
+
+
+def _about_settings(dag: Dag, task_errors: Iterable[TaskError]) -> Iterator[Remark]:
+    """Settings that the newest run that ended could not use, and that no run has used since."""
+    said = next((each for each in task_errors if (each.dag_id, each.task_id) == ("cht_sync", "sources")), None)
+    if dag.last and dag.last.state == "failed" and (said or not _runs(dag)):
+        for task in dag.last.failed:
             if task.name == "sources":
-                yield _settings(dag, task, task_errors)
+                yield _settings(dag.last, task, said)
 
 
 def _runs(dag: Dag) -> bool:
     return bool(dag.run and dag.run.state == "running")
 
 
-def _settings(dag: Dag, task: Task, task_errors: Iterable[TaskError]) -> Remark:
-    said = next((each for each in task_errors if (each.dag_id, each.task_id) == ("cht_sync", "sources")), None)
+def _settings(run: Run, task: Task, said: TaskError | None) -> Remark:
     return Remark(
         state="failing",
         kind="settings",
         text="Nothing is copied, as the settings cannot be used: task sources failed.",
         message=said.message if said else "",
-        since=said.first_at if said else dag.run.ended_at if dag.run else None,
+        since=said.first_at if said else run.ended_at,
         todo="The next run takes the new settings." if said else "Its log names the setting and the remedy.",
         link=task.link,
     )
@@ -192,15 +197,34 @@ def about_run(dag: Dag, remarks: list[Remark]) -> Iterator[Remark]:
     :param dag: the DAG.
     :param remarks: what is told already.
     """
-    told = any(remark.state == "failing" or remark.kind == "destination" for remark in remarks)
-    if dag.run and dag.run.state == "failed" and not told:
-        failed = [task for task in dag.run.failed if task.name != _RESULT] or dag.run.failed
-        names = ", ".join(task.name for task in failed[:3])
-        yield Remark(
-            state="failing",
-            kind="run",
-            text=f"The newest run failed{f' in {names}' if names else ''}.",
-            since=dag.run.ended_at,
-            todo="The log says why; the next run takes up what is left.",
-            link=failed[0].link if failed else dag.run.link,
-        )
+    if dag.last and dag.last.state == "failed" and not _is_told(remarks):
+        newest = "The newest run that has ended" if dag.run and dag.run.run_id != dag.last.run_id else "The newest run"
+        yield _run(newest, dag.last)
+
+
+def about_models_run(dag: Dag, remarks: list[Remark], models_dag: str) -> Iterator[Remark]:
+    """The same of the DAG that runs the models, where that is another one.
+
+    :param dag: the DAG.
+    :param remarks: what is told already.
+    :param models_dag: the DAG that runs the models.
+    """
+    if dag.models_ended and dag.models_ended.state == "failed" and not _is_told(remarks):
+        yield _run(f"The newest run of {models_dag} that has ended", dag.models_ended)
+
+
+def _is_told(remarks: list[Remark]) -> bool:
+    return any(remark.state == "failing" or remark.kind == "destination" for remark in remarks)
+
+
+def _run(newest: str, run: Run) -> Remark:
+    failed = [task for task in run.failed if task.name != _RESULT] or run.failed
+    names = ", ".join(task.name for task in failed[:3])
+    return Remark(
+        state="failing",
+        kind="run",
+        text=f"{newest} failed{f' in {names}' if names else ''}.",
+        since=run.ended_at,
+        todo="The log says why; the next run takes up what is left.",
+        link=failed[0].link if failed else run.link,
+    )

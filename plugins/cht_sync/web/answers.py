@@ -16,7 +16,7 @@ State = Literal["ok", "loading", "behind", "warning", "retrying", "failing", "pa
 Kind = Literal[
     "start", "destination", "part", "dag", "paused", "scheduler", "triggerer", "due", "settings", "run", "source",
     "retrying", "behind", "unread", "loading", "gone_owner", "doubt", "older_revision", "proof", "quarantine",
-    "shrunk", "held", "models", "models_behind", "removed", "task",
+    "shrunk", "held", "models", "models_behind", "models_loading", "removed", "task",
 ]  # fmt: skip
 ProofVerdict = Literal["equal", "repaired", "differs", "in doubt", "skipped", "under way"]
 
@@ -95,11 +95,21 @@ class Dag(BaseModel):
     exists: bool = False
     paused: bool = False
     next_run_at: datetime | None = None
-    run: Run | None = None
+    run: Run | None = Field(default=None, description="The newest run, which may be under way.")
+    ended: Run | None = Field(default=None, description="The newest run that has ended.")
+    models_ended: Run | None = Field(
+        default=None, description="The newest run of cht_models that has ended, where the models run there."
+    )
+    models_paused: bool = Field(default=False, description="Whether cht_models is paused, where the models run there.")
     succeeded_lately: bool = Field(default=False, description="Whether one of the newest runs went well.")
     scheduler_seen_at: datetime | None = Field(default=None, description="Newest sign of life of a scheduler.")
     triggerer_seen_at: datetime | None = Field(default=None, description="Newest sign of life of a triggerer.")
     needs_triggerer: bool = Field(default=False, description="Whether triggers wait, as in event mode.")
+
+    @property
+    def last(self) -> Run | None:
+        """The newest run that has ended: one that has just begun tells nothing yet."""
+        return self.ended or (self.run if self.run and self.run.state in {"success", "failed"} else None)
 
 
 class Load(BaseModel):
@@ -178,12 +188,13 @@ class Group(BaseModel):
     """The models of one selection: how far they have come."""
 
     models: str = Field(default="", description="A dbt selection; empty for all.")
-    succeeded_at: datetime
+    succeeded_at: datetime | None = Field(default=None, description="Null where they never ran to a good end.")
     modelled_to: datetime | None = None
     lag_seconds: float | None = None
     waiting: int | None = Field(
         default=None, description=f"Documents not modelled yet, {MOST + 1} for more than {MOST}."
     )
+    waiting_since: datetime | None = Field(default=None, description="When the oldest of them was stored.")
 
 
 class Reject(BaseModel):

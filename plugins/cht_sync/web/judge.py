@@ -7,7 +7,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cht_sync.web.about_models import about_models
-from cht_sync.web.about_running import UNPAUSE, about_dag, about_destination, about_parts, about_run, about_tasks
+from cht_sync.web.about_running import (
+    UNPAUSE,
+    about_dag,
+    about_destination,
+    about_models_run,
+    about_parts,
+    about_run,
+    about_tasks,
+)
 from cht_sync.web.about_sources import BAD_PROOFS, about_sources, failing_since
 from cht_sync.web.answers import Remark, Source, Verdict
 
@@ -41,6 +49,8 @@ _BY_KIND: dict[Kind, str] = {
     "gone_owner": "Not complete: ids belong to a source that is not configured any more",
     "shrunk": "Guard closed: models wait for a person",
     "held": "Guard closed: models wait for a person",
+    "models_behind": "Behind: the models are not fresh",
+    "models_loading": "The models are being built for the first time",
 }
 # While one of these is the case, nobody may say that the copy goes on.
 _STANDS: set[Kind] = {
@@ -120,7 +130,7 @@ def _is_late(at: datetime, dag: Dag, now: datetime, waiting: bool = False) -> bo
         return False
     if waiting:  # a run that had no more time went well, too
         return True
-    last_went_well = bool(dag.run and dag.run.state == "success")
+    last_went_well = bool(dag.last and dag.last.state == "success")
     return not (dag.next_run_at and dag.next_run_at > now and last_went_well and not dag.paused)
 
 
@@ -156,10 +166,11 @@ def judge(
         *about_parts(unknown),
         *about_dag(dag, now, task_errors),
         *about_sources(sources, dag, now, destination),
-        *about_models(groups, models, now, models_dag, task_errors, removed=removed),
+        *about_models(groups, models, now, models_dag, task_errors, removed=removed, paused=dag.models_paused),
     ]
     remarks += about_tasks(task_errors, sources, models, models_dag)
     remarks += about_run(dag, remarks)
+    remarks += about_models_run(dag, remarks, models_dag)
     remarks.sort(key=_rank)
     if not remarks and not sources:
         return Verdict(state="empty", headline=_HEADLINES["empty"], remarks=[_START])

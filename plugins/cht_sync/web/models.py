@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.health.models_lag import ModelsLag, read_models_lag
 from cht_sync.model_results import FAILED, SHRUNK
 from cht_sync.redaction import of_ours
 from cht_sync.web.answers import MOST, Group, Model, ModelWord, Reject, State
@@ -20,12 +21,11 @@ where models_schema = %(models_schema)s and {in_use}
 order by failing_since is null and held is null, name
 """
 # Ordered, so that the planner takes the index: it knows nothing of how few rows lie behind the stamp.
-_GROUPS = """
-select r.models, r.succeeded_at, r.modelled_to, (select max(saved_timestamp) from {schema}.{table}) as newest,
-    (select count(*) from (select from {schema}.{table} d
-        where d.saved_timestamp > coalesce(r.modelled_to, '-infinity')
-        order by d.saved_timestamp limit %(most)s) as counted) as waiting
-from {schema}.couchdb_model_run r where r.models_schema = %(models_schema)s and r.models = %(selected)s
+_WAITING = """
+select count(*) as waiting from (
+    select from {schema}.{table} d where d.saved_timestamp > coalesce(%(after)s::timestamp, '-infinity')
+    order by d.saved_timestamp limit %(most)s
+) as counted
 """
 _HAS_REJECTS = "select to_regclass({rejects}) is not null as there"
 # Of the newest ones, where there are very many.
@@ -51,9 +51,11 @@ def read_groups(destination: Destination) -> list[Group]:
 
     :param destination: where the documents are.
     """
-    settings = destination.settings
-    rows = destination.rows(_GROUPS, models_schema=settings.dbt_schema, selected=settings.dbt_selector, most=MOST + 1)
-    return [_group(row) for row in rows]
+    lag = read_models_lag(destination)
+    if lag.newest is None and lag.succeeded_at is None:
+        return []  # nothing was ever copied, so there is nothing to model
+    (row,) = destination.rows(_WAITING, after=lag.modelled_to, most=MOST + 1)
+    return [_group(lag, row["waiting"])]
 
 
 def read_rejects(destination: Destination) -> list[Reject] | None:
@@ -97,13 +99,14 @@ def _judged(row: dict[str, Any]) -> tuple[State, ModelWord]:
     return "ok", "Good"
 
 
-def _group(row: dict[str, Any]) -> Group:
-    newest, reached = row["newest"], row["modelled_to"]
+def _group(lag: ModelsLag, waiting: int) -> Group:
+    newest, reached = lag.newest, lag.modelled_to
     behind = max((newest - reached).total_seconds(), 0.0) if newest and reached else None
     return Group(
-        models=row["models"],
-        succeeded_at=row["succeeded_at"],
+        models=lag.models,
+        succeeded_at=lag.succeeded_at,
         modelled_to=reached.replace(tzinfo=UTC) if reached else None,
         lag_seconds=behind,
-        waiting=row["waiting"],
+        waiting=waiting,
+        waiting_since=lag.waiting_since,
     )

@@ -14,7 +14,9 @@ from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.models.trigger import Trigger
 from sqlalchemy import func, select
 
+from cht_sync.errors import SettingsError
 from cht_sync.health.findings import TaskError
+from cht_sync.settings import Settings
 from cht_sync.web.access import DAG_ID
 from cht_sync.web.answers import Dag, Run, Task
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 SYNC_TASK, FAILED = "sync", ("failed", "upstream_failed")
 ENDED = (*FAILED, "success")
+RUN_ENDED = ("failed", "success")
 RUNNING = ("running", "up_for_retry", "deferred")
 TRIED = ("failed", "up_for_retry")
 RUNS = 5
@@ -45,11 +48,14 @@ def read_dag(session: Session) -> tuple[Dag, dict[str, Task]]:
     ).all()
     tasks = _tasks(session, [run.run_id for run in runs])
     seen = _seen(session)
+    last = next((run for run in runs if str(run.state) in RUN_ENDED), None)
     dag = Dag(
         exists=model is not None,
         paused=bool(model and model.is_paused),
         next_run_at=model.next_dagrun_create_after if model else None,
         run=_run(runs[0], tasks) if runs else None,
+        ended=_run(last, tasks) if last else None,
+        **_of_models(session),
         succeeded_lately=any(str(run.state) == "success" for run in runs),
         scheduler_seen_at=seen.get("SchedulerJob"),
         triggerer_seen_at=seen.get("TriggererJob"),
@@ -63,6 +69,25 @@ def read_dag(session: Session) -> tuple[Dag, dict[str, Task]]:
             state = ended.state if ended and ended.state in FAILED else each.state
             found[each.rendered] = _task(each).model_copy(update={"state": state, "retrying_since": since})
     return dag, found
+
+
+def _of_models(session: Session) -> dict[str, Any]:
+    """What is known of the DAG that runs the models, where that is another one."""
+    try:
+        dag_id = Settings().models_dag
+    except SettingsError:  # the task sources tells of it
+        return {}
+    if dag_id == DAG_ID:
+        return {}
+    paused = session.execute(select(DagModel.is_paused).where(DagModel.dag_id == dag_id)).scalar()
+    run = session.execute(
+        select(DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date)
+        .where(DagRun.dag_id == dag_id, DagRun.state.in_(RUN_ENDED))
+        .order_by(DagRun.run_after.desc(), DagRun.id.desc())
+        .limit(1)
+    ).first()
+    ended = _run(run, _tasks(session, [run.run_id], dag_id), dag_id) if run else None
+    return {"models_paused": bool(paused), "models_ended": ended}
 
 
 def with_link(session: Session, error: TaskError) -> TaskError:
@@ -114,7 +139,7 @@ def _retrying(session: Session, run_id: str, tasks: list[Any]) -> list[tuple[Any
     return found
 
 
-def _tasks(session: Session, run_ids: list[str]) -> list[Any]:
+def _tasks(session: Session, run_ids: list[str], dag_id: str = DAG_ID) -> list[Any]:
     columns = (
         TaskInstance.run_id,
         TaskInstance.task_id,
@@ -126,21 +151,21 @@ def _tasks(session: Session, run_ids: list[str]) -> list[Any]:
     return list(
         session.execute(
             select(*columns)
-            .where(TaskInstance.dag_id == DAG_ID, TaskInstance.run_id.in_(run_ids))
+            .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id.in_(run_ids))
             .order_by(TaskInstance.task_id, TaskInstance.map_index)
         ).all()
     )
 
 
-def _run(run: Any, tasks: list[Any]) -> Run:
+def _run(run: Any, tasks: list[Any], dag_id: str = DAG_ID) -> Run:
     failed = [task for task in tasks if task.run_id == run.run_id and task.state == "failed"]
     return Run(
         run_id=run.run_id,
         state=str(run.state),
         started_at=run.start_date,
         ended_at=run.end_date,
-        link=_run_link(run.run_id),
-        failed=[_task(each) for each in failed[:FAILED_SHOWN]],
+        link=_run_link(run.run_id, dag_id),
+        failed=[_task(each, dag_id) for each in failed[:FAILED_SHOWN]],
     )
 
 
@@ -155,9 +180,9 @@ def _of_sources(run_ids: list[str], tasks: list[Any]) -> dict[str, Task]:
     return found
 
 
-def _task(task: Any) -> Task:
+def _task(task: Any, dag_id: str = DAG_ID) -> Task:
     name = f"{task.task_id} ({task.rendered})" if task.rendered else task.task_id
-    return Task(name=name, state=task.state, link=_task_link(DAG_ID, task.run_id, task.task_id, task.map_index))
+    return Task(name=name, state=task.state, link=_task_link(dag_id, task.run_id, task.task_id, task.map_index))
 
 
 def _task_link(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:

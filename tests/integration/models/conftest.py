@@ -161,7 +161,7 @@ class Models:
             run = ModelsRun(dbt, watch, runs, told, lift=lift, budget=budget)
             told.result = run.execute()
         kind._parsed = dbt.handed_over()
-        told.modelled_to, told.newest = run.modelled_to, runs.newest()
+        told.modelled_to, told.within_reach, told.newest = run.modelled_to, run.within_reach, runs.newest()
         return told
 
     def held(self):

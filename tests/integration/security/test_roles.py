@@ -29,6 +29,7 @@ BOOKKEEPING = [
     "couchdb_quarantine", "couchdb_quarantine_part", "couchdb_collision", "couchdb_test_result",
     "couchdb_model_result",
     "couchdb_window", "couchdb_reconciliation", "couchdb_listing", "couchdb_task_error",
+    "couchdb_test_acknowledgement", "couchdb_copy_hold",
 ]  # fmt: skip
 # Written by the role of the models, in the transaction that swaps them.
 DEPLOYMENTS = ["couchdb_deployment", "_dataemon", "couchdb_built_model"]

@@ -29,6 +29,8 @@ def set_runs(
     tried=(),
     seen=None,
     triggers=0,
+    before=None,
+    models=None,
 ):
     """What a scheduler would have left: a run every minute until now.
 
@@ -39,6 +41,8 @@ def set_runs(
     :param tried: sources whose first try failed ``TRIED_AGO``.
     :param seen: how long ago each kind of Airflow's processes gave a sign of life.
     :param triggers: how many wait for a triggerer.
+    :param before: state of the run before the newest, in which ``models.dbt_run`` ended so; None for no such run.
+    :param models: the same of a run of ``cht_models``.
     """
     now = datetime.now(UTC)
     with Session(engine) as session, session.begin():
@@ -58,6 +62,9 @@ def set_runs(
             session.execute(insert(Trigger).values(classpath="x", kwargs="{}", created_date=now))
         if states is None:
             return
+        for dag_id, each in (("cht_sync", before), ("cht_models", models)):
+            if each:
+                _add_run(session, dag_id, each, now - timedelta(minutes=1))
         tasks = [("sources", -1, None, sources)]
         tasks += [("sync", number, source, state) for number, (source, state) in enumerate(states.items())]
         state = "running" if not ended else "failed" if any(state == "failed" for *_, state in tasks) else "success"
@@ -86,3 +93,20 @@ def set_runs(
                         pool_slots=1,
                     )
                 )  # fmt: skip
+
+
+def _add_run(session, dag_id, state, at):
+    run_id = f"scheduled__{at:%Y-%m-%dT%H:%M}:00+00:00"
+    session.execute(
+        insert(DagRun).values(
+            dag_id=dag_id, run_id=run_id, run_type="scheduled", state=state, start_date=at, end_date=at, run_after=at,
+            clear_number=0,
+        )
+    )  # fmt: skip
+    session.execute(
+        insert(TaskInstance.__table__).values(
+            id=uuid.uuid4(), task_id="models.dbt_run", dag_id=dag_id, run_id=run_id, map_index=-1, state=state,
+            pool="default_pool", try_number=1, max_tries=1, pool_slots=1, operator="x", queue="default",
+            priority_weight=1, end_date=at,
+        )
+    )  # fmt: skip

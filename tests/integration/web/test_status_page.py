@@ -95,6 +95,46 @@ def test_first_load(served, scenes):
     assert source_of(said, USERS)["state"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("before", "headline"),
+    [("failed", "Something fails"), ("success", "Complete and fresh"), (None, "Complete and fresh")],
+)
+def test_the_newest_run_that_has_ended_is_judged_while_another_is_under_way(served, scenes, before, headline):
+    scenes.healthy()
+    served.set_runs(states=GOOD, ended=False, before=before)
+    said = status(served)
+    assert said["verdict"]["headline"] == headline
+    assert said["dag"]["run"]["state"] == "running"
+    if before == "failed":
+        (remark,) = said["verdict"]["remarks"]
+        assert remark["text"] == "The newest run that has ended failed in models.dbt_run."
+        assert "/tasks/models.dbt_run" in remark["link"]
+
+
+def test_a_run_of_the_models_dag_is_judged_too(served, scenes, monkeypatch):
+    monkeypatch.setenv("CHT_MODELS", "asset")
+    scenes.healthy()
+    served.set_runs(states=GOOD, models="failed")
+    (remark,) = status(served)["verdict"]["remarks"]
+    assert remark["text"] == "The newest run of cht_models that has ended failed in models.dbt_run."
+    assert remark["link"].startswith("dags/cht_models/runs/")
+    served.set_runs(states=GOOD, models="success")
+    assert status(served)["verdict"]["headline"] == "Complete and fresh"
+
+
+@pytest.mark.parametrize(("ago", "state"), [("5 minutes", "loading"), ("2 hours", "behind")])
+def test_models_that_never_ran_to_a_good_end_are_not_fresh(served, scenes, ago, state):
+    scenes.healthy()
+    scenes.rows(
+        f"delete from v1.couchdb_model_run; update v1.couchdb set saved_timestamp = now() at time zone 'utc' - interval '{ago}'"
+    )
+    served.set_runs(states=GOOD)
+    said = status(served)
+    assert said["verdict"]["state"] == state
+    assert "have never run to a good end" in said["verdict"]["remarks"][0]["text"]
+    assert said["groups"][0]["succeeded_at"] is None
+
+
 def test_failing_source(served, scenes):
     scenes.healthy()
     served.set_runs(states={**GOOD, SENTINEL: "failed"})

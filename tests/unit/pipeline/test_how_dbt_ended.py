@@ -1,6 +1,6 @@
 import pytest
 
-from cht_sync.pipeline.own_process import EndedError
+from cht_sync.pipeline.own_process import ProcessEndedError
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,6 @@ from cht_sync.pipeline.own_process import EndedError
     ],
 )
 def test_memory_is_named_only_where_it_may_have_been_that(code, said, memory):
-    told = str(EndedError(code, "TypeError: no"))
+    told = str(ProcessEndedError(code, "TypeError: no"))
     assert told.startswith(said)
     assert ("memory" in told) is memory

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from cht_sync.pipeline import warm_dbt
-from cht_sync.pipeline.own_process import EndedError, OwnProcess
+from cht_sync.pipeline.own_process import OwnProcess, ProcessEndedError
 
 ECHO = "tests.unit.pipeline.echo"
 CANARY = "canary-of-a-secret"
@@ -82,14 +82,14 @@ def test_it_tells_before_it_answers(started):
 
 def test_its_end_is_told(started):
     process = started()
-    with pytest.raises(EndedError) as caught:
+    with pytest.raises(ProcessEndedError) as caught:
         process.ask("leave", code=7)
     assert (caught.value.code, process.ended) == (7, True)
 
 
 def test_a_kill_is_told(started):
     process = started()
-    with pytest.raises(EndedError) as caught:
+    with pytest.raises(ProcessEndedError) as caught:
         process.ask("die")
     assert caught.value.code == -signal.SIGKILL
 

@@ -46,7 +46,7 @@ def test_watcher_mode_has_a_task_more(draw):
     dag = draw(CHT_MODELS_EXECUTION="watcher", DBT_BATCH_SIZE="500", CHT_SYNC_TIMEOUT="7")
     assert set(dag.task_ids) == {"models.dbt_run", *(f"models.{name}" for name in MODELS)}
     run, contact = dag.get_task("models.dbt_run"), dag.get_task("models.contact")
-    assert (run.base_cmd, run.select, run.retries, run.vars) == (["run"], None, 0, {"batch_size": 500})
+    assert (run.base_cmd, run.select, run.retries, run.vars) == (["run"], None, 1, {"batch_size": 500})
     assert run.execution_timeout.total_seconds() == contact.timeout == 420
     assert (contact.producer_task_id, contact.deferrable, contact.poke_interval) == ("models.dbt_run", False, 1)
     assert contact.retries == 1

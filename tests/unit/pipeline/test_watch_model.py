@@ -3,10 +3,10 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException, AirflowSkipException
 from cosmos.exceptions import CosmosDbtRunError
 
-from cht_sync.errors import HeldError, ShrunkError
+from cht_sync.errors import HeldError, ShrunkError, StillFailingError
 from cht_sync.pipeline.operators import watch_model as module
 from cht_sync.pipeline.operators.run_all import RunAllModels
 from cht_sync.pipeline.task_group import models_group
@@ -27,6 +27,8 @@ def poke(dag, monkeypatch):
     task = dag.get_task("models.contact")
     runs = []
     monkeypatch.setattr(task, "build_and_run_cmd", lambda context, cmd_flags: runs.append(cmd_flags))
+
+    monkeypatch.setattr(module, "note_alone", lambda context: runs.append("noted"))
 
     def once(state, told, try_number=1):
         task._pokes = 0
@@ -68,8 +70,39 @@ def test_it_does_not_wait_for_a_dbt_that_has_ended(poke, state):
 
 def test_a_second_try_runs_its_own_model(poke):
     assert poke("success", {**OK, "status": "error"}, try_number=2) is True
-    assert poke.runs == [["--select", "contact"]]
+    assert poke.runs == [["--select", "contact"], "noted"]
     assert poke("running", None, try_number=2) is False
+
+
+def test_a_second_try_waits_for_dbt_whatever_that_has_told_of_the_first(poke):
+    """While dbt runs on with the other models, it has the lock, and its word of the first try is no news."""
+    assert poke("running", {**OK, "status": "error"}, try_number=2) is False
+    assert poke("up_for_retry", {**OK, "status": "error"}, try_number=2) is False
+    assert poke.runs == []
+
+
+def test_a_model_that_was_not_reached_in_time_starts_no_dbt_of_its_own(poke):
+    for number in (1, 2):
+        with pytest.raises(AirflowSkipException, match=r"contact was not reached\. dbt did not end in time"):
+            poke("failed", {**OK, "status": "not reached", "message": "dbt did not end in time"}, number)
+    assert poke.runs == []
+
+
+def test_what_runs_dbt_is_tried_again_where_its_process_is_lost(tmp_path):
+    for mode in ("watcher", "local"):
+        with DAG("d", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+            models_group(Settings({"CHT_PIPELINE_DIR": str(tmp_path), "CHT_MODELS_EXECUTION": mode}))
+        assert {task.retries for task in dag.tasks} == {1}, mode
+
+
+def test_models_that_fail_again_are_not_tried_a_third_time(tmp_path):
+    with DAG("d", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+        models_group(Settings({"CHT_PIPELINE_DIR": str(tmp_path), "CHT_MODELS_EXECUTION": "local"}))
+    task = dag.get_task("models.retry_failed")
+    with pytest.raises(StillFailingError, match="n0: why"):
+        task.handle_exception_dbt_runner(result(("model", "error")))
+    with pytest.raises(CosmosDbtRunError):
+        task.handle_exception_dbt_runner(result(exception=ValueError("x")))
 
 
 def result(*statuses, exception=None):

@@ -186,6 +186,69 @@ def test_models_that_wait_for_a_failing_one_are_counted_once():
     assert len(verdict.remarks) == 1
 
 
+def a_run(state, **fields):
+    return Run(run_id=state, state=state, started_at=ago(hours=2), ended_at=ago(minutes=3), link=state, **fields)
+
+
+def test_the_newest_run_that_has_ended_is_judged_not_the_one_that_has_just_begun():
+    begun = Run(run_id="new", state="running", started_at=ago(seconds=9), ended_at=None, link="new")
+    failed = [Task(name="models.dbt_run", state="failed", link="t")]
+    dag = a_dag().model_copy(update={"run": begun, "ended": a_run("failed", failed=failed)})
+    verdict = said(a_source(), dag=dag)
+    assert (verdict.state, verdict.remarks[0].text) == (
+        "failing",
+        "The newest run that has ended failed in models.dbt_run.",
+    )
+    assert said(a_source(), dag=dag.model_copy(update={"ended": a_run("success")})).state == "ok"
+    # An hourly schedule: a run that has failed is no sign of a source that has nothing new.
+    hourly = dag.model_copy(update={"next_run_at": NOW + timedelta(minutes=10)})
+    assert a_source(complete_at=ago(minutes=50), dag=hourly).state == "behind"
+
+
+def test_settings_that_a_run_has_taken_since_are_told_no_more():
+    failed = [Task(name="sources", state="failed", link="t")]
+    begun = Run(run_id="new", state="running", started_at=ago(hours=1), ended_at=None, link="new")
+    dag = a_dag("failed", failed=failed)
+    assert said(a_source(), dag=dag).remarks[0].kind == "settings"
+    dag = dag.model_copy(update={"run": begun, "ended": dag.run})
+    assert [each.kind for each in said(a_source(), dag=dag).remarks] == ["run"]
+
+
+def test_a_run_of_the_models_dag_that_failed_is_told_too():
+    dag = a_dag().model_copy(update={"models_ended": a_run("failed")})
+    verdict = judge(HERE, dag, NOW, sources=[a_source()], groups=[], models=[], models_dag="cht_models")
+    assert (verdict.state, verdict.remarks[0].text) == (
+        "failing",
+        "The newest run of cht_models that has ended failed.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("since", "state", "headline"),
+    [
+        ({"minutes": 3}, "loading", "The models are being built for the first time"),
+        ({"hours": 2}, "behind", "Behind: the models are not fresh"),
+    ],
+)
+def test_models_that_never_ran_to_a_good_end_are_not_fresh(since, state, headline):
+    verdict = said(a_source(), groups=[Group(waiting=5, waiting_since=ago(**since))])
+    assert (verdict.state, verdict.headline) == (state, headline)
+    assert verdict.remarks[0].text == "The models have never run to a good end; 5 documents wait for them."
+    assert said(a_source(), groups=[Group(waiting=0)]).state == "ok"
+
+
+def test_a_paused_dag_of_the_models_is_named():
+    group = Group(waiting=5, waiting_since=ago(hours=2))
+    dag = a_dag().model_copy(update={"models_paused": True})
+    verdict = judge(HERE, dag, NOW, sources=[a_source()], groups=[group], models=[], models_dag="cht_models")
+    assert verdict.remarks[0].todo == "Unpause cht_models."
+
+
+def test_a_document_that_has_just_come_is_no_lag_though_the_one_before_is_old():
+    group = Group(succeeded_at=NOW, modelled_to=ago(days=3), waiting=1, waiting_since=ago(minutes=1))
+    assert said(a_source(), groups=[group]).state == "ok"
+
+
 @pytest.mark.parametrize(("minutes", "waiting", "state"), [(90, 5, "behind"), (90, 0, "ok"), (3, 5, "ok")])
 def test_models_that_lag(minutes, waiting, state):
     group = Group(succeeded_at=NOW, modelled_to=ago(minutes=minutes), waiting=waiting)

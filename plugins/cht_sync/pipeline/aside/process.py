@@ -12,6 +12,7 @@ from dbt.contracts.graph.manifest import Manifest, WritableManifest
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.edit import TAG, set_aside
 from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
+from cht_sync.pipeline.aside.notice import notice_death
 from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
@@ -109,8 +110,9 @@ def _outcome(result: dbtRunnerResult) -> Command:
 def main(arguments: list[str]) -> None:
     """Answers the commands of a rebuild.
 
-    :param arguments: file descriptor of the answers; options of every dbt command, as JSON.
+    :param arguments: file descriptor of the answers; options of every dbt command, as JSON; name of dbt's sessions.
     """
+    notice_death(arguments[2])
     answer(Dbt(json.loads(arguments[1])), Answers(int(arguments[0])))
     let_go()
 

@@ -14,6 +14,7 @@ from dbt.contracts.graph.manifest import Manifest
 
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
+from cht_sync.pipeline.aside.notice import notice_death
 from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.redaction import of_text
@@ -146,8 +147,9 @@ def _result(one: Any) -> Command:
 def main(arguments: list[str]) -> None:
     """Answers the commands of a task.
 
-    :param arguments: file descriptor of the answers.
+    :param arguments: file descriptor of the answers; name of dbt's sessions.
     """
+    notice_death(arguments[1])
     answers = Answers(int(arguments[0]))
     answer(Runs(answers), answers)
     let_go()

@@ -17,6 +17,8 @@ from cht_sync.connections import dbt_connection
 from cht_sync.lock_watch import LockWatch
 from cht_sync.pipeline.dbt_environment import to_connect
 from cht_sync.pipeline.dbt_runs import DbtRuns
+from cht_sync.pipeline.dbt_sessions import end_sessions, session_name
+from cht_sync.pipeline.ending import Ending
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.outcome import Outcome, invoked
 from cht_sync.pipeline.run_options import run_vars, thread_flags
@@ -24,8 +26,8 @@ from cht_sync.pipeline.version_in_use import project_folder
 from cht_sync.redaction import cleaned, of_ours, of_text
 from cht_sync.settings import Settings
 
-# What dbt calls its sessions where the profile says nothing of it.
-DBT = "dbt"
+# Airflow kills a task five seconds after it has told it to end.
+AT_ONCE_S = 2.0
 
 
 class DbtTaskMixin(AbstractDbtLocalBase):
@@ -40,6 +42,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     takes_batches = True
     _assets: tuple[Asset, ...] = ()
     _runs: tuple[DbtRuns, ...] = ()
+    _ending: Ending | None = None
 
     @property
     def subject(self) -> str:
@@ -73,7 +76,12 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         settings = Settings()
         holder = f"{context['ti'].dag_id}.{context['ti'].task_id}@{socket.gethostname()}"
         work = context["ti"].xcom_pull(task_ids="new_documents") or {}
-        with schema_lock(settings, settings.dbt_schema, holder):
+        connection, schema = dbt_connection(settings), settings.dbt_schema
+        self._ending = Ending(settings, context, lambda: end_sessions(connection, schema, patience=AT_ONCE_S))
+        with self._ending, schema_lock(settings, schema, holder):
+            # Of a dbt that was killed, and whose lock is gone: they would hold what this one needs.
+            if left := end_sessions(connection, schema):
+                self.log.warning("Ended %s statements of a dbt that is gone.", left)
             # Not before: whoever held the lock may have switched to another version.
             folder = project_folder(settings, work.get("deployment", ""))
             self.project_dir = str(folder)
@@ -81,7 +89,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
                 # What dbt has parsed stays with its version; Cosmos would keep it in /tmp, by the DAG's name alone.
                 self.cache_dir = folder
             try:
-                with LockWatch(dbt_connection(settings), "run dbt").of_program(DBT):
+                with self._ending.of_own(), LockWatch(connection, "run dbt").of_program(session_name(schema)):
                     # Not what Cosmos would hand on, which is all that this process has.
                     env = to_connect(settings, env)
                     return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
@@ -125,6 +133,15 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         elif result.exception:
             result.exception = of_ours(str(result.exception))
         super().handle_exception_dbt_runner(result)
+
+    def on_kill(self) -> None:
+        """Ends dbt, with what it has at work in Postgres; Airflow calls it when it is to end the task.
+
+        :raises EndedError: where dbt runs.
+        """
+        if self._ending is not None and Ending.now is self._ending:
+            self._ending.stop()
+        super().on_kill()
 
     def calculate_openlineage_events_completes(
         self, env: Any, project_dir: Path, dbt_command_line: list[str] | None = None

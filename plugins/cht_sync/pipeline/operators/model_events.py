@@ -10,7 +10,7 @@ from cosmos.operators._watcher.base import get_status_xcom_key
 
 from cht_sync.model_results import ModelResult
 
-HELD = "held"
+HELD, NOT_REACHED = "held", "not reached"
 
 
 class ModelEvents:
@@ -50,14 +50,15 @@ class ModelEvents:
             safe_xcom_push(task_instance=self._ti, key=key, value=value)
         self._kept.clear()
 
-    def hold(self, models: set[str], why: str) -> None:
+    def hold(self, models: set[str], why: str, status: str = HELD) -> None:
         """Tells the tasks of models that these do not run.
 
         :param models: unique ids.
         :param why: one sentence.
+        :param status: ``held``, or ``not reached``.
         """
         for model in models:
-            value = {"status": HELD, "outlet_uris": [], "message": why}
+            value = {"status": status, "outlet_uris": [], "message": why}
             safe_xcom_push(task_instance=self._ti, key=get_status_xcom_key(model), value=value)
 
     def _uris(self, node: Any) -> list[str]:

@@ -7,11 +7,14 @@ from typing import Any
 
 from cosmos.operators.local import DbtRunLocalOperator
 
+from cht_sync.errors import StillFailingError
+from cht_sync.model_results import FAILED
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
 from cht_sync.pipeline.outcome import Outcome
+from cht_sync.redaction import of_text
 from cht_sync.settings import Settings
 
 
@@ -44,3 +47,17 @@ class RetryFailedModels(DbtTaskMixin, DbtRunLocalOperator):
             self.log.info("No model failed the last time.")
             return Outcome(success=True)
         return watched_run(dbt, False, lineage.select(lineage.descendants(failing) & chosen))
+
+    def handle_exception_dbt_runner(self, result: Any) -> None:
+        """Fails for good where a model fails again: what Airflow tries once more is a task that was lost.
+
+        :param result: what dbt returned.
+        :raises StillFailingError: if a model fails again.
+        :raises CosmosDbtRunError: if dbt failed in another way.
+        """
+        results = getattr(result.result, "results", None) or []
+        failed = [one for one in results if str(one.status) in FAILED]
+        if failed and not result.exception:
+            said = "; ".join(f"{one.node.name}: {of_text(one.message or '')}" for one in failed)
+            raise StillFailingError(f"Models fail again: {said}")
+        super().handle_exception_dbt_runner(result)

@@ -13,16 +13,18 @@ from cosmos.operators.watcher import DbtProducerWatcherOperator
 
 from cht_sync.assets import postgres_namespace
 from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.errors import OutOfTimeError
 from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline import api_views
+from cht_sync.pipeline.ending import EndedError, Ending
+from cht_sync.pipeline.good_end import MODELLED_TO, WITHIN_REACH, note_alone
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
-from cht_sync.pipeline.operators.model_events import ModelEvents
+from cht_sync.pipeline.operators.model_events import NOT_REACHED, ModelEvents
 from cht_sync.settings import Settings
 
-MODELLED_TO = "modelled_to"
 LIFT = "lift_guard"
 
 
@@ -55,10 +57,12 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
 
         :param context: of the task.
         :raises CosmosDbtRunError: if dbt failed in another way than in a model.
+        :raises OutOfTimeError: if it did not end in time.
         """
         ti = context["ti"]
         safe_xcom_push(task_instance=ti, key=_PRODUCER_CMD_FLAGS_XCOM_KEY, value=self.add_cmd_flags())
         DbtLocalBaseOperator.execute(self, context, **kwargs)
+        note_alone(context)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         """Runs dbt, as often as it takes.
@@ -87,10 +91,18 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
                 lift=lift,
                 budget=settings.models_time_budget,
             )
-            result = run.execute()
+            try:
+                result = run.execute()
+            except EndedError:
+                if (now := Ending.now) and isinstance(now.error, OutOfTimeError):
+                    events.release()
+                    # Their tasks would start a dbt each, for which there is no time either.
+                    events.hold(run.not_reached, str(now.error), NOT_REACHED)
+                raise
         api_views.follow(dbt_connection(settings))
-        if run.modelled_to:
-            safe_xcom_push(task_instance=ti, key=MODELLED_TO, value=run.modelled_to.isoformat())
+        for key, stamp in ((MODELLED_TO, run.modelled_to), (WITHIN_REACH, run.within_reach)):
+            if stamp:
+                safe_xcom_push(task_instance=ti, key=key, value=stamp.isoformat())
         return result
 
     def handle_exception_dbt_runner(self, result: Any) -> None:

@@ -13,6 +13,7 @@ from cht_sync.errors import ChangedError, HeldError
 from cht_sync.model_results import SHRUNK
 from cht_sync.pipeline import api_views
 from cht_sync.pipeline.dbt_runs import DbtRuns
+from cht_sync.pipeline.good_end import note_alone
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.operators.run_all import is_lifted
@@ -26,6 +27,14 @@ _parsed: dict[tuple[str, str], DbtRuns] = {}
 
 class RunModel(DbtTaskMixin, DbtRunLocalOperator):
     """Runs ``dbt run`` for its own model, as ``airflow dags test`` needs it."""
+
+    def execute(self, context: Any, **kwargs: Any) -> None:
+        """Runs dbt.
+
+        :param context: of the task.
+        """
+        super().execute(context, **kwargs)
+        note_alone(context)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         """Runs dbt, with the manifest that an earlier task of this process had it parse.

@@ -6,15 +6,16 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 from cosmos.operators._watcher.base import get_status_xcom_key, get_xcom_val
 from cosmos.operators._watcher.state import is_dbt_node_status_success, is_producer_task_terminated
 from cosmos.operators.watcher import DbtRunWatcherOperator
 
 from cht_sync.errors import HeldError, ModelFailedError, ShrunkError
 from cht_sync.model_results import SHRUNK
+from cht_sync.pipeline.good_end import note_alone
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
-from cht_sync.pipeline.operators.model_events import HELD
+from cht_sync.pipeline.operators.model_events import HELD, NOT_REACHED
 from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
 
@@ -42,6 +43,7 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         :raises ModelFailedError: if the model failed, or dbt ended without it.
         :raises ShrunkError: if it lost more rows than is believed.
         :raises HeldError: if it waits for another that fails.
+        :raises AirflowSkipException: if the time was over before its turn.
         """
         ended = self._pokes % LOOK_AT_PRODUCER_EVERY == 0 and self._producer_ended(context)
         self._pokes += 1
@@ -49,8 +51,15 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         told = get_xcom_val(context["ti"], self.producer_task_id, get_status_xcom_key(self.model_unique_id))
         if told and told["status"] == HELD:
             raise HeldError(f"{self.model_unique_id} did not run. {told['message']}")
-        if ended and context["ti"].try_number > 1:
-            return self._fallback_to_non_watcher_run(context["ti"].try_number, context)
+        if told and told["status"] == NOT_REACHED:
+            raise AirflowSkipException(f"{self.model_unique_id} was not reached. {told['message']}")
+        if context["ti"].try_number > 1 and not (told and is_dbt_node_status_success(told["status"])):
+            # What dbt has told of the first try is known; before it has ended, it has the lock.
+            if not ended:
+                return False
+            done: bool = self._fallback_to_non_watcher_run(context["ti"].try_number, context)
+            note_alone(context)
+            return done
         if told is None:
             if ended:
                 raise ModelFailedError(
@@ -63,6 +72,8 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
         if not is_dbt_node_status_success(told["status"]):
             raise ModelFailedError(f"{self.model_unique_id} {told['status']}: {told['message'].strip()}")
         self.log.info("%s: %s", self.model_unique_id, told["message"])
+        if context["ti"].try_number > 1:
+            note_alone(context)
         return True
 
     def _producer_ended(self, context: Any) -> bool:

@@ -12,16 +12,13 @@ from typing import Any, Self
 import yaml
 
 from cht_sync.pipeline.dbt_environment import advice, to_connect
-from cht_sync.pipeline.own_process import EndedError, OwnProcess
+from cht_sync.pipeline.dbt_sessions import session_name
+from cht_sync.pipeline.own_process import OwnProcess, ProcessEndedError
 from cht_sync.pipeline.profile import PROFILE, TARGET, models_password, profile_text
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.pipeline.scrub import scrub
 from cht_sync.redaction import of_text
 from cht_sync.settings import Settings
-
-# Where dbt is killed, Postgres ends its statement by itself; the setting is of PostgreSQL 14 and later.
-# Source: https://www.postgresql.org/docs/current/runtime-config-connection.html
-NOTICE_DEATH = "-c client_connection_check_interval=5s"
 
 
 class DbtProcess:
@@ -30,15 +27,13 @@ class DbtProcess:
     :param settings: the environment.
     :param folder: of a built version of the project.
     :param aside: schema of the models that are built aside.
-    :param server_version: of Postgres, as psycopg2 tells it.
     """
 
-    def __init__(self, settings: Settings, folder: Path, aside: str, server_version: int) -> None:
+    def __init__(self, settings: Settings, folder: Path, aside: str) -> None:
         self._settings = settings
         self._folder = folder
         self._aside = aside
-        options = {"PGOPTIONS": NOTICE_DEATH} if server_version >= 140000 else {}
-        self._environment = {**to_connect(settings), **options}
+        self._environment = to_connect(settings)
         self._secrets = list(models_password(settings).values())
 
     def __enter__(self) -> Self:
@@ -111,14 +106,14 @@ class DbtProcess:
             "cht_sync.pipeline.aside.process",
             {**self._environment, "DBT_LOG_PATH": str(work / "logs")},
             self._folder,
-            [json.dumps(where)],
+            [json.dumps(where), session_name(self._aside)],
             self._secrets,
         )
 
     def _ask(self, command: str, doing: str, **arguments: Any) -> dict[str, Any]:
         try:
             answer = self._process.ask(command, **arguments)
-        except EndedError as error:
+        except ProcessEndedError as error:
             raise RebuildError(
                 f"{error} while it was to {doing}: nothing was changed, the next deployment tries again."
             ) from None

@@ -133,7 +133,7 @@ def plan_rebuild(
     ):
         if state is not None:
             aside = aside_schema(settings.dbt_schema)
-            with DbtProcess(settings, folder, aside, conn.server_version) as dbt:
+            with DbtProcess(settings, folder, aside) as dbt:
                 differing = dbt.modified(state)
             if unreadable := differing.get("unreadable"):
                 warnings.append(

@@ -110,9 +110,9 @@ def rebuild(  # noqa: PLR0917
 
     # Whoever else rebuilds on this schema waits here.
     with schema_lock(settings, aside, f"{holder} rebuild"):
-        version = prepare(connection, schemas.values())
+        prepare(connection, schemas.values())
         try:
-            with DbtProcess(settings, folder, aside, version) as dbt:
+            with DbtProcess(settings, folder, aside) as dbt:
                 build_s = _build(connection, dbt, plan, schemas)
                 with schema_lock(settings, settings.dbt_schema, holder):
                     began = time.monotonic()

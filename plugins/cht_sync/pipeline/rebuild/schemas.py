@@ -42,12 +42,11 @@ where (n.nspname, c.relname) in %s and not pg_has_role(c.relowner, 'usage')
 """
 
 
-def prepare(connection: Connection, schemas: Iterable[str]) -> int:
+def prepare(connection: Connection, schemas: Iterable[str]) -> None:
     """Makes the schemas, or empties those that an earlier rebuild has left behind.
 
     :param connection: of the role that owns the models.
     :param schemas: their names.
-    :return: the version of the server, as psycopg2 tells it.
     :raises SettingsError: if the role may neither make nor use one.
     :raises StoreError: if Postgres fails.
     """
@@ -55,7 +54,6 @@ def prepare(connection: Connection, schemas: Iterable[str]) -> int:
         for schema in schemas:
             _make(connection, cursor, schema)
             _empty(cursor, schema)
-        return int(cursor.connection.server_version)
 
 
 def clear(connection: Connection, schemas: Iterable[str]) -> None:

@@ -102,7 +102,7 @@ function showModels({ models, groups, unknown }) {
   const said = groups.flatMap((group) => [
     group.models ? `${group.models}: ` : "",
     group.waiting ? `${count(group.waiting)} ${group.waiting === 1 ? "document waits" : "documents wait"} to be modelled` : "Every document is modelled",
-    ", last good run ", moment(group.succeeded_at), ". ",
+    ...(group.succeeded_at ? [", last good run ", moment(group.succeeded_at), ". "] : [", never run to a good end. "]),
   ]);
   if (missing.has("groups")) said.push("How many documents wait for the models is not known. ");
   if (missing.has("models")) said.push("How the models ended is not known.");

@@ -1,0 +1,143 @@
+"""Data tests that people know to fail: who has acknowledged which, why and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.errors import SettingsError
+from cht_sync.postgres import connect, explained, regclass_text
+from cht_sync.schema import Schema
+from cht_sync.settings import RawTable
+
+FAILED, ERRORS = "fail", {"error", "runtime error"}
+_THERE = "select to_regclass(%s) is not null"
+_ALL = """
+select test, reason, acknowledged_by, acknowledged_at, until, at_most, errors
+from {schema}.couchdb_test_acknowledgement where models_schema = %s order by test
+"""
+_ADD = """
+insert into {schema}.couchdb_test_acknowledgement
+    (models_schema, test, reason, acknowledged_by, until, at_most, errors)
+values (%s, %s, %s, %s, %s, %s, %s)
+on conflict (models_schema, test) do update
+set reason = excluded.reason, acknowledged_by = excluded.acknowledged_by, acknowledged_at = now(),
+    until = excluded.until, at_most = excluded.at_most, errors = excluded.errors
+"""
+_REMOVE = "delete from {schema}.couchdb_test_acknowledgement where models_schema = %s and test = %s returning test"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What people say of a data test that fails.
+
+    :param test: its name, or its unique id in the dbt project.
+    :param reason: why it may fail.
+    :param by: who says so.
+    :param at: when.
+    :param until: the last day on which it counts; None for good.
+    :param at_most: rows that it may find; None for any number.
+    :param errors: whether it also counts where the test cannot be run.
+    """
+
+    test: str
+    reason: str
+    by: str
+    at: datetime
+    until: date | None = None
+    at_most: int | None = None
+    errors: bool = False
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        until = f" until {self.until}" if self.until else ""
+        return f"acknowledged by {self.by} on {self.at:%Y-%m-%d}{until}: {self.reason}"
+
+    def refusal(self, status: str, failures: int | None, today: date) -> str | None:
+        """Why it does not count for a failure; None where it does.
+
+        :param status: of the test, as dbt says.
+        :param failures: rows that it found.
+        :param today: in UTC.
+        """
+        if self.until and today > self.until:
+            return f"was acknowledged until {self.until}, which is over"
+        if status in ERRORS and not self.errors:
+            return "is acknowledged to fail, but could not be run at all"
+        if self.at_most is not None and failures is not None and failures > self.at_most:
+            return f"is acknowledged for at most {self.at_most:,} rows"
+        return None
+
+
+class Acknowledgements:
+    """The table ``couchdb_test_acknowledgement``, for the models of one schema.
+
+    :param connection: Airflow connection of the role that writes the raw tables.
+    :param raw: names of schema and table of the documents.
+    :param models_schema: schema of the models.
+    """
+
+    def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
+        self._connection, self._raw, self._models_schema = connection, raw, models_schema
+
+    def all(self) -> dict[str, Acknowledgement]:
+        """All of them, by what they name.
+
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor("read acknowledged data tests") as cursor:
+            cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_test_acknowledgement"),))
+            if not cursor.fetchone()[0]:
+                return {}
+            cursor.execute(self._sql(_ALL), (self._models_schema,))
+            return {row[0]: Acknowledgement(*row) for row in cursor}
+
+    def add(self, one: Acknowledgement, known: Collection[str]) -> None:
+        """Acknowledges a test, in place of what was said of it before.
+
+        :param one: what to say; its time is now.
+        :param known: names and unique ids of all tests.
+        :raises SettingsError: if no test has that name, or nothing can be meant by a value.
+        :raises StoreError: if Postgres fails.
+        """
+        if one.test not in known:
+            names = ", ".join(sorted(name for name in known if "." not in name)) or "none has run yet"
+            raise SettingsError(f"There is no data test {one.test!r}: name one of the newest run ({names}).")
+        if not one.reason.strip():
+            raise SettingsError("An acknowledgement needs a reason, for whoever comes next.")
+        if one.until and one.until < datetime.now(UTC).date():
+            raise SettingsError(f"until {one.until} is over already: give a day to come.")
+        values = (one.test, one.reason.strip(), one.by, one.until, one.at_most, one.errors)
+        with self._cursor("acknowledge a data test", prepare=True) as cursor:
+            cursor.execute(self._sql(_ADD), (self._models_schema, *values))
+
+    def remove(self, test: str) -> None:
+        """Takes an acknowledgement back.
+
+        :param test: what it names.
+        :raises SettingsError: if there is none.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor("take an acknowledgement back", prepare=True) as cursor:
+            cursor.execute(self._sql(_REMOVE), (self._models_schema, test))
+            if not cursor.fetchone():
+                raise SettingsError(f"{test!r} is not acknowledged.")
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self._raw.schema))
+
+    @contextmanager
+    def _cursor(self, doing: str, prepare: bool = False) -> Iterator[Any]:
+        with explained(self._connection, doing), closing(connect(self._connection, "cht_sync data tests")) as conn:
+            if prepare:
+                # After an upgrade this may be the first thing that writes.
+                Schema(conn, self._connection, self._raw).prepare()
+            with conn, conn.cursor() as cursor:
+                yield cursor

@@ -1,0 +1,67 @@
+"""Holds the copy back for a moment, so that the models can catch up with the documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.postgres import regclass_text, transaction
+from cht_sync.settings import RawTable
+
+_THERE = "select to_regclass(%s) is not null"
+_HOLD = """
+insert into {schema}.couchdb_copy_hold (models_schema, reason, until)
+values (%s, %s, now() + make_interval(secs => %s))
+on conflict (models_schema) do update set reason = excluded.reason, until = excluded.until
+"""
+_RELEASE = "delete from {schema}.couchdb_copy_hold where models_schema = %s"
+_REASON = "select reason, until from {schema}.couchdb_copy_hold where until > now() order by until desc limit 1"
+
+
+class CopyHold:
+    """The table ``couchdb_copy_hold``: tasks that copy look at it when they begin.
+
+    :param connection: Airflow connection of the role that writes the raw tables.
+    :param raw: names of schema and table of the documents.
+    """
+
+    def __init__(self, connection: Connection, raw: RawTable) -> None:
+        self._connection, self._raw = connection, raw
+
+    def reason(self) -> str:
+        """Why nothing may be copied now; empty where it may.
+
+        :raises StoreError: if Postgres fails.
+        """
+        with transaction(self._connection, "cht_sync hold", "read whether the copy is held back") as cursor:
+            cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_copy_hold"),))
+            if not cursor.fetchone()[0]:
+                return ""
+            cursor.execute(self._sql(_REASON))
+            found = cursor.fetchone()
+        return f"{found[0]} (until {found[1]:%H:%M:%S} UTC at the latest)" if found else ""
+
+    @contextmanager
+    def held(self, models_schema: str, reason: str, seconds: float) -> Iterator[None]:
+        """Holds the copy back for a block, and for some seconds at most where the block is lost.
+
+        :param models_schema: schema of the models that are to catch up.
+        :param reason: for the log of what is held back.
+        :param seconds: after which it goes on in any case.
+        :raises StoreError: if Postgres fails.
+        """
+        self._write(_HOLD, models_schema, reason, seconds)
+        try:
+            yield
+        finally:
+            self._write(_RELEASE, models_schema)
+
+    def _write(self, text: str, *values: object) -> None:
+        with transaction(self._connection, "cht_sync hold", "hold the copy back") as cursor:
+            cursor.execute(self._sql(text), values)
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self._raw.schema))

@@ -1,0 +1,80 @@
+"""What is known of a run of the models that was ended before its end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from types import SimpleNamespace
+
+import pytest
+
+from cht_sync.model_results import ModelResult
+from cht_sync.pipeline import models_run as module
+from cht_sync.pipeline.ending import EndedError
+from cht_sync.pipeline.model_watch import ModelWatch
+from cht_sync.pipeline.models_run import ModelsRun
+
+NEWEST = datetime(2024, 3, 1)
+
+
+class Lineage:
+    models = {"a", "b", "c"}
+
+    @classmethod
+    def of(cls, manifest):
+        return cls()
+
+    def chosen(self, select):
+        return set(self.models)
+
+    def name(self, model):
+        return model
+
+
+class Watch:
+    def __init__(self):
+        self.results, self.recorded = {}, []
+
+    def failing(self):
+        return set()
+
+    def record(self):
+        self.recorded.append(set(self.results))
+
+
+class Dbt:
+    manifest, select, variables = None, "", {}
+
+    def run(self, watch, select, exclude, variables):
+        watch.results["a"] = ModelResult("a", "a", "success")
+        raise EndedError
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.setattr(module, "Lineage", Lineage)
+    waiting = SimpleNamespace(newest=lambda: NEWEST, reached=lambda: NEWEST)
+    return ModelsRun(Dbt(), Watch(), waiting, SimpleNamespace(keep=False))
+
+
+def test_what_had_ended_is_remembered_and_the_rest_is_named(run):
+    with pytest.raises(EndedError):
+        run.execute()
+    assert run._watch.recorded == [{"a"}]
+    assert run.not_reached == {"b", "c"}
+    assert run.modelled_to is None
+
+
+def test_a_model_that_is_cut_off_has_not_failed(monkeypatch):
+    """Its statement was cancelled: dbt takes that for an error of the model."""
+    watch = ModelWatch.__new__(ModelWatch)
+    watch._closed, watch.results, watch.error = False, {}, None
+    failed = SimpleNamespace(
+        info=SimpleNamespace(name="NodeFinished"),
+        data=SimpleNamespace(node_info=SimpleNamespace(resource_type="model")),
+    )
+    monkeypatch.setattr("cht_sync.pipeline.model_watch.is_ending", lambda: True)
+    watch(failed)
+    monkeypatch.setattr("cht_sync.pipeline.model_watch.is_ending", lambda: False)
+    watch._closed = True
+    watch(failed)
+    assert (watch.results, watch.error) == ({}, None)
