@@ -46,7 +46,7 @@ EXPRESSIONS = {
     "resource_type:seed+": {"visit", "last"},
     "path:models/people tag:forms": {"person", "contact", "visit"},
     "@source:raw": {"person", "contact"},
-    "test_type:generic+ people": {"person", "contact"},
+    "path:models/forms people": {"visit", "last", "person", "contact"},
     "selector:by_path": {"visit", "last"},
 }
 # What is read without dbt has to mean the same as with it.
@@ -56,10 +56,14 @@ OWN = ["people", "+contact", "1+last", "visit+", "tag:forms", "team.forms", "con
 def test_each_expression_means_what_dbt_says(team, monkeypatch):
     team.write(FILES)
     install(team.settings)
+    # What dbt has said once counts in other expressions too.
+    known = {"tag:forms", "people"}
     for expression, names in EXPRESSIONS.items():
         monkeypatch.setenv("DBT_SELECTOR", expression)
-        with pytest.raises(SettingsError, match=r"which dbt has to resolve: trigger|selects no model"):
-            drawn(team)
+        if not known.issuperset(expression.split()):
+            with pytest.raises(SettingsError, match=r"which dbt has to resolve: trigger|selects no model"):
+                drawn(team)
+        known |= set(expression.split())
         install(team.settings)
         assert drawn(team) == [names], expression
     for expression in OWN:
@@ -79,6 +83,7 @@ def test_groups_are_deployed_and_run_by_it(team, database, monkeypatch):
     assert drawn(team) == [{"visit", "last"}, {"person", "contact"}]
     # The seed that the first group reads came with it; a change of one model is planned by the same selection.
     assert team.rebuilt == {"places"}
+    assert team.run().result.success
     monkeypatch.setenv("DBT_SELECTOR", "path:models/forms")
     team.write(
         {
