@@ -67,7 +67,7 @@ def test_who_is_told_to_unpause_is_told_every_dag(page):
         for file in (REPOSITORY / "dags").glob("*_dag.py")
         for name in re.findall(r'dag_id="(\w+)"', file.read_text())
     }
-    assert len(dags) == 7
+    assert len(dags) == 8
     for block in blocks(page.read_text()):
         if re.search(r"\bunpause", block, re.I):
             assert {name for name in dags if f"`{name}`" not in block} == set(), block

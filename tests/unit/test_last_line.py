@@ -39,6 +39,7 @@ EXPECTED = [
     errors.IncompleteError(SAID),
     errors.ShrunkError(SAID),
     errors.HeldError(SAID),
+    errors.ChangedError(SAID),
     errors.StoppedError(SAID),
     errors.OutOfTimeError(SAID),
     errors.StillFailingError(SAID),

@@ -24,6 +24,7 @@ PACKAGES = {
     "prometheus-client": ">=0.20",
     "psycopg2-binary": ">=2.9",
     "requests": ">=2.32.4",
+    "urllib3": ">=2.6",
 }
 # The same module, built where the system's libpq is wanted.
 OTHER_NAMES = {"psycopg2-binary": "psycopg2"}

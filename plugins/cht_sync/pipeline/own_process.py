@@ -29,6 +29,7 @@ class ProcessEndedError(Exception):
     """
 
     def __init__(self, code: int, last: str = "") -> None:
+        self.code = code
         if code >= 0:
             super().__init__(f"dbt ended by itself (exit code {code}, its last words: {last or 'none'})")
             return

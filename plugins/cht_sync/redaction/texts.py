@@ -29,7 +29,8 @@ _RAISED = re.compile(r"PL/pgSQL[^\n]* (?:RAISE|ASSERT)\b")
 _ADDED = re.compile(
     r"\s*(?:\b(?:DETAIL|CONTEXT|HINT|QUERY|WHERE|LINE \d+):|\bFailing row contains \(|=\().*", re.DOTALL
 )
-_QUOTED = re.compile(r""": (?:"[\s\S]*"|'[\s\S]*'(?!\w))""")
+# A variable that dbt misses is named, not quoted.
+_QUOTED = re.compile(r"""(?<!Env var required but not provided): (?:"[\s\S]*"|'[\s\S]*'(?!\w))""")
 
 
 def of_text(text: str) -> str:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from cht_sync.model_results import ModelResult
-from cht_sync.pipeline import models_run as module
 from cht_sync.pipeline.ending import EndedError
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
@@ -18,10 +17,6 @@ NEWEST = datetime(2024, 3, 1)
 
 class Lineage:
     models = {"a", "b", "c"}
-
-    @classmethod
-    def of(cls, manifest):
-        return cls()
 
     def chosen(self, select):
         return set(self.models)
@@ -37,21 +32,26 @@ class Watch:
     def failing(self):
         return set()
 
+    def changed(self, models):
+        return {}
+
+    def missing(self, models):
+        return []
+
     def record(self):
         self.recorded.append(set(self.results))
 
 
 class Dbt:
-    manifest, select, variables = None, "", {}
+    lineage, select, variables = Lineage(), "", {}
 
-    def run(self, watch, select, exclude, variables):
+    def run(self, watch, select, exclude, variables, beside):
         watch.results["a"] = ModelResult("a", "a", "success")
         raise EndedError
 
 
 @pytest.fixture
-def run(monkeypatch):
-    monkeypatch.setattr(module, "Lineage", Lineage)
+def run():
     waiting = SimpleNamespace(newest=lambda: NEWEST, reached=lambda: NEWEST)
     return ModelsRun(Dbt(), Watch(), waiting, SimpleNamespace(keep=False))
 
