@@ -29,18 +29,21 @@
 {% macro create_progress() %}
   {%- if execute and not cht_starter.progress_exists() and adapter.check_schema_exists(target.database, target.schema) %}
     begin;
-    select pg_advisory_xact_lock(hashtext('dbt_progress'));
-    create table if not exists {{ cht_starter.progress_relation() }} (
-      model text primary key,
-      modelled_from timestamp,
-      modelled_until timestamp,
-      basis text,
-      rebuilt text,
-      updated_at timestamptz
-    );
+    {{ cht_starter.create_once(cht_starter.progress_relation(),
+      'model text primary key, modelled_from timestamp, modelled_until timestamp, basis text, rebuilt text,'
+      ~ ' updated_at timestamptz') }}
     comment on table {{ cht_starter.progress_relation() }} is 'How far each dbt model has come in the raw documents.';
     commit;
   {%- endif %}
+{% endmacro %}
+
+{#- A table that another dbt may be making at the same time: then that one's is there once it has ended. No advisory lock:
+    everybody who may connect could hold it. -#}
+{% macro create_once(relation, columns) %}
+    do $make$ begin
+      create table if not exists {{ relation }} ({{ columns }});
+    exception when unique_violation or duplicate_table then null;
+    end $make$;
 {% endmacro %}
 
 {% macro literal(value) %}

@@ -24,8 +24,7 @@
   {%- endfor -%}
   {%- if rows and adapter.check_schema_exists(target.database, target.schema) %}
     begin;
-    select pg_advisory_xact_lock(hashtext('dbt_results'));
-    create table if not exists {{ table }} ({{ cht_starter.dbt_results_columns() }});
+    {{ cht_starter.create_once(table, cht_starter.dbt_results_columns()) }}
     delete from {{ table }} where start_time < (now() at time zone 'utc') - interval '14 days';
     insert into {{ table }} (
       result_id, invocation_id, unique_id, database_name, schema_name, name,

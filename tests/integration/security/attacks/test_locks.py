@@ -18,6 +18,7 @@ from cht_sync.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.roles import PASSWORD, Roles
+from tests.integration.security.starter import run_models
 
 pytestmark = pytest.mark.integration
 SOURCE = "couch.example.org/medic"
@@ -69,6 +70,15 @@ def test_advisory_locks_of_a_stranger_stop_nothing(roles, dashboard):
         with schema_lock(Settings(), "v1", "dbt"):
             pass
     assert roles.database.value("select count(*) from v1.couchdb") == 1
+
+
+def test_models_run_beside_advisory_locks_of_a_stranger(roles, dashboard, tmp_path):
+    copied("a")
+    with dashboard.cursor() as cursor:
+        for name in ("dbt_results", "dbt_progress", "cht_sync api.refresh"):
+            cursor.execute("select pg_advisory_lock(hashtext(%s))", (name,))
+        run_models(tmp_path, "v1")
+    assert roles.database.value("select count(*) from v1.document_metadata") == 1
 
 
 def test_the_rows_of_locks_are_locked_only_by_their_owner(roles, dashboard):
