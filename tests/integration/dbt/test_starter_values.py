@@ -269,7 +269,7 @@ def test_columns_and_types(warehouse: Warehouse) -> None:
             if column == "period_start" and table != "feedback":
                 wanted = zoned
             assert kind == wanted, (table, column)
-    assert set(MODELS) | {"dbt_results", "dbt_progress", "couchdb"} == set(found)
+    assert set(MODELS) | {"dbt_results", "dbt_progress", "cht_edited_keys", "couchdb"} == set(found)
     assert warehouse.rows("select * from telemetry_devices") == [
         ("t", warehouse.value("select saved_timestamp from telemetry"), datetime(2024, 9, 11, tzinfo=UTC),
          "Google", "Pixel", "Chrome", "1.0", "14", "100", "200", "10", "20")
