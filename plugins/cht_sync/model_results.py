@@ -16,6 +16,7 @@ from cht_sync.settings import RawTable
 
 FAILED = ("error", "fail", "runtime error", "partial success")
 SHRUNK = "shrunk"
+_AT_FAULT = " (documents at fault: "
 # The newest column: after an upgrade the models may run before the copy has brought the table up to date.
 _READY = (
     "select exists (select from pg_attribute where attrelid = to_regclass({table_text}) and attname = 'held'"
@@ -58,6 +59,24 @@ update {schema}.couchdb_model_result set held = %(why)s
 where models_schema = %(models_schema)s and model = any(%(held)s)
 """
 _FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s and model = any(%s)"
+
+
+def with_ids(message: str, ids: Collection[str]) -> str:
+    """What is said of a model that fails, with the documents that it fails on.
+
+    :param message: what dbt said.
+    :param ids: of these documents, fit for a line of a log.
+    """
+    return f"{message}{_AT_FAULT}{', '.join(ids)})" if ids else message
+
+
+def without_ids(message: str) -> str:
+    """The same for who may not see ids of documents, which may hold any sign: nothing behind them is left.
+
+    :param message: one that may have been stored by :func:`with_ids`, whatever stands before it.
+    """
+    said, found, _ids = message.partition(_AT_FAULT)
+    return f"{said}{found}…)" if found else message
 
 
 def in_use(schema: str) -> sql.Composed:

@@ -200,6 +200,7 @@ def test_lineage_leads_from_couchdb_over_the_table_of_documents_to_the_models(ex
     told = b"".join(existing.collector.bodies)
     for secret in (existing.couchdb.password, existing.postgres.password, existing.airflow.password):
         assert secret.encode() not in told
+    assert f"name {DOCUMENTS - 1}".encode() not in told, "nor is anything of a document"
 
 
 def test_what_is_written_later_arrives_and_the_proof_is_one_command(existing):

@@ -12,6 +12,7 @@ NAMES = {"rename-source": ["old", "new"]}
 PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
+    REPOSITORY / "SECURITY.md",
     REPOSITORY / "include" / "dbt" / "starter" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
@@ -38,6 +39,23 @@ def test_links_and_files_are_there(page):
     assert lost == []
     named = re.findall(r"`((?:include|plugins|dags|tests|docs)/[\w./-]+\.\w+)`", text)
     assert [name for name in named if not (REPOSITORY / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_tests_that_a_page_names_are_there(page):
+    named = re.findall(r"(tests/[\w/.-]+\.py)::(\w+)", page.read_text())
+    assert [f"{file}::{name}" for file, name in named if not _has_test(REPOSITORY / file, name)] == []
+
+
+def _has_test(file, name):
+    return file.exists() and re.search(rf"^def {name}\(", file.read_text(), re.M)
+
+
+def test_the_threat_model_names_a_test_for_each_thing_out_of_reach():
+    text = (REPOSITORY / "docs" / "explanation-security.md").read_text()
+    rows = [line for line in text.splitlines() if re.match(r"\| (\*\*|\|)", line)]
+    assert len(rows) > 15
+    assert [row for row in rows if not re.search(r"`tests/[\w/.-]+\.py(::\w+)?`[^|]*\|$", row)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))

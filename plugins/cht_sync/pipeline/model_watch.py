@@ -11,7 +11,7 @@ import psycopg2
 from psycopg2 import sql
 
 from cht_sync.connections import dbt_connection, postgres_connection
-from cht_sync.model_results import FAILED, SHRUNK, ModelResult, ModelResults
+from cht_sync.model_results import FAILED, SHRUNK, ModelResult, ModelResults, with_ids
 from cht_sync.pipeline.at_fault import documents_at_fault
 from cht_sync.pipeline.contracts import Contracts
 from cht_sync.pipeline.ending import is_ending
@@ -182,9 +182,8 @@ class ModelWatch:
         if status in FAILED:
             guilty = self._guilty(model, message)
             if guilty:
-                message += f" (documents at fault: {', '.join(guilty)})"
                 log.error("%s fails on the documents %s.", name, ", ".join(guilty))
-            return ModelResult(model, name, status, message, seconds, at_fault=guilty)
+            return ModelResult(model, name, status, with_ids(message, guilty), seconds, at_fault=guilty)
         judged = self.counting and model in self._judged
         rows = self._counts.count(*self._lineage.relations[model]) if judged else None
         complaint = self._counts.complaint(model, name, rows) if rows is not None else ""

@@ -224,6 +224,12 @@ class Status(BaseModel):
     documents_visible: bool = Field(default=True, description="Whether the reader may see ids of documents.")
 
 
+class Refusal(BaseModel):
+    """What is said in place of an answer."""
+
+    detail: str
+
+
 class Entry(BaseModel):
     """One document in quarantine, without its content."""
 

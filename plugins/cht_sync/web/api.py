@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.sdk import Connection
@@ -15,7 +15,7 @@ from cht_sync.errors import SettingsError, StoreError
 from cht_sync.settings import Settings
 from cht_sync.web import lists
 from cht_sync.web.access import may_read, may_see_documents, sees_documents
-from cht_sync.web.answers import MOST, Collisions, Entries, RejectedDocuments, Status
+from cht_sync.web.answers import MOST, Collisions, Entries, Refusal, RejectedDocuments, Status
 from cht_sync.web.destination import Destination, opened
 from cht_sync.web.runs import read_dag, with_link
 from cht_sync.web.shared import AtOnce, Shared
@@ -26,8 +26,17 @@ T = TypeVar("T")
 PATIENCE_S = 20.0
 _status: Shared[Status] = Shared(PATIENCE_S)
 _lists = AtOnce(4, PATIENCE_S)
-router = APIRouter(prefix="/api", dependencies=[Depends(may_read)])
-SourceName = Annotated[str, Query(max_length=500, description="Name of a source, <host>/<database>.")]
+# What the description tells beside each answer.
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Refusal, "description": "Nobody is signed in."},
+    403: {"model": Refusal, "description": "The user may not read the DAG cht_sync, or ids of documents."},
+    503: {"model": Refusal, "description": "The destination does not answer, or many ask at the same time."},
+}
+router = APIRouter(prefix="/api", dependencies=[Depends(may_read)], responses=REFUSALS)
+# PostgreSQL holds no U+0000: nothing could be found by it.
+TEXT = r"^[^\x00]*$"
+SourceName = Annotated[str, Query(max_length=500, pattern=TEXT, description="Name of a source, <host>/<database>.")]
+Text = Annotated[str, Query(max_length=200, pattern=TEXT)]
 Offset = Annotated[int, Query(ge=0, le=10 * MOST, description="Entries to leave out.")]
 
 
@@ -53,9 +62,9 @@ def collisions(source: SourceName, offset: Offset = 0) -> Collisions:
 
 @router.get("/rejects", dependencies=[Depends(may_see_documents)])
 def rejects(
-    field: Annotated[str, Query(max_length=200)],
-    reason: Annotated[str, Query(max_length=200)],
-    doc_type: Annotated[str | None, Query(max_length=200)] = None,
+    field: Text,
+    reason: Text,
+    doc_type: Annotated[str | None, Query(max_length=200, pattern=TEXT)] = None,
     offset: Offset = 0,
 ) -> RejectedDocuments:
     """Fifty documents whose value of a field the starter models could not use, the newest first, without the value."""

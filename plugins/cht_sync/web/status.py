@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
 
@@ -16,6 +16,7 @@ from cht_sync.health.findings import IsGone, TaskError, of_sources, read_task_er
 from cht_sync.health.parts import Unknown
 from cht_sync.health.removed import RemovedModel, read_removed
 from cht_sync.health.words import zone
+from cht_sync.model_results import without_ids
 from cht_sync.settings import Settings
 from cht_sync.web.answers import Dag, Destination, Group, Model, Reject, Source, Status, Task
 from cht_sync.web.destination import opened
@@ -108,7 +109,17 @@ def without_documents(status: Status) -> Status:
     :param status: for who may.
     """
     models = [model.model_copy(update={"documents_at_fault": []}) for model in status.models]
-    return status.model_copy(update={"models": models, "documents_visible": False})
+    hidden = status.model_copy(update={"models": models, "documents_visible": False})
+    # What a task says of a model that fails comes up in several places: none of them is missed.
+    return Status.model_validate(_each_text(hidden.model_dump(), without_ids))
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _each_text(each, change) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_each_text(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def is_gone(dag: Dag, tasks: dict[str, Task], now: datetime) -> IsGone:
