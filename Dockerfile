@@ -22,7 +22,8 @@ USER 0
 RUN apt-get update \
     && apt-get install -y --no-install-recommends git \
     && rm -rf /var/lib/apt/lists/* \
-    && install -d -o airflow -g 0 -m 0775 /opt/cht /opt/cht/pipeline /opt/cht/keys
+    && install -d -o airflow -g 0 -m 0775 /opt/cht /opt/cht/pipeline /opt/cht/keys \
+    && install -d -o airflow -g 0 -m 0770 /opt/cht/keys/{all,database,fernet,jwt,api,celery,redis,ui}
 COPY --from=packages /opt/cht/venv /opt/cht/venv
 COPY dags /opt/cht/dags
 COPY plugins /opt/cht/plugins

@@ -64,6 +64,7 @@ lock: install
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --only-binary :all: --generate-hashes --no-annotate -c requirements.txt requirements-image.in -o requirements-image.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate requirements-superset.in -o requirements-superset.txt
+	awk '/^[^ ]/ {on = /^psycopg2-binary==/} on' requirements-superset.txt > include/docker/superset/requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate -c requirements-dev.txt requirements-uv.in -o requirements-uv.txt
 
 # Asks PyPI's database of vulnerabilities, so it needs the internet and is no part of the tests.

@@ -1,6 +1,7 @@
-"""Makes the keys and passwords that the components of one Airflow share, each once, at random.
+"""Makes the keys and passwords that the components of one Airflow share, each once, at random, and hands them out.
 
-There is none to choose and none to guess; they live in the volume ``keys``, which only these services mount.
+There is none to choose and none to guess. All live in the volume ``keys``, which no component mounts; each component
+sees copies of those that it needs, in a folder for each, which Compose mounts from a volume of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,18 @@ RANDOM: dict[str, Callable[[], str]] = {
     # Read and, where a user is added, written by Airflow's SimpleAuthManager.
     "ui_passwords.json": lambda: json.dumps({"admin": secrets.token_urlsafe(18)}),
 }
+# By folder: what is handed out together, since who knows one of them knows the others or needs them.
+HANDED_OUT: dict[str, tuple[str, ...]] = {
+    "database": ("airflow_db_password", "sql_alchemy_conn"),
+    "fernet": ("fernet_key",),
+    "jwt": ("jwt_secret",),
+    "api": ("api_secret_key",),
+    "celery": ("celery_broker_url", "celery_result_backend"),
+    "redis": ("redis.conf",),
+    "ui": ("ui_passwords.json",),
+}
+# What a component may change: a copy that is there stays.
+KEPT = {"ui_passwords.json"}
 
 
 def make_keys(folder: Path) -> list[str]:
@@ -46,6 +59,19 @@ def make_keys(folder: Path) -> list[str]:
     return made
 
 
+def hand_out(folder: Path, to: Path) -> None:
+    """Copies each key into the folder of those who need it.
+
+    :param folder: where all of them are, those of an earlier release too.
+    :param to: holds a folder for each part of :data:`HANDED_OUT`.
+    """
+    for part, names in HANDED_OUT.items():
+        (to / part).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            if name not in KEPT or not (to / part / name).exists():
+                _write(to / part / name, (folder / name).read_text())
+
+
 def _write(file: Path, content: str) -> bool:
     """Whole or not at all, so that a kill leaves no half of a key; readable by the group, which is root's."""
     new = file.with_name(f".{file.name}.new")
@@ -58,5 +84,16 @@ def _write(file: Path, content: str) -> bool:
     return True
 
 
+def main(arguments: list[str]) -> None:
+    """Makes the keys, and hands them out where it is said whereto.
+
+    :param arguments: the folder of all keys, and the one that holds the folders of the components.
+    """
+    folder, *to = map(Path, arguments)
+    print("Made:", ", ".join(make_keys(folder)) or "nothing, all are there")
+    for each in to:
+        hand_out(folder, each)
+
+
 if __name__ == "__main__":
-    print("Made:", ", ".join(make_keys(Path(sys.argv[1]))) or "nothing, all are there")
+    main(sys.argv[1:])

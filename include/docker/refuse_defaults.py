@@ -1,10 +1,15 @@
-"""Refuses to start with a password that everybody knows, or with no server named; writes nothing."""
+"""Refuses to start with a password that everybody knows, with no server named or with logins made for development.
+
+Writes nothing.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from airflow.configuration import conf
 from airflow.sdk import Connection
 
 from cht_sync.connections import couchdb_connection, dbt_connection, postgres_connection
@@ -14,6 +19,8 @@ from cht_sync.settings import Settings
 KNOWN = {"", "admin", "change-me", "changeme", "cht_sync", "medic", "pass", "password", "postgres", "secret"}
 # Hosts that stand for a missing setting: services of the profile `local`.
 LOCAL_HOSTS = {"couchdb": "COUCHDB_HOST", "postgres": "POSTGRES_HOST"}
+SIMPLE = "SimpleAuthManager"
+ACCEPTED = "accept"
 
 
 def reasons(settings: Settings) -> Iterator[str]:
@@ -34,6 +41,23 @@ def reasons(settings: Settings) -> Iterator[str]:
     yield from dict.fromkeys(found)
 
 
+def auth_reasons(auth_manager: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Why nobody should log in this way, as one sentence: the simple auth manager keeps its passwords as plain text.
+
+    :param auth_manager: the class that ``core.auth_manager`` names.
+    :param environ: the environment, of which ``CHT_SIMPLE_AUTH`` says that it is known and taken.
+    """
+    said = environ.get("CHT_SIMPLE_AUTH", "").strip()
+    if said not in {"", ACCEPTED}:
+        yield f"CHT_SIMPLE_AUTH is {said!r}: set it to {ACCEPTED}, or leave it empty."
+    elif auth_manager.rpartition(".")[2] == SIMPLE and not said:
+        yield (
+            f"AIRFLOW_AUTH_MANAGER is Airflow's {SIMPLE}, which is made for development and keeps passwords as"
+            " plain text: name that of the provider fab or keycloak (docs/how-to-docker.md, Users), or set"
+            f" CHT_SIMPLE_AUTH={ACCEPTED} to use it all the same."
+        )
+
+
 def _of(connection: Connection, setting: str) -> Iterator[str]:
     where = f"{connection.login}@{connection.host} (connection {connection.conn_id!r})"
     if str(connection.host).lower() in LOCAL_HOSTS:
@@ -51,7 +75,7 @@ def main() -> int:
 
     :return: exit code: 1 where there is any.
     """
-    found = list(reasons(Settings()))
+    found = [*reasons(Settings()), *auth_reasons(conf.get("core", "auth_manager"), os.environ)]
     for each in found:
         print(each, file=sys.stderr)
     return 1 if found else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 
 import pytest
 import yaml
@@ -10,12 +11,15 @@ import yaml
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.settings import REPOSITORY, Settings
 from cht_sync.sources import configured_sources
-from include.docker.refuse_defaults import reasons
+from include.docker.refuse_defaults import auth_reasons, reasons
 
 FOLDER = REPOSITORY / "include" / "kubernetes"
 COMMON = yaml.safe_load((FOLDER / "values-common.yaml").read_text())
+SIMPLE = yaml.safe_load((FOLDER / "values-simple-auth.yaml").read_text())
 EXECUTORS = {
-    path.stem: yaml.safe_load(path.read_text()) for path in FOLDER.glob("values-*.yaml") if "common" not in path.name
+    path.stem: yaml.safe_load(path.read_text())
+    for path in FOLDER.glob("values-*.yaml")
+    if not re.search("common|simple-auth", path.name)
 }
 SECRET = yaml.safe_load((FOLDER / "connections.yaml").read_text())
 
@@ -61,9 +65,30 @@ def test_no_pod_has_another_image_and_nobody_gets_a_known_password():
     """The chart takes its own image for pods of KubernetesExecutor, and makes a user admin, unless told otherwise."""
     image = COMMON["images"]["airflow"]
     assert COMMON["images"]["pod_template"] == image
-    for container in COMMON["apiServer"]["extraInitContainers"]:
+    assert "extraInitContainers" not in COMMON["apiServer"]
+    for container in SIMPLE["apiServer"]["extraInitContainers"]:
         assert container["image"] == f"{image['repository']}:{image['tag']}"
     assert COMMON["createUserJob"] == {"enabled": False}
+
+
+def test_logins_made_for_development_need_a_file_of_their_own():
+    assert not list(auth_reasons(COMMON["config"]["core"]["auth_manager"], {}))
+    assert list(auth_reasons(SIMPLE["config"]["core"]["auth_manager"], {}))
+    # The image holds what the values name.
+    assert "apache-airflow-providers-fab" in (REPOSITORY / "requirements-image.in").read_text()
+    # Helm merges maps and replaces the rest: what both files say would be lost.
+    shared = COMMON["apiServer"].keys() & SIMPLE["apiServer"].keys()
+    assert not shared
+    (mount,) = SIMPLE["apiServer"]["extraVolumeMounts"]
+    assert SIMPLE["config"]["core"]["simple_auth_manager_passwords_file"].startswith(f"{mount['mountPath']}/")
+
+
+def test_cookies_are_for_https_alone_behind_an_ingress():
+    assert COMMON["config"]["fab"]["cookie_secure"] == "True"
+    assert COMMON["apiServer"]["args"][-1] == "exec airflow api-server --proxy-headers"
+    (trusted,) = COMMON["apiServer"]["env"]
+    assert trusted["name"] == "FORWARDED_ALLOW_IPS"
+    assert all(ip_network(each).is_private for each in trusted["value"].split(","))
 
 
 def test_no_password_is_in_the_values():

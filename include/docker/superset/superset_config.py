@@ -14,3 +14,5 @@ if len(SECRET_KEY) < SHORTEST:
     )
 # Without this a cookie of a login would be sent along from pages of others; the UI is behind a proxy with TLS.
 SESSION_COOKIE_SAMESITE = "Lax"
+# The cookie goes over https alone, and the proxy's word on https is taken, where people come by https.
+SESSION_COOKIE_SECURE = ENABLE_PROXY_FIX = os.environ.get("SUPERSET_URL", "").strip().lower().startswith("https://")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from ipaddress import ip_network
+from runpy import run_path
 
 import pytest
 import yaml
@@ -11,6 +15,7 @@ from cht_sync.check.unread import UNREAD, check_unread
 from cht_sync.settings import REPOSITORY, Settings
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
+DOCKERFILE_OF_SUPERSET = (REPOSITORY / "include/docker/superset/Dockerfile").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
 TEMPLATE = set(re.findall(r"^([A-Z0-9_]+)=", (REPOSITORY / ".env.template").read_text(), re.M))
@@ -142,7 +147,9 @@ def test_outside_local_passwords_come_from_files_only(profile):
                 assert by_file, f"{name}: {variable}"
                 if value in {f"${{{variable}:-}}", f"${{{variable}:+/run/secrets/cht_pipeline_token}}"}:
                     continue  # a path that a person gives, or nothing
-                assert re.fullmatch(r"(cat )?/(run/secrets|opt/cht/keys|keys)/[a-z_.]+", value), f"{name}: {variable}"
+                assert re.fullmatch(r"(cat )?/(run/secrets|opt/cht/keys/[a-z]+|keys)/[a-z_.]+", value), (
+                    f"{name}: {variable}"
+                )
 
 
 @pytest.mark.parametrize("profile", ["gamma", "production", "celery"])
@@ -175,12 +182,75 @@ def test_celery_has_workers_that_scale_and_the_others_do_not():
 
 
 def test_superset_is_that_of_the_tests_and_runs_as_no_root():
-    text = (REPOSITORY / "include/docker/superset/Dockerfile").read_text()
+    text = DOCKERFILE_OF_SUPERSET
     pinned = re.search(r"^apache-superset==(\S+)", (REPOSITORY / "requirements-superset.txt").read_text(), re.M)[1]
-    assert re.findall(r"^FROM (\S+)", text, re.M) == [f"apache/superset:{pinned}"]
+    assert re.findall(r"^(?:ARG SUPERSET_IMAGE=|FROM )(\S+)", text, re.M) == [
+        f"apache/superset:{pinned}",
+        "${SUPERSET_IMAGE}",
+    ]
     assert re.findall(r"^USER (\S+)", text, re.M)[-1] == "superset"
     assert {SERVICES[name]["image"] for name in of("superset")} == {f"cht-sync-superset:{pinned}"}
     assert SERVICES["superset"]["depends_on"]["superset-init"] == {"condition": "service_completed_successfully"}
+
+
+def test_the_driver_of_superset_is_that_of_the_lock_with_its_hashes():
+    lock = (REPOSITORY / "requirements-superset.txt").read_text()
+    lines = re.search(r"^psycopg2-binary==.*?(?=^\S)", lock, re.M | re.S)[0]
+    assert (REPOSITORY / "include/docker/superset/requirements.txt").read_text() == lines
+    assert lines.count("--hash=sha256:") > 1
+    (installed,) = re.findall(r"pip install (.*?)(?=\n\S)", DOCKERFILE_OF_SUPERSET, re.S)
+    assert "--require-hashes" in installed
+    assert "==" not in installed
+
+
+def test_the_api_server_hears_of_https_from_a_proxy_and_marks_its_cookies():
+    for name in ("api-server", "api-server-local"):
+        service = SERVICES[name]
+        assert service["command"] == ["api-server", "--proxy-headers"]
+        # Nobody but a proxy on this machine, or in a private network, is believed.
+        networks = service["environment"]["FORWARDED_ALLOW_IPS"].partition(":-")[2].rstrip("}").split(",")
+        assert networks
+        assert all(ip_network(each).is_private for each in networks)
+    assert "SUPERSET_URL" in SERVICES["superset"]["environment"]
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "marked"),
+    [
+        ("https://airflow.example.org", None, "True"),
+        ("HTTPS://airflow.example.org/a", None, "True"),
+        ("https://airflow.example.org", "False", "False"),
+        ("http://127.0.0.1:8080", None, ""),
+        ("", None, ""),
+    ],
+)
+def test_the_session_of_fab_is_for_https_alone_where_the_address_says_so(tmp_path, url, given, marked):
+    (tmp_path / "airflow").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "airflow").chmod(0o755)
+    script = (REPOSITORY / "include/docker/api_server.sh").read_text()
+    # The official image's entrypoint, which is not here.
+    script = script.replace("exec /entrypoint", 'echo "${AIRFLOW__FAB__COOKIE_SECURE:-}"; echo')
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "AIRFLOW__API__BASE_URL": url}
+    environ |= {"AIRFLOW__FAB__COOKIE_SECURE": given} if given else {}
+    done = subprocess.run(
+        ["bash", "-c", script, "api_server.sh", "api-server", "--proxy-headers"],
+        env=environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [marked, "airflow api-server --proxy-headers"]
+
+
+@pytest.mark.parametrize(
+    ("url", "secure"), [("https://bi.example.org", True), ("http://127.0.0.1:8088", False), ("", False), (None, False)]
+)
+def test_the_cookie_of_superset_is_for_https_alone_where_the_address_says_so(tmp_path, monkeypatch, url, secure):
+    (tmp_path / "superset_secret_key").write_text("k" * 42)
+    monkeypatch.setenv("SUPERSET_SECRETS", str(tmp_path))
+    monkeypatch.delenv("SUPERSET_URL", raising=False)
+    if url is not None:
+        monkeypatch.setenv("SUPERSET_URL", url)
+    config = run_path(str(REPOSITORY / "include/docker/superset/superset_config.py"))
+    assert (config["SESSION_COOKIE_SECURE"], config["ENABLE_PROXY_FIX"]) == (secure, secure)
+    assert config["SESSION_COOKIE_SAMESITE"] == "Lax"
 
 
 def test_each_variable_is_in_the_template():

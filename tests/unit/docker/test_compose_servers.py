@@ -63,7 +63,8 @@ def of(profile: str) -> dict:
 
 def role(name: str, service: dict) -> str:
     """What a service of our image is: by its command, else by its name."""
-    return (service.get("command") or [name.removesuffix("-local")])[-1]
+    command = [word for word in service.get("command") or [] if not word.startswith("-")]
+    return (command or [name.removesuffix("-local")])[-1]
 
 
 def ours(profile: str) -> dict:
