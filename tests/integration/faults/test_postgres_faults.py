@@ -262,7 +262,7 @@ def test_a_deadlock(rig):
         ("53100", "could not extend file: No space left on device", "disk is full"),
         ("25006", "cannot execute INSERT in a read-only transaction", "read-only"),
         ("55P03", "canceling statement due to lock timeout", "lock"),
-        ("XX001", "invalid page in block 7", "invalid page in block 7"),
+        ("XX001", "invalid page in block 7", "XX001: data corrupted"),
     ],
 )
 def test_what_does_not_pass_is_told_and_nothing_is_stored(few, monkeypatch, code, words, said):
