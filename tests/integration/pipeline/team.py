@@ -11,7 +11,6 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.deploy import build_version, plan, switch
-from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.look import Wish, look
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
@@ -108,9 +107,13 @@ class Team:
 
     def run(self, *options: str) -> Told:
         """What ``dbt_run`` of ``cht_sync`` does."""
-        told, dbt = Told(), self.dbt(*options)
+        return self.run_with(self.dbt(*options))
+
+    def run_with(self, dbt: DbtRuns) -> Told:
+        """The same by a dbt that has parsed the version in use."""
+        told = Told()
         runs = Waiting(postgres_connection(self.settings), self.settings.raw_table, self.settings.dbt_schema)
-        with closing(ModelWatch(self.settings, Lineage.of(dbt.manifest), dbt.compiled, False, told.tell)) as watch:
+        with closing(ModelWatch(self.settings, dbt.lineage, dbt.compiled, False, told.tell)) as watch:
             run = ModelsRun(dbt, watch, runs, told)
             told.result = run.execute()
         told.modelled_to = run.modelled_to
