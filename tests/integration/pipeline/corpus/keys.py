@@ -40,9 +40,6 @@ FILES = {
     f"models/{name}.sql": MODEL.format(key=key, strategy=strategy, change=change)
     for name, (key, strategy, change) in MODELS.items()
 }
-KEPT = MODEL.format(key="['uuid']", strategy="merge", change="append_new_columns").replace(
-    "config(", "config(full_refresh=false, "
-)
 
 
 def newer(text):
@@ -55,9 +52,6 @@ KEYS = Project(
         "dbt_project.yml": "name: keys\nversion: 1.0.0\nconfig-version: 2\nprofile: cht_sync\n",
         "macros/days.sql": DAYS,
         **FILES,
-        "models/kept.sql": KEPT.replace("day.position", "1 as position").replace(
-            "{{ days() }}", "{{ days() }} and day.position = 1"
-        ),
     },
     changes={
         # A macro that all of them use changes alone what is built anew.
@@ -67,7 +61,6 @@ KEYS = Project(
     },
     breaks="v1.merged",
     findings={
-        "v1.kept": "model.keys.kept says full_refresh: false and stays as it is: its rows keep what they hold",
         "v1.plainly": "v1.plainly is of no model any more: nothing updates it",
     },
 )
