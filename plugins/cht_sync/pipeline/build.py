@@ -20,6 +20,7 @@ from cht_sync.pipeline.deployment import GRAPH_FILE, MANIFEST_FILE
 from cht_sync.pipeline.graph import drawable
 from cht_sync.pipeline.hub import StandInHub, hub_answers, hub_url
 from cht_sync.pipeline.local_packages import PACKAGE_FILES, settle_local_packages
+from cht_sync.pipeline.of_root import told_of_root
 from cht_sync.pipeline.packages import read_yaml, require_sound, small_text
 from cht_sync.pipeline.proof import first_use
 from cht_sync.pipeline.source import Source
@@ -69,6 +70,8 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     text = storable((folder / "target" / "manifest.json").read_text())
     manifest = json.loads(text)
     _prove(source, manifest, stand_ins)
+    if told := told_of_root(read_yaml(source, folder / "project" / "dbt_project.yml"), manifest):
+        log.warning("%s", told)
     # dbt writes the one in target/ anew with each run.
     (folder / MANIFEST_FILE).write_text(text)
     graph = drawable(manifest)

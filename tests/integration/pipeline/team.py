@@ -107,7 +107,11 @@ class Team:
 
     def run(self, *options: str) -> Told:
         """What ``dbt_run`` of ``cht_sync`` does."""
-        told, dbt = Told(), self.dbt(*options)
+        return self.run_with(self.dbt(*options))
+
+    def run_with(self, dbt: DbtRuns) -> Told:
+        """The same by a dbt that has parsed the version in use."""
+        told = Told()
         runs = Waiting(postgres_connection(self.settings), self.settings.raw_table, self.settings.dbt_schema)
         with closing(ModelWatch(self.settings, dbt.lineage, dbt.compiled, False, told.tell)) as watch:
             run = ModelsRun(dbt, watch, runs, told)

@@ -112,12 +112,37 @@
     {%- endif %}
   {%- endfor %}
 
-  insert into {{ target }} ({{ columns | map(attribute='quoted') | join(', ') }})
-  select {{ columns | map(attribute='quoted') | join(', ') }} from {{ source }}
-  on conflict ({{ key }}) do update set
-  {%- for column in columns %}
-    {{ column.quoted }} = excluded.{{ column.quoted }}{{ ',' if not loop.last }}
+  {%- set names = columns | map(attribute='quoted') | list %}
+  {%- if cht_sync_wrapper.has_rules(target) %}
+
+  update {{ target }} as stale set
+  {%- for name in names %}
+    {{ name }} = fresh.{{ name }}{{ ',' if not loop.last }}
   {%- endfor %}
+  from {{ source }} as fresh where fresh.{{ key }} = stale.{{ key }};
+  insert into {{ target }} ({{ names | join(', ') }})
+  select {{ names | join(', ') }} from {{ source }} as fresh
+  where not exists (select from {{ target }} as stale where stale.{{ key }} = fresh.{{ key }})
+  {%- else %}
+
+  insert into {{ target }} ({{ names | join(', ') }})
+  select {{ names | join(', ') }} from {{ source }}
+  on conflict ({{ key }}) do update set
+  {%- for name in names %}
+    {{ name }} = excluded.{{ name }}{{ ',' if not loop.last }}
+  {%- endfor %}
+  {%- endif %}
+{% endmacro %}
+
+{#- Rules for what is written, of people's: PostgreSQL refuses `on conflict` where there are such. -#}
+{% macro has_rules(relation) %}
+  {%- set check -%}
+    select exists (
+      select from pg_rewrite as r
+      where r.ev_class = {{ cht_sync_wrapper.text_literal(relation.include(database=false)) }}::regclass and r.ev_type in ('2', '3')
+    )
+  {%- endset -%}
+  {{- return(run_query(check).rows[0][0]) -}}
 {% endmacro %}
 
 {% macro notes_of(schema, table, column=none) -%}
@@ -130,18 +155,25 @@
   {%- set log = cht_sync_wrapper.edited_keys() -%}
   {%- set notes = cht_sync_wrapper.notes_of(target.schema, target.identifier) -%}
   {%- for row in run_query('select distinct e.child_column from ' ~ log ~ ' as e where ' ~ notes).rows %}
-  with noted as (
-    delete from {{ log }} as e where {{ cht_sync_wrapper.notes_of(target.schema, target.identifier, row[0]) }} returning e.key
-  )
-  delete from {{ target }} as stale
-  using noted
-  where stale.{{ adapter.quote(row[0]) }}::text = noted.key
-    {%- if keys %}
-    and not exists (
-      select from {{ source }} as new
-      where {% for key in keys %}new.{{ adapter.quote(key) }} = stale.{{ adapter.quote(key) }}{{ ' and ' if not loop.last }}{% endfor %}
+  do $noted$
+  declare
+    noted text[];
+  begin
+    -- Apart from the delete below: on a table with rules PostgreSQL refuses one in the same statement.
+    with gone as (
+      delete from {{ log }} as e where {{ cht_sync_wrapper.notes_of(target.schema, target.identifier, row[0]) }} returning e.key
     )
+    select array_agg(gone.key) into noted from gone;
+    delete from {{ target }} as stale
+    where stale.{{ adapter.quote(row[0]) }}::text = any (noted)
+    {%- if keys %}
+      and not exists (
+        select from {{ source }} as fresh
+        where {% for key in keys %}fresh.{{ adapter.quote(key) }} = stale.{{ adapter.quote(key) }}{{ ' and ' if not loop.last }}{% endfor %}
+      )
     {%- endif %};
+  end
+  $noted$;
   {%- endfor %}
 {% endmacro %}
 

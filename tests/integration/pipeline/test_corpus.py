@@ -1,0 +1,44 @@
+"""Other people's dbt projects: after a life of changes their tables are those of plain dbt from scratch."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.integration.pipeline.corpus.cascade import CASCADE
+from tests.integration.pipeline.corpus.dates import DATES
+from tests.integration.pipeline.corpus.house import HOUSE
+from tests.integration.pipeline.corpus.keys import KEYS
+from tests.integration.pipeline.corpus.life import Life
+from tests.integration.pipeline.corpus.upon_starter import UPON_STARTER
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.embedded("postgres", "databases are dumped, renamed and restored there"),
+]
+# A foreign key in a hook names the table in use also for what is built aside, which holds newer documents.
+HOOKED = pytest.mark.xfail(reason="a deployment fails where documents wait and a hook makes a foreign key", strict=True)
+CORPUS = {"dates": DATES, "keys": KEYS, "cascade": CASCADE, "house": HOUSE, "upon_starter": UPON_STARTER}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=HOOKED) if name == "cascade" else name for name in CORPUS])
+def test_the_tables_are_those_of_plain_dbt_from_scratch(
+    name, team, database, postgres_server, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.WARNING)
+    life = Life(CORPUS[name], team, database, postgres_server)
+    try:
+        life.live()
+    finally:
+        life.end()
+    said = caplog.text
+    plain = life.tables(life.from_scratch(tmp_path / "plain", monkeypatch))
+    ours = life.tables(database)
+    different = {relation for relation in {*plain, *ours} if plain.get(relation) != ours.get(relation)}
+    findings = life.project.findings
+    assert different == set(findings), {one: (plain.get(one), ours.get(one)) for one in different - set(findings)}
+    for relation, finding in findings.items():
+        assert finding in said, f"nothing is said of {relation}"
