@@ -103,6 +103,7 @@ def drawn(team):
 def by_dbt(team, expression):
     dbt = team.dbt()
     command = ["--quiet", "ls", "--select", expression, "--resource-type", "model", "--output", "json"]
-    done = dbtRunner(manifest=dbt.manifest).invoke([*command, "--output-keys", "name", *dbt._for_parse])
+    parsed = dbtRunner().invoke(["--quiet", "parse", *dbt._for_parse])
+    done = dbtRunner(manifest=parsed.result).invoke([*command, "--output-keys", "name", *dbt._for_parse])
     assert done.success
     return {json.loads(line)["name"] for line in done.result}
