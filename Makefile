@@ -12,10 +12,10 @@ export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test bench lint lock audit sbom screenshot reference clean
+.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test bench lint lock audit sbom release screenshot reference clean
 
 help:
-	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | bench | lint | lock | audit | sbom | screenshot | reference | clean"
+	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | bench | lint | lock | audit | sbom | release | screenshot | reference | clean"
 
 install: $(VENV)/installed
 
@@ -76,6 +76,11 @@ sbom: install
 	mkdir -p dist
 	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --output-reproducible --sv 1.6 \
 		-o dist/sbom.cdx.json requirements-image.txt
+
+# What goes with a tag: the sources as git has them, and the list of what the image holds.
+release: lint test sbom
+	test -z "$$(git status --porcelain)" || { echo "Commit or stash what git status shows before a release." >&2; exit 1; }
+	git archive --format tar.gz --prefix cht-sync-airflow/ --output dist/cht-sync-airflow.tar.gz HEAD
 
 screenshot: install
 	$(BIN)/python -m include.demo.screenshot
