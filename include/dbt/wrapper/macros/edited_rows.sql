@@ -187,6 +187,16 @@
       child_column text not null,
       key text not null
     );
+    {#- Or nothing could be deleted from it where all tables are published; a key may be too long for an index. #}
+    do $identity$ begin
+      if exists (
+        select from pg_class
+        where oid = {{ cht_sync_wrapper.text_literal(cht_sync_wrapper.edited_keys().include(database=false)) }}::regclass
+          and relreplident <> 'f'
+      ) then
+        alter table {{ cht_sync_wrapper.edited_keys() }} replica identity full;
+      end if;
+    end $identity$;
     delete from {{ cht_sync_wrapper.edited_keys() }} where to_regclass(format('%I.%I', child_schema, child)) is null;
     {{ cht_sync_wrapper.take_over_edited_rows() }}
     commit;
