@@ -225,6 +225,8 @@ lock timeout
 could not serialize access due to concurrent update
 could not serialize access due to concurrent delete
 could not serialize access due to read/write dependencies among transactions
+security label provider "<name>" is not loaded
+column data type <type> can only have storage PLAIN
 could not obtain lock on relation "<name>"
 could not obtain lock on row in relation "<name>"
 canceling statement due to <words>
