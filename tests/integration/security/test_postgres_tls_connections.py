@@ -161,8 +161,12 @@ def test_sync_and_dbt_go_through_tls(behind_tls, authority, tmp_path, monkeypatc
     assert proxy.plain == 0
 
 
-def test_dbt_refuses_a_certificate_that_nobody_vouches_for(behind_tls, stranger, tmp_path):
+def test_dbt_refuses_a_certificate_that_nobody_vouches_for(behind_tls, stranger, tmp_path, monkeypatch):
     proxy = behind_tls(stranger.issue("server", FAR_AWAY))
+    with pytest.raises(SettingsError, match="certificate verify failed"):
+        invoke_models(tmp_path, "v1")
+    # Nor does dbt where nobody has asked before.
+    monkeypatch.setattr("cht_sync.pipeline.profile.models_zone", lambda settings: "UTC")
     result = invoke_models(tmp_path, "v1")
     assert not result.success
     assert "certificate verify failed" in failures(result)

@@ -136,6 +136,11 @@ def test_refused_passwords_are_not_told(role, couch, database, postgres_server, 
             assert passed == ("COUCHDB_USER" not in wrong)
             assert holds_secret(said) == []
     monkeypatch.setenv("POSTGRES_USER", postgres_server.user)
+    with pytest.raises(SettingsError, match="password authentication failed") as caught:
+        invoke_models(tmp_path, "v1")
+    assert holds_secret(str(caught.value)) == []
+    # Nor does dbt tell it where nobody has asked before.
+    monkeypatch.setattr("cht_sync.pipeline.profile.models_zone", lambda settings: "UTC")
     result = invoke_models(tmp_path, "v1")
     assert not result.success
     assert "password authentication failed" in failures(result)
