@@ -17,7 +17,7 @@ from __future__ import annotations
 # it is shown whole where PostgreSQL itself has said it, and not a function of people.
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 VALUE_FREE = (
-    "08", "25", "28", "40", "53", "57", "58", "XX001", "XX002",
+    "08", "25", "28", "40", "53", "57", "XX001", "XX002",
     "22012", "23000", "23001", "23502", "23503", "23505", "23514", "23P01", "2BP01", "42501", "44000", "55006", "55P03",
 )  # fmt: skip
 

@@ -62,7 +62,7 @@ FILES = {
     "tests/kept.sql": "{{ config(store_failures=true) }} select * from {{ ref('people') }}",
 }
 PROGRAM = """
-import json, sys
+import json, os, sys
 import airflow
 from cosmos.exceptions import CosmosDbtRunError
 from cht_sync.pipeline.dbt_runs import DbtRuns
@@ -73,7 +73,7 @@ options = ["--no-use-colors", "--log-format", form, "--log-format-file", form, "
 seen = []
 redact_dbt()
 redact_dbt()
-dbt = DbtRuns(["dbt", *options, "run", *where], {}, folder)
+dbt = DbtRuns(["dbt", *options, "run", *where], dict(os.environ), folder)
 assert dbt.parse() is None
 done = dbt.run(lambda event: seen.append(str(event)))
 from dbt.cli.main import dbtRunner
