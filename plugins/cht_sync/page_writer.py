@@ -17,7 +17,7 @@ from cht_sync.errors import StoreError
 from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevisions
 from cht_sync.page import Change, Refused
-from cht_sync.quarantine import Quarantine
+from cht_sync.quarantine import Quarantine, shown
 from cht_sync.redaction import message_of
 from cht_sync.revisions import SQL_ORDER
 from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
@@ -197,7 +197,7 @@ class PageWriter:
         self._check_table(by_postgres, len(rows))
         if altered := [row.change for row in rows if row.altered]:
             # A note says nothing of a row in another revision, so one too many does no harm.
-            ids, revs = [each.id for each in altered], [each.rev for each in altered]
+            ids, revs = [each.id for each in altered], [shown((each.rev or "").replace("\0", "")) for each in altered]
             cursor.execute(sql.SQL(_NOTE_NUL).format(**self._names), (ids, revs))
         refused += held + by_postgres
         if refused and not sure:

@@ -87,11 +87,14 @@ def test_an_empty_database(database):
         "0019_source_order.sql",
         "0020_quarantine_follows.sql",
         "0029_collision_stamp.sql",
+        "0030_removed_models.sql",
         "0031_built_models.sql",
+        "0032_models_zone.sql",
+        "0033_test_acknowledgement.sql",
+        "0034_copy_hold.sql",
         "0035_redacted_messages.sql",
         "0036_locks.sql",
         "0044_nul.sql",
-        "0032_models_zone.sql",
     ]
     names = {
         "",
@@ -117,6 +120,8 @@ def test_an_empty_database(database):
         "_deployment",
         "_source",
         "_nul",
+        "_test_acknowledgement",
+        "_copy_hold",
     }
     assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
