@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import psycopg2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.rebuild.errors import RebuildError
@@ -250,6 +250,7 @@ def test_each_thing_that_people_put_on_a_model_is_there_afterwards(shared, name)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@example(names=["grants_passed_on", "owner", "check", "cluster"])
 @given(names=st.lists(st.sampled_from(sorted(DECORATIONS)), min_size=4, unique=True).filter(agree))
 def test_any_of_them_together_are_there_afterwards(shared, names):
     check(shared, names)
@@ -317,6 +318,7 @@ def test_what_cannot_be_kept_is_refused_and_nothing_changes(shared, statement, r
         ("create statistics v1.lost on lost, n from v1.child", r"Gone: the statistics v1.lost \(column .lost. does not exist\)."),
         ("alter table v1.child add constraint c check (lost > 0)", "Gone: the constraint c of v1.child: there is no such column"),
         ("create index i on v1.child (lost); alter table v1.child cluster on i", "Gone: the cluster mark of v1.child .*index i is not"),
+        ("alter table v1.child disable trigger all", "Gone: the disabled check of .* of v1.child"),
         ("alter table v1.child alter note set storage external", "Gone: storage of child.note .*integer"),
     ],
 )  # fmt: skip

@@ -1,1 +1,1 @@
-"""What runs in dbt's own process during a rebuild; it imports nothing of Airflow, so that it starts quickly."""
+"""What runs in dbt's own processes; nothing of Airflow is imported: they start quickly and hold none of its secrets."""

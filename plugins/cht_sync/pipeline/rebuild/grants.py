@@ -19,7 +19,9 @@ from pg_class c
 cross join lateral aclexplode(c.relacl) e
 left join pg_roles r on r.oid = e.grantee
 left join pg_roles g on g.oid = e.grantor and g.oid <> c.relowner
-where c.oid = %(oid)s and e.grantee <> c.relowner and (e.grantee = 0 or r.oid is not null)
+where c.oid = %(oid)s and (e.grantee = 0 or r.oid is not null)
+    -- One that became the owner may have a right of another's giving beside its own.
+    and (e.grantee <> c.relowner or e.grantor <> c.relowner)
 union all
 select e.privilege_type, a.attname::text, coalesce(quote_ident(r.rolname), 'public'), e.is_grantable,
     quote_ident(g.rolname)

@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from cht_sync.built_models import Columns, Place
 from cht_sync.pipeline import api_views
-from cht_sync.pipeline.rebuild.attached import attach, detach
+from cht_sync.pipeline.rebuild.attached import attach, detach, unchecked
 from cht_sync.pipeline.rebuild.constraints import missing_by_model
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.grants import default_grants, give
@@ -225,6 +225,7 @@ class Swap:
         if built := self._built.get((pair.old.schema, pair.old.name)):
             by_hand = columns(cursor, pair.old.oid) - set(built) - there
             self._gone([f"the column {name} of {place}, which no model built" for name in sorted(by_hand)])
+        self._gone([f"the disabled check of {key} of {place}" for key in unchecked(cursor, pair.old.oid)])
         self._gone(store_like(cursor, new, saved.storage, there))
         if new.kind != "m":
             of_project = {*self._plan.given_up, *constraint_texts(self._manifest["nodes"][pair.unique_id])}
