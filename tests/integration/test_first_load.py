@@ -14,6 +14,8 @@ from tests.servers import given
 
 pytestmark = pytest.mark.integration
 
+RANGE = b"include_docs=true&startkey"
+
 
 @pytest.fixture
 def loaded(couchdb_server, database, monkeypatch):
@@ -160,13 +162,14 @@ def test_where_couchdb_ends_in_the_middle_the_next_run_goes_on(loaded, monkeypat
     monkeypatch.setattr("cht_sync.couchdb.CouchDBHook.__init__.__defaults__", ("cht_couchdb", 0.3))
     with FaultProxy(host, int(port)) as proxy:
         monkeypatch.setenv("COUCHDB_PORT", str(proxy.port))
-        proxy.inject(Fault(match=b"include_docs=true&startkey", answer=http_answer(503), chance=0.7))
         for _ in range(3):
+            proxy.inject(Fault(match=RANGE, times=2))  # so many are answered, then none
+            proxy.inject(Fault(match=RANGE, answer=http_answer(503)))
             with pytest.raises(CouchDBError):
                 copy(loaded.couch, batch_size=5)
+            proxy.clear()
         assert loaded.checkpoint() is None
         assert loaded.parts()
-        proxy.clear()
         assert copy(loaded.couch, batch_size=5)["drained"]
     assert loaded.differences() == []
 
