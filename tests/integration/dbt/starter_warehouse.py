@@ -9,11 +9,11 @@ from typing import Any
 
 import psycopg2
 import pytest
-from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 from psycopg2 import sql
 from psycopg2.extras import Json
 
+from tests.dbt_in_process import dbtRunner
 from tests.servers import mine
 
 DBT = Path(__file__).parents[3] / "include" / "dbt"

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbt.cli.main import dbtRunner
 from starter_documents import CONTACTS, MODELS, person, report, telemetry
 from starter_warehouse import DATABASE, DBT, Warehouse, failures, make_project, set_environment
+
+from tests.dbt_in_process import dbtRunner
 
 pytestmark = pytest.mark.integration
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from dbt.cli.main import dbtRunner
 from odd_values import FAILS, Case
 from psycopg2.extras import Json
 from starter_warehouse import DBT, Warehouse
 from truth_tables import SETTINGS_TYPES
+
+from tests.dbt_in_process import dbtRunner
 
 # In the order in which they read each other.
 MODELS = (

@@ -6,9 +6,9 @@ import os
 import subprocess
 
 import pytest
-from dbt.cli.main import dbtRunner
 
 from cht_sync.pipeline.build import wrapper_files
+from tests.dbt_in_process import dbtRunner
 from tests.integration.models.conftest import PROFILES
 from tests.integration.models.test_edited_rows import DBT
 

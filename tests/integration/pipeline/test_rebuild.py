@@ -12,7 +12,6 @@ from contextlib import closing
 
 import psycopg2
 import pytest
-from dbt.cli.main import dbtRunner
 from psycopg2.extras import Json
 
 from cht_sync.connections import dbt_connection
@@ -24,6 +23,7 @@ from cht_sync.pipeline.rebuild import PlannedModel, RebuildPlan, missing_constra
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.settings import Settings
+from tests.dbt_in_process import dbtRunner
 from tests.integration.conftest import Database
 from tests.integration.pipeline.deleting_project import FILES, write
 from tests.servers import mine

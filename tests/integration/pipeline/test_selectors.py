@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from dbt.cli.main import dbtRunner
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import require_current
 from cht_sync.pipeline.groups import model_groups
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.task_group import read_graph
+from tests.dbt_in_process import dbtRunner
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

