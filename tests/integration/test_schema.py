@@ -95,6 +95,7 @@ def test_an_empty_database(database):
         "0035_redacted_messages.sql",
         "0036_locks.sql",
         "0044_nul.sql",
+        "0050_batches.sql",
     ]
     names = {
         "",
