@@ -19,6 +19,7 @@ from cht_sync.pipeline.ending import is_ending
 from cht_sync.pipeline.guard import cascades, held
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.row_counts import RowCounts
+from cht_sync.pipeline.row_security import require_seen
 from cht_sync.postgres import connect, explained
 from cht_sync.redaction import of_text
 from cht_sync.settings import Settings
@@ -51,6 +52,7 @@ class ModelWatch:
         self._connection = dbt_connection(settings)
         self._conn = connect(self._connection, "cht_sync models")
         self._conn.autocommit = True
+        self._require_seen()
         self._counts = RowCounts(self._conn, {} if lift else self.memory.accepted(), settings.most_drop)
         self._contracts = Contracts(self._conn, postgres_connection(settings), settings.raw_table.schema, lineage.kept)
         self._behind: set[str] = set()
@@ -59,6 +61,10 @@ class ModelWatch:
         self.counting = True  # not while batches follow each other: large tables take their time
         self.results: dict[str, ModelResult] = {}
         self.error: Exception | None = None
+
+    def _require_seen(self) -> None:
+        with explained(self._connection, "look for row security"), self._conn.cursor() as cursor:
+            require_seen(cursor, self._settings.raw_table)
 
     def close(self) -> None:
         """Gives back the connection."""
