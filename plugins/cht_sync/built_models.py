@@ -20,6 +20,15 @@ _RECORD = """
 insert into {schema}.couchdb_built_model (models_schema, relation, columns) values (%s, %s, %s)
 on conflict (models_schema, relation) do update set columns = excluded.columns, built_at = now()
 """
+# The newest column, which a database may not have yet.
+_BATCHES = """
+select models_schema, relation, to_jsonb(built) -> 'batches' from {schema}.couchdb_built_model built
+where jsonb_typeof(to_jsonb(built) -> 'batches') = 'object'
+"""
+_HAS_BATCHES = """
+select exists (select from pg_attribute where attrelid = to_regclass(%s) and attname = 'batches' and not attisdropped)
+"""
+_RECORD_BATCHES = "update {schema}.couchdb_built_model set batches = %s where models_schema = %s and relation = %s"
 _FORGET = "delete from {schema}.couchdb_built_model where models_schema = %s and relation = %s"
 
 
@@ -53,6 +62,24 @@ class BuiltModels:
             self._cursor.execute(sql.SQL(_RECORD).format(**self._names), (*place, Json(columns)))
         for place in others:
             self._cursor.execute(sql.SQL(_FORGET).format(**self._names), place)
+
+    def batches(self) -> dict[Place, dict[str, Any]]:
+        """Which batches of each table are built that dbt builds in batches, by its schema and name."""
+        if not self._may("select"):
+            return {}
+        self._cursor.execute(sql.SQL(_BATCHES).format(**self._names))
+        return {(schema, name): noted for schema, name, noted in self._cursor.fetchall()}
+
+    def record_batches(self, built: Mapping[Place, Any]) -> None:
+        """Notes which batches are built of tables that were recorded.
+
+        :param built: as dbt has told it.
+        """
+        self._cursor.execute(_HAS_BATCHES, (self._table,))
+        if not self._cursor.fetchone()[0] or not self._may("update"):
+            return
+        for place, noted in built.items():
+            self._cursor.execute(sql.SQL(_RECORD_BATCHES).format(**self._names), (Json(noted), *place))
 
     def _may(self, rights: str) -> bool:
         for right in rights.split(", "):

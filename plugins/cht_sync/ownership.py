@@ -44,6 +44,17 @@ select relation, kind, name, pg_get_userbyid(owner) from used where owner not in
 order by 1, 2, 3
 """
 
+# Disabled ones count too.
+# Source: ``RewriteQuery`` in ``src/backend/rewrite/rewriteHandler.c``
+_RULES = """
+select c.relname, r.rulename from pg_rewrite r
+join pg_class c on c.oid = r.ev_class
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %(schema)s and c.relname = any(%(tables)s) and c.relkind in ('r', 'p')
+    and (r.ev_type in ('2', '3') or r.ev_type = '4' and r.is_instead)
+order by 1, 2
+"""
+
 
 def require_ours(cursor: Any, schema: str, tables: Iterable[str]) -> None:
     """Refuses tables that belong to another role, and those with triggers, rules, defaults, constraints, indexes or
@@ -74,3 +85,21 @@ def require_ours(cursor: Any, schema: str, tables: Iterable[str]) -> None:
         f" {'; '.join(strange)}. Drop what nobody wants there; else let a superuser, who has looked at the tables,"
         f" their triggers and functions, run `alter table` or `alter function … owner to` that role."
     )
+
+
+def require_no_rules(cursor: Any, schema: str, tables: Iterable[str]) -> None:
+    """Refuses tables with rules for what is written, which PostgreSQL takes no ``on conflict`` for.
+
+    :param cursor: of the role that writes.
+    :param schema: of the tables.
+    :param tables: their names.
+    :raises SettingsError: names the first of the rules.
+    """
+    cursor.execute(_RULES, {"schema": schema, "tables": list(tables)})
+    if found := cursor.fetchone():
+        table, rule = found
+        raise SettingsError(
+            f"{schema}.{table} has the rule {rule}: PostgreSQL takes no INSERT … ON CONFLICT for a table with rules for"
+            " INSERT or UPDATE, COPY passes them by, and one INSTEAD of DELETE leaves what has to go, so nothing is"
+            f" stored. Say `drop rule {rule} on {schema}.{table}`, and use a trigger in its place."
+        )

@@ -13,7 +13,7 @@ from psycopg2.extensions import quote_ident
 
 from cht_sync.errors import SettingsError
 from cht_sync.lock_watch import LockWatch
-from cht_sync.ownership import require_ours
+from cht_sync.ownership import require_no_rules, require_ours
 from cht_sync.postgres import explained
 from cht_sync.settings import REPOSITORY, RawTable
 
@@ -95,7 +95,9 @@ class Schema:
     def _pending_files(self) -> list[Path]:
         files = sorted(each for each in self._folder.glob("*.sql") if re.match(r"\d{4}_", each.name))
         with self._conn, self._conn.cursor() as cursor:
-            require_ours(cursor, self._raw.schema, self._tables(files))
+            tables = self._tables(files)
+            require_ours(cursor, self._raw.schema, tables)
+            require_no_rules(cursor, self._raw.schema, tables)
             if not self._exists(cursor, "couchdb_migration") or not self._exists(cursor, self._raw.table):
                 return files
             cursor.execute(sql.SQL("select name from {schema}.couchdb_migration").format(**self._names))

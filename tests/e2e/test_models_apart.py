@@ -17,6 +17,19 @@ from tests.servers import mine
 from tests.small_project import SECRET_NAME, write_small_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
+OTHER_NAME = "Bina-9c1d"
+VERSIONS = "/api/v2/dags/cht_models/dagVersions"
+SNAPSHOT = (
+    "{{% snapshot {} %}}{{{{ config(unique_key='uuid', strategy='check', check_cols='all') }}}} {}{{% endsnapshot %}}"
+)
+SNAPSHOTS = {
+    "snapshots/person_then.sql": SNAPSHOT.format("person_then", "select * from {{ ref('person') }}"),
+    # PostgreSQL quotes the name that is no number.
+    "snapshots/numbers_then.sql": SNAPSHOT.format(
+        "numbers_then",
+        f"select uuid, case when name <> '{SECRET_NAME}' then name::int end as n from {{{{ ref('person') }}}}",
+    ),
+}
 DATABASE, METADATA, COUCHDB = mine("cht_apart"), mine("cht_apart_airflow"), mine("apart")
 
 
@@ -187,20 +200,56 @@ def test_the_documentation_is_a_page_of_the_ui(apart, first):
     assert "model.small.person" in manifest["nodes"]
 
 
-def test_a_deployment_is_drawn_without_a_restart(apart, first):
-    versions = "/api/v2/dags/cht_models/dagVersions"
-    before = len(apart.get(versions)["dag_versions"])
+@pytest.fixture(scope="module")
+def deployed(apart, first):
+    """A version with one more model, and the first snapshots; gives how many versions of the DAG were there before."""
+    before = len(apart.get(VERSIONS)["dag_versions"])
     newest = "{{ config(materialized='table', tags=['late']) }} select * from {{ ref('late') }}"
-    write_small_project(apart.project, {"models/newest.sql": newest})
+    write_small_project(apart.project, {"models/newest.sql": newest, **SNAPSHOTS})
     state, tasks = apart.run("cht_pipeline_deploy")
     assert (state, tasks["switch"]) == ("success", "success")
+    return before
+
+
+def test_a_deployment_is_drawn_without_a_restart(apart, deployed):
 
     def drawn():
         tasks = apart.get("/api/v2/dags/cht_models/tasks")["tasks"]
         return "models.tag_late.newest" in {task["task_id"] for task in tasks}
 
     wait_for(drawn, 180)
-    assert len(apart.get(versions)["dag_versions"]) == before + 1
+    assert len(apart.get(VERSIONS)["dag_versions"]) == deployed + 1
     state, tasks = apart.run("cht_models")
     assert (state, tasks["models.tag_late.newest"]) == ("success", "success")
     assert apart.rows("select name from v1.newest") == [(SECRET_NAME,)]
+
+
+def test_snapshots_are_taken_by_a_dag_that_comes_with_the_first_of_them(apart, deployed):
+    apart.client.wait_for_dag("cht_snapshots")
+    state, tasks = apart.run("cht_snapshots")
+    assert (state, tasks) == ("success", {"snapshots": "success"})
+    then = "select name, dbt_valid_to is null from v1.person_then order by dbt_valid_from"
+    assert apart.rows(then) == [(SECRET_NAME, True)]
+
+    url = f"{apart.couchdb.url}/{COUCHDB}/a"
+    document = requests.get(url, auth=apart.couchdb.auth, timeout=10).json()
+    apart.write({**document, "name": OTHER_NAME})
+    known = len(apart.runs("cht_models"))
+    assert apart.run("cht_sync")[0] == "success"
+    wait_for(lambda: len(apart.runs("cht_models")) > known)
+    wait_for(lambda: apart.rows("select name from v1.late") == [(OTHER_NAME,)], 180)
+    run_id = apart.client.trigger("cht_snapshots")
+    (said,) = wait_for(
+        lambda: apart.rows("select message from v1.couchdb_task_error where dag_id = 'cht_snapshots'"), 180
+    )[0]
+    # The other one has been taken, and Airflow tries again.
+    assert apart.rows(then) == [(SECRET_NAME, False), (OTHER_NAME, True)]
+    (task,) = wait_for(
+        lambda: [one for one in apart.client.tasks("cht_snapshots", run_id) if one["state"] != "running"]
+    )
+    assert task["state"] == "up_for_retry"
+    assert said.startswith("dbt snapshot failed: numbers_then: Database Error in snapshot numbers_then")
+    assert "invalid input syntax for type integer" in said
+    log = apart.client.log(task)
+    assert said in log.splitlines()[-1]
+    assert OTHER_NAME not in log

@@ -95,6 +95,7 @@ def test_an_empty_database(database):
         "0035_redacted_messages.sql",
         "0036_locks.sql",
         "0044_nul.sql",
+        "0050_batches.sql",
     ]
     names = {
         "",
@@ -293,3 +294,17 @@ def test_a_postgres_that_cannot_be_used_gets_one_sentence(database, monkeypatch,
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "wr0ng" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["insert to v1.couchdb do also notify documents", "delete to v1.couchdb_progress do instead nothing"],
+)
+def test_a_rule_that_nothing_can_be_stored_with_is_named(database, rule):
+    prepare()
+    database.rows(f"create rule told as on {rule}")
+    with pytest.raises(SettingsError, match="has the rule told: PostgreSQL takes no INSERT … ON CONFLICT for a table"):
+        prepare()
+    database.rows("create rule gone as on delete to v1.couchdb do also notify documents")
+    database.rows(f"drop rule told on {rule.split()[2]}")
+    assert prepare() == []

@@ -36,7 +36,7 @@ class RemovedModel(BaseModel):
         """The remedy."""
         return (
             "Take it out of dashboards, then trigger cht_pipeline_deploy with"
-            f" drop_removed={json.dumps([self.relation])}; or put the model back."
+            f" drop_removed={json.dumps([self.relation])}; or put the model back, and into DBT_SELECTOR."
         )
 
 

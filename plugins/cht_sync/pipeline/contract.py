@@ -22,7 +22,10 @@ _FOUND = """
 set local search_path = '';
 select n.nspname::text, c.relname::text, c.relkind::text, c.oid::bigint, a.attname::text,
     format_type(a.atttypid, a.atttypmod), a.atttypid::bigint,
-    a.attnotnull and not a.atthasdef and a.attidentity = ''
+    a.attnotnull and not a.atthasdef and a.attidentity = '',
+    (select min(r.rulename)::text from pg_rewrite r where r.ev_class = c.oid and r.ev_type in ('2', '3', '4')
+        and r.is_instead and r.ev_enabled in ('O', 'A')),
+    row_security_active(c.oid)
 from unnest(%s::text[], %s::text[]) as wanted (schema, name)
 join pg_namespace n on n.nspname = wanted.schema
 join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name and c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -40,6 +43,8 @@ class Found:
     :param columns: type by column.
     :param types: number of each type.
     :param required: columns that must be given a value.
+    :param instead: a rule that does something else in place of what is written; empty for none.
+    :param hides: whether row security decides which rows the role of the models sees.
     """
 
     kind: str
@@ -47,6 +52,8 @@ class Found:
     columns: Columns = field(default_factory=dict)
     types: dict[str, int] = field(default_factory=dict)
     required: set[str] = field(default_factory=set)
+    instead: str = ""
+    hides: bool = False
 
 
 def look(cursor: Any, places: Collection[Place]) -> dict[Place, Found]:
@@ -57,8 +64,9 @@ def look(cursor: Any, places: Collection[Place]) -> dict[Place, Found]:
     """
     found: dict[Place, Found] = {}
     cursor.execute(_FOUND, ([schema for schema, _ in places], [name for _, name in places]))
-    for schema, name, kind, oid, column, type_name, type_number, required in cursor.fetchall():
-        one = found.setdefault((schema, name), Found(kind, oid))
+    for schema, name, kind, oid, column, type_name, type_number, required, rule, hides in cursor.fetchall():
+        instead = rule if rule and kind in "rp" else ""
+        one = found.setdefault((schema, name), Found(kind, oid, instead=instead, hides=hides))
         if column is not None:
             one.columns[column], one.types[column] = type_name, type_number
             one.required |= {column} if required else set()
@@ -97,6 +105,16 @@ def complaint(one: Kept, found: Found | None, built: Columns | None, numbers: Ma
         lines = [f"expected a table, found a {KINDS[found.kind]}"]
     else:
         lines = list(_lines(one, found, built, numbers))
+    if found.hides and not lines:
+        return (
+            f"Row security of {place} holds for the role of the models too, which must see all of its rows: say `alter"
+            f" table {place} no force row level security`."
+        )
+    if found.instead and not lines:
+        return (
+            f"Rule {found.instead} on {place} does something else instead of what the model writes, so that rows would"
+            " be missing or stay without a word: drop the rule, or let it do so in addition (DO ALSO)."
+        )
     if not lines:
         return ""
     first = " (once it does not say `full_refresh: false` any more)" if one.stays else ""

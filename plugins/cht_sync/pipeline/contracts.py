@@ -46,10 +46,24 @@ class Contracts:
         }
         return {model: text for model, text in said.items() if text}
 
-    def record(self, models: Collection[str]) -> None:
+    def batches(self, models: Collection[str]) -> dict[str, Any]:
+        """Which batches are built of those models that dbt builds in batches.
+
+        :param models: unique ids.
+        :return: by unique id; without those of which nothing is known.
+        """
+        places = {model: one.place for model in models if (one := self._kept.get(model)) and one.in_batches}
+        if not places:
+            return {}
+        with transaction(self._connection, "cht_sync models", "read which batches were built") as cursor:
+            noted = BuiltModels(cursor, self._schema).batches()
+        return {model: noted[place] for model, place in places.items() if place in noted}
+
+    def record(self, models: Collection[str], batches: Mapping[str, Any] | None = None) -> None:
         """Remembers the tables of models that have run well.
 
         :param models: their unique ids.
+        :param batches: which batches of them are built, as dbt has told, by unique id.
         """
         kept = [one for model in models if (one := self._kept.get(model))]
         if not kept:
@@ -67,6 +81,11 @@ class Contracts:
             with transaction(self._connection, "cht_sync models", "note what was built") as cursor:
                 BuiltModels(cursor, self._schema).record(new)
             built |= new
+        if batches:
+            with transaction(self._connection, "cht_sync models", "note which batches were built") as cursor:
+                BuiltModels(cursor, self._schema).record_batches(
+                    {self._kept[model].place: note for model, note in batches.items() if model in self._kept}
+                )
 
     def _known(self) -> dict[Place, Columns]:
         if self._built is None:

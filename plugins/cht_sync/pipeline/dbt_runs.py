@@ -82,13 +82,14 @@ class DbtRuns:
         """
         return self._compiled.get(model, "")
 
-    def run(
+    def run(  # noqa: PLR0917
         self,
         callback: Callable[[Any], None] | None = None,
         select: str | None = None,
         exclude: str = "",
         variables: Mapping[str, Any] | None = None,
         beside: Collection[str] = (),
+        batches: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Runs models.
 
@@ -97,6 +98,7 @@ class DbtRuns:
         :param exclude: which of them not.
         :param variables: of dbt, in place of those of the command with the same name.
         :param beside: what selects seeds and snapshots that are to be made too, in their order with the models.
+        :param batches: which batches of microbatch models are built, by unique id.
         :return: dbt's result.
         """
         chosen = select if select is not None else self.select
@@ -117,11 +119,13 @@ class DbtRuns:
             if callback:
                 callback(as_object(event))
 
-        return self._ask("run", arguments, told)
+        return self._ask("run", arguments, told, batches=dict(batches or {}))
 
-    def _ask(self, command: str, arguments: list[str], told: Callable[[dict[str, Any]], None] | None = None) -> Outcome:
+    def _ask(
+        self, command: str, arguments: list[str], told: Callable[[dict[str, Any]], None] | None = None, **more: Any
+    ) -> Outcome:
         self._process = self._process or own_process(self._env)
-        outcome = ask(self._process, command, arguments, self._env, self._cwd, told)
+        outcome = ask(self._process, command, arguments, self._env, self._cwd, told, **more)
         raise_if_ending()
         return outcome
 

@@ -13,12 +13,13 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.contract import note_rebuilt
 from cht_sync.pipeline.deployment import Deployment, is_current, kept
 from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
+from cht_sync.pipeline.groups import chosen_models
 from cht_sync.pipeline.install import publish, stage
 from cht_sync.pipeline.lock import schema_lock
-from cht_sync.pipeline.look import Goal, Wish
+from cht_sync.pipeline.look import OTHERS_CHOSEN, Goal, Wish
 from cht_sync.pipeline.rebuild import RebuildPlan, plan_rebuild, rebuild
-from cht_sync.pipeline.removed import RemovedModels
-from cht_sync.pipeline.selections import settle
+from cht_sync.pipeline.removed import RemovedModels, readers
+from cht_sync.pipeline.selections import settle, with_selections
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.validate import validate
 from cht_sync.postgres import transaction
@@ -45,7 +46,7 @@ def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
         made.save()
     recorded = Recorded(goal.before)
     in_use = recorded.is_for(model_groups(settings), made.version) and is_current(settings, made)
-    if in_use and not (wish.full_refresh or wish.drop_removed or goal.folder):
+    if in_use and not (wish.full_refresh or wish.drop_removed or goal.folder or goal.reason == OTHERS_CHOSEN):
         log.info("%s is in use already; nothing is rebuilt.", made.text)
         return None
     if not goal.folder and not wish.force and made.content == Deployments(settings).recorded().held:
@@ -84,16 +85,40 @@ def plan(settings: Settings, goal: Goal, wish: Wish) -> list[dict[str, Any]]:
         rows = "not there yet" if model.rows is None else f"{model.rows:,} rows"
         log.info("%s (%s, %s) is rebuilt: %s.", model.name, model.relation, rows, model.why)
     log.info("%s models are rebuilt for %s.", len(models), made.text)
-    removed = RemovedModels(settings)
-    for relation in removed.asked(wish.drop_removed) if wish.drop_removed else ():
-        log.warning("%s is of no model any more and is dropped.", relation)
-    if not wish.drop_removed:
-        frozen = {*removed.known(), *(relation for part in plans for relation in part.removed)}
-        for relation in sorted(frozen):
-            log.warning("%s is of no model any more: nothing updates it. Param drop_removed drops it.", relation)
+    _name_removed(settings, made, wish, [relation for part in plans for relation in part.removed])
     return [
         {"model": model.name, "relation": str(model.relation), "rows": model.rows, "why": model.why} for model in models
     ]
+
+
+def _name_removed(settings: Settings, made: Deployment, wish: Wish, gone: list[str]) -> None:
+    manifest, chosen = json.loads(made.manifest.read_text()), _chosen(settings, made)
+    removed, read = RemovedModels(settings), readers(manifest, chosen)
+    if wish.drop_removed:
+        for relation in removed.asked(wish.drop_removed):
+            if names := read.get(relation):
+                raise SettingsError(
+                    f"Param drop_removed names {relation}, which {', '.join(names)} still reads; nothing was changed:"
+                    " let DBT_SELECTOR choose neither, or both.",
+                    "drop_removed",
+                )
+            log.warning("%s is of no model any more and is dropped.", relation)
+        return
+    unchosen = set(removed.unchosen(manifest, chosen))
+    for relation in sorted({*removed.known(), *gone} - unchosen):
+        log.warning("%s is of no model any more: nothing updates it. Param drop_removed drops it.", relation)
+    for relation in sorted(unchosen):
+        still = f", and {', '.join(read[relation])} reads it" if relation in read else ""
+        log.warning(
+            "%s is of a model that DBT_SELECTOR does not choose any more: nothing updates it%s. Param drop_removed"
+            " drops it.",
+            relation,
+            still,
+        )
+
+
+def _chosen(settings: Settings, made: Deployment) -> set[str]:
+    return chosen_models(with_selections(json.loads(made.graph.read_text()), made.path), settings)
 
 
 def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str, Any]:
@@ -112,6 +137,8 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
     parts = list(_plans(settings, made, wish))
     reports: list[dict[str, Any]] = []
     removed, frozen, manifest = RemovedModels(settings), list[str](), json.loads(made.manifest.read_text())
+    chosen = _chosen(settings, made)
+    unchosen = removed.unchosen(manifest, chosen)
     for number, (groups, part) in enumerate(parts, 1):
 
         def in_swap(cursor: Any, groups: Sequence[str] = groups, part: RebuildPlan | None = part) -> None:
@@ -119,7 +146,8 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
             if part and part.models:
                 nodes = [manifest["nodes"][name] for name in part.unique_ids]
                 note_rebuilt(cursor, settings.raw_table.schema, nodes)
-            frozen[:] = removed.note(cursor, manifest, part.removed if part else ())
+            gone = part.removed if part else ()
+            frozen[:] = removed.note(cursor, manifest, chosen, [*gone, *unchosen])
 
         def published(last: bool = number == len(parts)) -> None:
             if last:

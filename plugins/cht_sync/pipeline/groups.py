@@ -80,6 +80,16 @@ def hook_models(graph: Graph) -> set[str]:
     return found
 
 
+def chosen_models(graph: Graph, settings: Settings) -> set[str]:
+    """The models that any group runs.
+
+    :param graph: the models.
+    :param settings: the environment.
+    :raises SettingsError: if an expression cannot be understood or means no model.
+    """
+    return hook_models(graph).union(*(selected(graph, one) for one in settings.dbt_selectors or [""]))
+
+
 def _names(selectors: Iterable[str]) -> list[str]:
     names: list[str] = []
     for number, selector in enumerate(selectors, 1):

@@ -19,6 +19,7 @@ class Kept:
     :param declared: type by column, as its contract declares them; empty without one.
     :param on_schema_change: what dbt does where the columns differ.
     :param stays: whether it says ``full_refresh: false``, so that it is not built anew.
+    :param in_batches: whether dbt builds it in batches of a time.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Kept:
     declared: dict[str, str]
     on_schema_change: str
     stays: bool
+    in_batches: bool = False
 
     @classmethod
     def of(cls, node: Any) -> Kept | None:
@@ -50,4 +52,7 @@ class Kept:
 
                 declared = {name: PostgresAdapter.Column.translate_type(kind) for name, kind in declared.items()}
         stays = config.full_refresh is False and node.package_name != STARTER_PACKAGE
-        return cls(node.name, (node.schema, node.alias), declared, str(config.on_schema_change or "ignore"), stays)
+        in_batches = config.get("incremental_strategy") == "microbatch"
+        return cls(
+            node.name, (node.schema, node.alias), declared, str(config.on_schema_change or "ignore"), stays, in_batches
+        )

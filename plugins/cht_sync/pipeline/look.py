@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from cht_sync.settings import Settings
 log = logging.getLogger(__name__)
 # The look has three seconds.
 HUB_TIMEOUT_S = 1.0
+OTHERS_CHOSEN = "DBT_SELECTOR chooses other models than before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,26 @@ def _reason(settings: Settings, recorded: Recorded, newest: Deployment, wish: Wi
         return f"{newest.source} may have changed, which only a download can tell"
     if found is None:
         return f"{_short(newest)} in place of {in_use or 'nothing'}"
-    if not recorded.is_for(groups, found.version):
-        return f"{found.text} is built, and the tables do not come from it yet"
-    if not is_current(settings, found):
-        return f"{found.text} is not what this machine uses yet"
-    return "packages of the dbt hub can be had now" if is_mendable(found, HUB_TIMEOUT_S) else None
+    if not (tables := recorded.is_for(groups, found.version)) or not is_current(settings, found):
+        what = "not what this machine uses yet" if tables else "built, and the tables do not come from it yet"
+        return f"{found.text} is {what}"
+    if is_mendable(found, HUB_TIMEOUT_S):
+        return "packages of the dbt hub can be had now"
+    # Only where groups of another DBT_SELECTOR were deployed before.
+    return OTHERS_CHOSEN if set(recorded.versions) - set(groups) and _others_chosen(settings, found) else None
+
+
+def _others_chosen(settings: Settings, found: Deployment) -> bool:
+    """Whether tables would be named that no run updates any more, or are named although runs update them again."""
+    from cht_sync.pipeline.groups import chosen_models
+    from cht_sync.pipeline.removed import RemovedModels
+    from cht_sync.pipeline.selections import with_selections
+
+    try:
+        chosen = chosen_models(with_selections(json.loads(found.graph.read_text()), found.path), settings)
+    except SettingsError:
+        return False  # the deployment of that version has said it, or its task does
+    return RemovedModels(settings).differs(json.loads(found.manifest.read_text()), chosen)
 
 
 def _is_other_download(found: Deployment, newest: Deployment) -> bool:

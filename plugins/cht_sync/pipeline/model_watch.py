@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
@@ -18,6 +19,7 @@ from cht_sync.pipeline.ending import is_ending
 from cht_sync.pipeline.guard import cascades, held
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.row_counts import RowCounts
+from cht_sync.pipeline.row_security import require_seen
 from cht_sync.postgres import connect, explained
 from cht_sync.redaction import of_text
 from cht_sync.settings import Settings
@@ -50,13 +52,19 @@ class ModelWatch:
         self._connection = dbt_connection(settings)
         self._conn = connect(self._connection, "cht_sync models")
         self._conn.autocommit = True
+        self._require_seen()
         self._counts = RowCounts(self._conn, {} if lift else self.memory.accepted(), settings.most_drop)
         self._contracts = Contracts(self._conn, postgres_connection(settings), settings.raw_table.schema, lineage.kept)
         self._behind: set[str] = set()
+        self._batches: dict[str, Any] = {}
         self._closed = False
         self.counting = True  # not while batches follow each other: large tables take their time
         self.results: dict[str, ModelResult] = {}
         self.error: Exception | None = None
+
+    def _require_seen(self) -> None:
+        with explained(self._connection, "look for row security"), self._conn.cursor() as cursor:
+            require_seen(cursor, self._settings.raw_table)
 
     def close(self) -> None:
         """Gives back the connection."""
@@ -77,6 +85,8 @@ class ModelWatch:
         if event.info.name != "NodeFinished" or event.data.node_info.resource_type != "model":
             return
         try:
+            if note := json.loads(getattr(event.data, "batches", "null")):
+                self._batches[event.data.node_info.unique_id] = note
             result = self._result(event.data)
             self.results[result.model] = result
             if self._tell:
@@ -144,6 +154,15 @@ class ModelWatch:
         with explained(self._connection, "compare the models with what was built"):
             return self._contracts.changed(models)
 
+    def batches(self, models: Collection[str]) -> dict[str, Any]:
+        """Which batches of microbatch models are built.
+
+        :param models: unique ids of those that are to run.
+        :return: by unique id, what dbt has told of the newest run that noted it.
+        """
+        with explained(self._connection, "read which batches were built"):
+            return self._contracts.batches(models)
+
     def refuse(self, changed: Mapping[str, str], models: Collection[str]) -> set[str]:
         """Notes that models do not run, and those that read them neither.
 
@@ -168,7 +187,9 @@ class ModelWatch:
         """Remembers what is known by now; raises what went wrong while dbt was looked at."""
         self.memory.record(list(self.results.values()))
         with explained(self._connection, "note what was built"):
-            self._contracts.record({model for model, one in self.results.items() if one.status in {"success", SHRUNK}})
+            built = {model for model, one in self.results.items() if one.status in {"success", SHRUNK}}
+            self._contracts.record(built | set(self._batches), self._batches)
+            self._batches = {}
         if self.error:
             raise self.error
 

@@ -207,7 +207,9 @@ class ModelsRun:
         everything = models == self._lineage.models
         select, exclude = ("", "") if everything else (self._lineage.select(models), self._lineage.exclude(models))
         try:
-            return self._dbt.run(self._watch, select, exclude, variables, self._watch.missing(models))
+            return self._dbt.run(
+                self._watch, select, exclude, variables, self._watch.missing(models), self._watch.batches(models)
+            )
         finally:
             # What has ended has, also where dbt is ended in the middle.
             self._watch.record()

@@ -51,6 +51,7 @@ def ask(  # noqa: PLR0917
     environment: Mapping[str, str],
     folder: str,
     told: Callable[[dict[str, Any]], None] | None = None,
+    **more: Any,
 ) -> Outcome:
     """Gives a command and waits for its end.
 
@@ -60,8 +61,9 @@ def ask(  # noqa: PLR0917
     :param environment: all variables that dbt gets.
     :param folder: to run in.
     :param told: is given what is told of each node meanwhile.
+    :param more: what else the command takes.
     """
-    more = {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
+    more |= {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
     try:
         answer = process.ask(command, told, **more)
     except ProcessEndedError as error:

@@ -1,4 +1,7 @@
-"""Relations of models that the project has no longer: remembered, named, and dropped when a person says so."""
+"""Relations of models that are run no longer: remembered, named, and dropped when a person says so.
+
+The project has them no longer, or ``DBT_SELECTOR`` does not choose them any more.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline import api_views
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.rebuild.errors import RebuildError
-from cht_sync.pipeline.rebuild.manifest import Manifest, models
+from cht_sync.pipeline.rebuild.manifest import Manifest, models, tables
 from cht_sync.postgres import transaction
 from cht_sync.settings import Settings
 
@@ -34,6 +37,7 @@ select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' els
     pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage')
 from pg_class c where c.oid = to_regclass(%s) and c.relkind in ('r', 'p', 'v', 'm')
 """
+_RAN = "select model from {schema}.couchdb_model_result where models_schema = %s"
 _NOW = "select to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
 
@@ -55,6 +59,35 @@ class RemovedModels:
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models were removed") as cursor:
             return [name for name in self._recorded(cursor) if _exists(cursor, name)]
+
+    def unchosen(self, manifest: Manifest, chosen: Collection[str]) -> list[str]:
+        """Those of models that have run here and are in the project, but are not run any more.
+
+        A view is none of them: it shows what it reads.
+
+        :param manifest: of the project.
+        :param chosen: unique ids of the models that are run.
+        :return: ``schema.name`` of each that is there.
+        :raises StoreError: if Postgres fails.
+        """
+        connection = postgres_connection(self._settings)
+        with transaction(connection, "cht_sync removed models", "read which models have run") as cursor:
+            if not _exists(cursor, f"{self._settings.raw_table.schema}.couchdb_model_result"):
+                return []
+            cursor.execute(sql.SQL(_RAN).format(schema=self._schema), (self._models_schema,))
+            left = {name for (name,) in cursor.fetchall()} - set(chosen)
+            places = sorted(_place(node) for name, node in models(manifest).items() if name in left and _holds(node))
+            return [place for place in places if _exists(cursor, place)]
+
+    def differs(self, manifest: Manifest, chosen: Collection[str]) -> bool:
+        """Whether what is remembered is not what :meth:`note` would remember, since others are chosen.
+
+        :param manifest: of the version in use.
+        :param chosen: unique ids of the models that are run.
+        :raises StoreError: if Postgres fails.
+        """
+        known = set(self.known())
+        return bool(known & _made(manifest, chosen)) or not set(self.unchosen(manifest, chosen)) <= known
 
     def require_known(self, names: Sequence[str]) -> list[str]:
         """What a person wants dropped.
@@ -85,17 +118,18 @@ class RemovedModels:
     def _meant(known: list[str], names: Sequence[str]) -> list[str]:
         return known if ALL in names else [name for name in known if name in names]
 
-    def note(self, cursor: Any, manifest: Manifest, removed: Iterable[str]) -> list[str]:
-        """Remembers what a deployment no longer makes, and forgets what it makes again or somebody has dropped.
+    def note(self, cursor: Any, manifest: Manifest, chosen: Collection[str], removed: Iterable[str]) -> list[str]:
+        """Remembers what is no longer made, and forgets what is made again or somebody has dropped.
 
         :param cursor: in the transaction that records the deployment.
         :param manifest: of the new version.
-        :param removed: relations that only the version before made.
+        :param chosen: unique ids of the models that are run.
+        :param removed: relations that only the version before made, and those of :meth:`unchosen`.
         :return: all that are there.
         """
         cursor.execute(_NOW)
         (now,) = cursor.fetchone()
-        made = {f"{node['schema']}.{node['alias']}" for node in models({"nodes": {}, **manifest}).values()}
+        made = _made(manifest, chosen)
         found = {**dict.fromkeys(removed, now), **self._recorded(cursor)}
         left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
         self._write(cursor, left)
@@ -160,6 +194,36 @@ class RemovedModels:
 
     def _write(self, cursor: Any, left: dict[str, str]) -> None:
         cursor.execute(sql.SQL(_NOTE).format(schema=self._schema), (json.dumps(left), self._models_schema))
+
+
+def readers(manifest: Manifest, chosen: Collection[str]) -> dict[str, list[str]]:
+    """Models that are run and read one that is not, by the ``schema.name`` of that.
+
+    :param manifest: of the project.
+    :param chosen: unique ids of the models that are run.
+    """
+    found: dict[str, list[str]] = {}
+    made = models(manifest)
+    for name, node in sorted(manifest["nodes"].items()):
+        for parent in node.get("depends_on", {}).get("nodes", ()) if name in chosen else ():
+            read = made.get(parent)
+            if read and parent not in chosen and _holds(read):
+                found.setdefault(_place(read), []).append(node["name"])
+    return found
+
+
+def _made(manifest: Manifest, chosen: Collection[str]) -> set[str]:
+    nodes = tables({"nodes": {}, **manifest}).items()
+    return {_place(node) for name, node in nodes if name in chosen or not _holds(node)}
+
+
+def _holds(node: Any) -> bool:
+    """Whether it is a model whose relation holds rows, which get old."""
+    return bool(node["resource_type"] == "model" and node["config"]["materialized"] != "view")
+
+
+def _place(node: Any) -> str:
+    return f"{node['schema']}.{node['alias']}"
 
 
 def _identifier(name: str) -> sql.Identifier:

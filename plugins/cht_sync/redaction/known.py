@@ -370,6 +370,9 @@ Got <n> result, configured to fail if
 Got <n> results, configured to fail if
 Got <n> result, configured to warn if
 Got <n> results, configured to warn if
+SUCCESS
+ERROR
+PARTIAL SUCCESS (<n>/<n>)
 SELECT <n>
 INSERT <n> <n>
 UPDATE <n>

@@ -62,6 +62,19 @@ def test_a_changed_table_is_told_and_left_alone(told, models, statement, said, b
     assert models.run().status == result.status
 
 
+@pytest.mark.parametrize("rule", ["insert to v1.contact where new.uuid = 'c2' do instead nothing",
+    "delete to v1.contact do instead update v1.contact set name = 'gone' where uuid = old.uuid"])  # fmt: skip
+def test_a_rule_that_does_something_else_than_the_model_is_named(told, database, models, rule):
+    result = told(f"create rule soft as on {rule}")
+    assert (result.status["contact"], result.status["person"]) == ("error", "skipped")
+    assert result.messages["contact"].startswith(
+        "Rule soft on v1.contact does something else instead of what the model writes"
+    )
+    database.rows("drop rule soft on v1.contact")
+    assert models.run().status["contact"] == "success"
+    assert models.ids("contact") == {"c1", "c2"}
+
+
 def test_what_is_mended_runs_again_and_misses_nothing(told, models, database):
     told("alter table v1.contact alter reported type text")
     database.rows("alter table v1.contact alter reported type timestamptz using reported::timestamptz")

@@ -60,6 +60,42 @@ def test_a_removed_model_is_named_until_its_table_is_dropped(team, database, cap
     assert team.deploy() is None
 
 
+def test_what_dbt_selector_no_longer_chooses_is_named_too(team, database, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING)
+    team.write(
+        {
+            "models/kept.sql": "{{ config(materialized='table') }} select 1 as a",
+            "models/old.sql": "{{ config(materialized='incremental') }} select 1 as a",
+            "models/seen.sql": "select * from {{ ref('kept') }}",
+            "models/reads.sql": "{{ config(materialized='table') }} select * from {{ ref('old') }}",
+            "snapshots/then.sql": "{% snapshot then %}{{ config(unique_key='a', strategy='check', check_cols=['a']) }}"
+            "select * from {{ ref('kept') }}{% endsnapshot %}",
+        }
+    )
+    team.deploy()
+    team.run()
+
+    # A snapshot that is removed is named, too; a view goes on to show what it reads.
+    monkeypatch.setenv("DBT_SELECTOR", "kept reads")
+    team.write({"snapshots/then.sql": None})
+    team.deploy()
+    assert team.report["removed"] == named(team) == ["v1.old", "v1.then"]
+    assert (
+        "v1.old is of a model that DBT_SELECTOR does not choose any more: nothing updates it, and reads reads it. Param"
+        " drop_removed drops it." in caplog.text
+    )
+    with pytest.raises(SettingsError, match="Param drop_removed names v1.old, which reads still reads; nothing was"):
+        team.deploy(drop_removed=["v1.old"])
+
+    # Who chooses it again has a model again; and the other way round without a new version.
+    monkeypatch.setenv("DBT_SELECTOR", "")
+    assert team.deploy()
+    assert (team.report["removed"], named(team), team.deploy()) == (["v1.then"], ["v1.then"], None)
+    monkeypatch.setenv("DBT_SELECTOR", "kept reads")
+    assert team.deploy()
+    assert (named(team), team.deploy()) == (["v1.old", "v1.then"], None)
+
+
 def test_what_somebody_drops_or_puts_back_is_named_no_more(team, database):
     team.write(FILES)
     team.deploy()

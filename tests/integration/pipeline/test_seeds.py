@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cht_sync.errors import SettingsError
+from cht_sync.pipeline.operators.take_snapshots import left_out
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -66,9 +67,17 @@ def test_seeds_come_with_the_version_and_go_back_with_it(team, database):
 
 def test_only_what_the_chosen_models_read_is_loaded(team, database, monkeypatch):
     monkeypatch.setenv("DBT_SELECTOR", "visits")
-    team.write(FILES)
+    then = FILES["snapshots/visits_then.sql"]
+    team.write(
+        {
+            **FILES,
+            "snapshots/large_then.sql": then.replace("visits", "large").replace("id, name", "'a' as id, text as name"),
+        }
+    )
     assert team.deploy()
     assert team.rebuilt == {"places"}
+    # A snapshot of what is chosen and not there yet is for dbt to fail on.
+    assert left_out(team.settings) == ["team.large_then.large_then"]
     assert database.value("select to_regclass('v1.big')") is None
 
 

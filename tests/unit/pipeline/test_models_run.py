@@ -35,6 +35,9 @@ class Watch:
     def changed(self, models):
         return {}
 
+    def batches(self, models):
+        return {}
+
     def missing(self, models):
         return []
 
@@ -45,7 +48,7 @@ class Watch:
 class Dbt:
     lineage, select, variables = Lineage(), "", {}
 
-    def run(self, watch, select, exclude, variables, beside):
+    def run(self, watch, select, exclude, variables, beside, batches):
         watch.results["a"] = ModelResult("a", "a", "success")
         raise EndedError
 

@@ -93,6 +93,11 @@ def test_twice_is_once(value, form):
     [
         ("Got 3 results, configured to fail if != 0", "Got 3 results, configured to fail if != 0"),
         ("INSERT 0 12", "INSERT 0 12"),
+        ("PARTIAL SUCCESS (8/9)", "PARTIAL SUCCESS (8/9)"),
+        (
+            'PARTIAL SUCCESS (8/9), batch 2024-05-01T10: Database Error\n  invalid input syntax for type integer: "Amina"',
+            "PARTIAL SUCCESS (8/9), batch 2024-05-01T10: Database Error invalid input syntax for type integer: …",
+        ),
         (
             'Database Error in test x (tests/x.sql)\n  invalid input syntax for type integer: "Amina"\n  LINE 3: x',
             "Database Error in test x (tests/x.sql) invalid input syntax for type integer: …",

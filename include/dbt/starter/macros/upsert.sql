@@ -63,10 +63,14 @@
     where own.model = {{ cht_starter.literal(target_table.identifier) }} and (own.modelled_until is null or newest.saved_timestamp > own.modelled_until);
   {%- endif %}
 
+  {%- if cht_starter.has_rules(target_table) %}
+    {{ cht_starter.update_and_insert(target_table, selected, key, columns, tombstone) }}
+  {%- else %}
+
     {#- Without the first condition the upsert would lock, and so write, every row it finds unchanged. #}
     insert into {{ target_table }} ({{ columns | map(attribute='quoted') | join(', ') }})
     select {{ columns | map(attribute='quoted') | join(', ') }}
-    from {% if tombstone %}(select * from {{ selected }} where ({{ tombstone }}) is not true){% else %}{{ selected }}{% endif %} as new
+    from {{ cht_starter.without_tombstones(selected, tombstone) }} as new
     where not exists (
       select from {{ target_table }} as old
       where {{ cht_starter.same_key(key) }}
@@ -76,6 +80,7 @@
     {%- for column in columns %}
       {{ column.quoted }} = excluded.{{ column.quoted }}{{ ',' if not loop.last }}
     {%- endfor %}
+  {%- endif %}
 {% endmacro %}
 
 {% macro within(window) -%}

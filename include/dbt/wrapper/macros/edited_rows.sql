@@ -115,14 +115,18 @@
   {%- set names = columns | map(attribute='quoted') | list %}
   {%- if cht_sync_wrapper.has_rules(target) %}
 
+  create temporary table cht_edited_rows_now on commit drop as
+  select {{ names | join(', ') }},
+    not exists (select from {{ target }} as stale where stale.{{ key }} = fresh.{{ key }}) as cht_is_new
+  from {{ source }} as fresh;
+  create unique index on cht_edited_rows_now ({{ key }});
   update {{ target }} as stale set
   {%- for name in names %}
     {{ name }} = fresh.{{ name }}{{ ',' if not loop.last }}
   {%- endfor %}
-  from {{ source }} as fresh where fresh.{{ key }} = stale.{{ key }};
+  from cht_edited_rows_now as fresh where not fresh.cht_is_new and fresh.{{ key }} = stale.{{ key }};
   insert into {{ target }} ({{ names | join(', ') }})
-  select {{ names | join(', ') }} from {{ source }} as fresh
-  where not exists (select from {{ target }} as stale where stale.{{ key }} = fresh.{{ key }})
+  select {{ names | join(', ') }} from cht_edited_rows_now where cht_is_new
   {%- else %}
 
   insert into {{ target }} ({{ names | join(', ') }})
@@ -134,7 +138,8 @@
   {%- endif %}
 {% endmacro %}
 
-{#- Rules for what is written, of people's: PostgreSQL refuses `on conflict` where there are such. -#}
+{#- Rules for what is written, of people's: PostgreSQL refuses `on conflict` where there are such. What a rule adds to an
+    insert runs after it, so which rows are new is settled before. -#}
 {% macro has_rules(relation) %}
   {%- set check -%}
     select exists (

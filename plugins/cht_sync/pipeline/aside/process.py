@@ -9,6 +9,7 @@ import sys
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest, WritableManifest
 
+from cht_sync.pipeline.aside import batches
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.edit import TAG, set_aside
 from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
@@ -28,6 +29,7 @@ class Dbt:
         self._where = where
         self._parsed = b""
         redact_dbt()
+        batches.cover_batches()
 
     def parse(self, profiles: str) -> Command:
         """Parses the project, as an ordinary run does.
@@ -85,7 +87,9 @@ class Dbt:
             f"tag:{TAG}",
             *(["--full-refresh"] if full_refresh else []),
         ]
-        return _outcome(self._runner(manifest).invoke(self._command(command, profiles)))
+        outcome = _outcome(self._runner(manifest).invoke(self._command(command, profiles)))
+        # Later runs of this process go on from what earlier ones have built.
+        return {**outcome, "batches": batches.noted}
 
     @staticmethod
     def _runner(manifest: Manifest | None = None) -> dbtRunner:

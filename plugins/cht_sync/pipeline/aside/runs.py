@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from dbt.adapters.factory import reset_adapters
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 
+from cht_sync.pipeline.aside import batches as batches_of
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
 from cht_sync.pipeline.aside.notice import notice_death
@@ -35,6 +37,7 @@ class Runs:
         self._parsed = b""
         redact_dbt()
         read_large_seeds()
+        batches_of.cover_batches()
 
     def parse(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
         """Reads the project.
@@ -52,7 +55,13 @@ class Runs:
         parents = {name: sorted(each) for name, each in lineage["parents"].items()}
         return {**_outcome(done), "lineage": {**lineage, "parents": parents}}
 
-    def run(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
+    def run(
+        self,
+        arguments: list[str],
+        environment: dict[str, str],
+        folder: str,
+        batches: dict[str, dict[str, Any]] | None = None,
+    ) -> Command:
         """Runs models of the project that was read.
 
         Source: https://docs.getdbt.com/reference/programmatic-invocations#reusing-objects
@@ -60,12 +69,16 @@ class Runs:
         :param arguments: of dbt.
         :param environment: all variables that dbt gets.
         :param folder: to run in.
+        :param batches: which batches of microbatch models are built, as runs before have told.
         """
+        batches_of.known.clear()
+        batches_of.known.update(batches or {})
+        batches_of.noted.clear()
         # A run writes into its manifest, what it has compiled among others.
         manifest = unpacked(self._parsed)
 
         def tell(event: Any) -> None:
-            if event.info.name in _TOLD:
+            if event.info.name in _TOLD and not batches_of.is_in_batch():
                 self._answers.write({"event": _event(event, manifest)})
 
         return self._invoke(dbtRunner(manifest=manifest, callbacks=[print_line, tell]), arguments, environment, folder)
@@ -115,6 +128,7 @@ def _event(event: Any, manifest: Manifest) -> Command:
                 "message": str(getattr(result, "message", "")),
                 "execution_time": float(getattr(result, "execution_time", 0) or 0),
             },
+            "batches": json.dumps(batches_of.noted.get(node.unique_id)),
         },
         "compiled": (_compiled(manifest, node.unique_id) if failed else ""),
     }

@@ -88,7 +88,7 @@ def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = 
             watch.refuse(changed, models)
             watch.record()
             raise ChangedError(" ".join(changed.values()))
-        result = dbt.run(watch, select, beside=watch.missing(models))
+        result = dbt.run(watch, select, beside=watch.missing(models), batches=watch.batches(models))
         watch.record()
     for one in watch.results.values():
         if one.status == SHRUNK:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import yaml
 
+from cht_sync.model_results import FAILED
 from cht_sync.pipeline.dbt_environment import advice, to_connect
 from cht_sync.pipeline.dbt_sessions import session_name
 from cht_sync.pipeline.own_process import OwnProcess, ProcessEndedError
@@ -35,6 +36,7 @@ class DbtProcess:
         self._aside = aside
         self._environment = to_connect(settings)
         self._secrets = list(models_password(settings).values())
+        self.batches: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         self._work = tempfile.TemporaryDirectory(prefix="cht-sync-rebuild-")
@@ -78,7 +80,7 @@ class DbtProcess:
         :param full_refresh: from the beginning, or only what is new.
         :raises RebuildError: if one of them fails.
         """
-        self._ask(
+        answer = self._ask(
             "run",
             "build the models aside",
             profiles=self._profiles["aside"],
@@ -86,6 +88,7 @@ class DbtProcess:
             schemas=dict(schemas),
             full_refresh=full_refresh,
         )
+        self.batches |= answer.get("batches", {})
 
     def _start(self, work: Path) -> None:
         text = profile_text(self._settings)
@@ -124,6 +127,6 @@ class DbtProcess:
 
 
 def _why(answer: dict[str, Any]) -> str:
-    failed = [one for one in answer["models"] if one["status"] in {"error", "fail", "runtime error"}]
+    failed = [one for one in answer["models"] if one["status"] in FAILED]
     said = [f"{one['unique_id'].rpartition('.')[2]}: {of_text(one['message'])}" for one in failed]
     return "; ".join(said or [of_text(answer["exception"]) or "it says nothing more than its log"])[:2000]

@@ -67,6 +67,15 @@ def models(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def tables(manifest: Manifest) -> dict[str, Any]:
+    """The same and the snapshots, by unique id.
+
+    :param manifest: of the project.
+    """
+    snapshots = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "snapshot"}
+    return {**models(manifest), **snapshots}
+
+
 def tables_read(manifest: Manifest, start: Iterable[str], kind: str) -> set[str]:
     """The seeds or snapshots that models read, directly or through others.
 

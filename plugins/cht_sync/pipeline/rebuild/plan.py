@@ -26,6 +26,7 @@ from cht_sync.pipeline.rebuild.manifest import (
     foreign_keys,
     models,
     read_manifest,
+    tables,
     tables_read,
 )
 from cht_sync.pipeline.selection import selected
@@ -257,8 +258,8 @@ def _rows(cursor: Any, relation: sql.Identifier) -> int | None:
 
 
 def _removed(cursor: Any, manifest: Manifest, state: Manifest | None) -> Iterator[str]:
-    relations = {(node["schema"], node["alias"]) for node in models(manifest).values()}
-    for node in models(state).values() if state else ():
+    relations = {(node["schema"], node["alias"]) for node in tables(manifest).values()}
+    for node in tables(state).values() if state else ():
         place = (node["schema"], node["alias"])
         cursor.execute("select to_regclass(%s) is not null", (sql.Identifier(*place).as_string(cursor),))
         if cursor.fetchone()[0] and place not in relations:

@@ -103,10 +103,16 @@ def rebuild(  # noqa: PLR0917
         require_keepable(cursor, in_use, connection.login)
         built = BuiltModels(cursor, settings.raw_table.schema).read()
 
+    batches: dict[Any, Any] = {}
+
+    def noting(cursor: Any) -> None:
+        in_swap(cursor)
+        BuiltModels(cursor, settings.raw_table.schema).record_batches(batches)
+
     def exchange() -> Swapped:
         doing = "put the models in place that were built anew"
         with closing(connect(connection, f"{holder[:50]} swap")) as conn, explained(connection, doing):
-            return Swap(conn, connection, manifest, plan, schemas, built).run(in_swap)
+            return Swap(conn, connection, manifest, plan, schemas, built).run(noting)
 
     # Whoever else rebuilds on this schema waits here.
     with schema_lock(settings, aside, f"{holder} rebuild"):
@@ -117,6 +123,8 @@ def rebuild(  # noqa: PLR0917
                 with schema_lock(settings, settings.dbt_schema, holder):
                     began = time.monotonic()
                     dbt.run(plan.unique_ids, schemas, full_refresh=False)
+                    places_of = {node["unique_id"]: (node["schema"], node["alias"]) for node in nodes}
+                    batches |= {places_of[name]: noted for name, noted in dbt.batches.items()}
                     swapped = exchange()
                     published()
                     waited_s = time.monotonic() - began
