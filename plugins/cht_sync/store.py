@@ -20,7 +20,7 @@ from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevision, OlderRevisions
 from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
-from cht_sync.patient_session import PatientSession
+from cht_sync.patient_session import TOLERANCE_S, PatientSession
 from cht_sync.quarantine import Quarantine
 from cht_sync.rows import storable
 from cht_sync.schema import Schema
@@ -71,7 +71,7 @@ class DocumentStore:
         connection: Connection,
         raw: RawTable,
         application_name: str = "cht_sync",
-        tolerance: float = 60.0,
+        tolerance: float = TOLERANCE_S,
         run: Run | None = None,
     ) -> None:
         self._connection, self._raw = connection, raw
@@ -93,10 +93,6 @@ class DocumentStore:
     def close(self) -> None:
         """Gives back the connection and with it every claim."""
         self._session.close()
-
-    def cancel(self) -> None:
-        """Ends the statement that another thread waits for; its page is rolled back."""
-        self._session.cancel()
 
     def _sql(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(**self._names)

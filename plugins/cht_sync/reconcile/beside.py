@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cht_sync.reconcile.stored_side import StoredSide
@@ -44,10 +45,13 @@ def unlisted(stored: StoredSide, source: str, proof: int) -> Iterator[list[str]]
         after: str | None = ""
         while after is not None:
             values = {"source": source, "proof": proof, "after": after, "limit": AT_A_TIME}
-            with stored.transaction("look for documents that CouchDB does not list") as cursor:
-                cursor.execute(_BY_HASH, (STATEMENT_TIMEOUT,))
-                cursor.execute(stored.compose(query), values)
-                names = [name for (name,) in cursor]
+            names = stored.ask("look for documents that CouchDB does not list", partial(_page, stored, query, values))
             after = names[-1] if len(names) == AT_A_TIME else None
             if names:
                 yield names
+
+
+def _page(stored: StoredSide, query: str, values: dict[str, Any], cursor: Any) -> list[str]:
+    cursor.execute(_BY_HASH, (STATEMENT_TIMEOUT,))
+    cursor.execute(stored.compose(query), values)
+    return [name for (name,) in cursor]

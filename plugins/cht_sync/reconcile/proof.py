@@ -170,17 +170,15 @@ class Proof:
 
     def take_doubt_away(self) -> None:
         """Notes that a proof of all documents, where this is one, has found nothing wrong."""
-        with self.stored.transaction("write couchdb_progress") as cursor:
-            Checkpoints(self.stored.names).proven(cursor, self._source, self.verdicts.run)
+        proven = Checkpoints(self.stored.names).proven
+        self.stored.ask("write couchdb_progress", lambda cursor: proven(cursor, self._source, self.verdicts.run))
 
     def _state(self) -> SourceState:
-        with self.stored.transaction("read couchdb_progress") as cursor:
-            return Checkpoints(self.stored.names).state(cursor, self._source)
+        state = Checkpoints(self.stored.names).state
+        return self.stored.ask("read couchdb_progress", lambda cursor: state(cursor, self._source))
 
     def _has_rows(self) -> bool:
-        with self.stored.transaction("read the documents") as cursor:
-            cursor.execute(self.stored.compose(_HAS_ROWS), (self._source,))
-            return bool(cursor.fetchone()[0])
+        return bool(self.stored.rows("read the documents", _HAS_ROWS, (self._source,))[0][0])
 
     def _is_the_same_database(self, info: DatabaseInfo, found: Found) -> bool:
         """Whether the rows are of this database: one that was made again is the sync's business first."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cht_sync.reconcile.stored_side import StoredSide
 
 INTERVAL, TOMBSTONES, BESIDE = "interval", "tombstones", "beside"
+_READ, _WRITE = "read the plan of a proof", "write a verdict"
 _NUMBER = "select hashtextextended(%(run)s || ' ' || %(source)s, 3)"
 _FORGET = """
 delete from {schema}.couchdb_reconciliation where run = %(run)s and source = %(source)s;
@@ -116,25 +117,24 @@ class Verdicts:
 
         :param parts: the parts.
         """
-        with self._stored.transaction("plan a proof") as cursor:
+
+        def work(cursor: Any) -> None:
             cursor.execute(self._stored.compose(_FORGET), {"run": self.run, "source": self._source})
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
                 cursor.execute(self._stored.compose(_PLAN), (self.run, self._source, part.name, *part.interval, *keys))
 
+        self._stored.ask("plan a proof", work)
+
     def unfinished(self) -> list[str] | None:
         """Parts without a verdict, in the order in which they can be done; None where nothing was planned."""
-        with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(self._stored.compose(_ALL), (self.run, self._source))
-            found = cursor.fetchall()
+        found = self._stored.rows(_READ, _ALL, (self.run, self._source))
         return [part for part, missing in found if missing] if found else None
 
     def number(self) -> int:
         """The number of the proof in the listing."""
-        with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(_NUMBER, {"run": self.run, "source": self._source})
-            return int(cursor.fetchone()[0])
+        return int(self._stored.rows(_READ, _NUMBER, {"run": self.run, "source": self._source})[0][0])
 
     def part(self, name: str) -> Part:
         """A part as it was planned.
@@ -142,15 +142,13 @@ class Verdicts:
         :param name: its name.
         :raises SettingsError: if there is none of that name.
         """
-        with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(self._stored.compose(_PART), (self.run, self._source, name))
-            found = cursor.fetchone()
-        if found is None:
+        found = self._stored.rows(_READ, _PART, (self.run, self._source, name))
+        if not found:
             raise SettingsError(
                 f"couchdb_reconciliation has no part {name!r} of run {self.run!r} for {self._source}: run the task"
                 " `plan` again."
             )
-        start, end, *keys = found
+        start, end, *keys = found[0]
         first, last = (None if key is None else json.loads(key) for key in keys)
         return Part(name, (start, end), (first, last))
 
@@ -181,8 +179,7 @@ class Verdicts:
             "reason": " ".join(found.reasons) or None,
             **{kind: found.kinds[kind] for kind in ("missing", "stale", "wrongly_alive", "altered")},
         }
-        with self._stored.transaction("write a verdict") as cursor:
-            cursor.execute(self._stored.compose(_FINISH), values)
+        self._stored.rows(_WRITE, _FINISH, values)
 
     def skip(self, part: str, reason: str) -> None:
         """Notes that a part could not be done, and why.
@@ -190,14 +187,11 @@ class Verdicts:
         :param part: its name.
         :param reason: one sentence.
         """
-        with self._stored.transaction("write a verdict") as cursor:
-            cursor.execute(self._stored.compose(_SKIP), (reason, self.run, self._source, part))
+        self._stored.rows(_WRITE, _SKIP, (reason, self.run, self._source, part))
 
     def summary(self) -> Summary:
         """What all parts have found."""
-        with self._stored.transaction("read the verdicts") as cursor:
-            cursor.execute(self._stored.compose(_SUMMARY), (self.run, self._source))
-            *counts, reasons = cursor.fetchone()
+        *counts, reasons = self._stored.rows("read the verdicts", _SUMMARY, (self.run, self._source))[0]
         names = [each.name for each in fields(Summary)]
         values: list[Any] = [*map(int, counts), reasons or ()]
         return Summary(**dict(zip(names, values, strict=True)))
@@ -207,5 +201,4 @@ class Verdicts:
 
         :param days: for how long they are kept.
         """
-        with self._stored.transaction("forget old windows") as cursor:
-            cursor.execute(self._stored.compose(_PRUNE), {"days": days})
+        self._stored.rows("forget old windows", _PRUNE, {"days": days})
