@@ -17,6 +17,7 @@ from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.manifest import Manifest, models
 from cht_sync.postgres import transaction
+from cht_sync.redaction import dependents_of
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -148,9 +149,9 @@ class RemovedModels:
             cursor.execute("rollback to savepoint dropping")
             if not last:
                 return False
-            detail = " ".join((error.diag.message_detail or "").split())
             raise RebuildError(
-                f"{name} cannot be dropped, nothing was: {detail}; drop that first, or leave {name} as it is."
+                f"{name} cannot be dropped, nothing was: {dependents_of(error)}; drop that first, or leave {name} as it"
+                " is."
             ) from None
         return True
 
