@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class EndableOperator(BaseOperator):
         try:
             return self._work.result()
         except StoppedError:
-            self._work.wait(LAST_MOMENTS_S)
+            _end(self._work)
             raise
 
     def work(self, context: Context) -> dict[str, Any]:
@@ -47,15 +48,15 @@ class EndableOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Ends the work when Airflow ends the task: what is under way in Postgres is cancelled and rolled back."""
-        if self._work is None:
-            return
-        # Not here: a signal's handler must not wait for a server.
-        Background(partial(_cancel, self._work))
-        self._work.abandon(StoppedError(f"Airflow ended this task; {self.kept}."))
+        if self._work is not None:
+            self._work.abandon(StoppedError(f"Airflow ended this task; {self.kept}."))
 
 
-def _cancel(work: Background[Any]) -> None:
-    """Again and again, for between two statements there is nothing to cancel."""
-    cancel_statements()
-    while not work.wait(CANCEL_AGAIN_S):
-        cancel_statements()
+def _end(work: Background[Any]) -> None:
+    """Cancels what it waits for, again and again, for between two statements there is nothing to cancel."""
+    until = time.monotonic() + LAST_MOMENTS_S
+    # In a thread: a server that does not answer must not keep the task from ending.
+    cancelling = Background(cancel_statements)
+    while not work.wait(CANCEL_AGAIN_S) and time.monotonic() < until:
+        if cancelling.wait(0):
+            cancelling = Background(cancel_statements)
