@@ -12,7 +12,7 @@ from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.contract import note_rebuilt
 from cht_sync.pipeline.deployment import Deployment, is_current, kept
-from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
+from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.install import publish, stage
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.look import Goal, Wish
@@ -44,7 +44,7 @@ def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
         made = replace(made, validated=True)
         made.save()
     recorded = Recorded(goal.before)
-    in_use = recorded.is_for(model_groups(settings), made.version) and is_current(settings, made)
+    in_use = recorded.is_for(settings.dbt_groups, made.version) and is_current(settings, made)
     if in_use and not (wish.full_refresh or wish.drop_removed or goal.folder):
         log.info("%s is in use already; nothing is rebuilt.", made.text)
         return None
@@ -108,7 +108,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
     """
     made, deployments = _folder(settings, goal), Deployments(settings)
     before = Recorded(goal.before)
-    deployments.require_unchanged(made, model_groups(settings), before)
+    deployments.require_unchanged(made, settings.dbt_groups, before)
     parts = list(_plans(settings, made, wish))
     reports: list[dict[str, Any]] = []
     removed, frozen, manifest = RemovedModels(settings), list[str](), json.loads(made.manifest.read_text())
@@ -139,7 +139,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
 
 def _plans(settings: Settings, made: Deployment, wish: Wish) -> Iterator[tuple[list[str], RebuildPlan | None]]:
     """A plan for all groups of models that come from one version; None where nothing can have changed."""
-    deployments, groups = Deployments(settings), model_groups(settings)
+    deployments, groups = Deployments(settings), settings.dbt_groups
     versions, manifests = deployments.recorded().versions, deployments.manifests(groups)
     for version in dict.fromkeys(versions.get(models) for models in groups):
         ours = [models for models in groups if versions.get(models) == version]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from psycopg2 import sql
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import api_views
+from cht_sync.pipeline.deployment_table import DeploymentTable
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.manifest import Manifest, models
@@ -24,12 +24,6 @@ log = logging.getLogger(__name__)
 
 ALL = "all"
 LOCK_TIMEOUT = "5s"
-_KNOWN = """
-select r.key, min(r.value)
-from {schema}.couchdb_deployment d cross join lateral jsonb_each_text(d.removed) r
-where d.models_schema = %s group by 1 order by 1
-"""
-_NOTE = "update {schema}.couchdb_deployment set removed = nullif(%s::jsonb, '{{}}') where models_schema = %s"
 _KIND = """
 select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end,
     pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage')
@@ -45,8 +39,8 @@ class RemovedModels:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._models_schema = settings, settings.dbt_schema
-        self._schema = sql.Identifier(settings.raw_table.schema)
+        self._settings = settings
+        self._table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
 
     def known(self) -> list[str]:
         """Those that are still there, as ``schema.name``.
@@ -55,7 +49,7 @@ class RemovedModels:
         """
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models were removed") as cursor:
-            return [name for name in self._recorded(cursor) if _exists(cursor, name)]
+            return [name for name in self._table.removed(cursor) if _exists(cursor, name)]
 
     def require_known(self, names: Sequence[str]) -> list[str]:
         """What a person wants dropped.
@@ -97,9 +91,9 @@ class RemovedModels:
         cursor.execute(_NOW)
         (now,) = cursor.fetchone()
         made = {f"{node['schema']}.{node['alias']}" for node in models({"nodes": {}, **manifest}).values()}
-        found = {**dict.fromkeys(removed, now), **self._recorded(cursor)}
+        found = {**dict.fromkeys(removed, now), **self._table.removed(cursor)}
         left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
-        self._write(cursor, left)
+        self._table.note_removed(cursor, left)
         return sorted(left)
 
     def drop(self, names: Collection[str], holder: str) -> None:
@@ -124,8 +118,8 @@ class RemovedModels:
                 if left == waiting:
                     self._dropped(cursor, left[0], last=True)
                 waiting = left
-            recorded = self._recorded(cursor)
-            self._write(cursor, {name: since for name, since in recorded.items() if name not in names})
+            recorded = self._table.removed(cursor)
+            self._table.note_removed(cursor, {name: since for name, since in recorded.items() if name not in names})
             if shown:
                 api_views.refresh(cursor)
         for name in sorted(names):
@@ -154,13 +148,6 @@ class RemovedModels:
                 " is."
             ) from None
         return True
-
-    def _recorded(self, cursor: Any) -> dict[str, str]:
-        cursor.execute(sql.SQL(_KNOWN).format(schema=self._schema), (self._models_schema,))
-        return dict(cursor.fetchall())
-
-    def _write(self, cursor: Any, left: dict[str, str]) -> None:
-        cursor.execute(sql.SQL(_NOTE).format(schema=self._schema), (json.dumps(left), self._models_schema))
 
 
 def _identifier(name: str) -> sql.Identifier:

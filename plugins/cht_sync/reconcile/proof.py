@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from cht_sync.background import Background
 from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.id_ranges import Range, id_ranges, id_ranges_near
+from cht_sync.known_documents import KnownDocuments
 from cht_sync.page import MEGABYTE, Change, DatabaseInfo
 from cht_sync.reconcile.beside import unlisted
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
@@ -35,8 +35,6 @@ SAMPLES_A_RANGE, LEAST_OF_SAMPLE = 200, 0.7
 LISTED_AT_A_TIME, BODIES_AT_A_TIME = 10_000, 1000
 # So many differences are kept in memory.
 SUSPECTS = 50_000
-_HAS_ROWS = "select exists (select from {schema}.{table} where source = %s and not _deleted)"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +176,8 @@ class Proof:
         return self.stored.ask("read couchdb_progress", lambda cursor: state(cursor, self._source))
 
     def _has_rows(self) -> bool:
-        return bool(self.stored.rows("read the documents", _HAS_ROWS, (self._source,))[0][0])
+        has_rows = KnownDocuments(self.stored.names).has_rows
+        return self.stored.ask("read the documents", lambda cursor: has_rows(cursor, self._source))
 
     def _is_the_same_database(self, info: DatabaseInfo, found: Found) -> bool:
         """Whether the rows are of this database: one that was made again is the sync's business first."""

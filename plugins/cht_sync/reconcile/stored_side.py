@@ -14,6 +14,7 @@ from cht_sync.page import Change
 from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.patient_session import PatientSession
 from cht_sync.quarantine import fingerprint, shown
+from cht_sync.reconcile.beside import LIST
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
 from cht_sync.rows import Row, rows_of, storable
 from cht_sync.settings import RawTable
@@ -29,10 +30,6 @@ select l._id, case when coalesce(s.source, %(source)s) = %(source)s then s._dele
 from listed l left join {schema}.{table} s using (_id)
 where (coalesce(s.source, %(source)s), s._deleted, s.doc->>'_rev')
     is distinct from (%(source)s::varchar, l.deleted, l.rev)
-"""
-_NOTE = """
-insert into {schema}.couchdb_listing (proof, hashes)
-select %(proof)s, array_agg(hashtextextended(i, %(proof)s)) from unnest(%(ids)s::varchar[]) i having count(*) > 0
 """
 # By blocks, without reading the table: rows that lie together were written together, but there are many blocks.
 _SAMPLE = """
@@ -133,7 +130,7 @@ class StoredSide:
 
     def _compare(self, cursor: Any, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
         if values["proof"] is not None:
-            cursor.execute(self.compose(_NOTE), values)
+            cursor.execute(self.compose(LIST), values)
         cursor.execute(self.compose(_COMPARE), values)
         held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
         suspects = [each for each in listed if each.id in held or not storable(each.id)]

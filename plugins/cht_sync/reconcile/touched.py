@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.windows import FIRST, OF_INTERVAL
+
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
     from cht_sync.page import DatabaseInfo
@@ -17,14 +19,6 @@ MARGIN = 10_000
 AT_A_TIME = 10_000
 REMEMBERED = 300_000
 KNOWS_TIME = (3, 6)
-_WINDOWS = """
-select seq_from, pages, documents + quarantined, stamp_from, stamp_to, instance_start_time from {schema}.couchdb_window
-where source = %(source)s and started_at < %(end)s and ended_at >= %(start)s order by started_at
-"""
-_FIRST_WINDOW = """
-select started_at, seq_from is null and pages > 0 from {schema}.couchdb_window
-where source = %s order by started_at limit 1
-"""
 _STAMPED = """
 select _id from {schema}.{table}
 where saved_timestamp between %(from)s and %(to)s and coalesce(source, %(source)s) = %(source)s
@@ -112,7 +106,7 @@ class TouchedDocuments:
         )
 
     def _ledger_reaches(self, interval: Interval) -> tuple[bool, str]:
-        first = self._stored.rows("read the ledger", _FIRST_WINDOW, (self._source,))
+        first = self._stored.rows("read the ledger", FIRST, (self._source,))
         if not first:
             return False, ""
         begun, from_the_beginning = first[0]
@@ -122,7 +116,7 @@ class TouchedDocuments:
 
     def _of_ledger(self, interval: Interval) -> Iterator[list[str]]:
         values = {"source": self._source, "start": interval.start, "end": interval.end}
-        windows = self._stored.rows("read the ledger", _WINDOWS, values)
+        windows = self._stored.rows("read the ledger", OF_INTERVAL, values)
         # First, for what is stamped anew while this goes on leaves its place.
         stamps = [(first, last) for *_, first, last, _ in windows if first is not None]
         if stamps:

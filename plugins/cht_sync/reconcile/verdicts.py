@@ -8,19 +8,17 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from cht_sync import windows
 from cht_sync.errors import SettingsError
-from cht_sync.reconcile.difference import Found
+from cht_sync.reconcile import beside
+from cht_sync.reconcile.difference import KINDS, Found
 
 if TYPE_CHECKING:
     from cht_sync.reconcile.stored_side import StoredSide
 
 INTERVAL, TOMBSTONES, BESIDE = "interval", "tombstones", "beside"
 _READ, _WRITE = "read the plan of a proof", "write a verdict"
-_NUMBER = "select hashtextextended(%(run)s || ' ' || %(source)s, 3)"
-_FORGET = """
-delete from {schema}.couchdb_reconciliation where run = %(run)s and source = %(source)s;
-delete from {schema}.couchdb_listing where proof = hashtextextended(%(run)s || ' ' || %(source)s, 3)
-"""
+_FORGET = "delete from {schema}.couchdb_reconciliation where run = %(run)s and source = %(source)s"
 _PLAN = """
 insert into {schema}.couchdb_reconciliation
     (run, source, part, interval_start, interval_end, first_key, end_key)
@@ -56,14 +54,7 @@ select coalesce(sum(compared), 0), coalesce(sum(on_the_way), 0), coalesce(sum(re
     count(*) filter (where verdict = 'differs'), array_remove(array_agg(distinct reason), null)
 from {schema}.couchdb_reconciliation where run = %s and source = %s
 """
-_PRUNE = """
-delete from {schema}.couchdb_window where ended_at < now() - make_interval(days => %(days)s);
-delete from {schema}.couchdb_reconciliation where planned_at < now() - make_interval(days => %(days)s);
-delete from {schema}.couchdb_listing where proof not in (
-    select hashtextextended(run || ' ' || source, 3) from {schema}.couchdb_reconciliation
-    where part = 'beside' and verdict is null and planned_at > now() - interval '7 days'
-)
-"""
+_PRUNE = "delete from {schema}.couchdb_reconciliation where planned_at < now() - make_interval(days => %(days)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +110,9 @@ class Verdicts:
         """
 
         def work(cursor: Any) -> None:
-            cursor.execute(self._stored.compose(_FORGET), {"run": self.run, "source": self._source})
+            cursor.execute(
+                self._stored.compose(f"{_FORGET};{beside.FORGET}"), {"run": self.run, "source": self._source}
+            )
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
@@ -134,7 +127,7 @@ class Verdicts:
 
     def number(self) -> int:
         """The number of the proof in the listing."""
-        return int(self._stored.rows(_READ, _NUMBER, {"run": self.run, "source": self._source})[0][0])
+        return int(self._stored.rows(_READ, beside.NUMBER, {"run": self.run, "source": self._source})[0][0])
 
     def part(self, name: str) -> Part:
         """A part as it was planned.
@@ -177,7 +170,7 @@ class Verdicts:
             "doubtful": found.doubtful,
             "verdict": found.verdict,
             "reason": " ".join(found.reasons) or None,
-            **{kind: found.kinds[kind] for kind in ("missing", "stale", "wrongly_alive", "altered")},
+            **{kind: found.kinds[kind] for kind in KINDS},
         }
         self._stored.rows(_WRITE, _FINISH, values)
 
@@ -201,4 +194,6 @@ class Verdicts:
 
         :param days: for how long they are kept.
         """
-        self._stored.rows("forget old windows", _PRUNE, {"days": days})
+        # The last one reads what is left of the second.
+        text = ";".join((windows.PRUNE, _PRUNE, beside.PRUNE))
+        self._stored.rows("forget old windows", text, {"days": days})
