@@ -232,7 +232,6 @@ class Checkpoints:
         """Notes that a first load begins; a checkpoint that is there stays.
 
         :param cursor: of a transaction that holds the source.
-        :param source: name of the source.
         :param instance: ``instance_start_time`` of the database.
         """
         self._execute(cursor, _BEGIN_LOAD, (source, instance))
@@ -241,15 +240,12 @@ class Checkpoints:
         """Notes how much a first load has to do yet.
 
         :param cursor: of the transaction that stores a page of it.
-        :param source: name of the source.
         """
         self._execute(cursor, _LOAD_PENDING, {"source": source})
 
     def waiting(self, cursor: Any, source: str) -> tuple[Any, ...]:
         """What whoever waits for changes wants to know; empty where the source was never read.
 
-        :param cursor: any.
-        :param source: name of the source.
         :return: seq, when a run stored something or looked, when the feed was read to its end, when a run was asked
             for, and ``instance_start_time``.
         """
@@ -259,8 +255,6 @@ class Checkpoints:
     def looked(self, cursor: Any, source: str, seq: str) -> None:
         """Notes that CouchDB holds nothing beyond a checkpoint.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param seq: the checkpoint; nothing is noted where it is another one by now.
         """
         self._execute(cursor, _LOOKED, (source, seq))
@@ -268,8 +262,6 @@ class Checkpoints:
     def ask(self, cursor: Any, source: str, seq: str | None) -> bool:
         """Notes that changes ask for a run.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param seq: the checkpoint beyond which they are; None where the source was never read.
         :return: whether it is the checkpoint still.
         """

@@ -130,7 +130,6 @@ def read_collisions(
 
     A tombstone beside the row of a source that is copied is left out: that row is what models should read.
 
-    :param cursor: any.
     :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
     :param most: documents of each source that are looked at, default all of them.
     :return: source, source that owns the rows, documents; in the order of the names.
@@ -187,17 +186,13 @@ class Collisions:
         return self._hand_over(cursor, _OF_KEYS, values)[0]
 
     def count_whole(self, cursor: Any) -> int:
-        """How many deleted documents are more than a stub.
-
-        :param cursor: any.
-        """
+        """How many deleted documents are more than a stub."""
         self._execute(cursor, _COUNT_WHOLE)
         return int(cursor.fetchone()[0])
 
     def find_whole(self, cursor: Any, after: tuple[bytes, str], limit: int) -> list[tuple[bytes, str]]:
         """Some of these.
 
-        :param cursor: any.
         :param after: key and source of the last one seen; empty at first.
         :param limit: how many at most.
         :return: key and source of each.
@@ -216,12 +211,7 @@ class Collisions:
         return cursor.fetchone()
 
     def in_both(self, cursor: Any, old: str, new: str) -> int:
-        """How many documents two sources have, one of them as the row.
-
-        :param cursor: any.
-        :param old: name of the one.
-        :param new: name of the other.
-        """
+        """How many documents two sources have, one of them as the row."""
         self._execute(cursor, _IN_BOTH, {"old": old, "new": new})
         return int(cursor.fetchone()[0])
 

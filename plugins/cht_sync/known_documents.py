@@ -43,8 +43,6 @@ class KnownDocuments:
     def live(self, cursor: Any, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
         """Those that are not deleted, in the order of their ids.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param after: ``_id`` of the last one seen; empty at first.
         :param limit: documents at most.
         :return: ``_id`` and revision of each.
@@ -53,20 +51,11 @@ class KnownDocuments:
         return cursor.fetchall()
 
     def among(self, cursor: Any, source: str, ids: list[str]) -> set[str]:
-        """Those of some documents that are known, deleted ones too.
-
-        :param cursor: any.
-        :param source: name of the source.
-        :param ids: of the documents.
-        """
+        """Those of some documents that are known, deleted ones too."""
         self._execute(cursor, _AMONG, {"source": source, "ids": ids})
         return {name for (name,) in cursor}
 
     def has_rows(self, cursor: Any, source: str) -> bool:
-        """Whether any document of a source has a row and is not deleted.
-
-        :param cursor: any.
-        :param source: name of the source.
-        """
+        """Whether any document of a source has a row and is not deleted."""
         self._execute(cursor, _HAS_ROWS, (source,))
         return bool(cursor.fetchone()[0])

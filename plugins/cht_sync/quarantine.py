@@ -184,7 +184,6 @@ class Quarantine:
     def of_tombstones(self, cursor: Any, after: Entry, limit: int | None) -> list[Entry]:
         """Entries with bytes of documents that are stored as deleted, closed ones too.
 
-        :param cursor: any.
         :param after: source and key of the last one seen; empty at first.
         :param limit: entries at most; None for all.
         """
@@ -193,7 +192,6 @@ class Quarantine:
     def without_tombstone(self, cursor: Any, after: Entry, limit: int) -> list[Entry]:
         """Other entries with bytes; some may be of deleted documents that cannot be stored at all.
 
-        :param cursor: any.
         :param after: source and key of the last one seen; empty at first.
         :param limit: entries at most.
         """
@@ -207,7 +205,6 @@ class Quarantine:
         """Gives up the bytes of an entry and closes it.
 
         :param cursor: of a transaction that holds the lock of stamps.
-        :param entry: source and key.
         :return: whether it is empty now.
         """
         cursor.execute(self._sql(_EMPTY), _named(entry))
@@ -216,11 +213,7 @@ class Quarantine:
         return emptied
 
     def read(self, cursor: Any, entry: Entry) -> tuple[int, bytes] | None:
-        """How often a document came, and its bytes; None where there is no entry.
-
-        :param cursor: any.
-        :param entry: source and key.
-        """
+        """How often a document came, and its bytes; None where there is no entry."""
         cursor.execute(self._sql(_READ), _named(entry))
         row = cursor.fetchone()
         return row and (row[0], bytes(row[1]))
@@ -228,10 +221,7 @@ class Quarantine:
     def replace(self, cursor: Any, entry: Entry, attempts: int, body: bytes) -> bool | None:
         """Puts other bytes in the place of an entry's.
 
-        :param cursor: of an open transaction.
-        :param entry: source and key.
         :param attempts: how often the document had come when the entry was read.
-        :param body: the bytes.
         :return: whether they are there now; None where the document came again since, so that they are not wanted.
         """
         values = {**_named(entry), "attempts": attempts, "body": psycopg2.Binary(body), "size": len(body)}
@@ -245,7 +235,6 @@ class Quarantine:
     def resolve_of(self, cursor: Any, loser: str, winner: str) -> None:
         """Closes the entries of a source whose documents another source has stored, for the two become one.
 
-        :param cursor: of an open transaction.
         :param loser: name of the source whose entries go.
         :param winner: name of the other.
         """

@@ -164,12 +164,7 @@ class TaskErrors:
 
 
 def forget_subject(cursor: Any, schema: str, subject: str) -> None:
-    """Drops what is noted of a source in any DAG.
-
-    :param cursor: of an open transaction.
-    :param schema: of the table.
-    :param subject: name of the source.
-    """
+    """Drops what is noted of a source in any DAG."""
     cursor.execute(sql.SQL(_FORGET_SUBJECT).format(schema=sql.Identifier(schema)), (subject,))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.contract import note_rebuilt
 from cht_sync.pipeline.deployment import Deployment, is_current, kept
 from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.install import publish, stage
@@ -20,6 +19,7 @@ from cht_sync.pipeline.rebuild import RebuildPlan, plan_rebuild, rebuild
 from cht_sync.pipeline.removed import RemovedModels
 from cht_sync.pipeline.selections import settle
 from cht_sync.pipeline.source import configured_source
+from cht_sync.pipeline.table_columns import note_rebuilt
 from cht_sync.pipeline.validate import validate
 from cht_sync.postgres import transaction
 from cht_sync.settings import Settings

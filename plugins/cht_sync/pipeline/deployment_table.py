@@ -43,10 +43,7 @@ class DeploymentTable:
         cursor.execute(sql.SQL(text).format(schema=self._schema), values)
 
     def recorded(self, cursor: Any) -> list[tuple[str, str, str | None]]:
-        """Group of models, version, and what was rolled back from; the newest deployment first.
-
-        :param cursor: any.
-        """
+        """Group of models, version, and what was rolled back from; the newest deployment first."""
         self._execute(cursor, _RECORDED, self._models_schema)
         return cursor.fetchall()
 
@@ -55,8 +52,6 @@ class DeploymentTable:
     ) -> None:
         """Notes the version of a group.
 
-        :param cursor: of a role that may write.
-        :param models: the group.
         :param version: of the dbt project, where that comes from, and the revision of that.
         :param held: what is rolled back from.
         :param zone: time zone of the models; a group that is noted already keeps its own.
@@ -64,33 +59,22 @@ class DeploymentTable:
         self._execute(cursor, _RECORD, self._models_schema, models, *version, held, zone)
 
     def zones(self, cursor: Any) -> list[str | None]:
-        """The time zone of each group; None where none was noted.
-
-        :param cursor: any.
-        """
+        """The time zone of each group; None where none was noted."""
         self._execute(cursor, _ZONES, self._models_schema)
         return [zone for (zone,) in cursor.fetchall()]
 
     def note_zone(self, cursor: Any, zone: str) -> None:
-        """Notes a time zone for the groups that have none.
-
-        :param cursor: of a role that may write.
-        :param zone: its name.
-        """
+        """Notes a time zone for the groups that have none."""
         self._execute(cursor, _NOTE_ZONE, zone, self._models_schema)
 
     def removed(self, cursor: Any) -> dict[str, str]:
-        """Relations of models that the project has no longer, as ``schema.name``, and since when.
-
-        :param cursor: any.
-        """
+        """Relations of models that the project has no longer, as ``schema.name``, and since when."""
         self._execute(cursor, _REMOVED, self._models_schema)
         return dict(cursor.fetchall())
 
     def note_removed(self, cursor: Any, left: dict[str, str]) -> None:
         """Notes such relations in place of those that were noted.
 
-        :param cursor: of a role that may write.
         :param left: since when, by ``schema.name``.
         """
         self._execute(cursor, _NOTE_REMOVED, json.dumps(left), self._models_schema)
