@@ -60,8 +60,7 @@ class DbtProcess:
         """What differs from another manifest.
 
         :param state: the other manifest.
-        :return: ``modified`` and ``all``, unique ids without and with what hangs from them; or ``unreadable``, why
-            this dbt cannot read that manifest.
+        :return: ``modified``, unique ids; or ``unreadable``, why this dbt cannot read that manifest.
         :raises RebuildError: if dbt fails.
         """
         folder = Path(self._work.name, "state")
