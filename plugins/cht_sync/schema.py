@@ -105,7 +105,8 @@ class Schema:
     def _pending_files(self) -> list[Path]:
         files = sorted(each for each in MIGRATIONS.glob("*.sql") if re.match(r"\d{4}_", each.name))
         with self._conn, self._conn.cursor() as cursor:
-            require_ours(cursor, self._raw.schema, {self._raw.table, *TABLES})
+            tables = {self._raw.table, *TABLES}
+            require_ours(cursor, self._raw.schema, tables)
             if not self._exists(cursor, "couchdb_migration") or not self._exists(cursor, self._raw.table):
                 return files
             cursor.execute(sql.SQL("select name from {schema}.couchdb_migration").format(**self._names))

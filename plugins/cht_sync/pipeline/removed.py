@@ -39,7 +39,8 @@ class RemovedModels:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._models_schema = settings, settings.dbt_schema
+        self._schema = sql.Identifier(settings.raw_table.schema)
         self._table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
 
     def known(self) -> list[str]:
@@ -49,7 +50,7 @@ class RemovedModels:
         """
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models were removed") as cursor:
-            return [name for name in self._table.removed(cursor) if _exists(cursor, name)]
+            return [name for name in self._recorded(cursor) if _exists(cursor, name)]
 
     def require_known(self, names: Sequence[str]) -> list[str]:
         """What a person wants dropped.
@@ -91,9 +92,9 @@ class RemovedModels:
         cursor.execute(_NOW)
         (now,) = cursor.fetchone()
         made = {f"{node['schema']}.{node['alias']}" for node in models({"nodes": {}, **manifest}).values()}
-        found = {**dict.fromkeys(removed, now), **self._table.removed(cursor)}
+        found = {**dict.fromkeys(removed, now), **self._recorded(cursor)}
         left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
-        self._table.note_removed(cursor, left)
+        self._write(cursor, left)
         return sorted(left)
 
     def drop(self, names: Collection[str], holder: str) -> None:
@@ -118,8 +119,8 @@ class RemovedModels:
                 if left == waiting:
                     self._dropped(cursor, left[0], last=True)
                 waiting = left
-            recorded = self._table.removed(cursor)
-            self._table.note_removed(cursor, {name: since for name, since in recorded.items() if name not in names})
+            recorded = self._recorded(cursor)
+            self._write(cursor, {name: since for name, since in recorded.items() if name not in names})
             if shown:
                 api_views.refresh(cursor)
         for name in sorted(names):
@@ -148,6 +149,12 @@ class RemovedModels:
                 " is."
             ) from None
         return True
+
+    def _recorded(self, cursor: Any) -> dict[str, str]:
+        return self._table.removed(cursor)
+
+    def _write(self, cursor: Any, left: dict[str, str]) -> None:
+        self._table.note_removed(cursor, left)
 
 
 def _identifier(name: str) -> sql.Identifier:
