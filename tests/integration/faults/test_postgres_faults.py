@@ -149,8 +149,22 @@ def test_connections_that_always_break_are_told(few, monkeypatch, match):
 
 @pytest.mark.parametrize(
     "match",
-    [b"application_name", b"couchdb_migration", b"skip locked", b"sweep_after from", b"order by key"],
-    ids=["begins", "prepares", "claims", "looks for the checkpoint", "looks into the quarantine"],
+    [
+        b"application_name",
+        b"couchdb_migration",
+        b"until > now()",
+        b"skip locked",
+        b"sweep_after from",
+        b"order by key",
+    ],
+    ids=[
+        "begins",
+        "prepares",
+        "looks whether it is held back",
+        "claims",
+        "looks for the checkpoint",
+        "looks into the quarantine",
+    ],
 )
 def test_a_connection_that_breaks_before_the_first_page(few, match):
     fault = few.sql.inject(Fault(match=match, close_at=0, times=2))
