@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -12,10 +12,11 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import connect, explained, regclass_text
-from cht_sync.schema import Schema
+from cht_sync.postgres import regclass_text, transaction
+from cht_sync.schema import prepared
 from cht_sync.settings import RawTable
 
+APPLICATION = "cht_sync data tests"
 FAILED, ERRORS = "fail", {"error", "runtime error"}
 _THERE = "select to_regclass(%s) is not null"
 _ALL = """
@@ -92,7 +93,7 @@ class Acknowledgements:
 
         :raises StoreError: if Postgres fails.
         """
-        with self._cursor("read acknowledged data tests") as cursor:
+        with transaction(self._connection, APPLICATION, "read acknowledged data tests") as cursor:
             cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_test_acknowledgement"),))
             if not cursor.fetchone()[0]:
                 return {}
@@ -115,7 +116,7 @@ class Acknowledgements:
         if one.until and one.until < datetime.now(UTC).date():
             raise SettingsError(f"until {one.until} is over already: give a day to come.")
         values = (one.test, one.reason.strip(), one.by, one.until, one.at_most, one.errors)
-        with self._cursor("acknowledge a data test", prepare=True) as cursor:
+        with self._writing("acknowledge a data test") as cursor:
             cursor.execute(self._sql(_ADD), (self._models_schema, *values))
 
     def remove(self, test: str) -> None:
@@ -125,7 +126,7 @@ class Acknowledgements:
         :raises SettingsError: if there is none.
         :raises StoreError: if Postgres fails.
         """
-        with self._cursor("take an acknowledgement back", prepare=True) as cursor:
+        with self._writing("take an acknowledgement back") as cursor:
             cursor.execute(self._sql(_REMOVE), (self._models_schema, test))
             if not cursor.fetchone():
                 raise SettingsError(f"{test!r} is not acknowledged.")
@@ -133,11 +134,5 @@ class Acknowledgements:
     def _sql(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(schema=sql.Identifier(self._raw.schema))
 
-    @contextmanager
-    def _cursor(self, doing: str, prepare: bool = False) -> Iterator[Any]:
-        with explained(self._connection, doing), closing(connect(self._connection, "cht_sync data tests")) as conn:
-            if prepare:
-                # After an upgrade this may be the first thing that writes.
-                Schema(conn, self._connection, self._raw).prepare()
-            with conn, conn.cursor() as cursor:
-                yield cursor
+    def _writing(self, doing: str) -> AbstractContextManager[Any]:
+        return prepared(self._connection, self._raw, APPLICATION, doing)

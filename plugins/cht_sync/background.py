@@ -42,12 +42,14 @@ class Background(Generic[T]):
         """
         self._outcome.put((None, error))
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         """Waits until the call has ended, but not longer.
 
         :param seconds: how long at most.
+        :return: whether it has ended.
         """
         self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def result(self) -> T:
         """What the call returned, once it has; to be asked for once.

@@ -47,6 +47,31 @@ update {schema}.couchdb_progress set doubt = null, doubted_at = null where sourc
     where run = %(run)s and source = %(source)s and part = 'beside' and verdict is not null
 )
 """
+# A row without a seq: what it locks is what other writers have to pass.
+_BEGIN_LOAD = """
+insert into {schema}.couchdb_progress (source, updated_at, instance_start_time) values (%s, now(), %s)
+on conflict (source) do update set updated_at = now(), instance_start_time = excluded.instance_start_time
+where couchdb_progress.seq is null
+"""
+_LOAD_PENDING = """
+update {schema}.couchdb_progress set updated_at = now(), pending = (
+    select least(greatest(sum(expected - documents), 1), 2147483647) from {schema}.couchdb_first_load
+    where source = %(source)s and not done
+) where source = %(source)s
+"""
+_WAITING = """
+select seq, updated_at, drained_at, asked_at, instance_start_time from {schema}.couchdb_progress where source = %s
+"""
+# Only while the checkpoint is the one that was asked about.
+_LOOKED = """
+update {schema}.couchdb_progress set updated_at = now(), drained_at = now()
+where source = %s and seq = %s and (pending = 0 or pending is null)
+"""
+_ASK = """
+update {schema}.couchdb_progress set asked_at = now() where source = %s and seq is not distinct from %s
+"""
+# Makes every source be read from its beginning.
+READ_AGAIN = "delete from {schema}.couchdb_progress"
 _GO_ON_FROM = "update {schema}.couchdb_progress set seq = %s, updated_at = now() where source = %s and seq = %s"
 
 _MOVED = (
@@ -202,3 +227,43 @@ class Checkpoints:
         """
         self._execute(cursor, _GO_ON_FROM, (seq, source, since))
         return bool(cursor.rowcount == 1)
+
+    def begin_load(self, cursor: Any, source: str, instance: str | None) -> None:
+        """Notes that a first load begins; a checkpoint that is there stays.
+
+        :param cursor: of a transaction that holds the source.
+        :param instance: ``instance_start_time`` of the database.
+        """
+        self._execute(cursor, _BEGIN_LOAD, (source, instance))
+
+    def load_advanced(self, cursor: Any, source: str) -> None:
+        """Notes how much a first load has to do yet.
+
+        :param cursor: of the transaction that stores a page of it.
+        """
+        self._execute(cursor, _LOAD_PENDING, {"source": source})
+
+    def waiting(self, cursor: Any, source: str) -> tuple[Any, ...]:
+        """What whoever waits for changes wants to know; empty where the source was never read.
+
+        :return: seq, when a run stored something or looked, when the feed was read to its end, when a run was asked
+            for, and ``instance_start_time``.
+        """
+        self._execute(cursor, _WAITING, (source,))
+        return cursor.fetchone() or ()
+
+    def looked(self, cursor: Any, source: str, seq: str) -> None:
+        """Notes that CouchDB holds nothing beyond a checkpoint.
+
+        :param seq: the checkpoint; nothing is noted where it is another one by now.
+        """
+        self._execute(cursor, _LOOKED, (source, seq))
+
+    def ask(self, cursor: Any, source: str, seq: str | None) -> bool:
+        """Notes that changes ask for a run.
+
+        :param seq: the checkpoint beyond which they are; None where the source was never read.
+        :return: whether it is the checkpoint still.
+        """
+        self._execute(cursor, _ASK, (source, seq))
+        return bool(cursor.rowcount)

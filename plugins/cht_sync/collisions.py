@@ -7,6 +7,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from cht_sync.rows import SQL_IS_WHOLE, SQL_STUB
 from cht_sync.swallowed import not_stored
 
 # Rows of the page whose _id another source owns, and how many collide already.
@@ -64,10 +65,49 @@ with heirs as (
 )
 select (select count(*) from heirs), count(*), count(*) filter (where source = %(source)s) from moved
 """
+_STUB, _IS_WHOLE = sql.SQL(SQL_STUB), sql.SQL(SQL_IS_WHOLE)
 _OF_PAGE = "pg_temp.cht_sync_page"
 _OF_KEYS = """(
     select distinct _id from {schema}.couchdb_collision where key > %(after)s and key <= %(last)s
 )"""
+# Bodies of deleted documents.
+_COUNT_WHOLE = "select count(*) from {schema}.couchdb_collision where {is_whole}"
+_FIND_WHOLE = """
+select key, source from {schema}.couchdb_collision where (key, source) > (%s, %s) and {is_whole}
+order by key, source limit %s
+"""
+_CUT = """
+with wanted (k, s, was) as (
+    select key, source, doc from {schema}.couchdb_collision
+    where (key, source) in (select * from unnest(%s::bytea[], %s::varchar[])) and {is_whole}
+), cut as (
+    update {schema}.couchdb_collision set doc = {stub} from wanted where key = k and source = s and {is_whole}
+    returning doc, was
+)
+select (select count(*) from wanted), count(*), count(*) filter (where doc is distinct from was) from cut
+"""
+# Of a source that gets another name: of documents that are there under both the states of one count.
+_IN_BOTH = """
+select count(*) from {schema}.couchdb_collision c join {schema}.{table} t using (_id)
+where c.source = %(old)s and t.source = %(new)s or c.source = %(new)s and t.source = %(old)s
+"""
+_TAKE_STATES = """
+with states as (
+    delete from {schema}.couchdb_collision c using {schema}.{table} t
+    where c._id = t._id and c.source = %(winner)s and t.source = %(loser)s
+    returning c._id, c._deleted, c.doc
+)
+update {schema}.{table} t
+set saved_timestamp = %(stamp)s, source = %(new)s, _deleted = states._deleted, doc = states.doc
+from states where t._id = states._id
+"""
+_DROP_STATES = """
+delete from {schema}.couchdb_collision c
+where c.source = %(loser)s and (
+    exists (select from {schema}.{table} t where t._id = c._id and t.source in (%(winner)s, %(new)s))
+    or exists (select from {schema}.couchdb_collision other where other.key = c.key and other.source = %(winner)s)
+)
+"""
 # Sources come from couchdb_progress, which is short; of each the index of couchdb_collision gives so many. A tombstone
 # counts where it is hidden by a row that nobody will ever change.
 _BY_OWNER = """
@@ -90,7 +130,6 @@ def read_collisions(
 
     A tombstone beside the row of a source that is copied is left out: that row is what models should read.
 
-    :param cursor: any.
     :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
     :param most: documents of each source that are looked at, default all of them.
     :return: source, source that owns the rows, documents; in the order of the names.
@@ -108,8 +147,8 @@ class Collisions:
     def __init__(self, names: dict[str, sql.Identifier]) -> None:
         self._names = names
 
-    def _execute(self, cursor: Any, text: str, values: dict[str, Any]) -> None:
-        cursor.execute(sql.SQL(text).format(**self._names), values)
+    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
+        cursor.execute(sql.SQL(text).format(**self._names, stub=_STUB, is_whole=_IS_WHOLE), values)
 
     def settle(self, cursor: Any, source: str, stamp: Any) -> tuple[int, int]:
         """Decides who owns each row of the page table that has just been stored.
@@ -145,6 +184,49 @@ class Collisions:
         after, last = map(psycopg2.Binary, keys)
         values = {"source": None, "stamp": stamp, "after": after, "last": last}
         return self._hand_over(cursor, _OF_KEYS, values)[0]
+
+    def count_whole(self, cursor: Any) -> int:
+        """How many deleted documents are more than a stub."""
+        self._execute(cursor, _COUNT_WHOLE)
+        return int(cursor.fetchone()[0])
+
+    def find_whole(self, cursor: Any, after: tuple[bytes, str], limit: int) -> list[tuple[bytes, str]]:
+        """Some of these.
+
+        :param after: key and source of the last one seen; empty at first.
+        :param limit: how many at most.
+        :return: key and source of each.
+        """
+        self._execute(cursor, _FIND_WHOLE, (*after, limit))
+        return [(bytes(key), source) for key, source in cursor]
+
+    def cut(self, cursor: Any, found: list[tuple[bytes, str]]) -> tuple[int, int, int]:
+        """Cuts deleted documents down to stubs.
+
+        :param cursor: of a transaction that holds the lock of stamps.
+        :param found: key and source of each.
+        :return: how many were to be cut, how many were written, and how many are stubs now.
+        """
+        self._execute(cursor, _CUT, ([psycopg2.Binary(key) for key, _ in found], [source for _, source in found]))
+        return cursor.fetchone()
+
+    def in_both(self, cursor: Any, old: str, new: str) -> int:
+        """How many documents two sources have, one of them as the row."""
+        self._execute(cursor, _IN_BOTH, {"old": old, "new": new})
+        return int(cursor.fetchone()[0])
+
+    def unite(self, cursor: Any, loser: str, winner: str, new: str, stamp: Any) -> None:
+        """Lets of the documents of two sources those states stand that count, where they are to become one.
+
+        :param cursor: of a transaction that holds the lock of stamps.
+        :param loser: name of the source whose states go.
+        :param winner: of the one whose states stay.
+        :param new: of the two the name that both get.
+        :param stamp: what rows get as ``saved_timestamp``.
+        """
+        values = {"loser": loser, "winner": winner, "new": new, "stamp": stamp}
+        self._execute(cursor, _TAKE_STATES, values)
+        self._execute(cursor, _DROP_STATES, values)
 
     def _hand_over(self, cursor: Any, contested: str, values: dict[str, Any]) -> tuple[int, int]:
         """Gives rows to their heirs; how many, and to the source of the page."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.patient_session import PatientSession
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import RawTable
 
@@ -34,14 +36,17 @@ class CopyHold:
     def reason(self) -> str:
         """Why nothing may be copied now; empty where it may.
 
-        :raises StoreError: if Postgres fails.
+        :raises StoreError: if Postgres fails for a minute.
         """
-        with transaction(self._connection, "cht_sync hold", "read whether the copy is held back") as cursor:
-            cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_copy_hold"),))
-            if not cursor.fetchone()[0]:
-                return ""
-            cursor.execute(self._sql(_REASON))
-            found = cursor.fetchone()
+        with closing(PatientSession(self._connection, "cht_sync hold")) as session:
+            return session.ask("read whether the copy is held back", self._reason)
+
+    def _reason(self, cursor: Any) -> str:
+        cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_copy_hold"),))
+        if not cursor.fetchone()[0]:
+            return ""
+        cursor.execute(self._sql(_REASON))
+        found = cursor.fetchone()
         return f"{found[0]} (until {found[1]:%H:%M:%S} UTC at the latest)" if found else ""
 
     @contextmanager

@@ -69,13 +69,6 @@ class CouchDBHook(DocumentsById):
         """
         return self._decoded(DatabaseInfo, f"/{quote(name, safe='')}", f"database {name!r}", bound=SMALL)
 
-    def all_databases(self) -> list[str]:
-        """Names of all databases of the server.
-
-        :raises SettingsError: if the user may not list them.
-        """
-        return self._decoded(list[str], "/_all_dbs", "the list of databases")
-
     def changes(
         self, database: str, since: str | None, limit: int, most_bytes: int = 64 * MEGABYTE, bodies: bool = True
     ) -> Page:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.acknowledged import Acknowledgement, Acknowledgements
-from cht_sync.postgres import connect, explained, regclass_text
-from cht_sync.schema import Schema
+from cht_sync.acknowledged import APPLICATION, Acknowledgement, Acknowledgements
+from cht_sync.postgres import regclass_text, transaction
+from cht_sync.schema import prepared
 from cht_sync.settings import RawTable
 
 BAD_STATUSES = {"fail", "error", "runtime error"}
@@ -110,15 +111,12 @@ class DataTestResults:
         :raises SettingsError: if the role may not write.
         :raises StoreError: if Postgres fails.
         """
-        with self._explained("note results of data tests"), closing(self._connect()) as conn:
-            # After an upgrade this may be the first task that writes.
-            Schema(conn, self._connection, self._raw).prepare()
-            with conn, conn.cursor() as cursor:
-                cursor.execute(self._sql(_FORGET), (self._models_schema, _KEPT, run))
-                for one in results:
-                    values = (one.test, one.model, one.status, one.failures, one.message, one.seconds,
-                              one.acknowledged or None)  # fmt: skip
-                    cursor.execute(self._sql(_RECORD), (self._models_schema, run, *values))
+        with prepared(self._connection, self._raw, APPLICATION, "note results of data tests") as cursor:
+            cursor.execute(self._sql(_FORGET), (self._models_schema, _KEPT, run))
+            for one in results:
+                values = (one.test, one.model, one.status, one.failures, one.message, one.seconds,
+                          one.acknowledged or None)  # fmt: skip
+                cursor.execute(self._sql(_RECORD), (self._models_schema, run, *values))
 
     def of_run(self, run: str) -> list[DataTestResult]:
         """The results of a run, by test, with what people have acknowledged by now.
@@ -127,12 +125,7 @@ class DataTestResults:
         :raises StoreError: if Postgres fails.
         """
         known = self.acknowledgements.all()
-        with (
-            self._explained("read results of data tests"),
-            closing(self._connect()) as conn,
-            conn,
-            conn.cursor() as cursor,
-        ):
+        with self._reading() as cursor:
             cursor.execute(self._sql(_OF_RUN), (self._models_schema, run))
             return [DataTestResult(*row).judged(known) for row in cursor]
 
@@ -141,12 +134,7 @@ class DataTestResults:
 
         :raises StoreError: if Postgres fails.
         """
-        with (
-            self._explained("read results of data tests"),
-            closing(self._connect()) as conn,
-            conn,
-            conn.cursor() as cursor,
-        ):
+        with self._reading() as cursor:
             cursor.execute("select to_regclass(%s)", (regclass_text(self._raw.schema, "couchdb_test_result"),))
             if cursor.fetchone()[0] is None:
                 return set()
@@ -159,11 +147,8 @@ class DataTestResults:
         """What people have said of tests that fail."""
         return Acknowledgements(self._connection, self._raw, self._models_schema)
 
-    def _connect(self):  # type: ignore[no-untyped-def]
-        return connect(self._connection, "cht_sync data tests")
-
-    def _explained(self, doing: str):  # type: ignore[no-untyped-def]
-        return explained(self._connection, doing)
+    def _reading(self) -> AbstractContextManager[Any]:
+        return transaction(self._connection, APPLICATION, "read results of data tests")
 
     def _sql(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(schema=sql.Identifier(self._raw.schema))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
     from cht_sync.pipeline.look import Wish
-
-log = logging.getLogger(__name__)
 
 
 @task.short_circuit(task_id="look", task_display_name="look: is there a new version?")

@@ -15,14 +15,6 @@ from cht_sync.postponed_indexes import PostponedIndexes
 from cht_sync.rows import storable
 from cht_sync.store import DocumentStore
 
-_KNOWN = """
-select _id from {schema}.{table} where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s
-union all select _id from {schema}.couchdb_collision where _id = any(%(ids)s) and source = %(source)s
-union all select _id from {schema}.couchdb_quarantine
-where source = %(source)s and resolved_at is null
-    and key in (select sha256(convert_to(i, 'UTF8')) from unnest(%(ids)s::varchar[]) i)
-"""
-
 
 class FirstLoadStore(DocumentStore):
     """Stores pages that come by ranges of ids, each with how far its part has come.
@@ -66,12 +58,7 @@ class FirstLoadStore(DocumentStore):
         :param changes: the documents.
         """
         names = [change.id for change in changes if storable(change.id)]
-
-        def question(cursor: Any) -> set[str]:
-            cursor.execute(self._sql(_KNOWN), {"source": source, "ids": names})
-            return {name for (name,) in cursor}
-
-        known = self._session.ask("read the documents", question)
+        known = self._session.ask("read the documents", lambda cursor: self._known.among(cursor, source, names))
         return [change for change in changes if change.id not in known]
 
     def save_part(self, source: str, page: Page, before: LoadPart, after: LoadPart, state: SourceState) -> Written:

@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg2 import sql
 
+from cht_sync.checkpoints import Checkpoints
 from cht_sync.errors import CheckpointConflictError
 from cht_sync.id_ranges import Range
 
@@ -22,24 +23,12 @@ _PLAN = """
 insert into {schema}.couchdb_first_load (source, part, first_key, end_key, expected, seq, instance_start_time)
 values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing
 """
-# A row without a seq: what it locks is what other writers have to pass.
-_BEGIN = """
-insert into {schema}.couchdb_progress (source, updated_at, instance_start_time) values (%s, now(), %s)
-on conflict (source) do update set updated_at = now(), instance_start_time = excluded.instance_start_time
-where couchdb_progress.seq is null
-"""
 # Again after a commit whose answer was lost: then it stands there already.
 _ADVANCE = """
 update {schema}.couchdb_first_load
 set position = %(position)s, documents = %(documents)s, done = %(done)s, updated_at = now()
 where source = %(source)s and part = %(part)s and finished_at is null
     and (position is not distinct from %(before)s or position is not distinct from %(position)s)
-"""
-_PENDING = """
-update {schema}.couchdb_progress set updated_at = now(), pending = (
-    select least(greatest(sum(expected - documents), 1), 2147483647) from {schema}.couchdb_first_load
-    where source = %(source)s and not done
-) where source = %(source)s
 """
 _FINISH = "update {schema}.couchdb_first_load set finished_at = now() where source = %s and finished_at is null"
 _UNPROVEN = """
@@ -125,7 +114,7 @@ class LoadParts:
         self.forget(cursor)
         for part in plan.parts:
             self.add(cursor, plan, part)
-        self._execute(cursor, _BEGIN, (self._source, plan.instance))
+        Checkpoints(self._names).begin_load(cursor, self._source, plan.instance)
 
     def forget(self, cursor: Any) -> None:
         """Takes back every part.
@@ -167,7 +156,7 @@ class LoadParts:
                 f"The first load of {self._source} was moved by another run while documents were on their way; these"
                 " were not stored. Let one run at a time copy a source."
             )
-        self._execute(cursor, _PENDING, values)
+        Checkpoints(self._names).load_advanced(cursor, self._source)
 
     def finish(self, cursor: Any) -> None:
         """Notes that the feed takes over.

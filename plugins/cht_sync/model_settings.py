@@ -94,6 +94,11 @@ class ModelSettings(SyncSettings):
         return [part.strip() for part in self.text("DBT_SELECTOR").split(";") if part.strip()]
 
     @property
+    def dbt_groups(self) -> list[str]:
+        """The groups of models by their selector, as their deployments are recorded: one, empty, for everything."""
+        return self.dbt_selectors or [""]
+
+    @property
     def models_place(self) -> str:
         """``CHT_MODELS``: ``inline`` (default), models within ``cht_sync``; ``asset``, in the DAG ``cht_models``."""
         value = self.text("CHT_MODELS", "inline").lower()

@@ -15,6 +15,7 @@ from cht_sync.patience import patiently
 from cht_sync.postgres import STATEMENT_TIMEOUT, connect, explained
 
 T = TypeVar("T")
+TOLERANCE_S = 60.0
 _BOUND = "select set_config('statement_timeout', %s, false)"
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,17 @@ class PatientSession:
 
     :param connection: Airflow connection of the role.
     :param application_name: what ``pg_stat_activity`` shows.
-    :param tolerance: seconds for which :meth:`patiently` tries again while Postgres restarts or reports a deadlock.
+    :param tolerance: seconds for which :meth:`patiently` tries again while Postgres restarts or reports a deadlock,
+        default 60.
     :param on_close: called whenever the session is gone, and with it its locks.
     """
 
     def __init__(
-        self, connection: Connection, application_name: str, tolerance: float, on_close: Callable[[], object]
+        self,
+        connection: Connection,
+        application_name: str,
+        tolerance: float = TOLERANCE_S,
+        on_close: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection, self._application_name, self._tolerance = connection, application_name, tolerance
         self._on_close = on_close
@@ -52,11 +58,6 @@ class PatientSession:
         if self._open is not None:
             self._open.close()
             self._open = None
-
-    def cancel(self) -> None:
-        """Ends the statement that another thread waits for."""
-        if self._open is not None and not self._open.closed:
-            self._open.cancel()
 
     @contextmanager
     def made_again(self) -> Iterator[None]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
+from weakref import WeakSet
 
 import psycopg2
 import psycopg2.extensions
@@ -73,6 +75,29 @@ class Session(psycopg2.extensions.connection):
     """
 
     served_by: int | None = None
+    _all: WeakSet[Session] = WeakSet()
+    _changes = threading.Lock()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        with self._changes:
+            self._all.add(self)
+
+    @classmethod
+    def all(cls) -> list[Session]:
+        """Those of this process."""
+        with cls._changes:
+            return list(cls._all)
+
+
+def cancel_statements() -> None:
+    """Ends every statement that this process waits for; for a task, which has a process of its own, all that it does.
+
+    Whoever waits gets an error, which is not tried again.
+    """
+    for session in Session.all():
+        with suppress(psycopg2.Error):
+            session.cancel()
 
 
 def describe(connection: Connection) -> str:

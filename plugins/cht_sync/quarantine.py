@@ -48,6 +48,54 @@ where source = %(source)s and resolved_at is null and key > %(after)s
   ))
 order by key limit %(limit)s
 """
+# Entries of documents that are stored as tombstones: closed ones, and what could not be stored of just that tombstone.
+_OF_TOMBSTONES = """
+select q.source, q.key from {schema}.couchdb_quarantine q
+cross join lateral (
+    select _deleted, doc from {schema}.{table} s where s._id = q._id and s.source = q.source
+    union all select _deleted, doc from {schema}.couchdb_collision c where c.key = q.key and c.source = q.source
+) stored
+where q.body_bytes > 0 and q.key = sha256(convert_to(q._id, 'UTF8')) and stored._deleted
+    and (q.resolved_at is not null or q._rev is not distinct from stored.doc->>'_rev')
+    and (q.source, q.key) > (%s, %s)
+order by q.source, q.key limit %s
+"""
+_EMPTY = """
+update {schema}.couchdb_quarantine set body = '', body_bytes = 0, resolved_at = coalesce(resolved_at, now())
+where source = %(source)s and key = %(key)s returning body_bytes = 0
+"""
+_WITHOUT_TOMBSTONE = """
+select source, key from {schema}.couchdb_quarantine q
+where body_bytes > 0 and (source, key) > (%s, %s)
+    and not exists (select from {schema}.{table} s where s._id = q._id and s.source = q.source and s._deleted)
+    and not exists (
+        select from {schema}.couchdb_collision c where c.key = q.key and c.source = q.source and c._deleted
+    )
+order by source, key limit %s
+"""
+_READ = """
+select attempts, body || coalesce((
+    select string_agg(p.body, '' order by part) from {schema}.couchdb_quarantine_part p
+    where (p.source, p.key) = (q.source, q.key)
+), '') from {schema}.couchdb_quarantine q where source = %(source)s and key = %(key)s
+"""
+_REPLACE = """
+update {schema}.couchdb_quarantine set body = %(body)s, body_bytes = %(size)s
+where source = %(source)s and key = %(key)s and attempts = %(attempts)s
+returning body_bytes
+"""
+_IS_SAME = """
+select count(*) from {schema}.couchdb_quarantine
+where source = %(source)s and key = %(key)s and attempts = %(attempts)s
+"""
+_RESOLVE_OF = """
+update {schema}.couchdb_quarantine q set resolved_at = now()
+where q.source = %(loser)s and q.resolved_at is null and q.key = sha256(convert_to(q._id, 'UTF8')) and (
+    exists (select from {schema}.{table} t where t._id = q._id and t.source = %(winner)s)
+    or exists (select from {schema}.couchdb_collision c where c.key = q.key and c.source = %(winner)s)
+)
+"""
+Entry = tuple[str, bytes]
 
 
 class Quarantine:
@@ -132,6 +180,69 @@ class Quarantine:
         values = {"source": source, "after": after, "limit": limit, "all": everything}
         cursor.execute(self._sql(_OPEN), values)
         return [(bytes(key), text, rev) for key, text, rev in cursor]
+
+    def of_tombstones(self, cursor: Any, after: Entry, limit: int | None) -> list[Entry]:
+        """Entries with bytes of documents that are stored as deleted, closed ones too.
+
+        :param after: source and key of the last one seen; empty at first.
+        :param limit: entries at most; None for all.
+        """
+        return self._entries(cursor, _OF_TOMBSTONES, after, limit)
+
+    def without_tombstone(self, cursor: Any, after: Entry, limit: int) -> list[Entry]:
+        """Other entries with bytes; some may be of deleted documents that cannot be stored at all.
+
+        :param after: source and key of the last one seen; empty at first.
+        :param limit: entries at most.
+        """
+        return self._entries(cursor, _WITHOUT_TOMBSTONE, after, limit)
+
+    def _entries(self, cursor: Any, text: str, after: Entry, limit: int | None) -> list[Entry]:
+        cursor.execute(self._sql(text), (*after, limit))
+        return [(source, bytes(key)) for source, key in cursor]
+
+    def empty(self, cursor: Any, entry: Entry) -> bool:
+        """Gives up the bytes of an entry and closes it.
+
+        :param cursor: of a transaction that holds the lock of stamps.
+        :return: whether it is empty now.
+        """
+        cursor.execute(self._sql(_EMPTY), _named(entry))
+        emptied = cursor.fetchall() == [(True,)]
+        cursor.execute(self._sql(_DROP_PARTS), _named(entry))
+        return emptied
+
+    def read(self, cursor: Any, entry: Entry) -> tuple[int, bytes] | None:
+        """How often a document came, and its bytes; None where there is no entry."""
+        cursor.execute(self._sql(_READ), _named(entry))
+        row = cursor.fetchone()
+        return row and (row[0], bytes(row[1]))
+
+    def replace(self, cursor: Any, entry: Entry, attempts: int, body: bytes) -> bool | None:
+        """Puts other bytes in the place of an entry's.
+
+        :param attempts: how often the document had come when the entry was read.
+        :return: whether they are there now; None where the document came again since, so that they are not wanted.
+        """
+        values = {**_named(entry), "attempts": attempts, "body": psycopg2.Binary(body), "size": len(body)}
+        cursor.execute(self._sql(_REPLACE), values)
+        if cursor.fetchall() == [(len(body),)]:
+            cursor.execute(self._sql(_DROP_PARTS), values)
+            return True
+        cursor.execute(self._sql(_IS_SAME), values)
+        return False if cursor.fetchone()[0] else None
+
+    def resolve_of(self, cursor: Any, loser: str, winner: str) -> None:
+        """Closes the entries of a source whose documents another source has stored, for the two become one.
+
+        :param loser: name of the source whose entries go.
+        :param winner: name of the other.
+        """
+        cursor.execute(self._sql(_RESOLVE_OF), {"loser": loser, "winner": winner})
+
+
+def _named(entry: Entry) -> dict[str, Any]:
+    return {"source": entry[0], "key": psycopg2.Binary(entry[1])}
 
 
 def fingerprint(document: str) -> bytes:

@@ -9,8 +9,11 @@ from typing import Any
 from psycopg2 import sql
 
 from cht_sync.collisions import Collisions
+from cht_sync.load_parts import LoadParts
+from cht_sync.quarantine import Quarantine
 from cht_sync.store import DocumentStore
 from cht_sync.swallowed import not_stored
+from cht_sync.task_errors import forget_subject
 
 # To rewrite a hundred million rows takes hours, and is done as a whole or not at all.
 _NO_LIMIT = "set local statement_timeout = 0"
@@ -26,40 +29,9 @@ _NEW_COUNTS = """
 select exists (select from {schema}.couchdb_progress where source = %(new)s and seq is not null)
     or not exists (select from {schema}.couchdb_progress where source = %(old)s)
 """
-_IN_BOTH = """
-select count(*) from {schema}.couchdb_collision c join {schema}.{table} t using (_id)
-where c.source = %(old)s and t.source = %(new)s or c.source = %(new)s and t.source = %(old)s
-"""
 _COUNT = "select count(*) from {relation} where source = %(old)s"
-_RESOLVE = """
-update {schema}.couchdb_quarantine q set resolved_at = now()
-where q.source = %(loser)s and q.resolved_at is null and q.key = sha256(convert_to(q._id, 'UTF8')) and (
-    exists (select from {schema}.{table} t where t._id = q._id and t.source = %(winner)s)
-    or exists (select from {schema}.couchdb_collision c where c.key = q.key and c.source = %(winner)s)
-)
-"""
-_TAKE_STATES = """
-with states as (
-    delete from {schema}.couchdb_collision c using {schema}.{table} t
-    where c._id = t._id and c.source = %(winner)s and t.source = %(loser)s
-    returning c._id, c._deleted, c.doc
-)
-update {schema}.{table} t
-set saved_timestamp = %(stamp)s, source = %(new)s, _deleted = states._deleted, doc = states.doc
-from states where t._id = states._id
-"""
-_DROP_STATES = """
-delete from {schema}.couchdb_collision c
-where c.source = %(loser)s and (
-    exists (select from {schema}.{table} t where t._id = c._id and t.source in (%(winner)s, %(new)s))
-    or exists (select from {schema}.couchdb_collision other where other.key = c.key and other.source = %(winner)s)
-)
-"""
 _RENAME_STAMPED = "update {relation} set source = %(new)s, saved_timestamp = %(stamp)s where source = %(old)s"
 _RENAME = "update {relation} set source = %(new)s where source = %(old)s"
-_FORGET_LOAD = "delete from {schema}.couchdb_first_load where source = %(loser)s"
-# What failed under the old name will neither fail nor succeed under it again.
-_FORGET_ERROR = "delete from {schema}.couchdb_task_error where subject = %(old)s"
 _FORGET_DOUBLE = """
 delete from {relation} lost using {relation} kept where lost.source = %(loser)s and kept.source = %(winner)s
 """
@@ -155,16 +127,18 @@ class RenamingStore(DocumentStore):
         for table in [self._raw.table, "couchdb_collision", *self._others(cursor)]:
             cursor.execute(self._of(table, _COUNT), values)
             counts[table] = cursor.fetchone()[0]
-        cursor.execute(self._sql(_IN_BOTH), values)
-        in_both = cursor.fetchone()[0]
+        in_both = Collisions(self._names).in_both(cursor, old, new)
         cursor.execute(self._sql(_NEW_COUNTS), values)
         return Renamed(old, new, counts, in_both, cursor.fetchone()[0])
 
     def _rename(self, cursor: Any, pair: Renamed, stamp: Any) -> None:
         loser, winner = (pair.old, pair.new) if pair.new_counts else (pair.new, pair.old)
         values = {"old": pair.old, "new": pair.new, "loser": loser, "winner": winner, "stamp": stamp}
-        for statement in (_RESOLVE, _TAKE_STATES, _DROP_STATES, _FORGET_LOAD, _FORGET_ERROR):
-            cursor.execute(self._sql(statement), values)
+        Quarantine(self._names).resolve_of(cursor, loser, winner)
+        Collisions(self._names).unite(cursor, loser, winner, pair.new, stamp)
+        LoadParts(self._names, loser).forget(cursor)
+        # What failed under the old name will neither fail nor succeed under it again.
+        forget_subject(cursor, self._raw.schema, pair.old)
         for table in (self._raw.table, "couchdb_collision"):
             cursor.execute(self._of(table, _RENAME_STAMPED), values)
         for table, key in self._others(cursor).items():

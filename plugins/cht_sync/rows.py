@@ -25,6 +25,9 @@ _STAMP_FIELD = struct.Struct(">iq")
 _EPOCH = datetime(2000, 1, 1)
 _FLAG_AND_DOC = struct.Struct(">ibiB")
 _JSONB_VERSION = 1
+# What :func:`stub_of` makes, of a row, and whether more than that is stored of a deleted document.
+SQL_STUB = "jsonb_build_object('_id', _id, '_rev', doc->'_rev', '_deleted', true)"
+SQL_IS_WHOLE = f"_deleted and doc is distinct from {SQL_STUB}"
 PIECE = 256 * 1024
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,23 @@ from psycopg2 import sql
 from psycopg2.errors import DuplicateSchema, DuplicateTable, UniqueViolation
 from psycopg2.extensions import quote_ident
 
+from cht_sync.checkpoints import READ_AGAIN
 from cht_sync.errors import SettingsError
 from cht_sync.lock_watch import LockWatch
 from cht_sync.ownership import require_no_rules, require_ours
-from cht_sync.postgres import explained
+from cht_sync.postgres import connect, explained
 from cht_sync.settings import REPOSITORY, RawTable
 
 MIGRATIONS = REPOSITORY / "include" / "sql"
+# All that the files make, beside the table of documents: no run has to read them for that.
+TABLES = {
+    "_dataemon", "couchdb_built_model", "couchdb_collision", "couchdb_copy_hold", "couchdb_dbt_lock",
+    "couchdb_deployment", "couchdb_first_load", "couchdb_incident", "couchdb_listing", "couchdb_lock",
+    "couchdb_migration", "couchdb_model_result", "couchdb_model_run", "couchdb_nul", "couchdb_older_revision",
+    "couchdb_postponed_index", "couchdb_progress", "couchdb_quarantine", "couchdb_quarantine_part",
+    "couchdb_reconciliation", "couchdb_source", "couchdb_task_error", "couchdb_test_acknowledgement",
+    "couchdb_test_result", "couchdb_window",
+}  # fmt: skip
 TEXT = {"character varying", "text"}
 RAW_COLUMNS = {
     "saved_timestamp": {"timestamp without time zone"},
@@ -36,7 +48,6 @@ PROGRESS_COLUMNS = {
 # All that a table of CHT Sync 1.x lacks.
 _NO_SOURCE = f"source {' or '.join(sorted(TEXT))}"
 _ADD_SOURCE = "alter table {schema}.{table} add column source varchar"
-_READ_AGAIN = "delete from {schema}.couchdb_progress"
 
 
 class Schema:
@@ -45,11 +56,10 @@ class Schema:
     :param conn: an open psycopg2 connection.
     :param connection: the Airflow connection it was made of, for error texts.
     :param raw: names of schema and table.
-    :param folder: where the numbered files are.
     """
 
-    def __init__(self, conn: Any, connection: Connection, raw: RawTable, folder: Path = MIGRATIONS) -> None:
-        self._conn, self._connection, self._raw, self._folder = conn, connection, raw, folder
+    def __init__(self, conn: Any, connection: Connection, raw: RawTable) -> None:
+        self._conn, self._connection, self._raw = conn, connection, raw
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
 
     def prepare(self) -> list[str]:
@@ -93,9 +103,9 @@ class Schema:
         return [file.name for file in files]
 
     def _pending_files(self) -> list[Path]:
-        files = sorted(each for each in self._folder.glob("*.sql") if re.match(r"\d{4}_", each.name))
+        files = sorted(each for each in MIGRATIONS.glob("*.sql") if re.match(r"\d{4}_", each.name))
         with self._conn, self._conn.cursor() as cursor:
-            tables = self._tables(files)
+            tables = {self._raw.table, *TABLES}
             require_ours(cursor, self._raw.schema, tables)
             require_no_rules(cursor, self._raw.schema, tables)
             if not self._exists(cursor, "couchdb_migration") or not self._exists(cursor, self._raw.table):
@@ -103,11 +113,6 @@ class Schema:
             cursor.execute(sql.SQL("select name from {schema}.couchdb_migration").format(**self._names))
             applied = {name for (name,) in cursor}
         return [file for file in files if self._key(file) not in applied]
-
-    def _tables(self, files: list[Path]) -> set[str]:
-        made = re.compile(r"create table if not exists \{schema\}\.(\w+)")
-        named = (name for file in files for name in made.findall(file.read_text("utf-8")))
-        return {self._raw.table, "couchdb_migration", *named}
 
     def _exists(self, cursor: Any, table: str) -> bool:
         cursor.execute(
@@ -178,7 +183,7 @@ class Schema:
         """What to do with a table of an older tool; empty where it is none."""
         name = f"{self._raw.schema}.{table}"
         if table == self._raw.table and wrong == [_NO_SOURCE]:
-            add, again = (sql.SQL(each).format(**self._names).as_string(cursor) for each in (_ADD_SOURCE, _READ_AGAIN))
+            add, again = (sql.SQL(each).format(**self._names).as_string(cursor) for each in (_ADD_SOURCE, READ_AGAIN))
             return (
                 f"Table {name} is one of CHT Sync 1.x, without the column source: stop CHT Sync, run `{add}` as owner,"
                 " and start again. A row gets its source when its document is read the next time; for all"
@@ -193,3 +198,20 @@ class Schema:
                 " CouchDB beside it, and drop the old table once every dashboard reads the models."
             )
         return ""
+
+
+@contextmanager
+def prepared(connection: Connection, raw: RawTable, application_name: str, doing: str) -> Iterator[Any]:
+    """A cursor in a transaction and a connection of its own, of what may be the first to write after an upgrade.
+
+    :param connection: of the role that writes the raw tables.
+    :param raw: names of schema and table.
+    :param application_name: what ``pg_stat_activity`` shows.
+    :param doing: what is tried, for the text of errors.
+    :raises SettingsError: if the role may not write, or not bring the tables up to date.
+    :raises StoreError: for any other failure of the server; nothing was written then.
+    """
+    with explained(connection, doing), closing(connect(connection, application_name)) as conn:
+        Schema(conn, connection, raw).prepare()
+        with conn, conn.cursor() as cursor:
+            yield cursor

@@ -15,12 +15,13 @@ from psycopg2 import sql
 
 from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.errors import CheckpointConflictError, StoreError
+from cht_sync.known_documents import KnownDocuments
 from cht_sync.lock_watch import FIRST_S, THEN_S
 from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevision, OlderRevisions
 from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
-from cht_sync.patient_session import PatientSession
+from cht_sync.patient_session import TOLERANCE_S, PatientSession
 from cht_sync.quarantine import Quarantine
 from cht_sync.rows import storable
 from cht_sync.schema import Schema
@@ -41,18 +42,6 @@ group by 1 order by 2 desc, 1 limit 1
 MOMENT_S = 2.0
 # What a repair calls itself in pg_stat_activity, and seconds for which a sync waits for repairs at most.
 REPAIR, REPAIR_S = "cht_reconcile", 120.0
-_KNOWN = """
-(select _id, doc->>'_rev' from {schema}.{table}
-    where source = %(source)s and not _deleted and _id > %(after)s order by _id limit %(limit)s)
-union
-(select _id, doc->>'_rev' from {schema}.couchdb_collision
-    where source = %(source)s and not _deleted and _id > %(after)s order by _id limit %(limit)s)
-union
-(select _id, _rev from {schema}.couchdb_quarantine
-    where source = %(source)s and resolved_at is null and _id > %(after)s
-    and key = sha256(convert_to(_id, 'UTF8')) order by _id limit %(limit)s)
-order by _id limit %(limit)s
-"""
 
 
 class DocumentStore:
@@ -71,12 +60,12 @@ class DocumentStore:
         connection: Connection,
         raw: RawTable,
         application_name: str = "cht_sync",
-        tolerance: float = 60.0,
+        tolerance: float = TOLERANCE_S,
         run: Run | None = None,
     ) -> None:
         self._connection, self._raw = connection, raw
         self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
-        self._checkpoints = Checkpoints(self._names)
+        self._checkpoints, self._known = Checkpoints(self._names), KnownDocuments(self._names)
         self.older = OlderRevisions(self._names)
         self._locks = Locks(raw.schema)
         self._writer = PageWriter(self._names, self._lock_name("order"), raw.tombstone_bodies)
@@ -93,10 +82,6 @@ class DocumentStore:
     def close(self) -> None:
         """Gives back the connection and with it every claim."""
         self._session.close()
-
-    def cancel(self) -> None:
-        """Ends the statement that another thread waits for; its page is rolled back."""
-        self._session.cancel()
 
     def _sql(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(**self._names)
@@ -223,14 +208,7 @@ class DocumentStore:
 
         :param source: name of the source.
         """
-
-        def question(cursor: Any) -> bool:
-            cursor.execute(
-                self._sql("select exists (select from {schema}.{table} where source = %s and not _deleted)"), (source,)
-            )
-            return cursor.fetchone()[0]
-
-        return self._session.ask("read the documents", question)
+        return self._session.ask("read the documents", lambda cursor: self._known.has_rows(cursor, source))
 
     def restart(self, source: str, instance: str | None) -> None:
         """Makes the feed of a source begin at the beginning, and a sweep follow it; rows stay as they are.
@@ -253,12 +231,7 @@ class DocumentStore:
         :param limit: documents at most.
         :return: ``_id`` and revision of each.
         """
-
-        def question(cursor: Any) -> list[tuple[str, str | None]]:
-            cursor.execute(self._sql(_KNOWN), {"source": source, "after": after, "limit": limit})
-            return cursor.fetchall()
-
-        return self._session.ask("read the documents", question)
+        return self._session.ask("read the documents", lambda cursor: self._known.live(cursor, source, after, limit))
 
     def quarantined(
         self, source: str, after: bytes, limit: int, everything: bool

@@ -13,7 +13,7 @@ from airflow.sdk.log import redact
 from cht_sync.background import Background
 from cht_sync.connections import postgres_connection
 from cht_sync.last_line import LAST_LINE, is_tried_again, kept, silence
-from cht_sync.pipeline.scrub import scrub
+from cht_sync.redaction import without_secrets
 from cht_sync.settings import Settings
 from cht_sync.task_errors import Failure, TaskErrors
 from cht_sync.time_limits import said_of_run
@@ -55,7 +55,7 @@ def failed(context: Context) -> None:
     :param context: Airflow's.
     """
     error, ti = context.get("exception"), context["ti"]
-    message = scrub(str(redact(kept(error, ti.dag_id))), ())
+    message = without_secrets(str(redact(kept(error, ti.dag_id))), ())
     failure = Failure(
         ti.dag_id,
         ti.task_id,

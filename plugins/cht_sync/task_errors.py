@@ -28,6 +28,7 @@ set message = excluded.message, tries = known.tries + 1, last_at = now(), run_id
     map_index = excluded.map_index, tried_again = excluded.tried_again
 """
 _FORGET = "delete from {schema}.couchdb_task_error where dag_id = %s and task_id = %s and subject = %s"
+_FORGET_SUBJECT = "delete from {schema}.couchdb_task_error where subject = %s"
 _FORGET_DAG = "delete from {schema}.couchdb_task_error where dag_id = %s"
 _FORGET_GROUP = "delete from {schema}.couchdb_task_error where dag_id = %s and starts_with(task_id, %s)"
 _NOTED = "select task_id, map_index from {schema}.couchdb_task_error where dag_id = %s and run_id = %s"
@@ -160,6 +161,11 @@ class TaskErrors:
             )
             cursor.execute(_THERE, (regclass_text(self._schema, "couchdb_task_error"),))
             yield cursor if cursor.fetchone()[0] else None
+
+
+def forget_subject(cursor: Any, schema: str, subject: str) -> None:
+    """Drops what is noted of a source in any DAG."""
+    cursor.execute(sql.SQL(_FORGET_SUBJECT).format(schema=sql.Identifier(schema)), (subject,))
 
 
 def _has_run(task: str, states: Mapping[str, str]) -> bool:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg2 import sql
 
+from cht_sync.collisions import Collisions
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.page import Change, Revision
 from cht_sync.page_decoder import name_of
-from cht_sync.rows import stub_of
+from cht_sync.quarantine import Entry, Quarantine
+from cht_sync.rows import SQL_IS_WHOLE, SQL_STUB, stub_of
 from cht_sync.schema import Schema
 from cht_sync.settings import Settings
 from cht_sync.store import DocumentStore
@@ -25,19 +27,10 @@ from cht_sync.swallowed import not_stored
 
 # Rows that are looked for at once, and that one transaction cuts.
 LOOK, STEP = 50_000, 500
-_Entry = tuple[str, bytes]
-_FIRST: _Entry = ("", b"")
-_STUB = sql.SQL("jsonb_build_object('_id', _id, '_rev', doc->'_rev', '_deleted', true)")
-_IS_WHOLE = sql.SQL("_deleted and doc is distinct from {}").format(_STUB)
-_COUNT = """
-select (select count(*) from {schema}.{table} where {is_whole}),
-    (select count(*) from {schema}.couchdb_collision where {is_whole})
-"""
+_FIRST: Entry = ("", b"")
+T = TypeVar("T")
+_COUNT = "select count(*) from {schema}.{table} where {is_whole}"
 _FIND = "select _id from {schema}.{table} where _id > %s and {is_whole} order by _id limit %s"
-_FIND_COLLISIONS = """
-select key, source from {schema}.couchdb_collision where (key, source) > (%s, %s) and {is_whole}
-order by key, source limit %s
-"""
 # A look that takes a moment, whatever there is.
 _SOME = """
 select exists (
@@ -52,54 +45,6 @@ cut as (
 )
 select (select count(*) from wanted), count(*), count(*) filter (where doc is distinct from was) from cut
 """
-_CUT_COLLISIONS = """
-with wanted (k, s, was) as (
-    select key, source, doc from {schema}.couchdb_collision
-    where (key, source) in (select * from unnest(%s::bytea[], %s::varchar[])) and {is_whole}
-), cut as (
-    update {schema}.couchdb_collision set doc = {stub} from wanted where key = k and source = s and {is_whole}
-    returning doc, was
-)
-select (select count(*) from wanted), count(*), count(*) filter (where doc is distinct from was) from cut
-"""
-# Entries of documents that are stored as tombstones: closed ones, and what could not be stored of just that tombstone.
-_CLOSED = """
-select q.source, q.key from {schema}.couchdb_quarantine q
-cross join lateral (
-    select _deleted, doc from {schema}.{table} s where s._id = q._id and s.source = q.source
-    union all select _deleted, doc from {schema}.couchdb_collision c where c.key = q.key and c.source = q.source
-) stored
-where q.body_bytes > 0 and q.key = sha256(convert_to(q._id, 'UTF8')) and stored._deleted
-    and (q.resolved_at is not null or q._rev is not distinct from stored.doc->>'_rev')
-    and (q.source, q.key) > (%s, %s)
-order by q.source, q.key limit %s
-"""
-_FORGET = """
-update {schema}.couchdb_quarantine set body = '', body_bytes = 0, resolved_at = coalesce(resolved_at, now())
-where (source, key) = (%s, %s) returning body_bytes = 0
-"""
-# Others may be of documents that cannot be stored at all, not even as tombstones.
-_OTHERS = """
-select source, key from {schema}.couchdb_quarantine q
-where body_bytes > 0 and (source, key) > (%s, %s)
-    and not exists (select from {schema}.{table} s where s._id = q._id and s.source = q.source and s._deleted)
-    and not exists (
-        select from {schema}.couchdb_collision c where c.key = q.key and c.source = q.source and c._deleted
-    )
-order by source, key limit %s
-"""
-_READ = """
-select attempts, body || coalesce((
-    select string_agg(p.body, '' order by part) from {schema}.couchdb_quarantine_part p
-    where (p.source, p.key) = (q.source, q.key)
-), '') from {schema}.couchdb_quarantine q where (source, key) = (%s, %s)
-"""
-_REPLACE = """
-update {schema}.couchdb_quarantine set body = %s, body_bytes = %s where (source, key) = (%s, %s) and attempts = %s
-returning body_bytes
-"""
-_IS_SAME = "select count(*) from {schema}.couchdb_quarantine where (source, key) = (%s, %s) and attempts = %s"
-_DROP_PARTS = "delete from {schema}.couchdb_quarantine_part where (source, key) = (%s, %s)"
 
 
 @dataclass(slots=True)
@@ -123,6 +68,10 @@ class Bodies:
 
 class TombstoneStore(DocumentStore):
     """Finds and cuts bodies of deleted documents, beside running syncs; its parameters are those of its parent."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._collisions, self._quarantine = Collisions(self._names), Quarantine(self._names)
 
     def check(self) -> None:
         """Refuses tables of an older release.
@@ -150,10 +99,9 @@ class TombstoneStore(DocumentStore):
 
         def question(cursor: Any) -> Bodies:
             cursor.execute(self._sql(_COUNT))
-            found = Bodies(*cursor.fetchone())
-            cursor.execute(self._sql(_CLOSED), (*_FIRST, None))
-            found.entries = cursor.rowcount
-            return found
+            (documents,) = cursor.fetchone()
+            entries = self._quarantine.of_tombstones(cursor, _FIRST, None)
+            return Bodies(documents, self._collisions.count_whole(cursor), len(entries))
 
         found = self._session.ask("count bodies of deleted documents", question)
         found.entries += sum(self._without_row(write=False))
@@ -166,14 +114,13 @@ class TombstoneStore(DocumentStore):
         :raises StoreError: if Postgres fails, or a trigger keeps bodies as they were.
         """
         done = Bodies()
-        for ids in self._walk("look for bodies of deleted documents", _FIND, ("",), LOOK):
+        for ids in self._walk("look for bodies of deleted documents", self._find, "", LOOK):
             for start in range(0, len(ids), STEP):
-                names = [name for (name,) in ids[start : start + STEP]]
-                done.documents += self._step(done, self._raw.table, _CUT, (names,))
+                done.documents += self._step(done, self._raw.table, partial(self._cut, ids[start : start + STEP]))
                 yield done
-        for found in self._walk("look for bodies beside the rows", _FIND_COLLISIONS, (b"", ""), STEP):
-            keys, sources = [bytes(key) for key, _ in found], [source for _, source in found]
-            done.collisions += self._step(done, "couchdb_collision", _CUT_COLLISIONS, (keys, sources))
+        beside = self._walk("look for bodies beside the rows", self._collisions.find_whole, (b"", ""), STEP)
+        for found in beside:
+            done.collisions += self._step(done, "couchdb_collision", partial(self._collisions.cut, found=found))
             yield done
         last = _FIRST
         while entries := self._session.ask("empty entries of the quarantine", partial(self._forget, last)):
@@ -184,29 +131,35 @@ class TombstoneStore(DocumentStore):
             done.entries += step
             yield done
 
-    def _walk(self, doing: str, statement: str, first: tuple[Any, ...], limit: int) -> Iterator[list[tuple[Any, ...]]]:
-        """Keys that a statement finds, so many at once, each behind the last: it ends whatever becomes of the rows."""
+    def _walk(self, doing: str, look: Callable[[Any, T, int], list[T]], first: T, limit: int) -> Iterator[list[T]]:
+        """Keys that a look finds, so many at once, each behind the last: it ends whatever becomes of the rows."""
 
-        def look(after: tuple[Any, ...], cursor: Any) -> list[tuple[Any, ...]]:
-            cursor.execute(self._sql(statement), (*after, limit))
-            return cursor.fetchall()
+        def ask(after: T) -> list[T]:
+            return self._session.ask(doing, lambda cursor: look(cursor, after, limit))
 
         last = first
-        while found := self._session.ask(doing, partial(look, last)):
+        while found := ask(last):
             yield found
             last = found[-1]
 
-    def _step(self, done: Bodies, table: str, statement: str, values: Any) -> int:
+    def _find(self, cursor: Any, after: str, limit: int) -> list[str]:
+        cursor.execute(self._sql(_FIND), (after, limit))
+        return [name for (name,) in cursor]
+
+    def _cut(self, ids: list[str], cursor: Any) -> tuple[int, int, int]:
+        cursor.execute(self._sql(_CUT), (ids,))
+        return cursor.fetchone()
+
+    def _step(self, done: Bodies, table: str, cut: Callable[[Any], tuple[int, int, int]]) -> int:
         def work(cursor: Any) -> tuple[int, int]:
             self._wait_for_pages(cursor)
-            cursor.execute(self._sql(statement), values)
-            wanted, updated, cut = cursor.fetchone()
+            wanted, updated, stubs = cut(cursor)
             self._check_cut(cursor, table, wanted, updated)
-            return cut, wanted - cut
+            return stubs, wanted - stubs
 
-        cut, same = self._session.ask("cut bodies of deleted documents", work)
+        stubs, same = self._session.ask("cut bodies of deleted documents", work)
         done.unchanged += same
-        return cut
+        return stubs
 
     def _wait_for_pages(self, cursor: Any) -> None:
         """Pages of all sources wait for it before they write, so that none meets half a step."""
@@ -216,14 +169,10 @@ class TombstoneStore(DocumentStore):
         if cut < wanted:
             raise not_stored(cursor, {**self._names, "table": sql.Identifier(table)}, wanted - cut, wanted)
 
-    def _forget(self, after: _Entry, cursor: Any) -> list[_Entry]:
+    def _forget(self, after: Entry, cursor: Any) -> list[Entry]:
         self._wait_for_pages(cursor)
-        cursor.execute(self._sql(_CLOSED), (*after, STEP))
-        found, emptied = [(source, bytes(key)) for source, key in cursor], 0
-        for entry in found:
-            cursor.execute(self._sql(_FORGET), entry)
-            emptied += cursor.fetchall() == [(True,)]
-            cursor.execute(self._sql(_DROP_PARTS), entry)
+        found = self._quarantine.of_tombstones(cursor, after, STEP)
+        emptied = sum(self._quarantine.empty(cursor, entry) for entry in found)
         self._check_cut(cursor, "couchdb_quarantine", len(found), emptied)
         return found
 
@@ -231,38 +180,23 @@ class TombstoneStore(DocumentStore):
         """1 for each entry of a deleted document that Postgres cannot hold at all, such as those with odd ids; each is
         read alone, for it may be large.
         """
-        last = _FIRST
-        while True:
-            entries = self._session.ask("read couchdb_quarantine", partial(self._others, last))
-            for last in entries:
-                yield self._session.ask("empty an entry of the quarantine", partial(self._replace, last, write))
-            if len(entries) < STEP:
-                return
+        others = self._walk("read couchdb_quarantine", self._quarantine.without_tombstone, _FIRST, STEP)
+        for entries in others:
+            for entry in entries:
+                yield self._session.ask("empty an entry of the quarantine", partial(self._replace, entry, write))
 
-    def _others(self, after: _Entry, cursor: Any) -> list[_Entry]:
-        cursor.execute(self._sql(_OTHERS), (*after, STEP))
-        return [(source, bytes(key)) for source, key in cursor]
-
-    def _replace(self, entry: _Entry, write: bool, cursor: Any) -> int:
-        cursor.execute(self._sql(_READ), entry)
-        for attempts, body in cursor.fetchall():
-            stub = _stub_of_body(bytes(body))
-            return int(self._put_stub(cursor, entry, attempts, stub) if stub and write else stub is not None)
-        return 0
-
-    def _put_stub(self, cursor: Any, entry: _Entry, attempts: int, stub: bytes) -> bool:
-        """False where the document came again meanwhile."""
-        cursor.execute(self._sql(_REPLACE), (stub, len(stub), *entry, attempts))
-        replaced = cursor.fetchall() == [(len(stub),)]
-        if replaced:
-            cursor.execute(self._sql(_DROP_PARTS), entry)
-        else:
-            cursor.execute(self._sql(_IS_SAME), (*entry, attempts))
-            self._check_cut(cursor, "couchdb_quarantine", cursor.fetchone()[0], 0)
-        return replaced
+    def _replace(self, entry: Entry, write: bool, cursor: Any) -> int:
+        found = self._quarantine.read(cursor, entry)
+        stub = _stub_of_body(found[1]) if found else None
+        if not found or not stub or not write:
+            return int(stub is not None)
+        replaced = self._quarantine.replace(cursor, entry, found[0], stub)
+        # None where the document came again meanwhile.
+        self._check_cut(cursor, "couchdb_quarantine", 1, int(replaced is not False))
+        return int(bool(replaced))
 
     def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(**self._names, stub=_STUB, is_whole=_IS_WHOLE)
+        return sql.SQL(text).format(**self._names, stub=sql.SQL(SQL_STUB), is_whole=sql.SQL(SQL_IS_WHOLE))
 
 
 def _stub_of_body(body: bytes) -> bytes | None:

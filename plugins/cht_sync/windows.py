@@ -33,6 +33,16 @@ insert into {schema}.couchdb_window as w (
     tombstones = w.tombstones + excluded.tombstones, changed = w.changed + excluded.changed,
     quarantined = w.quarantined + excluded.quarantined, bytes = w.bytes + excluded.bytes
 """
+# For whoever asks which documents some time has touched, see reconcile/touched.
+OF_INTERVAL = """
+select seq_from, pages, documents + quarantined, stamp_from, stamp_to, instance_start_time from {schema}.couchdb_window
+where source = %(source)s and started_at < %(end)s and ended_at >= %(start)s order by started_at
+"""
+FIRST = """
+select started_at, seq_from is null and pages > 0 from {schema}.couchdb_window
+where source = %s order by started_at limit 1
+"""
+PRUNE = "delete from {schema}.couchdb_window where ended_at < now() - make_interval(days => %(days)s)"
 
 
 @dataclass(slots=True)

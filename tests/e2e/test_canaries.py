@@ -2,71 +2,29 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack
-
 import psycopg2
 import pytest
-import requests
 from psycopg2 import sql
 
-from cht_sync.pipeline.install import install
-from cht_sync.settings import Settings
-from include.demo.airflow import AirflowServices
-from include.demo.client import DONE, AirflowClient
-from tests.servers import mine
+from tests.e2e.small_deployment import SmallDeployment
 from tests.small_project import FILES, write_small_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
-DATABASE, METADATA, COUCHDB = mine("cht_canaries"), mine("cht_canaries_airflow"), mine("canaries")
 NAME, PHONE, DAY = "Amina-K4n4ry", "254700987654", "31-Febru4ry"
 PERSON = FILES["models/person.sql"].replace(" from {{", ", (doc->>'phone')::int as phone from {{")
 OF_A_DAY = FILES["models/person.sql"].replace(" from {{", ", (doc->>'day')::date as day from {{")
 
 
-class Canaries:
+class Canaries(SmallDeployment):
     """The deployment, and all that it leaves behind."""
 
-    def __init__(self, folder, couchdb, postgres):
-        self.couchdb, self.folder, self.postgres = couchdb, folder, postgres
-        self.project = write_small_project(folder / "small", {"models/person.sql": PERSON})
-        self.settings = {
-            "COUCHDB_HOST": couchdb.host,
-            "COUCHDB_PORT": str(couchdb.port),
-            "COUCHDB_USER": couchdb.user,
-            "COUCHDB_PASSWORD": couchdb.password,
-            "COUCHDB_DBS": COUCHDB,
-            "POSTGRES_HOST": postgres.host,
-            "POSTGRES_PORT": str(postgres.port),
-            "POSTGRES_USER": postgres.user,
-            "POSTGRES_PASSWORD": postgres.password,
-            "POSTGRES_DB": DATABASE,
-            "CHT_SYNC_SCHEDULE": "none",
-            "CHT_RECONCILE_SCHEDULE": "none",
-            "CHT_DATA_TESTS_SCHEDULE": "none",
-            "CHT_PIPELINE_SCHEDULE": "none",
-            "CHT_PIPELINE_DIR": str(folder / "pipeline"),
-            "DBT_LOCAL_PATH": str(self.project),
-            "DBT_PACKAGE_HUB_URL": "http://127.0.0.1:9/",
-        }
-        self.airflow = AirflowServices(
-            folder / "airflow",
-            f"postgresql+psycopg2://{postgres.user}:{postgres.password}@{postgres.host}:{postgres.port}/{METADATA}",
-            {**self.settings, "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG", "DBT_DEBUG": "true"},
-        )
-        self.client = AirflowClient(self.airflow)
-
-    def write(self, *documents):
-        url = f"{self.couchdb.url}/{COUCHDB}/_bulk_docs"
-        requests.post(url, json={"docs": documents}, auth=self.couchdb.auth, timeout=10).raise_for_status()
+    airflow_has = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG", "DBT_DEBUG": "true"}
 
     def run(self, dag_id):
         """Run a DAG to its end; gives the tasks that failed."""
-        run_id, deadline = self.client.trigger(dag_id), time.monotonic() + 400
-        while self.client.run(dag_id, run_id)["state"] not in DONE:
-            assert time.monotonic() < deadline, self.client.tasks(dag_id, run_id)
-            time.sleep(0.5)
-        return {task["task_id"] for task in self.client.tasks(dag_id, run_id) if task["state"] == "failed"}
+        run_id = self.client.trigger(dag_id)
+        self.end(run_id, dag_id)
+        return {task for task, state in self.states(run_id, dag_id).items() if state == "failed"}
 
     def held_by_files(self, text):
         """Files that Airflow and dbt have written which hold it."""
@@ -89,19 +47,9 @@ class Canaries:
 
 @pytest.fixture(scope="module")
 def canaries(server_folder, postgres_server, couchdb_server):
-    folder = server_folder / "canaries"
-    folder.mkdir()
-    for name in (DATABASE, METADATA):
-        postgres_server.create_database(name)
-    canaries = Canaries(folder, couchdb_server, postgres_server)
-    requests.put(f"{couchdb_server.url}/{COUCHDB}", auth=couchdb_server.auth, timeout=10).raise_for_status()
+    canaries = Canaries(server_folder / "canaries", couchdb_server, postgres_server, {"models/person.sql": PERSON})
     canaries.write({"_id": "a", "type": "person", "name": NAME, "phone": "7", "day": DAY})
-    install(Settings(canaries.settings))
-    with ExitStack() as stack:
-        stack.callback(canaries.airflow.stop)
-        canaries.airflow.start()
-        for dag_id in ("cht_sync", "cht_data_tests", "cht_pipeline_deploy"):
-            canaries.client.wait_for_dag(dag_id)
+    with canaries.running("cht_sync", "cht_data_tests", "cht_pipeline_deploy"):
         yield canaries
 
 
@@ -120,5 +68,5 @@ def test_values_are_in_documents_and_models_alone(canaries):
     assert "documents at fault: b" in said
     for text in (NAME, PHONE, DAY, DAY[:8]):
         assert canaries.held_by_files(text) == [], text
-        assert canaries.held_by_tables(METADATA, text) == [], "rendered fields, XComs, events"
-        assert set(canaries.held_by_tables(DATABASE, text)) <= {"couchdb", "person", "late"}, text
+        assert canaries.held_by_tables(canaries.metadata, text) == [], "rendered fields, XComs, events"
+        assert set(canaries.held_by_tables(canaries.database, text)) <= {"couchdb", "person", "late"}, text

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack
-
-import psycopg2
 import pytest
 import requests
 
 from cht_sync.pipeline.install import install
 from cht_sync.settings import Settings
-from include.demo.airflow import AirflowServices
-from include.demo.client import DONE, AirflowClient
-from tests.servers import mine
+from tests.e2e.small_deployment import SmallDeployment, wait_for
 from tests.small_project import SECRET_NAME, write_small_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -30,98 +24,36 @@ SNAPSHOTS = {
         f"select uuid, case when name <> '{SECRET_NAME}' then name::int end as n from {{{{ ref('person') }}}}",
     ),
 }
-DATABASE, METADATA, COUCHDB = mine("cht_apart"), mine("cht_apart_airflow"), mine("apart")
 
 
-class Apart:
+class Apart(SmallDeployment):
     """The deployment."""
 
-    def __init__(self, folder, couchdb, postgres):
-        self.couchdb, self.folder = couchdb, folder
-        self.dsn = postgres.dsn(DATABASE)
-        self.project = write_small_project(folder / "small")
-        self.settings = {
-            "COUCHDB_HOST": couchdb.host,
-            "COUCHDB_PORT": str(couchdb.port),
-            "COUCHDB_USER": couchdb.user,
-            "COUCHDB_PASSWORD": couchdb.password,
-            "COUCHDB_DBS": COUCHDB,
-            "POSTGRES_HOST": postgres.host,
-            "POSTGRES_PORT": str(postgres.port),
-            "POSTGRES_USER": postgres.user,
-            "POSTGRES_PASSWORD": postgres.password,
-            "POSTGRES_DB": DATABASE,
-            "CHT_MODELS": "asset",
-            "CHT_SYNC_SCHEDULE": "none",
-            "CHT_MODELS_SCHEDULE": "none",
-            "CHT_DATA_TESTS_SCHEDULE": "none",
-            "CHT_PIPELINE_SCHEDULE": "none",
-            "CHT_PIPELINE_DIR": str(folder / "pipeline"),
-            "DBT_LOCAL_PATH": str(self.project),
-            "DBT_SELECTOR": "tag:base; tag:late",
-            "DBT_PACKAGE_HUB_URL": "http://127.0.0.1:9/",
-        }
-        environment = {**self.settings, "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "12"}
-        self.airflow = AirflowServices(
-            folder / "airflow",
-            f"postgresql+psycopg2://{postgres.user}:{postgres.password}@{postgres.host}:{postgres.port}/{METADATA}",
-            environment,
-        )
-        self.client = AirflowClient(self.airflow)
-
-    def write(self, *documents):
-        url = f"{self.couchdb.url}/{COUCHDB}/_bulk_docs"
-        requests.post(url, json={"docs": documents}, auth=self.couchdb.auth, timeout=10).raise_for_status()
+    settings = {"CHT_MODELS": "asset", "CHT_MODELS_SCHEDULE": "none", "DBT_SELECTOR": "tag:base; tag:late"}
+    airflow_has = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "12"}
 
     def install(self):
         install(Settings(self.settings))
-
-    def rows(self, query):
-        with psycopg2.connect(self.dsn) as conn, conn.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetchall()
 
     def get(self, path, **params):
         return self.client._call("GET", path, params=params)
 
     def run(self, dag_id):
         """Run a DAG to its end; gives its state and the states of its tasks."""
-        return self.end(dag_id, self.client.trigger(dag_id))
+        return self.ended(dag_id, self.client.trigger(dag_id))
 
-    def end(self, dag_id, run_id):
-        wait_for(lambda: self.client.run(dag_id, run_id)["state"] in DONE, 180)
-        states = {task["task_id"]: task["state"] for task in self.client.tasks(dag_id, run_id)}
-        return self.client.run(dag_id, run_id)["state"], states
+    def ended(self, dag_id, run_id):
+        return self.end(run_id, dag_id), self.states(run_id, dag_id)
 
     def runs(self, dag_id):
         return self.get(f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
 
 
-def wait_for(happens, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not (found := happens()):
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.5)
-    return found
-
-
 @pytest.fixture(scope="module")
 def apart(server_folder, postgres_server, couchdb_server):
-    folder = server_folder / "apart"
-    folder.mkdir()
-    for name in (DATABASE, METADATA):
-        postgres_server.create_database(name)
-    apart = Apart(folder, couchdb_server, postgres_server)
-    requests.put(f"{couchdb_server.url}/{COUCHDB}", auth=couchdb_server.auth, timeout=10).raise_for_status()
+    apart = Apart(server_folder / "apart", couchdb_server, postgres_server)
     apart.write({"_id": "a", "type": "person", "name": SECRET_NAME}, {"_id": "b", "type": "report"})
-    apart.install()
-    with ExitStack() as stack:
-        stack.callback(apart.airflow.stop)
-        apart.airflow.start()
-        apart.client.wait_for_dag("cht_models")
-        apart.client.wait_for_dag("cht_sync")
-        apart.client.wait_for_dag("cht_data_tests")
-        apart.client.wait_for_dag("cht_pipeline_deploy")
+    with apart.running("cht_models", "cht_sync", "cht_data_tests", "cht_pipeline_deploy"):
         yield apart
 
 
@@ -132,7 +64,7 @@ def first(apart):
     state, tasks = apart.run("cht_sync")
     assert (state, set(tasks)) == ("success", {"sources", "sync", "new_documents", "result"})
     (run,) = wait_for(lambda: apart.runs("cht_models"))
-    return run, *apart.end("cht_models", run["dag_run_id"])
+    return run, *apart.ended("cht_models", run["dag_run_id"])
 
 
 def test_documents_start_the_models_which_work_on_an_empty_database(apart, first):
@@ -231,7 +163,7 @@ def test_snapshots_are_taken_by_a_dag_that_comes_with_the_first_of_them(apart, d
     then = "select name, dbt_valid_to is null from v1.person_then order by dbt_valid_from"
     assert apart.rows(then) == [(SECRET_NAME, True)]
 
-    url = f"{apart.couchdb.url}/{COUCHDB}/a"
+    url = f"{apart.couchdb.url}/{apart.source}/a"
     document = requests.get(url, auth=apart.couchdb.auth, timeout=10).json()
     apart.write({**document, "name": OTHER_NAME})
     known = len(apart.runs("cht_models"))

@@ -3,107 +3,52 @@
 from __future__ import annotations
 
 import json
-import time
-from contextlib import ExitStack
 
-import psycopg2
 import pytest
-import requests
 
-from cht_sync.pipeline.install import install
-from cht_sync.settings import Settings
-from include.demo.airflow import AirflowServices
-from include.demo.client import DONE, AirflowClient
+from tests.e2e.small_deployment import SmallDeployment
+from tests.servers import mine
 from tests.small_project import FILES, SECRET_NAME, write_small_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
-DATABASE, METADATA, COUCHDB, MISSING = "cht_reasons", "cht_reasons_airflow", "reasons", "not_there_yet"
+MISSING = mine("not_there_yet")
 # Postgres quotes the name when it refuses to take it for a number.
 NAME_IS_A_NUMBER = FILES["models/person.sql"].replace("doc->>'name'", "(doc->>'name')::int")
 
 
-class Reasons:
+class Reasons(SmallDeployment):
     """The deployment: one of two databases is missing, a model fails, a report has no folder, a new version is broken."""
 
-    def __init__(self, folder, couchdb, postgres):
-        self.couchdb, self.postgres = couchdb, postgres
-        self.dsn = postgres.dsn(DATABASE)
-        self.project = write_small_project(folder / "small", {"models/person.sql": NAME_IS_A_NUMBER})
-        self.settings = {
-            "COUCHDB_HOST": couchdb.host,
-            "COUCHDB_PORT": str(couchdb.port),
-            "COUCHDB_USER": couchdb.user,
-            "COUCHDB_PASSWORD": couchdb.password,
-            "COUCHDB_DBS": f"{COUCHDB} {MISSING}",
-            "POSTGRES_HOST": postgres.host,
-            "POSTGRES_PORT": str(postgres.port),
-            "POSTGRES_USER": postgres.user,
-            "POSTGRES_PASSWORD": postgres.password,
-            "POSTGRES_DB": DATABASE,
-            "CHT_SYNC_SCHEDULE": "none",
-            "CHT_RECONCILE_SCHEDULE": "none",
-            "CHT_DATA_TESTS_SCHEDULE": "none",
-            "CHT_PIPELINE_SCHEDULE": "none",
-            "CHT_PIPELINE_DIR": str(folder / "pipeline"),
-            "CHT_REPORT_DIR": "/dev/null/reports",
-            "DBT_LOCAL_PATH": str(self.project),
-            "DBT_PACKAGE_HUB_URL": "http://127.0.0.1:9/",
-        }
-        self.airflow = AirflowServices(
-            folder / "airflow",
-            f"postgresql+psycopg2://{postgres.user}:{postgres.password}@{postgres.host}:{postgres.port}/{METADATA}",
-            self.settings,
-        )
-        self.client = AirflowClient(self.airflow)
-
-    def create(self, database, *documents):
-        url = f"{self.couchdb.url}/{database}"
-        requests.put(url, auth=self.couchdb.auth, timeout=10).raise_for_status()
-        requests.post(
-            f"{url}/_bulk_docs", json={"docs": documents}, auth=self.couchdb.auth, timeout=10
-        ).raise_for_status()
+    settings = {"COUCHDB_DBS": f"{mine('reasons')} {MISSING}", "CHT_REPORT_DIR": "/dev/null/reports"}
 
     def run(self, dag_id):
         """Run a DAG to its end; gives the state of the run and the states of its tasks."""
-        run_id, deadline = self.client.trigger(dag_id), time.monotonic() + 300
-        while self.client.run(dag_id, run_id)["state"] not in DONE:
-            assert time.monotonic() < deadline, self.client.tasks(dag_id, run_id)
-            time.sleep(0.5)
+        run_id = self.client.trigger(dag_id)
+        self.end(run_id, dag_id)
         return run_id, {
             (task["task_id"], task["map_index"]): task["state"] for task in self.client.tasks(dag_id, run_id)
         }
 
-    def log(self, dag_id, run_id, task_id, map_index=-1, tried=1):
+    def said(self, dag_id, run_id, task_id, map_index=-1, tried=1):
         """The records of the log file of one try."""
-        folder = self.airflow.folder / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
-        if map_index >= 0:
-            folder = folder / f"map_index={map_index}"
-        return [json.loads(line) for line in (folder / f"attempt={tried}.log").read_text().splitlines()]
+        lines = self.log(dag_id, run_id, task_id, map_index, tried).read_text().splitlines()
+        return [json.loads(line) for line in lines]
 
     def kept(self, dag_id):
-        with psycopg2.connect(self.dsn) as conn, conn.cursor() as cursor:
-            cursor.execute(
-                "select task_id, subject, message, tries, run_id, map_index, tried_again from v1.couchdb_task_error"
-                " where dag_id = %s",
-                (dag_id,),
-            )
-            return {(task, subject): tuple(more) for task, subject, *more in cursor}
+        found = self.rows(
+            "select task_id, subject, message, tries, run_id, map_index, tried_again from v1.couchdb_task_error"
+            " where dag_id = %s",
+            dag_id,
+        )
+        return {(task, subject): tuple(more) for task, subject, *more in found}
 
 
 @pytest.fixture(scope="module")
 def reasons(server_folder, postgres_server, couchdb_server):
-    folder = server_folder / "reasons"
-    folder.mkdir()
-    for name in (DATABASE, METADATA):
-        postgres_server.create_database(name)
-    reasons = Reasons(folder, couchdb_server, postgres_server)
-    reasons.create(COUCHDB, {"_id": "a", "type": "person", "name": SECRET_NAME})
-    install(Settings(reasons.settings))
-    with ExitStack() as stack:
-        stack.callback(reasons.airflow.stop)
-        reasons.airflow.start()
-        for dag_id in ("cht_sync", "cht_data_tests", "cht_pipeline_deploy", "cht_reconcile", "cht_weekly_report"):
-            reasons.client.wait_for_dag(dag_id)
+    files = {"models/person.sql": NAME_IS_A_NUMBER}
+    reasons = Reasons(server_folder / "reasons", couchdb_server, postgres_server, files)
+    reasons.write({"_id": "a", "type": "person", "name": SECRET_NAME})
+    with reasons.running("cht_sync", "cht_data_tests", "cht_pipeline_deploy", "cht_reconcile", "cht_weekly_report"):
         yield reasons
 
 
@@ -123,19 +68,19 @@ def test_a_source_a_model_and_a_run(reasons):
     assert failed == {("sync", 1), ("models.person", -1), ("result", -1)}, states
     source = f"{reasons.couchdb.host}/{MISSING}"
 
-    said = last_line(reasons.log("cht_sync", run_id, "sync", 1))
+    said = last_line(reasons.said("cht_sync", run_id, "sync", 1))
     assert f"refused database {MISSING!r} with 404" in said
     assert "correct COUCHDB_DBS" in said
     assert said.endswith("Airflow does not try it again in this run (try 1 of 2).")
 
-    first = last_line(reasons.log("cht_sync", run_id, "models.person"))
+    first = last_line(reasons.said("cht_sync", run_id, "models.person"))
     assert first.startswith("model.small.person error: Database Error in model person")
     assert first.endswith("Airflow tries it again in 10 s (try 1 of 2).")
-    second = last_line(reasons.log("cht_sync", run_id, "models.person", tried=2))
+    second = last_line(reasons.said("cht_sync", run_id, "models.person", tried=2))
     assert "invalid input syntax for type integer" in second
     assert second.endswith("Airflow does not try it again in this run (try 2 of 2).")
 
-    result = last_line(reasons.log("cht_sync", run_id, "result"))
+    result = last_line(reasons.said("cht_sync", run_id, "result"))
     assert result.startswith("This run is incomplete: models.late, models.person, sync (")
     assert source in result
 
@@ -153,7 +98,7 @@ def test_a_deployment(reasons):
     write_small_project(reasons.project, {"models/broken.sql": "select * from {{ ref('nothing') }}"})
     run_id, states = reasons.run("cht_pipeline_deploy")
     assert states["build", -1] == "failed", states
-    said = last_line(reasons.log("cht_pipeline_deploy", run_id, "build"))
+    said = last_line(reasons.said("cht_pipeline_deploy", run_id, "build"))
     assert "nothing" in said
     assert set(reasons.kept("cht_pipeline_deploy")) == {("build", "")}
     (reasons.project / "models" / "broken.sql").unlink()
@@ -165,7 +110,7 @@ def test_a_deployment(reasons):
 def test_a_report(reasons):
     run_id, states = reasons.run("cht_weekly_report")
     assert states["write_report", -1] == "failed"
-    said = last_line(reasons.log("cht_weekly_report", run_id, "write_report"))
+    said = last_line(reasons.said("cht_weekly_report", run_id, "write_report"))
     assert said.startswith("CHT_REPORT_DIR='/dev/null/reports' cannot be made")
     assert reasons.kept("cht_weekly_report")["write_report", ""][0] in said, "the scheduled run may have failed too"
 
@@ -175,12 +120,13 @@ def test_a_proof(reasons):
     failed = [task for task, state in states.items() if state == "failed"]
     assert failed, states
     for task_id, number in failed:
-        assert MISSING in last_line(reasons.log("cht_reconcile", run_id, task_id, number)), task_id
+        assert MISSING in last_line(reasons.said("cht_reconcile", run_id, task_id, number)), task_id
 
 
 def test_what_succeeds_is_not_told_of_any_more(reasons):
     """Both the source that is there now and the model that is mended; by the run that finds it so."""
-    reasons.create(MISSING, {"_id": "b", "type": "report"})
+    reasons.create(MISSING)
+    reasons.write({"_id": "b", "type": "report"}, database=MISSING)
     write_small_project(reasons.project, {"models/person.sql": FILES["models/person.sql"]})
     reasons.run("cht_pipeline_deploy")
     _, states = reasons.run("cht_sync")
@@ -193,7 +139,7 @@ def test_data_tests_of_models_that_ran(reasons):
     assert states["result", -1] == "failed"
     failed = {task for (task, _), state in states.items() if state == "failed"}
     assert failed == {"tests.person", "tests.late", "result"}
-    said = {task: last_line(reasons.log("cht_data_tests", run_id, task)) for task in failed}
+    said = {task: last_line(reasons.said("cht_data_tests", run_id, task)) for task in failed}
     assert said["tests.late"].startswith("1 of 1 tests failed: accepted_values_late_name__nobody fail, 1 rows")
     assert said["result"].startswith("2 of 4 data tests failed: ")
     assert set(reasons.kept("cht_data_tests")) == {("tests.person", "person"), ("tests.late", "late"), ("result", "")}

@@ -1,8 +1,9 @@
 """Runs tasks in processes of their own, at once: Airflow is imported here, before the first is asked for.
 
 Run as a program, it reads commands from its standard input, one JSON object a line, and answers each with one:
-``{"start": {"database": ..., "batch_size": ...}, "environment": {...}, "log": path}`` forks a process that runs the
-operator and answers ``{"pid": ...}``; ``{"wait": pid}`` answers ``{"status": ...}``, negative for a signal.
+``{"start": {"database": ..., "batch_size": ...}, "context": {...}, "environment": {...}, "log": path}`` forks a process
+that runs the operator, that of proofs where a ``part`` is named, and answers ``{"pid": ...}``; ``{"wait": pid}`` answers
+``{"status": ...}``, negative for a signal.
 """
 
 from __future__ import annotations
@@ -46,24 +47,28 @@ class Launcher:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def start(self, environment: dict[str, str], log: str, **arguments: Any) -> int:
+    def start(
+        self, environment: dict[str, str], log: str, context: dict[str, Any] | None = None, **arguments: Any
+    ) -> int:
         """Starts a task; returns its pid.
 
         :param environment: variables to set.
         :param log: file for what it says.
+        :param context: Airflow's.
         :param arguments: of the operator.
         """
-        return self._ask(start=arguments, environment=environment, log=log)["pid"]
+        return self._ask(start=arguments, context=context or {}, environment=environment, log=log)["pid"]
 
     def wait(self, pid: int) -> int:
         """Waits until a task has ended; returns its exit code, or its signal as a negative number."""
         return self._ask(wait=pid)["status"]
 
 
-def _run(arguments: dict[str, Any], environment: dict[str, str], log: str) -> None:
+def _run(arguments: dict[str, Any], context: dict[str, Any], environment: dict[str, str], log: str) -> None:
     """What a forked process does; it ends as Airflow's do, without waiting for threads."""
     from cht_sync.couchdb import CouchDBHook
     from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
+    from cht_sync.operators.reconcile import ReconcileOperator
 
     status = 1
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -73,11 +78,12 @@ def _run(arguments: dict[str, Any], environment: dict[str, str], log: str) -> No
     try:
         os.environ.update(environment)
         CouchDBHook.__init__.__defaults__ = (CouchDBHook.default_conn_name, 60.0)
-        operator = CouchDBToPostgresOperator(task_id="sync", **arguments)
+        kind = ReconcileOperator if "part" in arguments else CouchDBToPostgresOperator
+        operator = kind(task_id="task", **arguments)
         # As airflow.sdk.execution_time.task_runner does.
         signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
         print("started", flush=True)
-        operator.execute({})
+        operator.execute(context)
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -104,7 +110,8 @@ def _warm_up() -> None:
 
 def main() -> None:
     """Takes commands until the input ends, then ends what still runs."""
-    import cht_sync.operators.couchdb_to_postgres  # noqa: F401
+    import cht_sync.operators.couchdb_to_postgres
+    import cht_sync.operators.reconcile  # noqa: F401
 
     # What is logged goes to where errors go: the output is for answers alone.
     answers = os.fdopen(os.dup(1), "w")
@@ -118,7 +125,7 @@ def main() -> None:
         if "start" in command:
             pid = os.fork()
             if pid == 0:
-                _run(command["start"], command["environment"], command["log"])
+                _run(command["start"], command["context"], command["environment"], command["log"])
             running.add(pid)
             answer = {"pid": pid}
         else:

@@ -453,7 +453,7 @@ def test_older_revisions_are_accepted_of_configured_sources_alone(new_server):
 
 def test_verify_names_the_remedy_by_the_database(store, copied):
     """Rows of another database are no reason to make one of the two."""
-    stored = SimpleNamespace(names=store._names, transaction=store._session.transaction)
+    stored = SimpleNamespace(names=store._names, ask=store._session.ask)
     copied.write("old.example.org/_users", doc("a", "1"))
     copied.write(OLD, doc("b", "1"))
     copied.write(NEW, doc("a", "2"), doc("b", "2"))

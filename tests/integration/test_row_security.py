@@ -8,9 +8,9 @@ import psycopg2
 import pytest
 
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.contract import complaint, look
 from cht_sync.pipeline.kept import Kept
 from cht_sync.pipeline.row_security import require_seen
+from cht_sync.pipeline.table_columns import complaint, look
 from cht_sync.settings import RawTable
 
 pytestmark = pytest.mark.integration

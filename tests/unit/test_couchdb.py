@@ -326,7 +326,13 @@ def test_what_a_server_and_a_database_say_of_themselves(couch):
     assert hook.server().version == "3.5.2"
     info = hook.database("record")
     assert (info.doc_count, info.doc_del_count, info.instance_start_time) == (7, 2, "1795319960")
-    assert hook.all_databases() == ["_replicator", "_users", "medic", "poison", "record"]
+    assert hook._decoded(list[str], "/_all_dbs", "the list of databases") == [
+        "_replicator",
+        "_users",
+        "medic",
+        "poison",
+        "record",
+    ]
 
 
 def test_the_connection_test_tells_good_from_bad(couch):

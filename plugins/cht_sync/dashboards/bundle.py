@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
-from uuid import NAMESPACE_URL, UUID, uuid5
 
 import yaml
 
@@ -18,18 +17,9 @@ from cht_sync.settings import REPOSITORY
 
 ASSETS = REPOSITORY / "include" / "superset"
 DATABASE_FILE = "databases/cht_sync.yaml"
-NAMESPACE = uuid5(NAMESPACE_URL, "cht-sync-airflow/superset")
 # What Superset itself writes in the place of a password.
 # Source: ``PASSWORD_MASK`` in ``superset/constants.py``.
 MASK = "X" * 10
-
-
-def uuid_of(name: str) -> UUID:
-    """The uuid that an asset must have, so that every deployment knows it by the same.
-
-    :param name: its path within ``include/superset``.
-    """
-    return uuid5(NAMESPACE, name)
 
 
 def assets(folder: Path = ASSETS) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ import requests
 from cht_sync.dashboards.settings import Login
 from cht_sync.errors import SettingsError, SupersetError
 from cht_sync.http_session import HttpSession, place_of
+from cht_sync.redaction import without_secrets
 from cht_sync.slow_answers import Watch
 
 # Seconds to connect, and to wait for an answer; Superset looks at each table while it imports.
@@ -152,9 +153,7 @@ class Superset:
             said = "; ".join(_texts(errors)) or "no reason given"
         except RecursionError:
             said = "no reason given"
-        for secret in self._secrets:
-            said = said.replace(secret, "***")
-        return " ".join(said.split())[:SAID]
+        return " ".join(without_secrets(said, self._secrets).split())[:SAID]
 
 
 def _json(body: bytes) -> Any:

@@ -6,16 +6,15 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import AssetAlias, BaseOperator
+from airflow.sdk import AssetAlias
 
 from cht_sync.assets import database_dataset, source_asset, table_dataset
-from cht_sync.background import Background
 from cht_sync.connections import postgres_connection
 from cht_sync.copy_hold import CopyHold
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.errors import StoppedError
 from cht_sync.first_load import FirstLoad
 from cht_sync.first_load_store import FirstLoadStore
+from cht_sync.operators.base import EndableOperator
 from cht_sync.progress import Progress
 from cht_sync.reconcile.after_load import prove_load
 from cht_sync.rename_source import check_not_renamed
@@ -29,10 +28,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 DOCUMENTS = AssetAlias("cht_documents")
-LAST_MOMENTS_S = 3.0
 
 
-class CouchDBToPostgresOperator(BaseOperator):
+class CouchDBToPostgresOperator(EndableOperator):
     """Copies the changes of one CouchDB database to Postgres, from its checkpoint until the feed is drained.
 
     A page and its checkpoint are committed together, so a task that is killed loses nothing and repeats
@@ -55,6 +53,7 @@ class CouchDBToPostgresOperator(BaseOperator):
 
     template_fields = ("couchdb_conn_id", "database", "source")
     ui_color = "#d5e8f0"
+    kept = "pages stored until then count, the next run goes on behind them"
 
     def __init__(
         self,
@@ -73,8 +72,6 @@ class CouchDBToPostgresOperator(BaseOperator):
         self.source = source
         self.batch_size = batch_size
         self.time_budget = time_budget
-        self._store: FirstLoadStore | None = None
-        self._work: Background[dict[str, Any]] | None = None
         self._read: tuple[str, str] | None = None
         self._written: tuple[str, str] | None = None
         self._progress: Progress | None = None
@@ -83,30 +80,6 @@ class CouchDBToPostgresOperator(BaseOperator):
     def subject(self) -> str:
         """The source that it works on."""
         return self.source or self.database
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Copies what changed.
-
-        :param context: Airflow's; an asset event is added to it where rows changed.
-        :return: counts of documents, tombstones, changed rows, pages, bytes and seconds; what is pending.
-        """
-        self._work = Background(lambda: self._copy(context))
-        try:
-            return self._work.result()
-        except StoppedError:
-            self._work.wait(LAST_MOMENTS_S)
-            raise
-
-    def on_kill(self) -> None:
-        """Ends the work when Airflow ends the task: what is under way in Postgres is rolled back."""
-        if self._work is None:
-            return
-        if self._store is not None:
-            # Not here: a signal's handler must not wait for a server.
-            Background(self._store.cancel)
-        self._work.abandon(
-            StoppedError("Airflow ended this task; pages stored until then count, the next run goes on behind them.")
-        )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:  # noqa: ARG002 - the provider gives it
         """Tells Airflow's OpenLineage provider, the only caller, what was read and what was written.
@@ -130,7 +103,12 @@ class CouchDBToPostgresOperator(BaseOperator):
             outputs=[OutputDataset(*self._written, outputFacets={"outputStatistics": rows})] if self._written else [],
         )
 
-    def _copy(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
+        """Copies what changed.
+
+        :param context: Airflow's; an asset event is added to it where rows changed.
+        :return: counts of documents, tombstones, changed rows, pages, bytes and seconds; what is pending.
+        """
         settings = Settings()
         settings.check()
         params = context.get("params") or {}
@@ -185,8 +163,7 @@ class CouchDBToPostgresOperator(BaseOperator):
     def _open(self, settings: Settings, source: str, context: Context) -> FirstLoadStore:
         connection, run = postgres_connection(settings), Run.of(context)
         self._written = table_dataset(connection, settings.raw_table)
-        self._store = FirstLoadStore(connection, settings.raw_table, f"cht_sync {source}", run=run)
-        return self._store
+        return FirstLoadStore(connection, settings.raw_table, f"cht_sync {source}", run=run)
 
     def _first_load(self, settings: Settings, store: FirstLoadStore, progress: Progress) -> FirstLoad:
         hooks = [CouchDBHook(self.couchdb_conn_id) for _ in range(settings.first_load_connections)]

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from cht_sync.background import Background
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.errors import StoppedError
+from cht_sync.operators.base import EndableOperator
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.settings import COUCHDB_CONN_ID, Settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-LAST_MOMENTS_S = 3.0
 
-
-class ReconcileOperator(BaseOperator):
+class ReconcileOperator(EndableOperator):
     """Compares a part of one source in CouchDB and Postgres, and repairs what really differs.
 
     A difference counts only if a second look finds it again, and if the feed does not bring the document anyway. A
@@ -36,38 +32,25 @@ class ReconcileOperator(BaseOperator):
 
     template_fields = ()
     ui_color = "#d9ead3"
+    kept = "what was repaired until then counts"
 
     def __init__(
         self, *, database: str, source: str, part: str, couchdb_conn_id: str = COUCHDB_CONN_ID, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.database, self.source, self.part, self.couchdb_conn_id = database, source, part, couchdb_conn_id
-        self._work: Background[dict[str, Any]] | None = None
 
     @property
     def subject(self) -> str:
         """The source that it works on."""
         return self.source
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Compares and repairs.
 
         :param context: Airflow's.
         :return: counts and the verdict.
         """
-        self._work = Background(lambda: self._prove(context))
-        try:
-            return self._work.result()
-        except StoppedError:
-            self._work.wait(LAST_MOMENTS_S)
-            raise
-
-    def on_kill(self) -> None:
-        """Ends the work when Airflow ends the task: what is under way in Postgres is rolled back."""
-        if self._work is not None:
-            self._work.abandon(StoppedError("Airflow ended this task; what was repaired until then counts."))
-
-    def _prove(self, context: Context) -> dict[str, Any]:
         settings = Settings()
         settings.check()
         with open_proof(settings, CouchDBHook(self.couchdb_conn_id), self.database, self.source, context) as proof:

@@ -17,9 +17,9 @@ from cht_sync.pipeline.dbt_environment import advice, to_connect, to_fetch, to_p
 from cht_sync.pipeline.git import harmless
 from cht_sync.pipeline.limited import MOST_MEMORY, TooMuchError, run_limited
 from cht_sync.pipeline.profile import PROFILE, TARGET, profile_text
-from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
 from cht_sync.pipeline.tree import require_inside
+from cht_sync.redaction import without_secrets
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class DbtProgram:
         :raises SettingsError: always.
         """
         lines = [line.strip() for line in failure.splitlines() if line.strip()]
-        words = scrub(" ".join(lines[-12:]), self._source.secrets)[-SHOWN:]
+        words = without_secrets(" ".join(lines[-12:]), self._source.secrets)[-SHOWN:]
         raise SettingsError(f"{self._source.text} cannot be installed: dbt {command} says: {words}{advice(failure)}")
 
     def try_to(self, command: str, **variables: str) -> str | None:
@@ -176,5 +176,5 @@ class DbtProgram:
         if done.returncode:
             return done.stdout or f"exit code {done.returncode}"
         if tell and (said := " ".join(CLOCK.sub("", done.stdout).split())):
-            log.warning("dbt warns of %s: %s", self._source.text, scrub(said, self._source.secrets))
+            log.warning("dbt warns of %s: %s", self._source.text, without_secrets(said, self._source.secrets))
         return None

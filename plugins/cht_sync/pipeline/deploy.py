@@ -10,9 +10,8 @@ from typing import Any
 
 from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.contract import note_rebuilt
 from cht_sync.pipeline.deployment import Deployment, is_current, kept
-from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
+from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.groups import chosen_models
 from cht_sync.pipeline.install import publish, stage
 from cht_sync.pipeline.lock import schema_lock
@@ -21,6 +20,7 @@ from cht_sync.pipeline.rebuild import RebuildPlan, plan_rebuild, rebuild
 from cht_sync.pipeline.removed import RemovedModels, readers
 from cht_sync.pipeline.selections import settle, with_selections
 from cht_sync.pipeline.source import configured_source
+from cht_sync.pipeline.table_columns import note_rebuilt
 from cht_sync.pipeline.validate import validate
 from cht_sync.postgres import transaction
 from cht_sync.settings import Settings
@@ -45,7 +45,7 @@ def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
         made = replace(made, validated=True)
         made.save()
     recorded = Recorded(goal.before)
-    in_use = recorded.is_for(model_groups(settings), made.version) and is_current(settings, made)
+    in_use = recorded.is_for(settings.dbt_groups, made.version) and is_current(settings, made)
     if in_use and not (wish.full_refresh or wish.drop_removed or goal.folder or goal.reason == OTHERS_CHOSEN):
         log.info("%s is in use already; nothing is rebuilt.", made.text)
         return None
@@ -133,7 +133,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
     """
     made, deployments = _folder(settings, goal), Deployments(settings)
     before = Recorded(goal.before)
-    deployments.require_unchanged(made, model_groups(settings), before)
+    deployments.require_unchanged(made, settings.dbt_groups, before)
     parts = list(_plans(settings, made, wish))
     reports: list[dict[str, Any]] = []
     removed, frozen, manifest = RemovedModels(settings), list[str](), json.loads(made.manifest.read_text())
@@ -167,7 +167,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
 
 def _plans(settings: Settings, made: Deployment, wish: Wish) -> Iterator[tuple[list[str], RebuildPlan | None]]:
     """A plan for all groups of models that come from one version; None where nothing can have changed."""
-    deployments, groups = Deployments(settings), model_groups(settings)
+    deployments, groups = Deployments(settings), settings.dbt_groups
     versions, manifests = deployments.recorded().versions, deployments.manifests(groups)
     for version in dict.fromkeys(versions.get(models) for models in groups):
         ours = [models for models in groups if versions.get(models) == version]

@@ -16,6 +16,7 @@ from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.locks import Locks
 from cht_sync.pipeline.deployment import Deployment
+from cht_sync.pipeline.deployment_table import DeploymentTable
 from cht_sync.pipeline.models_zone import UTC
 from cht_sync.pipeline.storable import storable
 from cht_sync.postgres import connect, explained, transaction
@@ -28,10 +29,6 @@ LOCKS = "couchdb_dbt_lock"
 WRITTEN = (*TABLES, BUILT, LOCKS)
 RIGHTS = "select, insert, update, delete"
 _READY = "select count(*) from pg_tables where schemaname = %s and tablename = any(%s)"
-_RECORDED = """
-select models, version, held from {schema}.couchdb_deployment where models_schema = %s
-order by deployed_at desc, models
-"""
 _MANIFEST = """
 select manifest from {schema}._dataemon where coalesce(dbt_selector, '') = %s and manifest is not null
 order by inserted_on desc nulls last limit 1
@@ -40,13 +37,6 @@ _FORGET = "delete from {schema}._dataemon where coalesce(dbt_selector, '') = %s"
 _REMEMBER = """
 insert into {schema}._dataemon (inserted_on, packages, manifest, dbt_selector)
 values (now() at time zone 'utc', %s, %s, nullif(%s, ''))
-"""
-_RECORD = """
-insert into {schema}.couchdb_deployment (models_schema, models, version, source, revision, held, time_zone)
-values (%s, %s, %s, %s, %s, %s, %s)
-on conflict (models_schema, models) do update
-set version = excluded.version, source = excluded.source, revision = excluded.revision,
-    held = excluded.held, deployed_at = now()
 """
 
 
@@ -88,6 +78,7 @@ class Deployments:
         self._settings = settings
         self._schema = settings.raw_table.schema
         self._names = {"schema": sql.Identifier(self._schema)}
+        self._table = DeploymentTable(self._schema, settings.dbt_schema)
 
     def prepare(self) -> None:
         """Creates the tables, and lets the role of the models write them.
@@ -159,9 +150,8 @@ class Deployments:
         :param held: what is rolled back from, as :attr:`Deployment.content`; empty for none.
         :raises StoreError: if another deployment came in between; the caller's transaction must not be committed.
         """
-        schema = self._settings.dbt_schema
         # Two of them read before either writes.
-        dbt_locks(self._settings).wait(cursor, f"deployment {schema}")
+        dbt_locks(self._settings).wait(cursor, f"deployment {self._settings.dbt_schema}")
         self._check(self._recorded(cursor), deployment, groups, before)
         # Models that nobody has made yet compute their dates in UTC; of others a run notes in which zone they do.
         known = self._recorded(cursor).versions or any(self._manifest(cursor, [models]) for models in groups)
@@ -171,8 +161,8 @@ class Deployments:
         for models in groups:
             cursor.execute(self._sql(_FORGET), (models,))
             cursor.execute(self._sql(_REMEMBER), (packages, manifest, models))
-            row = (schema, models, deployment.version, deployment.source, deployment.revision, held or None, zone)
-            cursor.execute(self._sql(_RECORD), row)
+            version = (deployment.version, deployment.source, deployment.revision)
+            self._table.record(cursor, models, version, held=held or None, zone=zone)
 
     def require_unchanged(self, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
         """Refuses a deployment that another one has overtaken, before it costs anything.
@@ -193,8 +183,7 @@ class Deployments:
                 )
 
     def _recorded(self, cursor: Any) -> Recorded:
-        cursor.execute(self._sql(_RECORDED), (self._settings.dbt_schema,))
-        rows = cursor.fetchall()
+        rows = self._table.recorded(cursor)
         held = next((each for _, _, each in rows if each), "")
         return Recorded({models: version for models, version, _ in rows}, held)
 
@@ -225,14 +214,6 @@ def dbt_locks(settings: Settings) -> Locks:
     :param settings: the environment.
     """
     return Locks(settings.raw_table.schema, LOCKS)
-
-
-def model_groups(settings: Settings) -> list[str]:
-    """The groups of models: the parts of ``DBT_SELECTOR``, separated by ``;``; one for all models without it.
-
-    :param settings: the environment.
-    """
-    return [part.strip() for part in settings.text("DBT_SELECTOR").split(";") if part.strip()] or [""]
 
 
 def _may_record(cursor: Any, role: str, relation: sql.Identifier) -> bool:

@@ -10,8 +10,8 @@ import requests
 
 from cht_sync.errors import SettingsError
 from cht_sync.http_session import REDIRECTS, HttpSession
-from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
+from cht_sync.redaction import without_secrets
 from cht_sync.slow_answers import FEWEST_BYTES, Watch
 
 TIMEOUT_S = (10, 60)
@@ -108,5 +108,5 @@ def _unreachable(source: Source, error: Exception, watch: Watch) -> SettingsErro
         return SettingsError(
             f"{source.text} cannot be downloaded: not even {FEWEST_BYTES // 1024} KB came in {watch.seconds:g} s."
         )
-    reason = scrub(type(error).__name__, source.secrets)
+    reason = without_secrets(type(error).__name__, source.secrets)
     return SettingsError(f"{source.text} cannot be downloaded: {reason}; is the host reachable?")

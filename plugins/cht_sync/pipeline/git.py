@@ -17,8 +17,8 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.download import followed
 from cht_sync.pipeline.git_tree import listed, write_files
 from cht_sync.pipeline.limited import MOST_MEMORY, Done, TooMuchError, output_of, run_limited
-from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
+from cht_sync.redaction import without_secrets
 
 TIMEOUT_S = 300
 LONGEST_ENTRY = 2**16
@@ -188,7 +188,7 @@ class GitRepository:
                 self._source.setting,
             )
         if done.code:
-            reason = scrub(_last_words(done.errors), self._source.secrets)
+            reason = without_secrets(_last_words(done.errors), self._source.secrets)
             raise SettingsError(f"{self._source.text} cannot be installed: git says {reason!r}.")
         return done.out
 

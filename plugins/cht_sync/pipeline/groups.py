@@ -44,7 +44,7 @@ def model_groups(graph: Graph, settings: Settings) -> list[ModelGroup]:
     :raises SettingsError: if an expression cannot be understood or means no model, if a group has no model of its
         own, or if a model reads one of a later group.
     """
-    selectors = settings.dbt_selectors or [""]
+    selectors = settings.dbt_groups
     names = _names(selectors)
     groups: list[ModelGroup] = []
     taken: set[str] = set()

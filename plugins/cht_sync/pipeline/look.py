@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import Deployment, find, is_current, kept
-from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
+from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.wanted import is_mendable, wanted
 from cht_sync.settings import Settings
 
@@ -96,7 +96,7 @@ def _roll_back(settings: Settings, recorded: Recorded, name: str) -> Goal:
             f"Param roll_back_to={name!r} names no version that is kept in {settings.pipeline_dir}:"
             f" {'; '.join(one.text for one in there) or 'there is none'}."
         )
-    in_use = recorded.version(model_groups(settings)) or ""
+    in_use = recorded.version(settings.dbt_groups) or ""
     held = recorded.held or in_use.rpartition("-")[0]
     log.info("Rolling back to %s.", chosen.text)
     return Goal(
@@ -109,7 +109,7 @@ def _roll_back(settings: Settings, recorded: Recorded, name: str) -> Goal:
 
 def _rest_of_roll_back(settings: Settings, recorded: Recorded, newest: Deployment, asked: bool) -> Goal | None:
     """What is left to do of a roll-back that was cut off; None where it is complete and nothing else is asked for."""
-    groups = model_groups(settings)
+    groups = settings.dbt_groups
     found = find(settings, recorded.version(groups))
     if found is None:
         raise SettingsError(
@@ -125,7 +125,7 @@ def _reason(settings: Settings, recorded: Recorded, newest: Deployment, wish: Wi
     asked = [name for name in ("force", "full_refresh", "run_unit_tests", "drop_removed") if getattr(wish, name)]
     if asked:
         return f"param {' and '.join(asked)}"
-    groups = model_groups(settings)
+    groups = settings.dbt_groups
     in_use = recorded.version(groups)
     found = find(settings, newest.version if newest.revision else in_use)
     if not newest.revision and (found is None or _is_other_download(found, newest)):

@@ -5,19 +5,17 @@ from __future__ import annotations
 from psycopg2 import sql
 
 from cht_sync.connections import dbt_connection, postgres_connection
+from cht_sync.pipeline.deployment_table import DeploymentTable
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
 
 UTC = "UTC"
 DOING = "read or write the time zone of the models"
 _READY = "select to_regclass(%s) is not null, to_regclass(%s) is not null"
-# The column is missing where the role has not brought the tables up to date yet.
-_NOTED = "select to_jsonb(d) ->> 'time_zone' from {schema}.couchdb_deployment d where models_schema = %s"
 _LEFT = "select exists (select from {schema}._dataemon where manifest is not null)"
 _HAS_COLUMN = """
 select exists (select from pg_attribute where attrelid = to_regclass(%s) and attname = 'time_zone' and not attisdropped)
 """
-_NOTE = "update {schema}.couchdb_deployment set time_zone = %s where models_schema = %s and time_zone is null"
 # What the session of the role began with, by server, database, role or PGTZ; connect() has set another one since.
 _OF_SESSION = "select reset_val from pg_settings where name = 'TimeZone'"
 
@@ -31,27 +29,26 @@ def models_zone(settings: Settings) -> str:
     :param settings: the environment.
     :raises StoreError: if Postgres fails.
     """
-    names = {"schema": sql.Identifier(settings.raw_table.schema)}
+    table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
     deployments = regclass_text(settings.raw_table.schema, "couchdb_deployment")
     with transaction(postgres_connection(settings), "cht_sync time zone", DOING) as cursor:
         cursor.execute(_READY, (deployments, regclass_text(settings.raw_table.schema, "_dataemon")))
         has_deployments, has_manifests = cursor.fetchone()
         noted: list[str | None] = []
         if has_deployments:
-            cursor.execute(sql.SQL(_NOTED).format(**names), (settings.dbt_schema,))
-            noted = [row[0] for row in cursor.fetchall()]
+            noted = table.zones(cursor)
         if zones := [zone for zone in noted if zone]:
             return zones[0]
         left = False
         if has_manifests:
-            cursor.execute(sql.SQL(_LEFT).format(**names))
+            cursor.execute(sql.SQL(_LEFT).format(schema=sql.Identifier(settings.raw_table.schema)))
             left = cursor.fetchone()[0]
         if not (noted or left):
             return UTC
         zone = _of_session(settings)
         cursor.execute(_HAS_COLUMN, (deployments,))
         if cursor.fetchone()[0]:
-            cursor.execute(sql.SQL(_NOTE).format(**names), (zone, settings.dbt_schema))
+            table.note_zone(cursor, zone)
         return zone
 
 

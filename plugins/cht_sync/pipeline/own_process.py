@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from cht_sync.pipeline import warm_dbt
 from cht_sync.pipeline.aside.events import read_line
-from cht_sync.pipeline.scrub import scrub
+from cht_sync.redaction import without_secrets
 
 log = logging.getLogger(__name__)
 END_WITHIN_S = 10
@@ -135,6 +135,6 @@ class OwnProcess:
         with output:
             for line in output:
                 level, text = read_line(line)
-                told = scrub(text, self._secrets)
+                told = without_secrets(text, self._secrets)
                 self._last = told or self._last
                 log.log(level, "dbt: %s", told)

@@ -5,7 +5,6 @@ The project has them no longer, or ``DBT_SELECTOR`` does not choose them any mor
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -16,22 +15,18 @@ from psycopg2 import sql
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import api_views
+from cht_sync.pipeline.deployment_table import DeploymentTable
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.manifest import Manifest, models, tables
 from cht_sync.postgres import transaction
+from cht_sync.redaction import dependents_of
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
 
 ALL = "all"
 LOCK_TIMEOUT = "5s"
-_KNOWN = """
-select r.key, min(r.value)
-from {schema}.couchdb_deployment d cross join lateral jsonb_each_text(d.removed) r
-where d.models_schema = %s group by 1 order by 1
-"""
-_NOTE = "update {schema}.couchdb_deployment set removed = nullif(%s::jsonb, '{{}}') where models_schema = %s"
 _KIND = """
 select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end,
     pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage')
@@ -50,6 +45,7 @@ class RemovedModels:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._models_schema = settings, settings.dbt_schema
         self._schema = sql.Identifier(settings.raw_table.schema)
+        self._table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
 
     def known(self) -> list[str]:
         """Those that are still there, as ``schema.name``.
@@ -182,18 +178,17 @@ class RemovedModels:
             cursor.execute("rollback to savepoint dropping")
             if not last:
                 return False
-            detail = " ".join((error.diag.message_detail or "").split())
             raise RebuildError(
-                f"{name} cannot be dropped, nothing was: {detail}; drop that first, or leave {name} as it is."
+                f"{name} cannot be dropped, nothing was: {dependents_of(error)}; drop that first, or leave {name} as it"
+                " is."
             ) from None
         return True
 
     def _recorded(self, cursor: Any) -> dict[str, str]:
-        cursor.execute(sql.SQL(_KNOWN).format(schema=self._schema), (self._models_schema,))
-        return dict(cursor.fetchall())
+        return self._table.removed(cursor)
 
     def _write(self, cursor: Any, left: dict[str, str]) -> None:
-        cursor.execute(sql.SQL(_NOTE).format(schema=self._schema), (json.dumps(left), self._models_schema))
+        self._table.note_removed(cursor, left)
 
 
 def readers(manifest: Manifest, chosen: Collection[str]) -> dict[str, list[str]]:

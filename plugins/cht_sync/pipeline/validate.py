@@ -18,10 +18,9 @@ from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.dbt_program import SHOWN, DbtProgram
 from cht_sync.pipeline.deployment import Deployment
-from cht_sync.pipeline.scrub import scrub
 from cht_sync.pipeline.source import Source
 from cht_sync.postgres import connect
-from cht_sync.redaction import line_of, message_of, of_error
+from cht_sync.redaction import line_of, message_of, of_error, without_secrets
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ def validate(source: Source, deployment: Deployment, settings: Settings, unit_te
         ours = _relations(deployment.manifest)
         failures = [*_failures(results, ours), *_not_sql(conn, results)]
     if failures:
-        shown = scrub(" ".join(" ".join(failures).split()), source.secrets)[:SHOWN]
+        shown = without_secrets(" ".join(" ".join(failures).split()), source.secrets)[:SHOWN]
         raise SettingsError(
             f"{deployment.source} is not deployed, the version in use stays; {len(failures)} of its models or tests"
             f" fail: {shown}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.content import content_hash
 from cht_sync.pipeline.deployment import Deployment, find, require_configured, require_current
-from cht_sync.pipeline.deployments import Deployments, model_groups
+from cht_sync.pipeline.deployments import Deployments
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.source import STARTER, configured_source
 from cht_sync.settings import Settings
@@ -26,7 +26,7 @@ def expected_version(settings: Settings) -> str:
         project is another one than the settings name.
     :raises StoreError: if Postgres fails.
     """
-    recorded = Deployments(settings).recorded().version(model_groups(settings))
+    recorded = Deployments(settings).recorded().version(settings.dbt_groups)
     found = find(settings, recorded) if recorded else None
     if found is None:
         found = require_current(settings) if recorded else require_configured(settings)
@@ -46,7 +46,7 @@ def project_folder(settings: Settings, expected: str = "") -> Path:
     :raises SettingsError: if another project is to be installed first.
     :raises StoreError: if Postgres fails.
     """
-    deployments, groups = Deployments(settings), model_groups(settings)
+    deployments, groups = Deployments(settings), settings.dbt_groups
     recorded = deployments.recorded().version(groups)
     found = find(settings, recorded) if recorded else find(settings, expected)
     if found is None:
@@ -85,7 +85,7 @@ def deployed_version(settings: Settings) -> Deployment | None:
     :param settings: the environment.
     """
     try:
-        recorded = Deployments(settings).recorded().version(model_groups(settings))
+        recorded = Deployments(settings).recorded().version(settings.dbt_groups)
     except (SettingsError, StoreError) as error:
         log.info("No database can be asked what is deployed: %s", error)
         return None

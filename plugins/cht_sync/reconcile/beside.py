@@ -1,9 +1,12 @@
-"""What Postgres holds beside the documents that CouchDB listed."""
+"""What Postgres holds beside the documents that CouchDB listed, with the table ``couchdb_listing``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cht_sync.known_documents import LIVE
 
 if TYPE_CHECKING:
     from cht_sync.reconcile.stored_side import StoredSide
@@ -13,6 +16,19 @@ AT_A_TIME = 10_000
 STATEMENT_TIMEOUT = "4h"
 # Postgres takes an array for ten elements, and would look through all of them for each row.
 _BY_HASH = "select set_config('statement_timeout', %s, true), set_config('enable_nestloop', 'off', true)"
+# The proof of a source has a number there, and each _id a hash.
+NUMBER = "select hashtextextended(%(run)s || ' ' || %(source)s, 3)"
+LIST = """
+insert into {schema}.couchdb_listing (proof, hashes)
+select %(proof)s, array_agg(hashtextextended(i, %(proof)s)) from unnest(%(ids)s::varchar[]) i having count(*) > 0
+"""
+FORGET = "delete from {schema}.couchdb_listing where proof = hashtextextended(%(run)s || ' ' || %(source)s, 3)"
+PRUNE = """
+delete from {schema}.couchdb_listing where proof not in (
+    select hashtextextended(run || ' ' || source, 3) from {schema}.couchdb_reconciliation
+    where part = 'beside' and verdict is null and planned_at > now() - interval '7 days'
+)
+"""
 _UNLISTED = """
 select known._id from (KNOWN) known
 left join (
@@ -21,15 +37,6 @@ left join (
 where listed.hash is null
 order by known._id limit %(limit)s
 """
-_KNOWN = (
-    "select _id from {schema}.{table} where source = %(source)s and not _deleted and _id > %(after)s",
-    "select _id from {schema}.couchdb_collision where source = %(source)s and not _deleted and _id > %(after)s",
-    """
-    select _id from {schema}.couchdb_quarantine
-    where source = %(source)s and resolved_at is null and _id > %(after)s
-        and key = sha256(convert_to(_id, 'UTF8'))
-    """,
-)
 
 
 def unlisted(stored: StoredSide, source: str, proof: int) -> Iterator[list[str]]:
@@ -39,15 +46,18 @@ def unlisted(stored: StoredSide, source: str, proof: int) -> Iterator[list[str]]
     :param source: its name.
     :param proof: number of the proof in the listing.
     """
-    for known in _KNOWN:
+    for known in LIVE:
         query = _UNLISTED.replace("KNOWN", known)
         after: str | None = ""
         while after is not None:
             values = {"source": source, "proof": proof, "after": after, "limit": AT_A_TIME}
-            with stored.transaction("look for documents that CouchDB does not list") as cursor:
-                cursor.execute(_BY_HASH, (STATEMENT_TIMEOUT,))
-                cursor.execute(stored.compose(query), values)
-                names = [name for (name,) in cursor]
+            names = stored.ask("look for documents that CouchDB does not list", partial(_page, stored, query, values))
             after = names[-1] if len(names) == AT_A_TIME else None
             if names:
                 yield names
+
+
+def _page(stored: StoredSide, query: str, values: dict[str, Any], cursor: Any) -> list[str]:
+    cursor.execute(_BY_HASH, (STATEMENT_TIMEOUT,))
+    cursor.execute(stored.compose(query), values)
+    return [name for (name,) in cursor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -24,7 +23,6 @@ AT_A_TIME = 1000
 SECOND_LOOK_S = 3.0
 LOOKS = 4
 CHANGES_AT_A_TIME = 10_000
-log = logging.getLogger(__name__)
 
 
 class Comparison:

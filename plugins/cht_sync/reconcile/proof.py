@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from cht_sync.background import Background
 from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.id_ranges import Range, id_ranges, id_ranges_near
+from cht_sync.known_documents import KnownDocuments
 from cht_sync.page import MEGABYTE, Change, DatabaseInfo
 from cht_sync.reconcile.beside import unlisted
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
@@ -35,8 +35,6 @@ SAMPLES_A_RANGE, LEAST_OF_SAMPLE = 200, 0.7
 LISTED_AT_A_TIME, BODIES_AT_A_TIME = 10_000, 1000
 # So many differences are kept in memory.
 SUSPECTS = 50_000
-_HAS_ROWS = "select exists (select from {schema}.{table} where source = %s and not _deleted)"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +168,16 @@ class Proof:
 
     def take_doubt_away(self) -> None:
         """Notes that a proof of all documents, where this is one, has found nothing wrong."""
-        with self.stored.transaction("write couchdb_progress") as cursor:
-            Checkpoints(self.stored.names).proven(cursor, self._source, self.verdicts.run)
+        proven = Checkpoints(self.stored.names).proven
+        self.stored.ask("write couchdb_progress", lambda cursor: proven(cursor, self._source, self.verdicts.run))
 
     def _state(self) -> SourceState:
-        with self.stored.transaction("read couchdb_progress") as cursor:
-            return Checkpoints(self.stored.names).state(cursor, self._source)
+        state = Checkpoints(self.stored.names).state
+        return self.stored.ask("read couchdb_progress", lambda cursor: state(cursor, self._source))
 
     def _has_rows(self) -> bool:
-        with self.stored.transaction("read the documents") as cursor:
-            cursor.execute(self.stored.compose(_HAS_ROWS), (self._source,))
-            return bool(cursor.fetchone()[0])
+        has_rows = KnownDocuments(self.stored.names).has_rows
+        return self.stored.ask("read the documents", lambda cursor: has_rows(cursor, self._source))
 
     def _is_the_same_database(self, info: DatabaseInfo, found: Found) -> bool:
         """Whether the rows are of this database: one that was made again is the sync's business first."""

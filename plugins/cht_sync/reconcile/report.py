@@ -110,9 +110,7 @@ def vanished(stored: StoredSide, configured: Iterable[str]) -> list[Line]:
     :param stored: any.
     :param configured: names of the sources that are copied.
     """
-    with stored.transaction("look for sources") as cursor:
-        cursor.execute(stored.compose(_SOURCES))
-        names = sorted({name for (name,) in cursor} - set(configured))
+    names = sorted({name for (name,) in stored.rows("look for sources", _SOURCES)} - set(configured))
     lines = []
     for name in names:
         rows, quarantine, collision = _counts(stored, name)
@@ -128,8 +126,8 @@ def vanished(stored: StoredSide, configured: Iterable[str]) -> list[Line]:
 
 def _hidden(stored: StoredSide, source: str, configured: Iterable[str]) -> list[str]:
     """A sentence for each source that is copied no more and whose rows hide documents of this one."""
-    with stored.transaction("count documents beside rows of other sources") as cursor:
-        found = read_collisions(cursor, stored.names)
+    doing = "count documents beside rows of other sources"
+    found = stored.ask(doing, lambda cursor: read_collisions(cursor, stored.names))
     copied = {source, *configured}
     return [
         f"{number:,} documents of {source} are hidden by rows of {owner}, which is configured no more."
@@ -141,9 +139,7 @@ def _hidden(stored: StoredSide, source: str, configured: Iterable[str]) -> list[
 
 
 def _counts(stored: StoredSide, source: str) -> tuple[int, int, int]:
-    with stored.transaction("count documents") as cursor:
-        cursor.execute(stored.compose(_COUNTS), {"source": source})
-        rows, quarantine, collision = cursor.fetchone()
+    rows, quarantine, collision = stored.rows("count documents", _COUNTS, {"source": source})[0]
     return rows, quarantine, collision
 
 

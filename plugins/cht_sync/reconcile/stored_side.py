@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.errors import StoreError
-from cht_sync.lock_watch import LockWatch
 from cht_sync.page import Change
 from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
-from cht_sync.postgres import connect, explained
+from cht_sync.patient_session import PatientSession
 from cht_sync.quarantine import fingerprint, shown
+from cht_sync.reconcile.beside import LIST
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
 from cht_sync.rows import Row, rows_of, storable
 from cht_sync.settings import RawTable
 
+T = TypeVar("T")
 # Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.
 _COMPARE = """
 with listed as materialized (
@@ -31,10 +30,6 @@ select l._id, case when coalesce(s.source, %(source)s) = %(source)s then s._dele
 from listed l left join {schema}.{table} s using (_id)
 where (coalesce(s.source, %(source)s), s._deleted, s.doc->>'_rev')
     is distinct from (%(source)s::varchar, l.deleted, l.rev)
-"""
-_NOTE = """
-insert into {schema}.couchdb_listing (proof, hashes)
-select %(proof)s, array_agg(hashtextextended(i, %(proof)s)) from unnest(%(ids)s::varchar[]) i having count(*) > 0
 """
 # By blocks, without reading the table: rows that lie together were written together, but there are many blocks.
 _SAMPLE = """
@@ -74,49 +69,40 @@ class StoredSide:
     """
 
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
-        self._connection, self._source, self.tombstone_bodies = connection, source, raw.tombstone_bodies
+        self._source, self.tombstone_bodies = source, raw.tombstone_bodies
         self.names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
-        self._open: Any = None
+        self._session = PatientSession(connection, f"cht_reconcile reads {source}")
 
     def __enter__(self) -> StoredSide:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        self._session.close()
 
-    def close(self) -> None:
-        """Gives back the connection."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-
-    def cancel(self) -> None:
-        """Ends the statement that another thread waits for."""
-        if self._open is not None and not self._open.closed:
-            self._open.cancel()
-
-    @contextmanager
-    def transaction(self, doing: str) -> Iterator[Any]:
-        """A cursor of a transaction, committed at its end.
+    def ask(self, doing: str, question: Callable[[Any], T]) -> T:
+        """Runs a transaction that may as well be run twice: it is, while Postgres restarts.
 
         :param doing: what is done, for the text of errors.
-        :raises StoreError: if Postgres fails.
+        :param question: gets the cursor.
+        :return: what the question returned.
+        :raises StoreError: if Postgres fails for a minute.
         """
-        if self._open is None:
-            self._open = connect(self._connection, f"cht_reconcile reads {self._source}")
-        watch = LockWatch(self._connection, doing)
-        try:
-            with (
-                explained(self._connection, doing, watch),
-                watch.of_backend(self._open),
-                self._open,
-                self._open.cursor() as cursor,
-            ):
-                yield cursor
-        except StoreError as error:
-            if error.lost:
-                self.close()
-            raise
+        return self._session.ask(doing, question)
+
+    def rows(self, doing: str, text: str, values: Any = None) -> list[tuple[Any, ...]]:
+        """What a statement gives, asked as in :meth:`ask`.
+
+        :param doing: what is done, for the text of errors.
+        :param text: with ``{schema}`` and ``{table}``.
+        :param values: its parameters.
+        :return: its rows; none where it only writes.
+        """
+
+        def question(cursor: Any) -> list[tuple[Any, ...]]:
+            cursor.execute(self.compose(text), values)
+            return cursor.fetchall() if cursor.description else []
+
+        return self.ask(doing, question)
 
     def compose(self, text: str) -> sql.Composed:
         """SQL with the names of schema and table.
@@ -140,16 +126,18 @@ class StoredSide:
             "deleted": [each.deleted for each in plain],
             "proof": proof,
         }
-        with self.transaction("compare documents") as cursor:
-            if proof is not None:
-                cursor.execute(self.compose(_NOTE), values)
-            cursor.execute(self.compose(_COMPARE), values)
-            held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
-            suspects = [each for each in listed if each.id in held or not storable(each.id)]
-            if not suspects:
-                return []
-            held |= self._beside(cursor, list(held))
-            quarantined = self._quarantined(cursor, suspects)
+        return self.ask("compare documents", lambda cursor: self._compare(cursor, listed, values))
+
+    def _compare(self, cursor: Any, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
+        if values["proof"] is not None:
+            cursor.execute(self.compose(LIST), values)
+        cursor.execute(self.compose(_COMPARE), values)
+        held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
+        suspects = [each for each in listed if each.id in held or not storable(each.id)]
+        if not suspects:
+            return []
+        held |= self._beside(cursor, list(held))
+        quarantined = self._quarantined(cursor, suspects)
         found = [_difference(each, held.get(each.id, _Held()), quarantined.get(each.id, ())) for each in suspects]
         return [each for each in found if each]
 
@@ -169,9 +157,8 @@ class StoredSide:
 
         :param percent: how many, about, of a hundred.
         """
-        with self.transaction("take a sample of the documents") as cursor:
-            cursor.execute(self.compose(_SAMPLE), {"percent": percent, "source": self._source})
-            return [name for (name,) in cursor]
+        values = {"percent": percent, "source": self._source}
+        return [name for (name,) in self.rows("take a sample of the documents", _SAMPLE, values)]
 
     def altered(self, changes: list[Change], *, stubs: bool = False) -> list[Difference]:
         """Compares contents, as ``jsonb`` does, of documents whose revision is the same.
@@ -189,23 +176,26 @@ class StoredSide:
     def _altered(self, rows: list[Row]) -> list[str]:
         if not rows:
             return []
-        refused = None
-        with self.transaction("compare contents") as cursor:
-            cursor.execute(PAGE_TABLE)
-            cursor.execute("savepoint cht_sync")
-            try:
-                copy_rows(cursor, rows)
-            except psycopg2.Error as error:
-                if not is_refusal(error):
-                    raise
-                refused = error
-                cursor.execute("rollback to savepoint cht_sync")
-            else:
-                cursor.execute(self.compose(_ALTERED), {"source": self._source})
-                return [name for (name,) in cursor]
+        names = self.ask("compare contents", lambda cursor: self._altered_of_page(cursor, rows))
+        if names is not None:
+            return names
         # One that Postgres cannot hold is in quarantine, or was found by its revision.
         half = len(rows) // 2
-        return [] if refused and not half else self._altered(rows[:half]) + self._altered(rows[half:])
+        return self._altered(rows[:half]) + self._altered(rows[half:]) if half else []
+
+    def _altered_of_page(self, cursor: Any, rows: list[Row]) -> list[str] | None:
+        """None where Postgres refuses one of them."""
+        cursor.execute(PAGE_TABLE)
+        cursor.execute("savepoint cht_sync")
+        try:
+            copy_rows(cursor, rows)
+        except psycopg2.Error as error:
+            if not is_refusal(error):
+                raise
+            cursor.execute("rollback to savepoint cht_sync")
+            return None
+        cursor.execute(self.compose(_ALTERED), {"source": self._source})
+        return [name for (name,) in cursor]
 
 
 def _difference(change: Change, held: _Held, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.windows import FIRST, OF_INTERVAL
+
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
     from cht_sync.page import DatabaseInfo
@@ -17,14 +19,6 @@ MARGIN = 10_000
 AT_A_TIME = 10_000
 REMEMBERED = 300_000
 KNOWS_TIME = (3, 6)
-_WINDOWS = """
-select seq_from, pages, documents + quarantined, stamp_from, stamp_to, instance_start_time from {schema}.couchdb_window
-where source = %(source)s and started_at < %(end)s and ended_at >= %(start)s order by started_at
-"""
-_FIRST_WINDOW = """
-select started_at, seq_from is null and pages > 0 from {schema}.couchdb_window
-where source = %s order by started_at limit 1
-"""
 _STAMPED = """
 select _id from {schema}.{table}
 where saved_timestamp between %(from)s and %(to)s and coalesce(source, %(source)s) = %(source)s
@@ -112,21 +106,17 @@ class TouchedDocuments:
         )
 
     def _ledger_reaches(self, interval: Interval) -> tuple[bool, str]:
-        with self._stored.transaction("read the ledger") as cursor:
-            cursor.execute(self._stored.compose(_FIRST_WINDOW), (self._source,))
-            first = cursor.fetchone()
-        if first is None:
+        first = self._stored.rows("read the ledger", FIRST, (self._source,))
+        if not first:
             return False, ""
-        begun, from_the_beginning = first
+        begun, from_the_beginning = first[0]
         # Before a copy from the beginning there was nothing; but of days before it nobody knows anything either.
         reaches = begun <= interval.start or (from_the_beginning and begun < interval.end)
         return reaches, begun.strftime("%Y-%m-%d %H:%M UTC")
 
     def _of_ledger(self, interval: Interval) -> Iterator[list[str]]:
         values = {"source": self._source, "start": interval.start, "end": interval.end}
-        with self._stored.transaction("read the ledger") as cursor:
-            cursor.execute(self._stored.compose(_WINDOWS), values)
-            windows = cursor.fetchall()
+        windows = self._stored.rows("read the ledger", OF_INTERVAL, values)
         # First, for what is stamped anew while this goes on leaves its place.
         stamps = [(first, last) for *_, first, last, _ in windows if first is not None]
         if stamps:
@@ -140,9 +130,7 @@ class TouchedDocuments:
 
     def _stamped(self, values: dict[str, Any]) -> Iterator[list[str]]:
         """Rows by their stamps, some pages at a time."""
-        with self._stored.transaction("look for stamps") as cursor:
-            cursor.execute(self._stored.compose(_STAMPS), values)
-            stamps = cursor.fetchall()
+        stamps = self._stored.rows("look for stamps", _STAMPS, values)
         first, rows = None, 0
         for stamp, number in stamps:
             first, rows = first or stamp, rows + number
@@ -177,9 +165,7 @@ class TouchedDocuments:
         return self._ids(_REPORTED, {"source": self._source, "from": first, "to": end - 1})
 
     def _ids(self, query: str, values: dict[str, object]) -> list[str]:
-        with self._stored.transaction("look for documents") as cursor:
-            cursor.execute(self._stored.compose(query), values)
-            return [name for (name,) in cursor]
+        return [name for (name,) in self._stored.rows("look for documents", query, values)]
 
 
 def _once(batches: Iterator[list[str]]) -> Iterator[list[str]]:

@@ -8,18 +8,17 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from cht_sync import windows
 from cht_sync.errors import SettingsError
-from cht_sync.reconcile.difference import Found
+from cht_sync.reconcile import beside
+from cht_sync.reconcile.difference import KINDS, Found
 
 if TYPE_CHECKING:
     from cht_sync.reconcile.stored_side import StoredSide
 
 INTERVAL, TOMBSTONES, BESIDE = "interval", "tombstones", "beside"
-_NUMBER = "select hashtextextended(%(run)s || ' ' || %(source)s, 3)"
-_FORGET = """
-delete from {schema}.couchdb_reconciliation where run = %(run)s and source = %(source)s;
-delete from {schema}.couchdb_listing where proof = hashtextextended(%(run)s || ' ' || %(source)s, 3)
-"""
+_READ, _WRITE = "read the plan of a proof", "write a verdict"
+_FORGET = "delete from {schema}.couchdb_reconciliation where run = %(run)s and source = %(source)s"
 _PLAN = """
 insert into {schema}.couchdb_reconciliation
     (run, source, part, interval_start, interval_end, first_key, end_key)
@@ -55,14 +54,7 @@ select coalesce(sum(compared), 0), coalesce(sum(on_the_way), 0), coalesce(sum(re
     count(*) filter (where verdict = 'differs'), array_remove(array_agg(distinct reason), null)
 from {schema}.couchdb_reconciliation where run = %s and source = %s
 """
-_PRUNE = """
-delete from {schema}.couchdb_window where ended_at < now() - make_interval(days => %(days)s);
-delete from {schema}.couchdb_reconciliation where planned_at < now() - make_interval(days => %(days)s);
-delete from {schema}.couchdb_listing where proof not in (
-    select hashtextextended(run || ' ' || source, 3) from {schema}.couchdb_reconciliation
-    where part = 'beside' and verdict is null and planned_at > now() - interval '7 days'
-)
-"""
+_PRUNE = "delete from {schema}.couchdb_reconciliation where planned_at < now() - make_interval(days => %(days)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +108,26 @@ class Verdicts:
 
         :param parts: the parts.
         """
-        with self._stored.transaction("plan a proof") as cursor:
-            cursor.execute(self._stored.compose(_FORGET), {"run": self.run, "source": self._source})
+
+        def work(cursor: Any) -> None:
+            cursor.execute(
+                self._stored.compose(f"{_FORGET};{beside.FORGET}"), {"run": self.run, "source": self._source}
+            )
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
                 cursor.execute(self._stored.compose(_PLAN), (self.run, self._source, part.name, *part.interval, *keys))
 
+        self._stored.ask("plan a proof", work)
+
     def unfinished(self) -> list[str] | None:
         """Parts without a verdict, in the order in which they can be done; None where nothing was planned."""
-        with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(self._stored.compose(_ALL), (self.run, self._source))
-            found = cursor.fetchall()
+        found = self._stored.rows(_READ, _ALL, (self.run, self._source))
         return [part for part, missing in found if missing] if found else None
 
     def number(self) -> int:
         """The number of the proof in the listing."""
-        with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(_NUMBER, {"run": self.run, "source": self._source})
-            return int(cursor.fetchone()[0])
+        return int(self._stored.rows(_READ, beside.NUMBER, {"run": self.run, "source": self._source})[0][0])
 
     def part(self, name: str) -> Part:
         """A part as it was planned.
@@ -142,15 +135,13 @@ class Verdicts:
         :param name: its name.
         :raises SettingsError: if there is none of that name.
         """
-        with self._stored.transaction("read the plan of a proof") as cursor:
-            cursor.execute(self._stored.compose(_PART), (self.run, self._source, name))
-            found = cursor.fetchone()
-        if found is None:
+        found = self._stored.rows(_READ, _PART, (self.run, self._source, name))
+        if not found:
             raise SettingsError(
                 f"couchdb_reconciliation has no part {name!r} of run {self.run!r} for {self._source}: run the task"
                 " `plan` again."
             )
-        start, end, *keys = found
+        start, end, *keys = found[0]
         first, last = (None if key is None else json.loads(key) for key in keys)
         return Part(name, (start, end), (first, last))
 
@@ -179,10 +170,9 @@ class Verdicts:
             "doubtful": found.doubtful,
             "verdict": found.verdict,
             "reason": " ".join(found.reasons) or None,
-            **{kind: found.kinds[kind] for kind in ("missing", "stale", "wrongly_alive", "altered")},
+            **{kind: found.kinds[kind] for kind in KINDS},
         }
-        with self._stored.transaction("write a verdict") as cursor:
-            cursor.execute(self._stored.compose(_FINISH), values)
+        self._stored.rows(_WRITE, _FINISH, values)
 
     def skip(self, part: str, reason: str) -> None:
         """Notes that a part could not be done, and why.
@@ -190,14 +180,11 @@ class Verdicts:
         :param part: its name.
         :param reason: one sentence.
         """
-        with self._stored.transaction("write a verdict") as cursor:
-            cursor.execute(self._stored.compose(_SKIP), (reason, self.run, self._source, part))
+        self._stored.rows(_WRITE, _SKIP, (reason, self.run, self._source, part))
 
     def summary(self) -> Summary:
         """What all parts have found."""
-        with self._stored.transaction("read the verdicts") as cursor:
-            cursor.execute(self._stored.compose(_SUMMARY), (self.run, self._source))
-            *counts, reasons = cursor.fetchone()
+        *counts, reasons = self._stored.rows("read the verdicts", _SUMMARY, (self.run, self._source))[0]
         names = [each.name for each in fields(Summary)]
         values: list[Any] = [*map(int, counts), reasons or ()]
         return Summary(**dict(zip(names, values, strict=True)))
@@ -207,5 +194,6 @@ class Verdicts:
 
         :param days: for how long they are kept.
         """
-        with self._stored.transaction("forget old windows") as cursor:
-            cursor.execute(self._stored.compose(_PRUNE), {"days": days})
+        # The last one reads what is left of the second.
+        text = ";".join((windows.PRUNE, _PRUNE, beside.PRUNE))
+        self._stored.rows("forget old windows", text, {"days": days})

@@ -9,11 +9,13 @@ PostgreSQL and dbt quote values in their messages. Whatever is stored, shown, lo
 * :func:`cleaned`: an exception with its causes, before anybody prints it.
 
 :mod:`cht_sync.redaction.in_dbt` does the same inside of dbt, before dbt writes to its logs and results. Nothing here
-needs Airflow: dbt's processes import it too. Secrets are another matter: :mod:`cht_sync.pipeline.scrub`.
+needs Airflow: dbt's processes import it too. Secrets, which are in no document, :func:`without_secrets` takes out of
+what other programs say.
 """
 
 from cht_sync.redaction.errors import dependents_of, line_of, message_of, of_error
 from cht_sync.redaction.exceptions import cleaned
+from cht_sync.redaction.secrets import without_secrets
 from cht_sync.redaction.texts import of_ours, of_text
 
-__all__ = ["cleaned", "dependents_of", "line_of", "message_of", "of_error", "of_ours", "of_text"]
+__all__ = ["cleaned", "dependents_of", "line_of", "message_of", "of_error", "of_ours", "of_text", "without_secrets"]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 Row = Sequence[Any]
-ROWS_AT_ONCE = 10_000
 
 
 def whole(target: Path, write: Callable[[Path], None]) -> None:

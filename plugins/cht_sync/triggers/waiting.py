@@ -11,6 +11,7 @@ from typing import Any
 from psycopg2 import sql
 
 from cht_sync import older_look
+from cht_sync.checkpoints import Checkpoints
 from cht_sync.connections import postgres_connection
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
@@ -20,17 +21,6 @@ _THERE = """
 select now(), exists (
     select from pg_attribute where attrelid = to_regclass(%s) and attname = 'asked_at' and not attisdropped
 )
-"""
-_STATE = """
-select seq, updated_at, drained_at, asked_at, instance_start_time from {schema}.couchdb_progress where source = %s
-"""
-# Only while the checkpoint is the one that was asked about.
-_LOOKED = """
-update {schema}.couchdb_progress set updated_at = now(), drained_at = now()
-where source = %s and seq = %s and (pending = 0 or pending is null)
-"""
-_ASK = """
-update {schema}.couchdb_progress set asked_at = now() where source = %s and seq is not distinct from %s
 """
 # What the next run does though nothing changes in CouchDB. A sweep and a proof go on where a run has ended before them;
 # of documents that CouchDB does not hand out each may cost a minute, see couchdb_quarantine.
@@ -92,8 +82,7 @@ def read_state(settings: Settings, source: str) -> Waiting:
         now, is_there = cursor.fetchone()
         if not is_there:
             return Waiting(now)
-        cursor.execute(sql.SQL(_STATE).format(schema=sql.Identifier(raw.schema)), (source,))
-        return Waiting(now, *(cursor.fetchone() or ()))
+        return Waiting(now, *_checkpoints(settings).waiting(cursor, source))
 
 
 def has_work_left(settings: Settings, source: str) -> bool:
@@ -127,7 +116,7 @@ def note_look(settings: Settings, source: str, seq: str) -> None:
     :raises StoreError: if Postgres does not answer.
     """
     with _cursor(settings) as cursor:
-        cursor.execute(sql.SQL(_LOOKED).format(schema=sql.Identifier(settings.raw_table.schema)), (source, seq))
+        _checkpoints(settings).looked(cursor, source, seq)
 
 
 def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:
@@ -142,10 +131,13 @@ def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:
     if len(asking) < len(waiting):
         with _cursor(settings) as cursor:
             for name, seq in waiting.items():
-                cursor.execute(sql.SQL(_ASK).format(schema=sql.Identifier(settings.raw_table.schema)), (name, seq))
-                if seq is not None and cursor.rowcount:
+                if _checkpoints(settings).ask(cursor, name, seq) and seq is not None:
                     asking.append(name)
     return sorted(asking)
+
+
+def _checkpoints(settings: Settings) -> Checkpoints:
+    return Checkpoints({"schema": sql.Identifier(settings.raw_table.schema)})
 
 
 @contextmanager

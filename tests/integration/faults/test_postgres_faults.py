@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import psycopg2
 import pytest
@@ -20,11 +21,13 @@ from include.demo.postgres import PostgresServer
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.rig import Couch, is_one_sentence, text
 from tests.integration.conftest import page_of
+from tests.integration.reconcile.proving import prove_all
 
 pytestmark = pytest.mark.integration
 COPY = b"PGCOPY\n"
 UPSERT = b"on conflict (_id)"
 COMMIT = b"COMMIT"
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -146,8 +149,22 @@ def test_connections_that_always_break_are_told(few, monkeypatch, match):
 
 @pytest.mark.parametrize(
     "match",
-    [b"application_name", b"couchdb_migration", b"skip locked", b"sweep_after from", b"order by key"],
-    ids=["begins", "prepares", "claims", "looks for the checkpoint", "looks into the quarantine"],
+    [
+        b"application_name",
+        b"couchdb_migration",
+        b"until > now()",
+        b"skip locked",
+        b"sweep_after from",
+        b"order by key",
+    ],
+    ids=[
+        "begins",
+        "prepares",
+        "looks whether it is held back",
+        "claims",
+        "looks for the checkpoint",
+        "looks into the quarantine",
+    ],
 )
 def test_a_connection_that_breaks_before_the_first_page(few, match):
     fault = few.sql.inject(Fault(match=match, close_at=0, times=2))
@@ -190,10 +207,10 @@ def own_server(server_folder):
         yield server
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("match", [COPY, UPSERT, COMMIT], ids=["in COPY", "in the upsert", "before COMMIT"])
-def test_a_restart_of_the_server(rig, own_server, monkeypatch, match):
-    name = f"restart_{len(match)}"
+@pytest.fixture
+def restarted(rig, own_server, monkeypatch):
+    """Yield what has the server restarted once it is asked for something, while something runs."""
+    name = f"restart_{next(_numbers)}"
     own_server.create_database(name)
     monkeypatch.setenv("POSTGRES_PASSWORD", own_server.password)
     monkeypatch.setenv("POSTGRES_DB", name)
@@ -204,15 +221,65 @@ def test_a_restart_of_the_server(rig, own_server, monkeypatch, match):
         own_server.stop()
         own_server.start()
 
-    # In a thread of its own, so that the run meets a server that is ending, gone, and starting.
-    thread = threading.Thread(target=restart)
-    with FaultProxy(own_server.host, own_server.port) as sql:
-        monkeypatch.setenv("POSTGRES_PORT", str(sql.port))
-        fault = sql.inject(Fault(match=match, after=COPY, times=1, do=thread.start))
-        rig.run()
+    @contextmanager
+    def restarted(match, after=b""):
+        # In a thread of its own, so that the run meets a server that is ending, gone, and starting.
+        thread = threading.Thread(target=restart)
+        fault = sql.inject(Fault(match=match, after=after, times=1, do=thread.start))
+        yield
         thread.join()
         assert fault.hits == 1
+
+    with FaultProxy(own_server.host, own_server.port) as sql:
+        monkeypatch.setenv("POSTGRES_PORT", str(sql.port))
+        yield restarted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("match", [COPY, UPSERT, COMMIT], ids=["in COPY", "in the upsert", "before COMMIT"])
+def test_a_restart_of_the_server(rig, restarted, match):
+    with restarted(match, after=COPY):
+        rig.run()
     assert rig.differences() == []
+
+
+@pytest.mark.slow
+def test_a_restart_of_the_server_while_a_proof_reads(rig, restarted, monkeypatch):
+    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
+    rig.run()
+    damage(rig)
+    with restarted(PROOF["comparison"]):
+        summary = prove_all(rig.couch.name, rig.couch.source)
+    assert (summary.bad, summary.repaired, rig.differences()) == (False, 2, [])
+
+
+# --- while a proof reads -----------------------------------------------------------------------
+
+PROOF = {
+    "plan": b"interval_start, interval_end, first_key, end_key)", "part": b"first_key, end_key from", "database": b"instance_start_time, sweep_after from",
+    "listing": b"into \"v1\".couchdb_listing", "comparison": b"with listed as", "quarantine": b"key = any(",
+    "unlisted": b"enable_nestloop", "verdict": b"restamped =", "summary": b"array_remove(",
+}  # fmt: skip
+
+
+def damage(rig):
+    rig.rows("update v1.couchdb set doc = jsonb_set(doc, '{_rev}', '\"1-0\"') where _id in ('d0002', 'd0004')")
+
+
+@pytest.mark.parametrize("forward", [True, False], ids=["answered", "asked"])
+def test_a_proof_whose_connection_breaks_goes_on(rig, monkeypatch, forward):
+    """Whatever it asks: once the answer is lost, once the question."""
+    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
+    rig.couch.fill(60)
+    rig.run()
+    found = {}
+    for name, match in PROOF.items():
+        damage(rig)
+        fault = rig.sql.inject(Fault(match=match, close_at=0, forward=forward, times=1))
+        summary = prove_all(rig.couch.name, rig.couch.source)
+        found[name] = (fault.hits, summary.bad, summary.repaired, rig.differences())
+        rig.sql.clear()
+    assert found == dict.fromkeys(PROOF, (1, False, 2, []))
 
 
 # --- what Postgres refuses ---------------------------------------------------------------------

@@ -13,6 +13,10 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from cht_sync.couchdb import CouchDBHook
+from cht_sync.operators.base import LAST_MOMENTS_S
+from cht_sync.reconcile.opening import open_proof
+from cht_sync.settings import Settings
 from tests.faults.launcher import Launcher
 from tests.faults.proxy import Fault
 from tests.faults.rig import text
@@ -20,7 +24,11 @@ from tests.faults.rig import text
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
 ENDS_WITHIN_S = 5.0
 PAGE = b"/_changes?"
-SETTINGS = ("POSTGRES_", "AIRFLOW_CONN_CHT_")
+SETTINGS = ("POSTGRES_", "AIRFLOW_CONN_CHT_", "CHT_")
+WAITING = (
+    "select count(*) from pg_stat_activity where application_name like 'cht%' and datname = current_database()"
+    " and wait_event_type = 'Lock'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +55,12 @@ class Task:
         self._pid = None
         self.before = set()
 
-    def start(self):
-        self.before = {name for name, *_ in self.rig.stored()}
+    def start(self, context=None, **arguments):
+        if not arguments:  # a test of proofs may have locked the table
+            self.before = {name for name, *_ in self.rig.stored()}
         environment = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
-        self._pid = self._launcher.start(environment, str(self._log), database=self.rig.couch.name, batch_size=10)
+        arguments = {"database": self.rig.couch.name, **(arguments or {"batch_size": 10})}
+        self._pid = self._launcher.start(environment, str(self._log), context, **arguments)
 
     def terminate(self):
         """Ends it as Airflow does; returns its exit code, after how many seconds, and what it said."""
@@ -129,18 +139,64 @@ def test_sigterm_inside_a_statement(task):
     revision = rig.rows("select doc->>'_rev' from v1.couchdb where _id = %s", name)[0][0]
     rig.run()
     rig.couch.write({"_id": name, "_rev": revision, "edited": "again"})
-    waiting = (
-        "select count(*) from pg_stat_activity where application_name like 'cht_sync%' and datname = current_database()"
-        " and wait_event_type = 'Lock'"
-    )
     with closing(psycopg2.connect(rig.dsn)) as conn, conn.cursor() as cursor:
         cursor.execute("select from v1.couchdb where _id = %s for update", (name,))
         task.start()
-        until(lambda: rig.rows(waiting) == [(1,)])
+        until(lambda: rig.rows(WAITING) == [(1,)])
         before = rig.checkpoint()
         assert_ended(task)
         assert rig.checkpoint() == before
     assert_the_next_run_goes_on(rig)
+
+
+@pytest.mark.parametrize(
+    ("part", "held"),
+    [
+        ("range 1", "lock table v1.couchdb in access exclusive mode"),
+        ("range 1", "lock table v1.couchdb_listing in access exclusive mode"),
+        ("range 1", "select from v1.couchdb where _id = 'd0003' for update"),
+        ("beside", "lock table v1.couchdb_collision in access exclusive mode"),
+        ("tombstones", "lock table v1.couchdb_reconciliation in access exclusive mode"),
+    ],
+    ids=["compares", "notes", "repairs", "looks for what is not listed", "reads the plan"],
+)
+def test_sigterm_inside_a_statement_of_a_proof(task, part, held):
+    """Each session of a proof may wait for a long time; what Airflow has ended goes on in none of them."""
+    rig = task.rig
+    rig.run()
+    context = {"run_id": "ended", "params": {}}
+    with open_proof(Settings(), CouchDBHook(), rig.couch.name, rig.couch.source, context) as proof:
+        assert part in proof.plan(None, full=True)
+    rig.rows("update v1.couchdb set doc = jsonb_set(doc, '{_rev}', '\"1-0\"') where _id = 'd0003'")
+    with closing(psycopg2.connect(rig.dsn)) as conn, conn.cursor() as cursor:
+        cursor.execute(held)
+        task.start(context, source=rig.couch.source, part=part)
+        until(lambda: rig.rows(WAITING) == [(1,)])
+        assert_its_statement_ended(task)
+    with open_proof(Settings(), CouchDBHook(), rig.couch.name, rig.couch.source, context) as proof:
+        for name in proof.plan(None, full=True):
+            proof.do(name)
+    assert rig.differences() == []
+
+
+def test_sigterm_inside_a_statement_of_the_proof_after_a_first_load(task, monkeypatch):
+    rig = task.rig
+    monkeypatch.setenv("CHT_FIRST_LOAD_THRESHOLD", "1")
+    rig.rows("truncate v1.couchdb; delete from v1.couchdb_progress")
+    with closing(psycopg2.connect(rig.dsn)) as conn, conn.cursor() as cursor:
+        cursor.execute("lock table v1.couchdb_reconciliation in access exclusive mode")
+        task.start()
+        until(lambda: rig.rows(WAITING) == [(1,)])
+        assert_its_statement_ended(task)
+    assert_the_next_run_goes_on(rig)
+
+
+def assert_its_statement_ended(task):
+    """The task has ended because its statement had, sooner than it leaves what does not end alone."""
+    status, seconds, said = task.terminate()
+    assert (status, seconds < LAST_MOMENTS_S) == (1, True), f"{status} after {seconds:.1f} s: {said[-2000:]}"
+    assert "StoppedError" in said
+    until(lambda: task.rig.sessions("cht%") == 0, 1.0)
 
 
 def test_sigterm_while_a_commit_waits_for_its_answer(task):

@@ -10,7 +10,7 @@ import pytest
 from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
-from cht_sync.pipeline.deployments import Deployments, Recorded, model_groups
+from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.postgres import connect
 from cht_sync.settings import Settings
 from tests.servers import mine
@@ -94,7 +94,7 @@ def test_each_group_of_models_has_its_own(deployments, version, monkeypatch):
     deployments.prepare()
     one, two = version("one"), version("two")
     monkeypatch.setenv("DBT_SELECTOR", " tag:base;tag:user ;")
-    groups = model_groups(Settings())
+    groups = Settings().dbt_groups
     assert groups == ["tag:base", "tag:user"]
     record(deployments, one, groups, Recorded({}), "")
     before = deployments.recorded()

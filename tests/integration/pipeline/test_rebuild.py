@@ -188,7 +188,6 @@ def test_a_new_version_replaces_the_old_one_while_readers_and_writers_go_on(rig)
     )
     second = rig.version("second", **NEWER)
     plan = rig.plan(second, state=rig.manifest)
-    assert RebuildPlan.from_dict(json.loads(json.dumps(plan.as_dict()))) == plan
     assert [(one.name, one.rows, one.why) for one in plan.models] == [
         ("document_metadata", 120, "modified"),
         ("contact", 60, "modified"),

@@ -6,14 +6,17 @@ import io
 import json
 import re
 import zipfile
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 import yaml
 
-from cht_sync.dashboards.bundle import DATABASE_FILE, MASK, address, assets, bundle, prepared, uuid_of
+from cht_sync.dashboards.bundle import DATABASE_FILE, MASK, address, assets, bundle, prepared
 from cht_sync.dashboards.settings import Warehouse
 from cht_sync.settings import REPOSITORY
 
+# So that every deployment knows an asset by the same.
+NAMESPACE = uuid5(NAMESPACE_URL, "cht-sync-airflow/superset")
 ASSETS = assets()
 CHARTS = [name for name in ASSETS if name.startswith("charts/")]
 DATASETS = {content["uuid"]: content for name, content in ASSETS.items() if name.startswith("datasets/")}
@@ -30,7 +33,7 @@ def tables_of(query: str) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(set(ASSETS) - {"metadata.yaml"}))
 def test_uuids_follow_from_the_path(name):
-    assert ASSETS[name]["uuid"] == str(uuid_of(name))
+    assert ASSETS[name]["uuid"] == str(uuid5(NAMESPACE, name))
     assert ASSETS[name]["version"] == "1.0.0"
 
 

@@ -44,7 +44,7 @@ class Dbt:
         return _outcome(result)
 
     def modified(self, profiles: str, state: str) -> Command:
-        """The models that differ from another manifest, without and with what hangs from them.
+        """The models that differ from another manifest.
 
         :param profiles: folder of the profile.
         :param state: folder of the other manifest.
@@ -53,17 +53,14 @@ class Dbt:
             WritableManifest.read_and_check_versions(os.path.join(state, "manifest.json"))
         except Exception as error:
             return {"success": True, "unreadable": f"{type(error).__name__}: {error}"[:300]}
-        found = {}
-        for key, expression in (("modified", "state:modified"), ("all", "state:modified+")):
-            command = ["ls", "--quiet", "--state", state, "--select", expression]
-            command += ["--resource-type=model", "--resource-type=seed"]
-            command += ["--output", "json", "--output-keys", "unique_id"]
-            result = self._runner(unpacked(self._parsed)).invoke(self._command(command, profiles))
-            if not result.success:
-                return _outcome(result)
-            lines = result.result if isinstance(result.result, list) else []
-            found[key] = [json.loads(line)["unique_id"] for line in lines]
-        return {"success": True, **found}
+        command = ["ls", "--quiet", "--state", state, "--select", "state:modified"]
+        command += ["--resource-type=model", "--resource-type=seed"]
+        command += ["--output", "json", "--output-keys", "unique_id"]
+        result = self._runner(unpacked(self._parsed)).invoke(self._command(command, profiles))
+        if not result.success:
+            return _outcome(result)
+        lines = result.result if isinstance(result.result, list) else []
+        return {"success": True, "modified": [json.loads(line)["unique_id"] for line in lines]}
 
     def run(self, profiles: str, members: list[str], schemas: dict[str, str], full_refresh: bool) -> Command:
         """Builds models in schemas aside.

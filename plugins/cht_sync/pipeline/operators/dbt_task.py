@@ -98,17 +98,6 @@ class DbtTaskMixin(AbstractDbtLocalBase):
                     each.close()
                 self._runs = ()
 
-    def dbt_runs(self, command: list[str], env: dict[str, str], cwd: str) -> DbtRuns:
-        """Makes what runs models several times; its process ends with :meth:`run_command`.
-
-        :param command: program and arguments.
-        :param env: all variables for dbt.
-        :param cwd: folder to run in.
-        """
-        runs = DbtRuns(command, env, cwd)
-        self._runs = (*self._runs, runs)
-        return runs
-
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **_: Any) -> Outcome:
         """Runs a command of dbt's in a process of its own, not in this one as Cosmos would.
 
@@ -170,3 +159,37 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         :param source: ``inputs`` or ``outputs``.
         """
         return list(self._assets) if source == "outputs" else []
+
+
+class RunsModels(DbtTaskMixin):
+    """Runs models, as often as it takes, in a process of dbt's that has parsed the project once."""
+
+    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        """Has dbt parse the project and does what the task is for; the process ends with :meth:`run_command`.
+
+        :param command: program and arguments.
+        :param env: all variables for dbt.
+        :param cwd: folder to run in.
+        :returns: what dbt returned.
+        """
+        dbt = DbtRuns(command, env, cwd)
+        self._runs = (*self._runs, dbt)
+        broken = self.parse_project(dbt)
+        return self.run_models(dbt, kwargs["context"]) if broken is None else broken
+
+    def parse_project(self, dbt: DbtRuns) -> Outcome | None:
+        """Has dbt parse the project.
+
+        :param dbt: what runs it.
+        :returns: what dbt returned, where it cannot.
+        """
+        return dbt.parse()
+
+    def run_models(self, dbt: DbtRuns, context: Any) -> Any:
+        """What the task is for.
+
+        :param dbt: what runs models, as often as one likes.
+        :param context: of the task.
+        :returns: what dbt returned.
+        """
+        raise NotImplementedError

@@ -9,8 +9,9 @@ from cosmos.operators.local import DbtRunLocalOperator
 
 from cht_sync.errors import StillFailingError
 from cht_sync.model_results import FAILED
+from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.model_watch import ModelWatch
-from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
+from cht_sync.pipeline.operators.dbt_task import RunsModels
 from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
 from cht_sync.pipeline.outcome import Outcome
@@ -18,25 +19,20 @@ from cht_sync.redaction import of_text
 from cht_sync.settings import Settings
 
 
-class RetryFailedModels(DbtTaskMixin, DbtRunLocalOperator):
+class RetryFailedModels(RunsModels, DbtRunLocalOperator):
     """Runs the models that failed the last time, with all that reads them; where each model is a task of its own.
 
     It fails where one fails again: then no other model runs, and readers keep the last good state.
     """
 
-    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt, or nothing where nothing failed.
+    def run_models(self, dbt: DbtRuns, context: Any) -> Any:
+        """Runs the models that failed the last time; nothing where none did.
 
-        :param command: program and arguments.
-        :param env: environment for dbt.
-        :param cwd: folder to run in.
+        :param dbt: what runs models.
+        :param context: of the task.
         :returns: what dbt returned.
         """
-        dbt = self.dbt_runs(command, env, cwd)
-        broken = dbt.parse()
-        if broken is not None:
-            return broken
-        if is_lifted(kwargs["context"]):
+        if is_lifted(context):
             self.log.info("The guard is lifted for this run.")
             return Outcome(success=True)
         lineage = dbt.lineage

@@ -17,11 +17,12 @@ from cht_sync.errors import OutOfTimeError
 from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline import api_views
+from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.ending import EndedError, Ending
 from cht_sync.pipeline.good_end import MODELLED_TO, WITHIN_REACH, note_alone
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
-from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
+from cht_sync.pipeline.operators.dbt_task import RunsModels
 from cht_sync.pipeline.operators.model_events import NOT_REACHED, ModelEvents
 from cht_sync.settings import Settings
 
@@ -36,7 +37,7 @@ def is_lifted(context: Any) -> bool:
     return bool((context.get("params") or {}).get(LIFT))
 
 
-class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
+class RunAllModels(RunsModels, DbtProducerWatcherOperator):
     """Runs ``dbt run`` and tells each model's task how that model ended.
 
     It differs from Cosmos's own producer in four ways: it runs ``dbt run``, not ``dbt build``, so that data tests
@@ -64,19 +65,13 @@ class RunAllModels(DbtTaskMixin, DbtProducerWatcherOperator):
         DbtLocalBaseOperator.execute(self, context, **kwargs)
         note_alone(context)
 
-    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt, as often as it takes.
+    def run_models(self, dbt: DbtRuns, context: Any) -> Any:
+        """Runs all models, as often as it takes.
 
-        :param command: program and arguments.
-        :param env: environment for dbt.
-        :param cwd: folder to run in.
+        :param dbt: what runs models.
+        :param context: of the task.
         :returns: what dbt returned.
         """
-        context = kwargs["context"]
-        dbt = self.dbt_runs(command, env, cwd)
-        broken = dbt.parse()
-        if broken is not None:
-            return broken
         settings, ti = Settings(), context["ti"]
         lift = is_lifted(context)
         namespace = postgres_namespace(dbt_connection(settings)) if self._should_generate_model_uris else None

@@ -15,8 +15,9 @@ from cht_sync.pipeline import api_views
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.good_end import note_alone
 from cht_sync.pipeline.model_watch import ModelWatch
-from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
+from cht_sync.pipeline.operators.dbt_task import RunsModels
 from cht_sync.pipeline.operators.run_all import is_lifted
+from cht_sync.pipeline.outcome import Outcome
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 _parsed: dict[tuple[str, str], DbtRuns] = {}
 
 
-class RunModel(DbtTaskMixin, DbtRunLocalOperator):
+class RunModel(RunsModels, DbtRunLocalOperator):
     """Runs ``dbt run`` for its own model, as ``airflow dags test`` needs it."""
 
     def execute(self, context: Any, **kwargs: Any) -> None:
@@ -36,23 +37,30 @@ class RunModel(DbtTaskMixin, DbtRunLocalOperator):
         super().execute(context, **kwargs)
         note_alone(context)
 
-    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt, with the manifest that an earlier task of this process had it parse.
+    @property
+    def _key(self) -> tuple[str, str]:
+        return str(self.project_dir), str(self.vars)
 
-        :param command: program and arguments.
-        :param env: environment for dbt.
-        :param cwd: folder to run in.
+    def parse_project(self, dbt: DbtRuns) -> Outcome | None:
+        """Takes the manifest that an earlier task of this process had dbt parse, or has it parse the project.
+
+        :param dbt: what runs it.
+        :returns: what dbt returned, where it cannot.
+        """
+        if self._key not in _parsed:
+            return dbt.parse()
+        dbt.take(_parsed.pop(self._key))
+        return None
+
+    def run_models(self, dbt: DbtRuns, context: Any) -> Any:
+        """Runs its own model.
+
+        :param dbt: what runs models.
+        :param context: of the task.
         :returns: what dbt returned.
         """
-        dbt, key = self.dbt_runs(command, env, cwd), (str(self.project_dir), str(self.vars))
-        if key in _parsed:
-            dbt.take(_parsed.pop(key))
-        else:
-            broken = dbt.parse()
-            if broken is not None:
-                return broken
-        result = watched_run(dbt, is_lifted(kwargs["context"]))
-        _keep(key, dbt)
+        result = watched_run(dbt, is_lifted(context))
+        _keep(self._key, dbt)
         api_views.follow(dbt_connection(Settings()))
         return result
 

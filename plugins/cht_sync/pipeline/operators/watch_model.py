@@ -13,8 +13,9 @@ from cosmos.operators.watcher import DbtRunWatcherOperator
 
 from cht_sync.errors import HeldError, ModelFailedError, ShrunkError
 from cht_sync.model_results import SHRUNK
+from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.good_end import note_alone
-from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
+from cht_sync.pipeline.operators.dbt_task import RunsModels
 from cht_sync.pipeline.operators.model_events import HELD, NOT_REACHED
 from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
@@ -25,7 +26,7 @@ NOT_BEGUN = {None, "scheduled", "queued"}
 GIVE_WAY_AFTER_S, GIVE_WAY_FOR_S = 15.0, 5.0
 
 
-class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
+class WatchModel(RunsModels, DbtRunWatcherOperator):
     """Waits until dbt has run its model; a second try runs the model by itself.
 
     Cosmos's own waits for ever where a finished dbt did not run the model, starts a dbt of its own where dbt could
@@ -89,17 +90,11 @@ class WatchModel(DbtTaskMixin, DbtRunWatcherOperator):
             raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=GIVE_WAY_FOR_S))
         return is_producer_task_terminated(status)
 
-    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+    def run_models(self, dbt: DbtRuns, context: Any) -> Any:
         """Runs its own model, in a second try, unless it has to wait for another.
 
-        :param command: program and arguments.
-        :param env: environment for dbt.
-        :param cwd: folder to run in.
+        :param dbt: what runs models.
+        :param context: of the task.
         :returns: what dbt returned.
         """
-        dbt = self.dbt_runs(command, env, cwd)
-        broken = dbt.parse()
-        if broken is not None:
-            return broken
-        lift = is_lifted(kwargs["context"])
-        return watched_run(dbt, lift, own=self.model_unique_id)
+        return watched_run(dbt, is_lifted(context), own=self.model_unique_id)

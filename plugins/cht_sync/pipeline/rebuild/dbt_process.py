@@ -17,8 +17,7 @@ from cht_sync.pipeline.dbt_sessions import session_name
 from cht_sync.pipeline.own_process import OwnProcess, ProcessEndedError
 from cht_sync.pipeline.profile import PROFILE, TARGET, models_password, profile_text
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
-from cht_sync.pipeline.scrub import scrub
-from cht_sync.redaction import of_text
+from cht_sync.redaction import of_text, without_secrets
 from cht_sync.settings import Settings
 
 
@@ -63,8 +62,7 @@ class DbtProcess:
         """What differs from another manifest.
 
         :param state: the other manifest.
-        :return: ``modified`` and ``all``, unique ids without and with what hangs from them; or ``unreadable``, why
-            this dbt cannot read that manifest.
+        :return: ``modified``, unique ids; or ``unreadable``, why this dbt cannot read that manifest.
         :raises RebuildError: if dbt fails.
         """
         folder = Path(self._work.name, "state")
@@ -121,7 +119,7 @@ class DbtProcess:
                 f"{error} while it was to {doing}: nothing was changed, the next deployment tries again."
             ) from None
         if not answer["success"]:
-            said = scrub(_why(answer), self._secrets)
+            said = without_secrets(_why(answer), self._secrets)
             raise RebuildRefusedError(f"dbt could not {doing}, nothing was changed: {said}{advice(said)}")
         return answer
 

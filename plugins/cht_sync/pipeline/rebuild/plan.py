@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from cht_sync.pipeline.rebuild.manifest import (
 )
 from cht_sync.pipeline.selection import selected
 from cht_sync.pipeline.selections import with_selections
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres import transaction
 from cht_sync.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -86,20 +85,6 @@ class RebuildPlan:
         """Of the models."""
         return [model.unique_id for model in self.models]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The plan as JSON knows it, for an XCom."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> RebuildPlan:
-        """The plan again.
-
-        :param value: of :meth:`as_dict`, as JSON gives it back.
-        """
-        planned = tuple(PlannedModel(**one) for one in value["models"])
-        rest = {name: tuple(value[name]) for name in ("removed", "given_up", "warnings")}
-        return cls(planned, **rest)
-
 
 def plan_rebuild(
     settings: Settings,
@@ -122,16 +107,11 @@ def plan_rebuild(
     :raises RebuildError: if dbt fails.
     :raises StoreError: if Postgres fails.
     """
-    connection = dbt_connection(settings)
     manifest = read_manifest(folder)
     chosen = _chosen(manifest, folder, selector)
     why = dict(_asked(manifest, chosen, full_refresh or ()))
     warnings: list[str] = []
-    with (
-        closing(connect(connection, "cht_sync plan")) as conn,
-        explained(connection, "look at the models"),
-        conn.cursor() as cursor,
-    ):
+    with transaction(dbt_connection(settings), "cht_sync plan", "look at the models") as cursor:
         if state is not None:
             aside = aside_schema(settings.dbt_schema)
             with DbtProcess(settings, folder, aside) as dbt:

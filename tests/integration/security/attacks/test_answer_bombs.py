@@ -48,8 +48,9 @@ SMALL = {
     "has_changes('medic', None, 5)": (b'{"results":[', b'{"id":"a"},'),
     "test_connection()": (b'{"ok":true,"x":[', b"[],"),
 }
+DATABASES = "_decoded(list[str], '/_all_dbs', 'the list of databases')"
 LISTS = {
-    "all_databases()": (b"[", b'"",'),
+    DATABASES: (b"[", b'"",'),
     "purged('medic')": (b'{"purged_infos":[', b'{"id":""},'),
     "states('medic', ['a'])": (b'{"rows":[', b'{"key":"","value":{"rev":""}},'),
     "listing('medic', (None, None), 10)": (b'{"rows":[', b"[],"),
@@ -57,7 +58,7 @@ LISTS = {
     "changes('medic', None, 10)": (b'{"results":[', b'{"id":""},'),
     "changes_of('medic', ['a'])": (b'{"results":[', b"{},"),
 }
-ENDS = dict.fromkeys(LISTS, b"]}") | {"all_databases()": b"]", "changes('medic', None, 10)": b'],"last_seq":"1"}'}
+ENDS = dict.fromkeys(LISTS, b"]}") | {DATABASES: b"]", "changes('medic', None, 10)": b'],"last_seq":"1"}'}
 
 
 def asked(call, url, **environ):

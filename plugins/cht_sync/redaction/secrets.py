@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 
-def scrub(text: str, secrets: Iterable[str]) -> str:
+def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
     """The text with each secret, also in base64 with a leading user name, and each ``user:password@`` as ``***``.
 
     :param text: what a program printed.

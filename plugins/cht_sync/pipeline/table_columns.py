@@ -1,4 +1,4 @@
-"""Whether the tables that dbt adds to are still as it built them, or as their contracts declare them."""
+"""Columns of the tables that dbt adds to: as they are, as it built them, and as their contracts declare them."""
 
 from __future__ import annotations
 

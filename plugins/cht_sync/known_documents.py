@@ -1,0 +1,61 @@
+"""Which documents of a source Postgres knows: as a row, beside the row of another source, or in quarantine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg2 import sql
+
+# Those that are not deleted, in each place by itself, for each has an index of its own. In quarantine an _id that a
+# text cannot hold stands as it is shown, which is no document's.
+LIVE = (
+    "select _id, doc->>'_rev' as rev from {schema}.{table}"
+    " where source = %(source)s and not _deleted and _id > %(after)s",
+    "select _id, doc->>'_rev' as rev from {schema}.couchdb_collision"
+    " where source = %(source)s and not _deleted and _id > %(after)s",
+    "select _id, _rev as rev from {schema}.couchdb_quarantine"
+    " where source = %(source)s and resolved_at is null and _id > %(after)s"
+    " and key = sha256(convert_to(_id, 'UTF8'))",
+)
+_LIVE = " union ".join(f"({each} order by _id limit %(limit)s)" for each in LIVE) + " order by _id limit %(limit)s"
+_AMONG = """
+select _id from {schema}.{table} where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s
+union all select _id from {schema}.couchdb_collision where _id = any(%(ids)s) and source = %(source)s
+union all select _id from {schema}.couchdb_quarantine
+where source = %(source)s and resolved_at is null
+    and key in (select sha256(convert_to(i, 'UTF8')) from unnest(%(ids)s::varchar[]) i)
+"""
+_HAS_ROWS = "select exists (select from {schema}.{table} where source = %s and not _deleted)"
+
+
+class KnownDocuments:
+    """Asks the three tables together.
+
+    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
+    """
+
+    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+        self._names = names
+
+    def _execute(self, cursor: Any, text: str, values: Any) -> None:
+        cursor.execute(sql.SQL(text).format(**self._names), values)
+
+    def live(self, cursor: Any, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
+        """Those that are not deleted, in the order of their ids.
+
+        :param after: ``_id`` of the last one seen; empty at first.
+        :param limit: documents at most.
+        :return: ``_id`` and revision of each.
+        """
+        self._execute(cursor, _LIVE, {"source": source, "after": after, "limit": limit})
+        return cursor.fetchall()
+
+    def among(self, cursor: Any, source: str, ids: list[str]) -> set[str]:
+        """Those of some documents that are known, deleted ones too."""
+        self._execute(cursor, _AMONG, {"source": source, "ids": ids})
+        return {name for (name,) in cursor}
+
+    def has_rows(self, cursor: Any, source: str) -> bool:
+        """Whether any document of a source has a row and is not deleted."""
+        self._execute(cursor, _HAS_ROWS, (source,))
+        return bool(cursor.fetchone()[0])

@@ -1,0 +1,80 @@
+"""The table ``couchdb_deployment``: which version of the dbt project each group of models of a schema comes from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from psycopg2 import sql
+
+_RECORDED = """
+select models, version, held from {schema}.couchdb_deployment where models_schema = %s
+order by deployed_at desc, models
+"""
+_RECORD = """
+insert into {schema}.couchdb_deployment (models_schema, models, version, source, revision, held, time_zone)
+values (%s, %s, %s, %s, %s, %s, %s)
+on conflict (models_schema, models) do update
+set version = excluded.version, source = excluded.source, revision = excluded.revision,
+    held = excluded.held, deployed_at = now()
+"""
+# The column is missing where the role has not brought the tables up to date yet.
+_ZONES = "select to_jsonb(d) ->> 'time_zone' from {schema}.couchdb_deployment d where models_schema = %s"
+_NOTE_ZONE = "update {schema}.couchdb_deployment set time_zone = %s where models_schema = %s and time_zone is null"
+_REMOVED = """
+select r.key, min(r.value)
+from {schema}.couchdb_deployment d cross join lateral jsonb_each_text(d.removed) r
+where d.models_schema = %s group by 1 order by 1
+"""
+_NOTE_REMOVED = "update {schema}.couchdb_deployment set removed = nullif(%s::jsonb, '{{}}') where models_schema = %s"
+
+
+class DeploymentTable:
+    """Reads and writes it, each time inside a transaction of whoever calls.
+
+    :param schema: of the documents, where the table is.
+    :param models_schema: of the models.
+    """
+
+    def __init__(self, schema: str, models_schema: str) -> None:
+        self._schema, self._models_schema = sql.Identifier(schema), models_schema
+
+    def _execute(self, cursor: Any, text: str, *values: Any) -> None:
+        cursor.execute(sql.SQL(text).format(schema=self._schema), values)
+
+    def recorded(self, cursor: Any) -> list[tuple[str, str, str | None]]:
+        """Group of models, version, and what was rolled back from; the newest deployment first."""
+        self._execute(cursor, _RECORDED, self._models_schema)
+        return cursor.fetchall()
+
+    def record(
+        self, cursor: Any, models: str, version: tuple[str, str, str], *, held: str | None, zone: str | None
+    ) -> None:
+        """Notes the version of a group.
+
+        :param version: of the dbt project, where that comes from, and the revision of that.
+        :param held: what is rolled back from.
+        :param zone: time zone of the models; a group that is noted already keeps its own.
+        """
+        self._execute(cursor, _RECORD, self._models_schema, models, *version, held, zone)
+
+    def zones(self, cursor: Any) -> list[str | None]:
+        """The time zone of each group; None where none was noted."""
+        self._execute(cursor, _ZONES, self._models_schema)
+        return [zone for (zone,) in cursor.fetchall()]
+
+    def note_zone(self, cursor: Any, zone: str) -> None:
+        """Notes a time zone for the groups that have none."""
+        self._execute(cursor, _NOTE_ZONE, zone, self._models_schema)
+
+    def removed(self, cursor: Any) -> dict[str, str]:
+        """Relations of models that the project has no longer, as ``schema.name``, and since when."""
+        self._execute(cursor, _REMOVED, self._models_schema)
+        return dict(cursor.fetchall())
+
+    def note_removed(self, cursor: Any, left: dict[str, str]) -> None:
+        """Notes such relations in place of those that were noted.
+
+        :param left: since when, by ``schema.name``.
+        """
+        self._execute(cursor, _NOTE_REMOVED, json.dumps(left), self._models_schema)
