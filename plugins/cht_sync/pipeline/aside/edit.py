@@ -53,8 +53,9 @@ def _put_in_order(manifest: Any, members: Collection[str]) -> None:
     """
     nodes = manifest.nodes
     mentions = {name: re.compile(rf'\.\s*\\?"?{re.escape(nodes[name].alias)}(?![\w$])', re.I) for name in members}
-    above = {name: {one for one in nodes[name].depends_on.nodes if one in members} for name in members}
-    for name in sorted(members):
+    # A seed stands upon nothing.
+    above = {name: {one for one in getattr(nodes[name].depends_on, "nodes", ()) if one in members} for name in members}
+    for name in sorted(name for name in members if nodes[name].resource_type != "seed"):
         text = "\n".join(_texts(manifest, nodes[name]))
         for other in sorted(set(members) - {name} - above[name]):
             if mentions[other].search(text) and name not in _all_above(above, other):
