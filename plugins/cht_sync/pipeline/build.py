@@ -21,8 +21,9 @@ from cht_sync.pipeline.graph import drawable
 from cht_sync.pipeline.hub import StandInHub, hub_answers, hub_url
 from cht_sync.pipeline.local_packages import PACKAGE_FILES, settle_local_packages
 from cht_sync.pipeline.of_root import told_of_root
-from cht_sync.pipeline.packages import read_yaml, require_sound, small_text
+from cht_sync.pipeline.packages import PROJECT_FILE, read_yaml, require_sound, small_text
 from cht_sync.pipeline.proof import first_use
+from cht_sync.pipeline.root_settings import MACROS, root_settings
 from cht_sync.pipeline.source import Source
 from cht_sync.pipeline.storable import storable
 from cht_sync.settings import Settings
@@ -64,19 +65,31 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     dbt = DbtProgram(source, folder, settings)
     stand_ins = _resolve_packages(dbt, source, folder)
     require_sound(source, folder)
-    dbt.run("parse")
+    refused = _parse(dbt, source, folder)
     if told := told_of_defaults(folder, settings):
         log.warning("%s", told)
     text = storable((folder / "target" / "manifest.json").read_text())
     manifest = json.loads(text)
     _prove(source, manifest, stand_ins)
-    if told := told_of_root(read_yaml(source, folder / "project" / "dbt_project.yml"), manifest):
+    if told := told_of_root(read_yaml(source, folder / "project" / PROJECT_FILE), manifest, refused):
         log.warning("%s", told)
     # dbt writes the one in target/ anew with each run.
     (folder / MANIFEST_FILE).write_text(text)
     graph = drawable(manifest)
     (folder / GRAPH_FILE).write_text(json.dumps(graph, indent=1, sort_keys=True) + "\n")
     return Built(folder / GRAPH_FILE, len(graph["nodes"]), stand_ins)
+
+
+def _parse(dbt: DbtProgram, source: Source, folder: Path) -> str:
+    """Parses with all that the project says for its packages; without it where dbt refuses that, and tells why."""
+    plain = (folder / PROJECT_FILE).read_text()
+    root_settings(source, folder).write(folder)
+    if not (failure := dbt.try_to("parse")):
+        return ""
+    (folder / PROJECT_FILE).write_text(plain)
+    (folder / MACROS).unlink(missing_ok=True)
+    dbt.run("parse")
+    return dbt.said("parse", failure)
 
 
 def _lift_selectors(source: Source, folder: Path) -> None:

@@ -67,9 +67,17 @@ class DbtProgram:
         :param failure: its output.
         :raises SettingsError: always.
         """
-        lines = [line.strip() for line in failure.splitlines() if line.strip()]
+        raise SettingsError(f"{self._source.text} cannot be installed: {self.said(command, failure)}")
+
+    def said(self, command: str, failure: str) -> str:
+        """What a command said, for a person.
+
+        :param command: ``deps``, ``parse`` or ``compile``.
+        :param failure: its output.
+        """
+        lines = [line.strip() for line in CLOCK.sub("", failure).splitlines() if line.strip()]
         words = without_secrets(" ".join(lines[-12:]), self._source.secrets)[-SHOWN:]
-        raise SettingsError(f"{self._source.text} cannot be installed: dbt {command} says: {words}{advice(failure)}")
+        return f"dbt {command} says: {words}{advice(failure)}"
 
     def try_to(self, command: str, **variables: str) -> str | None:
         """Runs a command.

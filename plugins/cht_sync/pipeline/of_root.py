@@ -1,4 +1,4 @@
-"""What a project says for the packages that it names, and dbt takes from the root project alone."""
+"""What dbt takes from the root project alone and does not get from a project, although the wrapper speaks for it."""
 
 from __future__ import annotations
 
@@ -6,43 +6,64 @@ from collections.abc import Iterator
 from typing import Any
 
 from cht_sync.pipeline.proof import DBT_PACKAGES, Manifest
+from cht_sync.pipeline.rebuild.plan import STARTER_PACKAGE
+from cht_sync.pipeline.root_settings import KINDS, STARTER_MAY, WRAPPER_NAME, is_setting, setting_name
 
-# The wrapper is the root, as the one of CHT Sync 2.x was.
-_RESOURCES = ("models", "seeds", "snapshots")
-_NAMES = ("generate_alias_name", "generate_database_name", "generate_schema_name")
+# How dbt ends, and what it selects, is for the tasks to say.
+_FLAGS = {"fail_fast", "full_refresh", "indirect_selection", "store_failures", "warn_error", "warn_error_options"}
+_MATERIALIZATION = "materialization_"
 
 
-def told_of_root(project: dict[str, Any], manifest: Manifest) -> str:
-    """A sentence where packages of a project would get more of it, were it the root itself; else nothing.
-
-    Source: https://docs.getdbt.com/docs/build/packages, https://docs.getdbt.com/reference/dbt-jinja-functions/dispatch
+def told_of_root(project: dict[str, Any], manifest: Manifest, refused: str = "") -> str:
+    """A sentence where something that a project says for all packages does not count; else nothing.
 
     :param project: its ``dbt_project.yml``.
     :param manifest: of the version.
+    :param refused: why dbt did not take what the wrapper said for it; empty where it did.
     """
-    own, root = project.get("name"), manifest["metadata"]["project_name"]
-    nodes = [one for one in manifest["nodes"].values() if one["resource_type"] != "operation"]
-    theirs = {one["package_name"] for one in [*nodes, *manifest["macros"].values()]} - {own, root, *DBT_PACKAGES}
-    with_nodes = theirs & {one["package_name"] for one in nodes}
-    said = [*_said(project, theirs, bool(with_nodes))]
-    if with_nodes:
-        said += [f"macro {name}" for name in _NAMES if f"macro.{own}.{name}" in manifest["macros"]]
+    own = project.get("name")
+    theirs = {one["package_name"] for one in manifest["nodes"].values()} - {own, WRAPPER_NAME, *DBT_PACKAGES}
+    if refused and theirs:
+        return (
+            f"The packages of this project ({', '.join(sorted(theirs))}) do not get what it says for them: dbt takes"
+            f" that from the root project alone, which here is ours, and refuses it there: {refused}"
+        )
+    said = [*_said(project, STARTER_PACKAGE in theirs), *_replaced(str(own), manifest)]
     if not said:
         return ""
     return (
-        f"The packages of this project ({', '.join(sorted(theirs))}) do not get what dbt takes from the root project"
-        f" alone, which here is ours: {', '.join(said)}. Say it in the packages themselves, or make their models"
-        " models of the project."
+        "dbt takes some settings from the root project alone, which here is ours, and of this project these do not"
+        f" count: {', '.join(said)}."
     )
 
 
-def _said(project: dict[str, Any], theirs: set[str], with_nodes: bool) -> Iterator[str]:
-    if project.get("dispatch") and theirs:
-        yield "dispatch"
-    for kind in _RESOURCES if with_nodes else ():
+def _said(project: dict[str, Any], upon_starter: bool) -> Iterator[str]:
+    for kind in KINDS if upon_starter else ():
         found = project.get(kind)
-        # What has a plus and stands above all names of projects is for every one.
-        names = sorted(map(str, found)) if isinstance(found, dict) else []
-        yield from (f"{kind}.{name}" for name in names if name in theirs or name.startswith("+"))
-    found = project.get("vars")
-    yield from (f"vars.{name}" for name in sorted(map(str, found)) if name in theirs) if isinstance(found, dict) else ()
+        level = found.get(STARTER_PACKAGE) if isinstance(found, dict) else None
+        yield from _kept(level, f"{kind}.{STARTER_PACKAGE}") if isinstance(level, dict) else ()
+    flags = project.get("flags")
+    yield from (f"flags.{name}" for name in sorted(_FLAGS & set(flags))) if isinstance(flags, dict) else ()
+    quoting = project.get("quoting")
+    if isinstance(quoting, dict) and False in quoting.values():
+        yield "quoting"
+    if project.get("query-comment"):
+        yield "query-comment"
+
+
+def _kept(level: dict[str, Any], path: str) -> Iterator[str]:
+    """What the starter says itself, whatever the project says."""
+    for name, value in level.items():
+        if not is_setting(name, value):
+            yield from _kept(value, f"{path}.{name}")
+        elif setting_name(name) not in STARTER_MAY:
+            yield f"{path}.{name}"
+
+
+def _replaced(own: str, manifest: Manifest) -> Iterator[str]:
+    """Materializations of dbt's that a project has put another one in place of: dbt takes that from a root alone."""
+    macros = manifest["macros"].values()
+    of_dbt = {one["name"].rpartition("_")[0] for one in macros if one["package_name"] in DBT_PACKAGES}
+    for name in sorted(one["name"] for one in macros if one["package_name"] == own):
+        if name.startswith(_MATERIALIZATION) and name.rpartition("_")[0] in of_dbt:
+            yield f"macro {name}"

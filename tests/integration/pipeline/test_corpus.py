@@ -19,12 +19,10 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.embedded("postgres", "databases are dumped, renamed and restored there"),
 ]
-# A foreign key in a hook names the table in use also for what is built aside, which holds newer documents.
-HOOKED = pytest.mark.xfail(reason="a deployment fails where documents wait and a hook makes a foreign key", strict=True)
 CORPUS = {"dates": DATES, "keys": KEYS, "cascade": CASCADE, "house": HOUSE, "upon_starter": UPON_STARTER}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=HOOKED) if name == "cascade" else name for name in CORPUS])
+@pytest.mark.parametrize("name", CORPUS)
 def test_the_tables_are_those_of_plain_dbt_from_scratch(
     name, team, database, postgres_server, tmp_path, monkeypatch, caplog
 ):

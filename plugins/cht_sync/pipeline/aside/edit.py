@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from cht_sync.pipeline.aside.references import model_of, pointed_aside, target_of
+from cht_sync.pipeline.aside.sql_text import Place
 
 TAG = "cht_sync_built_aside"
+_DBT = {"dbt", "dbt_postgres"}
 
 
-def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str]) -> None:
+def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str]) -> tuple[dict[Place, str], str]:
     """Moves models of a parsed project to schemas aside.
 
     ``ref()`` and ``this`` follow the schema of the node; a foreign key is text, and follows here. One to a table that
@@ -20,8 +23,10 @@ def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str
     :param manifest: dbt's ``Manifest``, changed in place.
     :param members: unique ids of the models.
     :param schemas: the schema aside for each schema of a model.
+    :return: the schema aside for schema and name of each relation that moves; the database.
     """
     nodes = manifest.nodes
+    _put_in_order(manifest, members)
     moved = {(nodes[name].schema, nodes[name].alias): schemas[nodes[name].schema] for name in members}
     names = {nodes[name].name for name in members}
     for name in members:
@@ -38,6 +43,46 @@ def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str
                 _point(constraint, moved)
     for name in [name for name, node in nodes.items() if _at_end(node)]:
         del nodes[name]
+    return moved, next((nodes[name].database for name in members), "")
+
+
+def _put_in_order(manifest: Any, members: Collection[str]) -> None:
+    """Builds models after those whose tables they name without ``ref()``: what is aside begins empty.
+
+    In use these are there from earlier runs, whatever the order.
+    """
+    nodes = manifest.nodes
+    mentions = {name: re.compile(rf'\.\s*\\?"?{re.escape(nodes[name].alias)}(?![\w$])', re.I) for name in members}
+    # A seed stands upon nothing.
+    above = {name: {one for one in getattr(nodes[name].depends_on, "nodes", ()) if one in members} for name in members}
+    for name in sorted(name for name in members if nodes[name].resource_type != "seed"):
+        text = "\n".join(_texts(manifest, nodes[name]))
+        for other in sorted(set(members) - {name} - above[name]):
+            if mentions[other].search(text) and name not in _all_above(above, other):
+                above[name].add(other)
+                nodes[name].depends_on.nodes.append(other)
+
+
+def _all_above(above: Mapping[str, set[str]], name: str) -> set[str]:
+    reached, edge = {name}, {name}
+    while edge:
+        edge = {parent for one in edge for parent in above[one]} - reached
+        reached |= edge
+    return reached
+
+
+def _texts(manifest: Any, node: Any) -> Iterator[str]:
+    """What a model runs: its own text, its hooks, and the macros that it uses."""
+    yield getattr(node, "raw_code", "") or ""
+    for hook in (*getattr(node.config, "pre_hook", ()), *getattr(node.config, "post_hook", ())):
+        yield hook.sql
+    waiting, seen = list(getattr(node.depends_on, "macros", ())), set[str]()
+    while waiting:
+        macro = manifest.macros.get(name := waiting.pop())
+        if macro is not None and name not in seen and macro.package_name not in _DBT:
+            seen.add(name)
+            waiting += macro.depends_on.macros
+            yield macro.macro_sql
 
 
 def _is_foreign_key(constraint: Any) -> bool:

@@ -13,8 +13,10 @@ from cht_sync.pipeline.aside import batches
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.edit import TAG, set_aside
 from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
+from cht_sync.pipeline.aside.executed import redirected
 from cht_sync.pipeline.aside.notice import notice_death
 from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
+from cht_sync.pipeline.aside.redirect import Redirect
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
 
@@ -69,9 +71,10 @@ class Dbt:
         :param members: unique ids of the models.
         :param schemas: the schema aside for each schema of a model.
         :param full_refresh: from the beginning, or only what is new.
+        :return: with ``waiting``, what the project wants done once the models are in place, see :class:`Redirect`.
         """
         manifest = unpacked(self._parsed)
-        set_aside(manifest, members, schemas)
+        moved, database = set_aside(manifest, members, schemas)
         if not full_refresh and all(manifest.nodes[name].resource_type != "model" for name in members):
             return _outcome(dbtRunnerResult(success=True))
         # Seeds and snapshots are made once; what arrives meanwhile is for models.
@@ -84,9 +87,11 @@ class Dbt:
             f"tag:{TAG}",
             *(["--full-refresh"] if full_refresh else []),
         ]
-        outcome = _outcome(self._runner(manifest).invoke(self._command(command, profiles)))
+        redirect = Redirect(moved, schemas, database)
+        with redirected(redirect):
+            done = self._runner(manifest).invoke(self._command(command, profiles))
         # Later runs of this process go on from what earlier ones have built.
-        return {**outcome, "batches": batches.noted}
+        return {**_outcome(done), "waiting": redirect.waiting, "batches": batches.noted}
 
     @staticmethod
     def _runner(manifest: Manifest | None = None) -> dbtRunner:

@@ -70,12 +70,13 @@ class DbtProcess:
         (folder / "manifest.json").write_text(json.dumps(state))
         return self._ask("modified", "compare the project", profiles=self._profiles["live"], state=str(folder))
 
-    def run(self, members: Iterable[str], schemas: Mapping[str, str], full_refresh: bool) -> None:
+    def run(self, members: Iterable[str], schemas: Mapping[str, str], full_refresh: bool) -> list[dict[str, str]]:
         """Builds models in schemas aside.
 
         :param members: unique ids.
         :param schemas: the schema aside for each schema of a model.
         :param full_refresh: from the beginning, or only what is new.
+        :return: what hooks and macros do beside these models, for the swap.
         :raises RebuildError: if one of them fails.
         """
         answer = self._ask(
@@ -87,6 +88,8 @@ class DbtProcess:
             full_refresh=full_refresh,
         )
         self.batches |= answer.get("batches", {})
+        waiting: list[dict[str, str]] = answer.get("waiting") or []
+        return waiting
 
     def _start(self, work: Path) -> None:
         text = profile_text(self._settings)

@@ -12,11 +12,13 @@ from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.rebuild.attached import attach
+from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.indexes import keep_indexes
-from cht_sync.pipeline.rebuild.relation import Relation, columns
+from cht_sync.pipeline.rebuild.relation import Relation, columns, find
 from cht_sync.pipeline.rebuild.saved import Saved, comment, hand_over, permit, save
 from cht_sync.pipeline.rebuild.statistics import KeptStatistics
 from cht_sync.pipeline.rebuild.storage import store_like
+from cht_sync.pipeline.rebuild.waiting import Waiting
 from cht_sync.redaction import message_of
 
 _HANGING = """
@@ -65,11 +67,15 @@ class HangingViews:
     :param cursor: in the transaction of the swap; ``search_path`` has to be empty.
     :param old: the relations.
     :param role: of the cursor, for texts.
+    :param waiting: what hooks make anew: such a view is theirs, and need not fit the new relations as it was.
     :raises SettingsError: if a view belongs to a role that this one is no member of.
     """
 
-    def __init__(self, cursor: Any, old: Collection[Relation], role: str | None) -> None:
+    def __init__(
+        self, cursor: Any, old: Collection[Relation], role: str | None, waiting: Waiting | None = None
+    ) -> None:
         self._cursor = cursor
+        self._waiting = waiting or Waiting()
         self._made: dict[int, Relation] = {}
         #: What could not be kept, each with why.
         self.lost: list[str] = []
@@ -118,6 +124,9 @@ class HangingViews:
 
     def _make(self, view: HangingView) -> None:
         name, word, is_view = view.relation.identifier, view.relation.word, view.relation.kind == "v"
+        if self._waiting.make(self._cursor, view.relation):
+            self._note(view)
+            return
         # The other settings of a materialized view are set afterwards: those of its table beside it too.
         options = [
             sql.SQL(f"{key} = ") + sql.Literal(value) for key, value in view.saved.storage.options.items() if is_view
@@ -125,15 +134,20 @@ class HangingViews:
         given = sql.SQL(" with ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL("")
         rows = sql.SQL("" if is_view else " with no data")
         self._cursor.execute(sql.SQL("create {} {}{} as ").format(word, name, given) + sql.SQL(view.query) + rows)
-        self._cursor.execute("select %s::regclass::oid", (name.as_string(self._cursor),))
-        made = Relation(self._cursor.fetchone()[0], view.relation.schema, view.relation.name, view.relation.kind)
-        self._made[view.relation.oid] = made
+        made = self._note(view)
         if not is_view:
             self.lost += store_like(self._cursor, made, view.saved.storage, columns(self._cursor, made.oid))
             self.lost += keep_indexes(self._cursor, made, view.saved.indexes, made.text)
             kept = KeptStatistics(self._cursor, made, view.saved.statistics)
             self.lost += [*kept.lost, *kept.name()]
         comment(self._cursor, made, view.saved.comments)
+
+    def _note(self, view: HangingView) -> Relation:
+        made = find(self._cursor, view.relation.schema, view.relation.name)
+        if made is None:
+            raise RebuildError(f"{view.relation.text} was made again and is not there: nothing was changed.")
+        self._made[view.relation.oid] = made
+        return made
 
 
 def views_over(cursor: Any, oids: Collection[int], without: str | None = None) -> list[Relation]:

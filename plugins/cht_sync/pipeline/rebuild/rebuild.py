@@ -22,6 +22,7 @@ from cht_sync.pipeline.rebuild.plan import RebuildPlan
 from cht_sync.pipeline.rebuild.relation import find
 from cht_sync.pipeline.rebuild.schemas import clear, prepare, require_owned, tell_rows_apart
 from cht_sync.pipeline.rebuild.swap import Swap, Swapped
+from cht_sync.pipeline.rebuild.waiting import Waiting
 from cht_sync.postgres import connect, explained, transaction
 from cht_sync.settings import Settings
 
@@ -103,6 +104,7 @@ def rebuild(  # noqa: PLR0917
         require_keepable(cursor, in_use, connection.login)
         built = BuiltModels(cursor, settings.raw_table.schema).read()
 
+    waiting: list[dict[str, str]] = []
     batches: dict[Any, Any] = {}
 
     def noting(cursor: Any) -> None:
@@ -112,17 +114,17 @@ def rebuild(  # noqa: PLR0917
     def exchange() -> Swapped:
         doing = "put the models in place that were built anew"
         with closing(connect(connection, f"{holder[:50]} swap")) as conn, explained(connection, doing):
-            return Swap(conn, connection, manifest, plan, schemas, built).run(noting)
+            return Swap(conn, connection, manifest, plan, schemas, built, Waiting(waiting)).run(noting)
 
     # Whoever else rebuilds on this schema waits here.
     with schema_lock(settings, aside, f"{holder} rebuild"):
         prepare(connection, schemas.values())
         try:
             with DbtProcess(settings, folder, aside) as dbt:
-                build_s = _build(connection, dbt, plan, schemas)
+                build_s = _build(connection, dbt, plan, schemas, waiting)
                 with schema_lock(settings, settings.dbt_schema, holder):
                     began = time.monotonic()
-                    dbt.run(plan.unique_ids, schemas, full_refresh=False)
+                    waiting += dbt.run(plan.unique_ids, schemas, full_refresh=False)
                     places_of = {node["unique_id"]: (node["schema"], node["alias"]) for node in nodes}
                     batches |= {places_of[name]: noted for name, noted in dbt.batches.items()}
                     swapped = exchange()
@@ -137,13 +139,19 @@ def rebuild(  # noqa: PLR0917
     return RebuildReport(made, *times, swapped.tries, tuple(swapped.notes))
 
 
-def _build(connection: Connection, dbt: DbtProcess, plan: RebuildPlan, schemas: dict[str, str]) -> float:
+def _build(
+    connection: Connection,
+    dbt: DbtProcess,
+    plan: RebuildPlan,
+    schemas: dict[str, str],
+    waiting: list[dict[str, str]],
+) -> float:
     """Builds aside, while the models in use go on; returns the seconds it took."""
     began = time.monotonic()
-    dbt.run(plan.unique_ids, schemas, full_refresh=True)
+    waiting += dbt.run(plan.unique_ids, schemas, full_refresh=True)
     tell_rows_apart(connection, schemas)
     if time.monotonic() - began > CATCH_UP_TWICE_AFTER_S:
-        dbt.run(plan.unique_ids, schemas, full_refresh=False)
+        waiting += dbt.run(plan.unique_ids, schemas, full_refresh=False)
     return time.monotonic() - began
 
 

@@ -15,6 +15,7 @@ from psycopg2 import sql
 
 from cht_sync.built_models import Columns, Place
 from cht_sync.pipeline import api_views
+from cht_sync.pipeline.rebuild.apart import require_apart
 from cht_sync.pipeline.rebuild.attached import attach, detach, unchecked
 from cht_sync.pipeline.rebuild.constraints import missing_by_model
 from cht_sync.pipeline.rebuild.errors import RebuildError
@@ -31,6 +32,7 @@ from cht_sync.pipeline.rebuild.saved import Saved, comment, hand_over, permit, s
 from cht_sync.pipeline.rebuild.statistics import KeptStatistics
 from cht_sync.pipeline.rebuild.storage import keep_persistence, store_like
 from cht_sync.pipeline.rebuild.table_constraints import keep_comments, keep_constraints
+from cht_sync.pipeline.rebuild.waiting import Waiting
 from cht_sync.redaction import dependents_of
 from cht_sync.seldom import Seldom
 
@@ -102,6 +104,7 @@ class Swap:
     :param plan: what was built.
     :param schemas: the schema aside for each schema of a model.
     :param built: the columns that dbt gave the tables in use, as far as it is known.
+    :param waiting: what hooks do beside the models.
     """
 
     def __init__(  # noqa: PLR0917
@@ -112,6 +115,7 @@ class Swap:
         plan: RebuildPlan,
         schemas: Mapping[str, str],
         built: Mapping[Place, Columns] | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         self._conn = conn
         self._connection = connection
@@ -119,6 +123,7 @@ class Swap:
         self._plan = plan
         self._schemas = schemas
         self._built = built or {}
+        self._waiting = waiting or Waiting()
         self._swapped = Swapped()
 
     def run(self, in_swap: Callable[[Any], None]) -> Swapped:
@@ -164,6 +169,8 @@ class Swap:
         self._make_schemas(cursor)
         nodes = [self._manifest["nodes"][pair.unique_id] for pair in pairs]
         places = [(node["schema"], node["alias"]) for node in nodes]
+        new = [pair.new for pair in pairs]
+        require_apart(cursor, [pair.old for pair in pairs if pair.old], new, list(self._schemas.values()))
         require_keepable(cursor, [pair.old for pair in pairs if pair.old], self._connection.login)
         keys = KeyKeeper(cursor, [(pair.old, pair.new) for pair in pairs], places)
         keys.mend()
@@ -239,8 +246,9 @@ class Swap:
         old = [pair.old for pair in pairs if pair.old]
         cursor.execute("set local lock_timeout = %s", (LOCK_TIMEOUT,))
         cursor.execute("set local statement_timeout = %s", (WAIT_FOR_LOCKS,))
+        self._waiting.begin()
         shown = api_views.withdraw(cursor)
-        hanging = HangingViews(cursor, old, self._connection.login)
+        hanging = HangingViews(cursor, old, self._connection.login, self._waiting)
         tables = [relation for relation in old if relation.kind in "rp"]
         names = [relation.identifier for relation in tables] + [key.table for key, _ in keys.leading]
         locked = time.monotonic()
@@ -263,6 +271,7 @@ class Swap:
         for pair, relation in zip(pairs, moved, strict=True):
             self._dress(cursor, pair, relation)
         self._gone([*hanging.fill(), *hanging.lost])
+        self._waiting.finish(cursor)
         built = [pair.unique_id for pair in pairs]
         move_progress(cursor, self._manifest, built, self._schemas)
         move_edited_keys(cursor, self._manifest, built, self._schemas)

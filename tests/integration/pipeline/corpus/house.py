@@ -1,6 +1,6 @@
 """Schemas by a macro of its own, seeds, snapshots, hooks, ephemeral models, materialized views, packages of packages.
 
-What the project says for the packages that it names does not count below the wrapper, as in CHT Sync 2.x: that is told.
+What the project says for its packages counts, as if it were dbt's root itself.
 """
 
 from __future__ import annotations
@@ -71,11 +71,6 @@ FORMS = """
 {{ config(materialized='materialized_view', indexes=[{'columns': ['form'], 'unique': true}]) }}
 select form, count(*) as visits, sum(days) as days from {{ ref('visits') }} group by form
 """
-IGNORED = (
-    "The packages of this project (base, tools) do not get what dbt takes from the root project alone, which here is"
-    " ours: dispatch, models.+tags, models.base, snapshots.+schema, vars.base, macro generate_alias_name, macro"
-    " generate_schema_name."
-)
 HOUSE = Project(
     files={
         **BASE,
@@ -90,10 +85,10 @@ HOUSE = Project(
             "{{ config(materialized='table') }} select v.uuid, w.word, d.day from {{ ref('visits') }} as v"
             " join {{ ref('words') }} as w using (days) cross join (select max(day) as day from {{ ref('tool_days') }}) as d"
         ),
-        "models/marts/mart_then.sql": "select uuid, name, dbt_valid_to is null as now from {{ ref('person_then') }}",
+        "models/marts/mart_then.sql": "select uuid, name from {{ ref('person_then') }} where dbt_valid_to is null",
         "snapshots/then.yml": (
             "snapshots:\n  - name: person_then\n    relation: ref('base_person')\n"
-            "    config: {unique_key: uuid, strategy: check, check_cols: [name, sex], hard_deletes: invalidate}\n"
+            "    config: {unique_key: uuid, strategy: check, check_cols: all, hard_deletes: invalidate}\n"
         ),
     },
     changes={
@@ -112,5 +107,4 @@ HOUSE = Project(
         "select obj_description('marts.forms'::regclass)": [("by form",)],
     },
     since=("history.person_then",),
-    findings=dict.fromkeys(("base.base_person", "v1.base_person", "history.person_then", "marts.then"), IGNORED),
 )
