@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from cht_sync.check.finding import Finding, ok, warning
 
 UNPAUSE = "airflow dags unpause --yes --treat-dag-id-as-regex '^cht_'"
-# A DAG that the settings do not bring is not there, and so not paused either.
+# Those that are there whatever the settings say. One that they do not bring is not paused either.
+ALWAYS = ("cht_sync", "cht_pipeline_deploy", "cht_reconcile", "cht_data_tests")
 MEANS = {
     "cht_sync": "nothing is copied, and without CHT_MODELS=asset nothing is modelled",
     "cht_pipeline_deploy": "no new version of the dbt project is deployed",
@@ -34,8 +35,12 @@ def check_paused(paused: Mapping[str, bool] | None = None) -> Iterator[Finding]:
     for dag, is_paused in known.items():
         if is_paused:
             yield warning(f"DAG {dag}", f"is paused: {MEANS[dag]}. Unpause it, or all: {UNPAUSE}")
-    if not known:
-        yield warning("DAGs", "Airflow has read none of this project yet; each is paused until somebody unpauses it.")
+    if unread := [dag for dag in ALWAYS if dag not in known]:
+        yield warning(
+            "DAGs",
+            f"Airflow has not read {', '.join(unread)} yet: one that is new to it is paused until somebody unpauses it."
+            " Where that stays so, look at the import errors on its home page, and whether the DAG processor runs.",
+        )
     elif not any(known.values()):
         yield ok("DAGs", f"none of {len(known)} is paused.")
 

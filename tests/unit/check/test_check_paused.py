@@ -5,26 +5,29 @@ import re
 import pytest
 
 from cht_sync.check.finding import State
-from cht_sync.check.paused import MEANS, check_paused
+from cht_sync.check.paused import ALWAYS, MEANS, check_paused
 from cht_sync.settings import REPOSITORY
 
 
 @pytest.mark.parametrize("dag", MEANS)
 def test_a_paused_dag_is_named_with_what_does_not_happen(dag):
-    (found,) = check_paused({**dict.fromkeys(["cht_sync", "cht_reconcile"], False), dag: True, "of_others": True})
+    (found,) = check_paused({**dict.fromkeys(ALWAYS, False), dag: True, "of_others": True})
     assert found.state is State.WARNING
     assert f"DAG {dag}: is paused: {MEANS[dag]}. Unpause it, or all: airflow dags unpause" in str(found)
 
 
 def test_where_none_is_paused_one_line_says_so():
-    (found,) = check_paused({"cht_sync": False, "cht_reconcile": False, "of_others": True})
-    assert (found.state, str(found)) == (State.OK, "ok       DAGs: none of 2 is paused.")
+    (found,) = check_paused({**dict.fromkeys(ALWAYS, False), "cht_models": False, "of_others": True})
+    assert (found.state, str(found)) == (State.OK, "ok       DAGs: none of 5 is paused.")
 
 
-def test_before_airflow_has_read_them_they_are_said_to_be_paused():
-    (found,) = check_paused({})
+@pytest.mark.parametrize("known", [{}, {"cht_sync": True}, {"cht_sync": False}])
+def test_those_that_airflow_has_not_read_yet_are_said_to_be_paused(known):
+    *paused, found = check_paused(known)
+    assert len(paused) == sum(known.values())
     assert found.state is State.WARNING
-    assert "each is paused until somebody unpauses it" in str(found)
+    unread = ", ".join(dag for dag in ALWAYS if dag not in known)
+    assert f"Airflow has not read {unread} yet: one that is new to it is paused until somebody" in str(found)
 
 
 def test_without_airflows_database_there_is_nothing_to_say(monkeypatch):

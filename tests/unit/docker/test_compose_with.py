@@ -64,7 +64,9 @@ def test_my_couchdb_takes_the_place_of_the_generated_one_wherever_that_was_asked
         # By a file alone, and of the server that production would ask.
         assert environment["COUCHDB_PASSWORD"] == ""
         assert environment["COUCHDB_PASSWORD_FILE"] == "/run/secrets/couchdb_password"
-        given = {each: value for each, value in SERVICES["scheduler"]["environment"].items() if each.startswith("COUCHDB_")}
+        given = {
+            each: value for each, value in SERVICES["scheduler"]["environment"].items() if each.startswith("COUCHDB_")
+        }
         assert environment.keys() >= given.keys() - {"COUCHDB_DBS", "COUCHDB_URL"}
 
 
