@@ -30,7 +30,11 @@ def check_paused(paused: Mapping[str, bool] | None = None) -> Iterator[Finding]:
     if paused is None:
         if os.environ.get("_AIRFLOW_PROCESS_CONTEXT") != "server":
             return
-        paused = _read()
+        try:
+            paused = _read()
+        except Exception as error:  # no run fails of it
+            yield warning("DAGs", f"whether they are paused cannot be read ({type(error).__name__}).")
+            return
     known = {dag: paused[dag] for dag in MEANS if dag in paused}
     for dag, is_paused in known.items():
         if is_paused:

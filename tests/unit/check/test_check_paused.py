@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from cht_sync.check import paused
 from cht_sync.check.finding import State
 from cht_sync.check.paused import ALWAYS, MEANS, check_paused
 from cht_sync.settings import REPOSITORY
@@ -23,8 +24,8 @@ def test_where_none_is_paused_one_line_says_so():
 
 @pytest.mark.parametrize("known", [{}, {"cht_sync": True}, {"cht_sync": False}])
 def test_those_that_airflow_has_not_read_yet_are_said_to_be_paused(known):
-    *paused, found = check_paused(known)
-    assert len(paused) == sum(known.values())
+    *are_paused, found = check_paused(known)
+    assert len(are_paused) == sum(known.values())
     assert found.state is State.WARNING
     unread = ", ".join(dag for dag in ALWAYS if dag not in known)
     assert f"Airflow has not read {unread} yet: one that is new to it is paused until somebody" in str(found)
@@ -33,6 +34,16 @@ def test_those_that_airflow_has_not_read_yet_are_said_to_be_paused(known):
 def test_without_airflows_database_there_is_nothing_to_say(monkeypatch):
     monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT", raising=False)
     assert list(check_paused()) == []
+
+
+def test_a_database_that_cannot_be_read_is_a_warning(monkeypatch):
+    def breaks():
+        raise ValueError("postgresql://airflow:s3cret@db")
+
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    monkeypatch.setattr(paused, "_read", breaks)
+    (found,) = check_paused()
+    assert str(found) == "warning  DAGs: whether they are paused cannot be read (ValueError)."
 
 
 def test_every_dag_of_the_project_is_among_them_as_the_readme_has_it():
