@@ -50,7 +50,7 @@ dashboards-test: install
 test: install
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-# With a container engine: another quarter of an hour, so no part of the tests.
+# With a container engine: another half an hour on two busy cores, so no part of the tests.
 containers-test: install
 	CONTAINERS=$(or $(CONTAINERS),1) $(BIN)/python -m pytest tests/containers
 

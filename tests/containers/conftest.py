@@ -1,4 +1,4 @@
-"""Tests that start containers: `make containers-test`. They take ten minutes and more, and so are no part of `make test`.
+"""Tests that start containers: `make containers-test`. They take up to half an hour, and so are no part of `make test`.
 
 `CONTAINERS=1` fetches an engine and makes stand-ins for the official images; it takes root and apt-get. `CONTAINERS=docker`
 uses the engine that `docker` leads to, and the images that it has or pulls. `CONTAINERS_FOLDER` names a folder in which
