@@ -12,10 +12,10 @@ export PYTHONPATH := plugins
 export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test bench lint lock audit sbom release screenshot reference clean
+.PHONY: help install demo pipeline verify dashboards dashboards-picture dashboards-test test containers-test bench lint lock audit sbom release screenshot reference clean
 
 help:
-	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | bench | lint | lock | audit | sbom | release | screenshot | reference | clean"
+	@echo "make install | demo | pipeline | verify | dashboards | dashboards-picture | dashboards-test | test | containers-test | bench | lint | lock | audit | sbom | release | screenshot | reference | clean"
 
 install: $(VENV)/installed
 
@@ -49,6 +49,10 @@ dashboards-test: install
 
 test: install
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# With a container engine: another half an hour on two busy cores, so no part of the tests.
+containers-test: install
+	CONTAINERS=$(or $(CONTAINERS),1) $(BIN)/python -m pytest tests/containers
 
 bench: install
 	$(BIN)/python -m tests.benchmarks

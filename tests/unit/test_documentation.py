@@ -61,8 +61,8 @@ def test_the_threat_model_names_a_test_for_each_thing_out_of_reach():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_commands_are_there(page):
     text = page.read_text()
-    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.M))
-    assert set(re.findall(r"(?:`|^\s*)make ([a-z]+)", text, re.M)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.M))
+    assert set(re.findall(r"(?:`|^\s*)make ([a-z-]+)", text, re.M)) <= targets
     for command, options in re.findall(r"python -m cht_sync ([\w-]+)((?: --[\w-]+)*)", text):
         _parser().parse_args([command, *NAMES.get(command, []), *options.split()])
     modules = re.findall(r"python -m (include(?:\.\w+)*)", text)

@@ -10,6 +10,7 @@ from cht_sync.check.couchdb import check_couchdb
 from cht_sync.check.disk import check_disk
 from cht_sync.check.finding import Finding, State, failed, ok
 from cht_sync.check.models import check_models
+from cht_sync.check.paused import check_paused
 from cht_sync.check.postgres import check_postgres
 from cht_sync.check.renamed import check_renamed
 from cht_sync.check.triggerer import check_triggerer
@@ -48,6 +49,7 @@ def checks(settings: Settings) -> dict[str, Check]:
         "Variables": partial(check_unread, settings),
         "Disk": partial(check_disk, usable),
         "Airflow's database": check_airflow_database,
+        "DAGs": check_paused,
         "Triggerer": partial(check_triggerer, usable),
         "dbt project": partial(check_models, usable),
         "CouchDB": partial(check_couchdb, usable),

@@ -1,10 +1,14 @@
 """The generator of the profile `local`, with a server that is away for a while."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 import requests
 
+from cht_sync.settings import REPOSITORY
 from include.demo import live as live_module
 from include.demo.couch import Couch
 from include.demo.errors import DemoError
@@ -71,3 +75,19 @@ def test_half_an_answer_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(requests.Session, "request", lambda *_arguments, **_rest: answer)
     with pytest.raises(DemoError, match="gave no JSON"):
         Couch(*SERVER).call("GET", "medic/_all_docs")
+
+
+def test_an_end_that_was_asked_for_is_no_failure():
+    environ = {
+        "COUCHDB_HOST": "127.0.0.1",
+        "COUCHDB_PORT": "1",
+        "COUCHDB_USER": "medic",
+        "COUCHDB_PASSWORD": "password",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "include.demo.live"],
+        cwd=REPOSITORY, env=os.environ | environ, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert "Another try" in process.stdout.readline()
+        process.terminate()
+        assert process.wait(30) == 0
