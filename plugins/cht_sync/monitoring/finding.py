@@ -15,18 +15,16 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What a finding is about."""
+    """What a finding is about; in this order of findings that are as bad."""
 
-    START = "start"
     DESTINATION = "destination"
     PART = "part"
-    DAG = "dag"
-    PAUSED = "paused"
     SCHEDULER = "scheduler"
     TRIGGERER = "triggerer"
+    DAG = "dag"
+    PAUSED = "paused"
     DUE = "due"
     SETTINGS = "settings"
-    RUN = "run"
     SOURCE = "source"
     RETRYING = "retrying"
     MISSED = "missed"
@@ -42,11 +40,13 @@ class Kind(StrEnum):
     SHRUNK = "shrunk"
     HELD = "held"
     MODELS = "models"
+    REMOVED = "removed"
     MODELS_BEHIND = "models_behind"
     MODELS_LOADING = "models_loading"
-    REMOVED = "removed"
     TASK = "task"
     DEPLOYMENT = "deployment"
+    RUN = "run"
+    START = "start"
 
 
 SEVERITY: dict[Kind, State] = {

@@ -246,7 +246,7 @@ def of_removed(each: RemovedModel) -> tuple[str, str]:
     return (
         f"{each.relation} is of no model any more: it stays as it was, and nothing updates it.",
         "Take it out of dashboards, then trigger cht_pipeline_deploy with"
-        f" drop_removed={json.dumps([each.relation])}; or put the model back.",
+        f" drop_removed={json.dumps([each.relation])}; or put the model back, and into DBT_SELECTOR.",
     )
 
 

@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 _ORDER: tuple[State, ...] = (
     "unknown", "failing", "paused", "retrying", "behind", "warning", "loading", "empty", "ok",
 )  # fmt: skip
-# Of remarks that are as bad, in this order.
-_SHOWN = (
-    Kind.DESTINATION, Kind.PART, Kind.SCHEDULER, Kind.TRIGGERER, Kind.DAG, Kind.PAUSED, Kind.DUE, Kind.SETTINGS,
-    Kind.SOURCE, Kind.RETRYING, Kind.BEHIND, Kind.UNREAD, Kind.LOADING, Kind.GONE_OWNER, Kind.DOUBT,
-    Kind.OLDER_REVISION, Kind.PROOF, Kind.QUARANTINE, Kind.SHRUNK, Kind.HELD, Kind.MODELS, Kind.REMOVED,
-    Kind.MODELS_BEHIND, Kind.MODELS_LOADING, Kind.TASK, Kind.DEPLOYMENT, Kind.RUN, Kind.START,
-)  # fmt: skip
 _HEADLINES = {
     "unknown": "Not known",
     "failing": "Something fails",
@@ -73,7 +66,7 @@ def verdict(findings: Sequence[Finding], scene: Scene) -> Verdict:
         if CATALOGUE[each.kind].shown and not each.follows:
             # Of a source that was missed the page says that it is behind.
             by_kind.setdefault(Kind.BEHIND if each.kind is Kind.MISSED else each.kind, []).append(each)
-    said = [(kind, each) for kind in _SHOWN if kind in by_kind for each in remarks(kind, by_kind[kind], scene)]
+    said = [(kind, each) for kind in Kind if kind in by_kind for each in remarks(kind, by_kind[kind], scene)]
     said.sort(key=lambda one: _rank(one[1]))
     if not said:
         since = min((each.complete_at for each in scene.sources if each.complete_at), default=None)
