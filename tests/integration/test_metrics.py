@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cht_sync.connections import postgres_connection
 from cht_sync.metrics.routes import router
+from cht_sync.monitoring.state import Dag, Task
 from cht_sync.settings import REPOSITORY, RawTable
 from cht_sync.store import DocumentStore
-from cht_sync.web.answers import Dag, Task
 from tests.integration.web.scenes import add_doubt
 
 pytestmark = pytest.mark.integration
@@ -71,6 +71,11 @@ def filled(database):
         "insert into v1.couchdb_task_error (dag_id, task_id, subject, message, last_at)"
         " values ('cht_sync', 'sync', 'couch/medic', 'x', now() - interval '1 day')"
     )  # fmt: skip
+    database.rows(
+        "insert into v1.couchdb_deployment (models_schema, models, version, source, revision, removed)"
+        " values ('v1', '', 'v', 's', 'r', '{\"v1.old\": \"2026-03-01T00:00:00Z\", \"v1.gone\": \"2026-03-01T00:00:00Z\"}');"
+        "create table v1.old ()"
+    )
     add_doubt(database.rows, "couch/medic")
     return database
 
@@ -169,6 +174,9 @@ def test_findings_are_told(client, filled):
     assert found["cht_sync_documents_of_gone_owner", ("owner", "old/medic"), source] == 1
     assert found["cht_sync_source_in_doubt", source] == 1
     assert found["cht_sync_older_revisions", source] == 2
+    assert found["cht_sync_removed_relation", ("relation", "v1.old")] == 1
+    assert ("cht_sync_removed_relation", ("relation", "v1.gone")) not in found
+    assert found["cht_sync_findings", ("kind", "removed"), ("state", "warning")] == 1
     labels = (("dag_id", "cht_sync"), ("subject", "couch/medic"), ("task_id", "sync"))
     assert found["cht_sync_task_failing_since_timestamp_seconds", *labels] > 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,12 +45,10 @@ cross join lateral (
 ) message (told)
 where (resolved_at is null or resolved_at > now() - interval '1 day')
     and (not recovered or tried_at is not null)
-    -- One that was never read may be new: it is missed once a run was due since it was first looked for.
-    and (kind <> 'source' or opened_at < %(due)s)
-    -- Each first load of a cluster leaves one, which the daily proof takes away.
-    and (kind <> 'doubt' or opened_at < now() - interval '25 hours')
-    -- A lock that is gone soon is no news.
-    and (kind <> 'unknown' or opened_at < now() - make_interval(mins => %(minutes)s))
+    and not exists (
+        select from unnest(%(kinds)s::varchar[], %(before)s::timestamptz[]) as patient (kind, before)
+        where patient.kind = incident.kind and incident.opened_at >= patient.before
+    )
     and not (message.told @> %(channels)s::varchar[] or '*' = any(message.told))
 order by id
 """
@@ -137,16 +135,20 @@ class Incidents:
         self._execute(cursor, _KNOWN_NEWS, values)
         return bool(cursor.fetchone()[0])
 
-    def to_tell(self, cursor: Any, channels: Collection[str], due: datetime, minutes: int) -> list[Incident]:
+    def to_tell(self, cursor: Any, channels: Collection[str], patience: Mapping[str, datetime]) -> list[Incident]:
         """What people do not know yet, in the order in which it happened.
 
         :param cursor: of a transaction.
         :param channels: names of those that every message is to go through.
-        :param due: since when a source must have been read.
-        :param minutes: for how long a part of the state may be hidden.
+        :param patience: incidents of these kinds are told only once they were opened before that moment.
         """
         self._execute(cursor, _TELL_AGAIN)
-        values = {"news": NEWS, "channels": list(channels), "due": due, "minutes": minutes}
+        values = {
+            "news": NEWS,
+            "channels": list(channels),
+            "kinds": list(patience),
+            "before": list(patience.values()),
+        }
         self._execute(cursor, _TO_TELL, values)
         found = [Incident(*row) for row in cursor.fetchall()]
         self._execute(cursor, _TRIED, ([each.id for each in found],))

@@ -8,9 +8,9 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cht_sync.alerts.condition import KINDS, NEWS
-from cht_sync.health.findings import same_cause
-from cht_sync.health.words import listed, moment
+from cht_sync.alerts.condition import NEWS
+from cht_sync.monitoring.sentences import ALERTS, same_cause
+from cht_sync.monitoring.words import listed, moment
 
 if TYPE_CHECKING:
     from cht_sync.alerts.incidents import Incident
@@ -51,7 +51,7 @@ class Message:
         :param models_dag: the DAG that runs the models.
         """
         first = incidents[0]
-        kind, good = KINDS[first.kind], first.recovered or first.kind == NEWS
+        kind, good = ALERTS[first.kind], first.recovered or first.kind == NEWS
         title = f"CHT Sync: {'well again: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]
         affected = [line for each in incidents[:LISTED] for line in (_time(each), each.text.partition("\n")[0])]
         if len(incidents) > LISTED:

@@ -12,19 +12,22 @@ from typing import Any
 from airflow.sdk import Variable, task
 
 from cht_sync.alerts.channels import channels, send
-from cht_sync.alerts.condition import KINDS, Condition
-from cht_sync.alerts.conditions import Conditions
+from cht_sync.alerts.condition import Condition, conditions, hidden
 from cht_sync.alerts.incidents import Incident, Incidents
 from cht_sync.alerts.message import Message
 from cht_sync.connections import POSTGRES_EXTRA, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.health.parts import LOCKED, SLOW
 from cht_sync.last_line import silence
+from cht_sync.monitoring.destination import Destination, opened
+from cht_sync.monitoring.finding import Finding, Limits
+from cht_sync.monitoring.health import is_gone_by, judge
+from cht_sync.monitoring.parts import LOCKED, SLOW, Unknown
+from cht_sync.monitoring.reader import read
+from cht_sync.monitoring.sentences import ALERTS
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
-from cht_sync.web.destination import Destination, opened
 
 log = logging.getLogger(__name__)
 # Told by the tasks of the deployment themselves; Postgres by who cannot reach it.
@@ -71,12 +74,13 @@ def tell(settings: Settings) -> int:
     if not _prepared(settings):
         log.info("Nothing was copied yet.")
         return 0
-    due = settings.read_since(datetime.now(UTC))
-    conditions, unknown = _conditions(settings, due)
+    now = datetime.now(UTC)
+    limits = Limits.of(settings, now)
+    found, unsure = _conditions(settings, now, limits)
     with _transaction(settings) as cursor:
-        incidents.judge(cursor, conditions, KINDS.keys() - _TOLD_BY_OTHERS - unknown)
+        incidents.judge(cursor, found, ALERTS.keys() - _TOLD_BY_OTHERS - unsure)
         incidents.prune(cursor, settings.ledger_days)
-        news = incidents.to_tell(cursor, open_channels, due, settings.alert_failing_minutes)
+        news = incidents.to_tell(cursor, open_channels, limits.patience(now))
     for together in _together(news):
         for channel in send(open_channels, _message(settings, together), together[0].told):
             sent += 1
@@ -111,8 +115,8 @@ def _prepared(settings: Settings) -> bool:
     return True
 
 
-def _conditions(settings: Settings, due: datetime) -> tuple[list[Condition], set[str]]:
-    """What is the case, and kinds of which nobody can say."""
+def _conditions(settings: Settings, now: datetime, limits: Limits) -> tuple[list[Condition], set[str]]:
+    """What is the case, and alerts of which nobody can say."""
     sources: list[str] | None = None
     bad: list[Condition] = []
     try:
@@ -120,11 +124,25 @@ def _conditions(settings: Settings, due: datetime) -> tuple[list[Condition], set
     except SettingsError as error:
         # Which sources there are to be is not known: one that fails is not well because of that.
         bad = [Condition("settings", "settings", str(error))]
+    findings, unknown = find_all(settings, sources, now, limits)
+    unsure = {"source", "behind", "collision"} if bad else set()
+    found = [each for each in conditions(findings) if each.kind not in unsure]
+    return bad + found, hidden(unknown) | unsure
+
+
+def find_all(
+    settings: Settings, sources: list[str] | None, now: datetime, limits: Limits
+) -> tuple[list[Finding], list[Unknown]]:
+    """What health finds in the destination, and what could not be read.
+
+    :param settings: the environment.
+    :param sources: names of those that are to be copied; None where that is not known.
+    :param now: the time, with a zone.
+    :param limits: from when on something is late.
+    """
     with _looking(settings) as destination:
-        conditions = Conditions(destination, due)
-        found = conditions.all(sources)
-        unknown = conditions.unknown_kinds()
-    return bad + found, unknown | ({"source", "behind", "collision"} if bad else set())
+        facts = read(destination, now, sources or (), is_gone_by(sources), incidents=True)
+        return judge(facts, {}, now, limits), facts.unknown
 
 
 def _looking(settings: Settings) -> AbstractContextManager[Destination]:
@@ -187,7 +205,7 @@ def _is_the_case(settings: Settings, kind: str, said: str) -> int:
     """Tells of what keeps incidents from being written, and remembers that in Airflow's variable."""
     known = _known(kind)
     if known:
-        log.warning("%s still: %s", KINDS[kind].title, said)
+        log.warning("%s still: %s", ALERTS[kind].title, said)
     known = known or {"since": datetime.now(UTC).isoformat(), "told": []}
     since = datetime.fromisoformat(known["since"])
     if kind == "unknown" and datetime.now(UTC) - since < timedelta(minutes=settings.alert_failing_minutes):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from datetime import UTC, datetime
 from typing import Annotated
 
 from airflow.api_fastapi.common.db.common import SessionDep
@@ -12,11 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from cht_sync.health.findings import IsGone
 from cht_sync.metrics.collect import DestinationCollector
+from cht_sync.monitoring.state import Dag, Task
 from cht_sync.settings import Settings
 from cht_sync.web.runs import read_dag
-from cht_sync.web.status import is_gone
 
 router = APIRouter()
 
@@ -36,13 +34,13 @@ def metrics(session: SessionDep, authorization: Annotated[str, Header()] = "") -
         raise HTTPException(401, "Give the token as Authorization: Bearer.", {"WWW-Authenticate": "Bearer"})
     registry = CollectorRegistry(auto_describe=False)
     # Asked for at the scrape, not when it is registered.
-    registry.register(DestinationCollector(_is_gone(session)))
+    registry.register(DestinationCollector(*_of_airflow(session)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _is_gone(session: Session) -> IsGone:
-    """As the page judges it; where Airflow's database does not answer, nobody can say so of any source."""
+def _of_airflow(session: Session) -> tuple[Dag | None, dict[str, Task]]:
+    """What the page knows, too; nothing where Airflow's database does not answer."""
     try:
-        return is_gone(*read_dag(session), datetime.now(UTC))
+        return read_dag(session)
     except SQLAlchemyError:
-        return lambda _source, _looked_at: False
+        return None, {}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from cht_sync.collisions import read_collisions
 from cht_sync.errors import CouchDBError, SettingsError
-from cht_sync.health.findings import GoneOwner
+from cht_sync.monitoring.sentences import of_gone_owner
+from cht_sync.monitoring.state import GoneOwner
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
@@ -131,8 +132,8 @@ def _hidden(stored: StoredSide, source: str, configured: Iterable[str]) -> list[
     copied = {source, *configured}
     return [
         f"{number:,} documents of {source} are hidden by rows of {owner}, which is configured no more."
-        f" {GoneOwner(source=source, owner=owner, documents=number).todo} If its documents are to go, trigger cht_sync"
-        f" with confirm_gone={json.dumps([owner])}."
+        f" {of_gone_owner(GoneOwner(source=source, owner=owner, documents=number))[1]} If its documents are to go,"
+        f" trigger cht_sync with confirm_gone={json.dumps([owner])}."
         for name, owner, number in found
         if name == source and owner is not None and owner not in copied
     ]

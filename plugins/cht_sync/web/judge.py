@@ -1,32 +1,20 @@
-"""Is the copy complete and fresh, and if not: what is wrong, since when, and what is to be done?"""
+"""Is the copy complete and fresh? The verdict of the page, of what health has found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
-from cht_sync.web.about_models import about_models
-from cht_sync.web.about_running import (
-    UNPAUSE,
-    about_dag,
-    about_destination,
-    about_models_run,
-    about_parts,
-    about_run,
-    about_tasks,
-)
-from cht_sync.web.about_sources import BAD_PROOFS, about_sources, failing_since
-from cht_sync.web.answers import Remark, Source, Verdict
+from cht_sync.monitoring.finding import Kind
+from cht_sync.monitoring.health import has_failed
+from cht_sync.monitoring.sentences import CATALOGUE
+from cht_sync.web.answers import Remark, Verdict
+from cht_sync.web.remarks import Scene, remarks
 
 if TYPE_CHECKING:
-    from cht_sync.health.findings import TaskError
-    from cht_sync.health.parts import Unknown
-    from cht_sync.health.removed import RemovedModel
-    from cht_sync.web.answers import Dag, Destination, Group, Kind, Model, State, Task
+    from cht_sync.monitoring.finding import Finding
+    from cht_sync.monitoring.state import Source, State
 
-# Younger than this is fresh, whatever the schedule; older is so only while nothing waits and the next run is not due.
-FRESH = timedelta(minutes=15)
 # The worst first.
 _ORDER: tuple[State, ...] = (
     "unknown", "failing", "paused", "retrying", "behind", "warning", "loading", "empty", "ok",
@@ -41,40 +29,22 @@ _HEADLINES = {
     "empty": "Nothing has been copied yet",
     "ok": "Complete and fresh",
 }
-_BY_KIND: dict[Kind, str] = {
-    "part": "Not known: not everything could be read",
-    "scheduler": "Failing: Airflow's scheduler does not run",
-    "triggerer": "Failing: Airflow's triggerer does not run",
-    "settings": "Failing: nothing is copied",
-    "gone_owner": "Not complete: ids belong to a source that is not configured any more",
-    "shrunk": "Guard closed: models wait for a person",
-    "held": "Guard closed: models wait for a person",
-    "models_behind": "Behind: the models are not fresh",
-    "models_loading": "The models are being built for the first time",
+_BY_KIND = {
+    Kind.PART: "Not known: not everything could be read",
+    Kind.SCHEDULER: "Failing: Airflow's scheduler does not run",
+    Kind.TRIGGERER: "Failing: Airflow's triggerer does not run",
+    Kind.SETTINGS: "Failing: nothing is copied",
+    Kind.GONE_OWNER: "Not complete: ids belong to a source that is not configured any more",
+    Kind.SHRUNK: "Guard closed: models wait for a person",
+    Kind.HELD: "Guard closed: models wait for a person",
+    Kind.MODELS_BEHIND: "Behind: the models are not fresh",
+    Kind.MODELS_LOADING: "The models are being built for the first time",
 }
 # While one of these is the case, nobody may say that the copy goes on.
-_STANDS: set[Kind] = {
-    "destination", "dag", "paused", "scheduler", "triggerer", "due", "settings", "source", "retrying", "behind",
+_STANDS = {
+    Kind.DESTINATION, Kind.DAG, Kind.PAUSED, Kind.SCHEDULER, Kind.TRIGGERER, Kind.DUE, Kind.SETTINGS, Kind.SOURCE,
+    Kind.RETRYING, Kind.BEHIND,
 }  # fmt: skip
-
-
-def judge_source(source: Source, task: Task | None, dag: Dag, now: datetime, known: bool = True) -> Source:
-    """A source with its state.
-
-    :param source: what the destination knows of it.
-    :param task: its newest task that has ended, or is tried again.
-    :param dag: the DAG.
-    :param now: the time, with a zone.
-    :param known: whether the destination could tell how far sources are read.
-    """
-    error = source.error
-    if error and source.looked_at and error.last_at <= source.looked_at:
-        error = None  # it was read since
-    source = source.model_copy(update={"task": task, "error": error})
-    state, word = ("empty", "Not copied any more") if not source.copied else _state_of(source, dag, now, known)
-    stale = source.looked_at is None or now - source.looked_at > FRESH
-    trusted = state not in {"unknown", "retrying"} and not (stale and state == "behind") and not _failed(task)
-    return source.model_copy(update={"state": state, "word": word, "pending_known": trusted})
 
 
 def worst_first(sources: list[Source]) -> list[Source]:
@@ -85,145 +55,57 @@ def worst_first(sources: list[Source]) -> list[Source]:
     return sorted(sources, key=lambda source: (_ORDER.index(source.state), source.source))
 
 
-def _failed(task: Task | None) -> bool:
-    return bool(task and task.state in {"failed", "upstream_failed"})
-
-
-def _state_of(source: Source, dag: Dag, now: datetime, known: bool) -> tuple[State, str]:
-    if _failed(source.task):
-        return "failing", "Failing"
-    if source.gone_owners:
-        return "failing", "Ids of another source"
-    if failing_since(source):
-        return "retrying", "Retrying"
-    return _state_of_copy(source, dag, now) if known else ("unknown", "Not known")
-
-
-def _state_of_copy(source: Source, dag: Dag, now: datetime) -> tuple[State, str]:
-    if source.complete_at is None:
-        return _state_of_load(source, dag, now)
-    if _is_late(source.complete_at, dag, now, waiting=source.pending != 0):
-        return "behind", "Behind"
-    return _state_of_content(source)
-
-
-def _state_of_content(source: Source) -> tuple[State, str]:
-    if source.doubt:
-        return "warning", "In doubt"
-    if source.proof and source.proof.verdict in BAD_PROOFS:
-        return "warning", f"Proof: {source.proof.verdict}"
-    if source.quarantined:
-        return "warning", "Quarantine"
-    if source.older_revisions:
-        return "warning", "Older revisions"
-    return "ok", "Complete and fresh"
-
-
-def _state_of_load(source: Source, dag: Dag, now: datetime) -> tuple[State, str]:
-    if source.looked_at is None:
-        return "loading", "Not read yet"
-    return ("behind", "First load stands still") if _is_late(source.looked_at, dag, now) else ("loading", "First load")
-
-
-def _is_late(at: datetime, dag: Dag, now: datetime, waiting: bool = False) -> bool:
-    if now - at <= FRESH:
-        return False
-    if waiting:  # a run that had no more time went well, too
-        return True
-    last_went_well = bool(dag.last and dag.last.state == "success")
-    return not (dag.next_run_at and dag.next_run_at > now and last_went_well and not dag.paused)
-
-
-def judge(
-    destination: Destination,
-    dag: Dag,
-    now: datetime,
-    *,
-    sources: list[Source],
-    groups: list[Group],
-    models: list[Model],
-    models_dag: str = "cht_sync",
-    unknown: Sequence[Unknown] = (),
-    task_errors: Sequence[TaskError] = (),
-    removed: Sequence[RemovedModel] = (),
-) -> Verdict:
+def verdict(findings: Sequence[Finding], scene: Scene) -> Verdict:
     """The answer in words, with all there is to know, the worst first.
 
-    :param destination: whether it answers.
-    :param dag: the DAG.
-    :param now: the time, with a zone.
-    :param sources: each with its state.
-    :param groups: how far the models have come.
-    :param models: how each model ended.
-    :param models_dag: the DAG that runs them.
-    :param unknown: parts of the destination that could not be read.
-    :param task_errors: why tasks fail.
-    :param removed: tables that no model makes any more.
+    :param findings: of health.
+    :param scene: what stands around them.
     """
-    sources = [source for source in sources if source.copied]
-    remarks = [
-        *about_destination(destination, dag, sources, now),
-        *about_parts(unknown),
-        *about_dag(dag, now, task_errors),
-        *about_sources(sources, dag, now, destination),
-        *about_models(groups, models, now, models_dag, task_errors, removed=removed, paused=dag.models_paused),
-    ]
-    remarks += about_tasks(task_errors, sources, models, models_dag)
-    remarks += about_run(dag, remarks)
-    remarks += about_models_run(dag, remarks, models_dag)
-    remarks.sort(key=_rank)
-    if not remarks and not sources:
-        return Verdict(state="empty", headline=_HEADLINES["empty"], remarks=[_START])
-    if not remarks:
-        return Verdict(
-            state="ok", headline=_HEADLINES["ok"], since=min(each.complete_at for each in sources if each.complete_at)
-        )
-    worst = remarks[0]
-    headline = _headline(worst, remarks, sources, destination)
+    by_kind: dict[Kind, list[Finding]] = {}
+    for each in findings:
+        if CATALOGUE[each.kind].shown and not each.follows:
+            # Of a source that was missed the page says that it is behind.
+            by_kind.setdefault(Kind.BEHIND if each.kind is Kind.MISSED else each.kind, []).append(each)
+    said = [(kind, each) for kind in Kind if kind in by_kind for each in remarks(kind, by_kind[kind], scene)]
+    said.sort(key=lambda one: _rank(one[1]))
+    if not said:
+        since = min((each.complete_at for each in scene.sources if each.complete_at), default=None)
+        return Verdict(state="ok", headline=_HEADLINES["ok"], since=since)
+    kind, worst = said[0]
+    headline = _headline(kind, worst.state, by_kind.keys(), scene)
     since = worst.retrying_since or worst.since
-    return Verdict(state=worst.state, headline=headline, since=since, remarks=remarks)
-
-
-_START = Remark(
-    state="empty",
-    kind="start",
-    text="No source has been read.",
-    todo=f"{UNPAUSE} `python -m cht_sync check` says what they lack.",
-    link="dags/cht_sync",
-)
+    return Verdict(state=worst.state, headline=headline, since=since, remarks=[remark for _, remark in said])
 
 
 def _rank(remark: Remark) -> int:
     """What fails is worse than a part that is not known beside it."""
-    beside = remark.kind == "part" and not remark.essential
-    return _ORDER.index("behind" if beside else remark.state)
+    return _ORDER.index(remark.state if remark.essential else "behind")
 
 
-def _headline(worst: Remark, remarks: list[Remark], sources: list[Source], destination: Destination) -> str:
-    kinds = {remark.kind for remark in remarks}
-    if worst.kind == "destination":
-        does = "refuses this server" if destination.refused else "does not answer"
+def _headline(worst: Kind, state: State, kinds: Set[Kind], scene: Scene) -> str:
+    if worst is Kind.DESTINATION:
+        does = "refuses this server" if scene.facts.destination.refused else "does not answer"
         return f"Not known: the destination {does}"
-    if worst.state == "failing":
-        return _headline_of_failing(worst, kinds, sources)
-    if worst.kind == "retrying":
-        return _count("Retrying", [each for each in sources if each.state == "retrying"], sources)
-    if worst.state == "warning" and kinds & {"loading", "unread"}:
+    if state == "failing":
+        return _headline_of_failing(worst, kinds, scene.sources)
+    if worst is Kind.RETRYING:
+        return _count("Retrying", [each for each in scene.sources if each.state == "retrying"], scene.sources)
+    if state == "warning" and kinds & {Kind.LOADING, Kind.UNREAD}:
         return "First load under way, with something to look at"
-    if worst.state == "warning" and "quarantine" in kinds:
+    if state == "warning" and Kind.QUARANTINE in kinds:
         return "Fresh, but documents are in quarantine"
-    return _BY_KIND.get(worst.kind, _HEADLINES[worst.state])
+    return _BY_KIND.get(worst, _HEADLINES[state])
 
 
-def _headline_of_failing(worst: Remark, kinds: set[Kind], sources: list[Source]) -> str:
-    for kind in ("scheduler", "triggerer", "settings"):
+def _headline_of_failing(worst: Kind, kinds: Set[Kind], sources: list[Source]) -> str:
+    for kind in (Kind.SCHEDULER, Kind.TRIGGERER, Kind.SETTINGS):
         if kind in kinds:
             return _BY_KIND[kind]
-    if "source" in kinds:
-        return _count("Failing", [each for each in sources if each.state == "failing" and _failed(each.task)], sources)
-    if "models" in kinds and not kinds & {"shrunk", "held", "gone_owner", "task"}:
+    if Kind.SOURCE in kinds:
+        return _count("Failing", [each for each in sources if has_failed(each.task)], sources)
+    if Kind.MODELS in kinds and not kinds & {Kind.SHRUNK, Kind.HELD, Kind.GONE_OWNER, Kind.TASK, Kind.DEPLOYMENT}:
         return "Models fail" if kinds & _STANDS else "Models fail; the copy goes on"
-    return _BY_KIND.get(worst.kind, _HEADLINES["failing"])
+    return _BY_KIND.get(worst, _HEADLINES["failing"])
 
 
 def _count(word: str, these: list[Source], sources: list[Source]) -> str:

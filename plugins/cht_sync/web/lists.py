@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cht_sync.redaction import of_ours
-from cht_sync.web.answers import Collision, Collisions, Entries, Entry, RejectedDocument, RejectedDocuments
+from cht_sync.web.answers import Collision, Collisions, Entries, Entry, Reject, RejectedDocument, RejectedDocuments
 
 if TYPE_CHECKING:
-    from cht_sync.web.destination import Destination
+    from cht_sync.monitoring.destination import Destination
 
 PAGE = 50
+REJECTS = 10_000
+_HAS_REJECTS = "select to_regclass({rejects}) is not null as there"
+# Of the newest ones, where there are very many.
+_REJECTS = """
+select doc_type, field, reason, count(*)::bigint as documents from (
+    select doc_type, field, reason from {models}.document_rejects order by saved_timestamp desc limit %(most)s
+) as newest group by 1, 2, 3 order by 4 desc, 1, 2 limit 50
+"""
 _QUARANTINE = """
 select left(_id, 200) as id, _rev as rev, sqlstate, reason, first_seen, last_seen, attempts, body_bytes as bytes
 from {schema}.couchdb_quarantine where source = %(source)s and resolved_at is null
@@ -50,6 +58,17 @@ def collisions(destination: Destination, source: str, offset: int) -> Collisions
     """
     rows, more = _page(destination, _COLLISIONS, offset, source=source)
     return Collisions(items=[Collision(**row) for row in rows], more=more)
+
+
+def read_rejects(destination: Destination) -> list[Reject] | None:
+    """How many values of each field the starter models could not use.
+
+    :param destination: as the role that owns the models.
+    :return: None where the models have no such table.
+    """
+    if not destination.rows(_HAS_REJECTS)[0]["there"]:
+        return None
+    return [Reject(**row) for row in destination.rows(_REJECTS, most=REJECTS)]
 
 
 def rejected(destination: Destination, field: str, reason: str, doc_type: str | None, offset: int) -> RejectedDocuments:

@@ -15,10 +15,9 @@ from airflow.models.trigger import Trigger
 from sqlalchemy import func, select
 
 from cht_sync.errors import SettingsError
-from cht_sync.health.findings import TaskError
+from cht_sync.monitoring.state import Dag, Run, Task, TaskError
 from cht_sync.settings import Settings
 from cht_sync.web.access import DAG_ID
-from cht_sync.web.answers import Dag, Run, Task
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from cht_sync.alerts import tasks
-from cht_sync.alerts.condition import KINDS
+from cht_sync.monitoring.sentences import ALERTS as KINDS
 from tests.integration.alerts.cases import CASES
 from tests.integration.web.scenes import add_doubt
 

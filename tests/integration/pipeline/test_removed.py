@@ -8,9 +8,9 @@ import pytest
 
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError
-from cht_sync.health.removed import read_removed
+from cht_sync.monitoring.destination import opened
+from cht_sync.monitoring.reader import read_removed
 from cht_sync.pipeline.rebuild.errors import RebuildError
-from cht_sync.web.destination import opened
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

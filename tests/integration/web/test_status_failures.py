@@ -126,7 +126,7 @@ def test_a_right_that_is_missing_is_named_and_hides_nothing_else(served, scenes,
 def test_what_is_slow_says_so(served, scenes, monkeypatch):
     scenes.healthy()
     served.set_runs(states=GOOD)
-    monkeypatch.setattr("cht_sync.web.models._MODELS", "select pg_sleep(5)")
+    monkeypatch.setattr("cht_sync.monitoring.reader._MODELS", "select pg_sleep(5)")
     said = status(served)
     assert [(each["part"], each["why"]) for each in said["unknown"]] == [("models", "slow")]
     assert "reading v1.couchdb_model_result took too long" in said["unknown"][0]["text"]

@@ -6,8 +6,8 @@ import pytest
 
 from cht_sync.connections import postgres_connection
 from cht_sync.errors import StoreError
+from cht_sync.monitoring.destination import opened
 from cht_sync.settings import Settings
-from cht_sync.web.destination import opened
 from tests.integration.web.scenes import MEDIC, SECRET, SENTINEL, SOURCES, USERS
 
 pytestmark = pytest.mark.integration

@@ -4,8 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cht_sync.web.answers import Dag, Destination, Group, Load, Model, Proof, Run, Source, Task
-from cht_sync.web.judge import judge, judge_source, worst_first
+from cht_sync.monitoring.finding import Limits
+from cht_sync.monitoring.health import find, judge_source
+from cht_sync.monitoring.state import Dag, Destination, Facts, Group, Load, Model, Proof, Run, Source, Task
+from cht_sync.web.judge import verdict as verdict_of
+from cht_sync.web.judge import worst_first
+from cht_sync.web.remarks import Scene
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE = Destination(reachable=True)
@@ -30,6 +34,11 @@ def a_source(name="h/medic", task="success", dag=None, **fields):
 
 def a_model(word="Failing", state="failing", **fields):
     return Model(name="contact", state=state, word=word, ended_at=NOW, failing_since=ago(hours=2), **fields)
+
+
+def judge(destination, dag, now, models_dag="cht_sync", **known):
+    facts, limits = Facts(destination=destination, known=True, dag=dag, **known), Limits(models_dag=models_dag)
+    return verdict_of(find(facts, now, limits), Scene(facts, now, limits))
 
 
 def said(*sources, dag=None, groups=(), models=(), destination=HERE):

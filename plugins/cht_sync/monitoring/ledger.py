@@ -1,32 +1,18 @@
-"""What the destination knows of each source."""
+"""What people see beside a source, and nothing is judged by: numbers of rows, and what was read lately."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cht_sync.health.findings import IsGone, read_doubts, read_gone_owners, read_older_revisions
-from cht_sync.web.answers import MOST, Load, Proof, ProofVerdict, Source
+from cht_sync.monitoring.state import MOST, Load, Source
 
 if TYPE_CHECKING:
-    from cht_sync.web.destination import Destination
+    from cht_sync.monitoring.destination import Destination
 
 HOURS = 24
 RECENTLY = timedelta(minutes=5)
-_SOURCES = """
-select p.source, p.pending, p.updated_at as looked_at,
-    -- An old couch2pg moves the checkpoint without telling when it came to the end.
-    greatest(p.drained_at, case when p.pending = 0 then p.updated_at end) as complete_at
-from {schema}.couchdb_progress p order by p.source
-"""
 # Ordered, so that the planner takes the index whatever it believes of how the sources share the rows.
-_QUARANTINED = """
-select wanted.source, (select count(*) from (
-    select from {schema}.couchdb_quarantine q where q.source = wanted.source and q.resolved_at is null
-    order by q.last_seen limit %(most)s
-) as counted) as number from unnest(%(sources)s::varchar[]) wanted (source)
-"""
 _COLLIDING = """
 select wanted.source, (select count(*) from (
     select from {schema}.couchdb_collision c where c.source = wanted.source order by c.key limit %(most)s
@@ -66,50 +52,15 @@ join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and s.at
 unnest(s.most_common_vals::text::text[], s.most_common_freqs) as v (source, share)
 where n.nspname = %(schema)s and c.relname = %(table)s and c.reltuples >= 0
 """
-_PROOF = """
-with newest as (
-    select run from {schema}.couchdb_reconciliation where source = %(source)s order by planned_at desc limit 1
-)
-select max(coalesce(finished_at, planned_at)) as at, coalesce(sum(compared), 0)::bigint as compared,
-    coalesce(sum(missing + stale + wrongly_alive + altered), 0)::bigint as differences,
-    coalesce(sum(repaired), 0)::bigint as repaired, bool_or(verdict is null) as unfinished,
-    array_remove(array_agg(distinct verdict), null) as verdicts, max(reason) as reason
-from {schema}.couchdb_reconciliation join newest using (run) where source = %(source)s
-"""
-# The worst first: one part that differs makes the proof differ.
-_BY_WEIGHT: tuple[ProofVerdict, ...] = ("differs", "in doubt", "under way", "skipped", "repaired", "equal")
 
 
-def read_sources(
-    destination: Destination,
-    now: datetime,
-    names: Iterable[str],
-    is_gone: IsGone,
-) -> list[Source]:
-    """Every source that was ever read, and those that are to be.
+def add_numbers(destination: Destination, sources: dict[str, Source]) -> None:
+    """About how many rows each source has, and how many of its documents another source owns.
 
-    :param destination: where they are copied to.
-    :param now: the time, with a zone.
-    :param names: of sources that are known without the destination.
-    :param is_gone: whether nobody copies the source of that name, last looked at at that time, any more.
+    :param destination: where they are.
+    :param sources: by their names.
     """
-    rows = destination.ask("sources", lambda: destination.rows(_SOURCES), [])
-    known = [Source(**row) for row in rows]
-    known += [Source(source=name) for name in sorted({*names} - {each.source for each in known})]
-    sources = {each.source: each for each in known}
-    for source in known:
-        source.copied = not is_gone(source.source, source.looked_at)
-        source.lag_seconds = max((now - source.complete_at).total_seconds(), 0.0) if source.complete_at else None
-    _add_numbers(destination, sources)
-    _add_ledger(destination, known, now)
-    _add_findings(destination, sources, is_gone)
-    return known
-
-
-def _add_numbers(destination: Destination, sources: dict[str, Source]) -> None:
     raw, values = destination.settings.raw_table, {"sources": list(sources), "most": MOST + 1}
-    for row in destination.ask("quarantine", lambda: destination.rows(_QUARANTINED, **values), []):
-        sources[row["source"]].quarantined = row["number"]
     for row in destination.ask("collisions", lambda: destination.rows(_COLLIDING, **values), []):
         sources[row["source"]].colliding = row["number"]
     named = {"schema": raw.schema, "table": raw.table}
@@ -118,7 +69,14 @@ def _add_numbers(destination: Destination, sources: dict[str, Source]) -> None:
             sources[row["source"]].documents_about = row["documents"]
 
 
-def _add_ledger(destination: Destination, sources: list[Source], now: datetime) -> None:
+def add_ledger(destination: Destination, sources: list[Source], now: datetime) -> None:
+    """How much was read lately, and how far first loads are.
+
+    :param destination: where that is.
+    :param sources: with their number of rows.
+    :param now: the time, with a zone.
+    """
+
     def known(source: Source) -> dict[str, Any]:
         return {"source": source.source, "now": now}
 
@@ -131,27 +89,9 @@ def _add_ledger(destination: Destination, sources: list[Source], now: datetime) 
             if source.looked_at and source.complete_at is None and source.copied:
                 source.load = _load(destination, known(source), source)
 
-    def proofs() -> None:
-        for source in sources:
-            source.proof = _proof(destination, known(source))
-
     destination.ask("ledger", ledger, None)
-    if destination.knows("sources"):
+    if destination.knows("sources") and destination.knows("first_load"):
         destination.ask("first_load", loads, None)
-    destination.ask("proofs", proofs, None)
-
-
-def _add_findings(destination: Destination, sources: dict[str, Source], is_gone: IsGone) -> None:
-    if destination.knows("collisions"):
-        for owner in destination.ask("collisions", lambda: read_gone_owners(destination, is_gone), []):
-            if owner.source in sources:
-                sources[owner.source].gone_owners.append(owner)
-    for doubt in destination.ask("doubts", lambda: read_doubts(destination), []):
-        if doubt.source in sources:
-            sources[doubt.source].doubt = doubt
-    for older in destination.ask("older_revisions", lambda: read_older_revisions(destination), []):
-        if older.source in sources:
-            sources[older.source].older_revisions = older
 
 
 def _hourly(destination: Destination, known: dict[str, Any]) -> list[int]:
@@ -186,18 +126,3 @@ def _load(destination: Destination, known: dict[str, Any], source: Source) -> Lo
     rate = row["lately"] / row["seconds"] if row["seconds"] else source.rate
     left = source.pending / rate if rate else None
     return Load(done=done, total=done + source.pending, seconds_left=left, about=about)
-
-
-def _proof(destination: Destination, known: dict[str, Any]) -> Proof | None:
-    row = destination.rows(_PROOF, **known)[0]
-    if row["at"] is None:
-        return None
-    verdicts = {*row["verdicts"], *(["under way"] if row["unfinished"] else [])}
-    return Proof(
-        verdict=next(each for each in _BY_WEIGHT if each in verdicts),
-        at=row["at"],
-        compared=row["compared"],
-        differences=row["differences"],
-        repaired=row["repaired"],
-        reason=row["reason"],
-    )

@@ -1,1 +1,0 @@
-"""What is wrong, found once for the status page, alerts and metrics."""
