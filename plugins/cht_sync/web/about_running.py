@@ -25,7 +25,7 @@ LATELY = timedelta(minutes=15)
 _ESSENTIAL = {"tables", "sources"}
 # The task that fails because others do.
 _RESULT = "result"
-# Those that are there whatever the settings say; others are named in the README.
+# Those that are there whatever the settings say; docs/how-to-install.md names the others.
 UNPAUSE = "Unpause cht_sync, and cht_pipeline_deploy, cht_reconcile and cht_data_tests, which are paused at first too."
 
 
