@@ -118,6 +118,21 @@ def test_the_compatibility_page_has_the_versions_that_the_locks_pin():
         assert tag in page or tag.removesuffix(".0") in page, image
 
 
+def test_the_defaults_on_the_page_of_settings_are_those_of_the_template():
+    template = dict(re.findall(r'^([A-Z0-9_]+)="?([^"\n]+)"?$', (REPOSITORY / ".env.template").read_text(), re.M))
+    page = (REPOSITORY / "docs" / "how-to-choose-settings.md").read_text()
+    compared = set()
+    for row in re.findall(r"^\| (`[A-Z][^|]*) \| ([^|]*) \|", page, re.M):
+        names, defaults = (re.findall(r"`([^`]+)`", cell) for cell in row)
+        for short, default in zip(names, defaults, strict=False):
+            found = [name for name in template if name == short or (short[0] == "_" and name.endswith(short))]
+            name = next((name for name in found if name.startswith(names[0].split("_")[0])), None)
+            if name and len(names) == len(defaults):
+                assert template[name] == default, name
+                compared.add(name)
+    assert len(compared) > 20
+
+
 def test_every_page_is_reached_from_the_index():
     index = (REPOSITORY / "docs" / "README.md").read_text()
     assert "docs/README.md" in PAGES[0].read_text()
