@@ -1,4 +1,4 @@
-# The README says what each target is for.
+# CONTRIBUTING.md says what each target is for.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -25,7 +25,7 @@ if settings.alerts:
 
     with DAG(
         dag_id="cht_alerts",
-        dag_display_name="CHT Sync: alerts",
+        dag_display_name="cht_alerts: send alerts",
         description="Tells people once when something goes wrong, and once when it is well again.",
         doc_md=__doc__,
         schedule=settings.alert_schedule,

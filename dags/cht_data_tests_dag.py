@@ -33,7 +33,7 @@ settings = Settings().usable()
 
 with DAG(
     dag_id="cht_data_tests",
-    dag_display_name="CHT data tests",
+    dag_display_name="cht_data_tests: test the models",
     description="Tests the models of Community Health Toolkit documents and publishes their documentation.",
     doc_md=__doc__,
     schedule=settings.data_tests_schedule,

@@ -37,7 +37,7 @@ if settings.models_schedule:
 if settings.models_place == "asset":
     with DAG(
         dag_id="cht_models",
-        dag_display_name="CHT models",
+        dag_display_name="cht_models: model what arrived",
         description="Models Community Health Toolkit documents with dbt when they have arrived in PostgreSQL.",
         doc_md=__doc__,
         # The alias, not the asset of the table: that is named after the server, which a connection may hold.

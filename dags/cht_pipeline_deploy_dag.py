@@ -32,7 +32,7 @@ settings = Settings().usable()
 
 with DAG(
     dag_id="cht_pipeline_deploy",
-    dag_display_name="CHT pipeline deployment",
+    dag_display_name="cht_pipeline_deploy: deploy the dbt project",
     description="Deploys the dbt project: fetches, validates, rebuilds what changed, and switches to it.",
     doc_md=__doc__,
     schedule=settings.pipeline_schedule,

@@ -41,7 +41,7 @@ def switch(title: str, description: str) -> Param:
 
 with DAG(
     dag_id="cht_reconcile",
-    dag_display_name="CHT Sync: proof and repair",
+    dag_display_name="cht_reconcile: compare with CouchDB and repair",
     description="Proves that PostgreSQL holds what CouchDB holds, day by day and as a whole, and repairs the rest.",
     doc_md=__doc__,
     schedule=CronDataIntervalTimetable(schedule, timezone="UTC") if schedule else None,

@@ -23,7 +23,7 @@ settings = Settings().usable()
 if settings.text("CHT_SNAPSHOTS_SCHEDULE") or has_snapshots(settings):
     with DAG(
         dag_id="cht_snapshots",
-        dag_display_name="CHT snapshots",
+        dag_display_name="cht_snapshots: take the snapshots of the dbt project",
         description="Takes the snapshots of the dbt project, where it has any.",
         doc_md=__doc__,
         schedule=settings.snapshots_schedule,

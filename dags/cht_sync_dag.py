@@ -73,7 +73,7 @@ inline = settings.models_place == "inline"
 
 with DAG(
     dag_id="cht_sync",
-    dag_display_name="CHT Sync",
+    dag_display_name="cht_sync: copy documents and model them",
     description="Copies Community Health Toolkit documents from CouchDB to PostgreSQL and models them with dbt.",
     doc_md=__doc__,
     schedule=schedule,

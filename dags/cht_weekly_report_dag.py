@@ -44,7 +44,7 @@ def write_report() -> int:
 if settings.report_dir:
     with DAG(
         dag_id="cht_weekly_report",
-        dag_display_name="CHT weekly report",
+        dag_display_name="cht_weekly_report: count last week's reports",
         description="Counts last week's reports of each form, to CSV, Parquet and a table.",
         doc_md=__doc__,
         schedule=schedule,

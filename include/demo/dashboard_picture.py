@@ -1,4 +1,4 @@
-"""Takes the picture of the dashboard in the README, from the Superset that the settings name."""
+"""Takes the picture of the dashboard in docs/how-to-superset.md, from the Superset that the settings name."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 HEAD = """# Settings
 
-Made by `make reference` from `.env.template`: change it there. An empty default means not set. What a value may be is
-checked by the task `sources` and by `python -m cht_sync check`, before anything is written.
+Made by `make reference` from `.env.template`: change it there. The default is what stands there; an empty one means not
+set. What a value may be is checked by the task `sources` and by `python -m cht_sync check`, before anything is
+written.
 """
 
 

@@ -8,7 +8,7 @@ HEAD = """# Tables
 
 Made by `make reference` from a database that `include/sql` has made, and its comments there. They are in the schema
 `POSTGRES_SCHEMA`; the table of the documents is named by `POSTGRES_TABLE`. The tables of the models are in dbt's own
-documentation, see the README.
+documentation: [dbt docs](how-to-run-models.md#dbt-docs).
 """
 _TABLES = """
 select c.oid, c.relname::text, obj_description(c.oid, 'pg_class'),

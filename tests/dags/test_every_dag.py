@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -34,6 +35,10 @@ def test_it_says_what_it_is_and_whose(dag):
     assert "cht" in dag.tags
     assert dag.owner_links == {"cht-sync": "mailto:oncall@example.org"}
     assert dag.owner == "cht-sync"
+
+
+def test_it_is_found_in_the_list_by_the_id_that_pages_and_messages_use(dag):
+    assert re.fullmatch(rf"{dag.dag_id}: [a-z].+", dag.dag_display_name)
 
 
 def test_each_task_explains_itself(dag):

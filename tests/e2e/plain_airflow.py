@@ -79,7 +79,7 @@ class PlainAirflow:
         }
 
     def install(self) -> None:
-        """Takes the steps of the README that come before the settings: folders side by side, requirements."""
+        """Takes the steps of docs/how-to-install.md that come before the settings: folders side by side, requirements."""
         for name in ("dags", "plugins", "include"):
             ignored = shutil.ignore_patterns("__pycache__", "node_modules")
             shutil.copytree(REPOSITORY / name, self.folder / "project" / name, ignore=ignored)

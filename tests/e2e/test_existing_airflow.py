@@ -1,4 +1,4 @@
-"""A newcomer follows the README on an Airflow that was there before; then one of its two workers is lost in a copy."""
+"""A newcomer follows docs/how-to-install.md on an Airflow that was there before; then one of its two workers is lost in a copy."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Existing:
         answer.raise_for_status()
 
     def connect(self):
-        """Adds the two connections of the README by Airflow's own command, from a file."""
+        """Adds the two connections of that page by Airflow's own command, from a file."""
         connections = {
             "cht_couchdb": {
                 "conn_type": "http",
@@ -83,7 +83,7 @@ class Existing:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def command(self, name):
-        """``python -m cht_sync``, as the README has it."""
+        """``python -m cht_sync``, as that page has it."""
         return self.airflow.run("python", "-m", "cht_sync", name, PYTHONPATH="plugins")
 
     def rows(self, query):

@@ -6,6 +6,7 @@ import pytest
 
 from cht_sync.__main__ import _parser
 from cht_sync.settings import REPOSITORY
+from tests.releases import WHEELS
 
 # What commands ask for beside their options.
 NAMES = {"rename-source": ["old", "new"]}
@@ -13,6 +14,7 @@ PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
     REPOSITORY / "SECURITY.md",
+    REPOSITORY / "CHANGELOG.md",
     REPOSITORY / "include" / "dbt" / "starter" / "README.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
@@ -89,6 +91,46 @@ def test_who_is_told_to_unpause_is_told_every_dag(page):
     for block in blocks(page.read_text()):
         if re.search(r"\bunpause", block, re.I):
             assert {name for name in dags if f"`{name}`" not in block} == set(), block
+
+
+def test_the_readme_is_short():
+    text = PAGES[0].read_text()
+    assert len(text.splitlines()) <= 200
+    pictures = re.findall(r"^!\[[^\]]+\]\((docs/[\w-]+\.png)\)$", text, re.M)
+    assert len(pictures) == 2
+
+
+def test_the_compatibility_page_has_the_versions_that_the_locks_pin():
+    page = (REPOSITORY / "docs" / "reference-compatibility.md").read_text()
+    for lock in ("requirements.txt", "requirements-oldest.txt"):
+        pinned = dict(re.findall(r"^([\w-]+)==([\w.]+)", (REPOSITORY / lock).read_text(), re.M))
+        assert f" {pinned['apache-airflow']}" in page, lock
+        for name, package in (
+            ("dbt-core", "dbt-core"),
+            ("dbt-postgres", "dbt-postgres"),
+            ("Cosmos", "astronomer-cosmos"),
+        ):
+            assert f"{name} {pinned[package]}" in page, (lock, package)
+    assert {major for major in WHEELS if not re.search(rf"\b{major}\b", page)} == set()
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+    for image in ("postgres", "couchdb", "cht-sync-superset", "postgrest/postgrest"):
+        (tag,) = set(re.findall(rf"image: {image}:v?([\d.]+)", compose))
+        assert tag in page or tag.removesuffix(".0") in page, image
+
+
+def test_the_defaults_on_the_page_of_settings_are_those_of_the_template():
+    template = dict(re.findall(r'^([A-Z0-9_]+)="?([^"\n]+)"?$', (REPOSITORY / ".env.template").read_text(), re.M))
+    page = (REPOSITORY / "docs" / "how-to-choose-settings.md").read_text()
+    compared = set()
+    for row in re.findall(r"^\| (`[A-Z][^|]*) \| ([^|]*) \|", page, re.M):
+        names, defaults = (re.findall(r"`([^`]+)`", cell) for cell in row)
+        for short, default in zip(names, defaults, strict=False):
+            found = [name for name in template if name == short or (short[0] == "_" and name.endswith(short))]
+            name = next((name for name in found if name.startswith(names[0].split("_")[0])), None)
+            if name and len(names) == len(defaults):
+                assert template[name] == default, name
+                compared.add(name)
+    assert len(compared) > 20
 
 
 def test_every_page_is_reached_from_the_index():

@@ -14,6 +14,7 @@ def test_the_ranges_are_those_of_the_requirements():
     assert wanted == PACKAGES
     assert "Python 3.11 to 3.13" in (REPOSITORY / "README.md").read_text()
     assert PYTHON == ">=3.11,<3.14"
+    assert f'requires-python = "{PYTHON}"' in (REPOSITORY / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize(
