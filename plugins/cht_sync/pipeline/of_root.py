@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from cht_sync.pipeline.kept import STARTER_PACKAGE
 from cht_sync.pipeline.proof import DBT_PACKAGES, Manifest
-from cht_sync.pipeline.rebuild.plan import STARTER_PACKAGE
 from cht_sync.pipeline.root_settings import KINDS, STARTER_MAY, WRAPPER_NAME, is_setting, setting_name
 
 # How dbt ends, and what it selects, is for the tasks to say.

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from cht_sync.pipeline.kept import STARTER_PACKAGE
 from cht_sync.pipeline.packages import INSTALLED, PROJECT_FILE, read_yaml, small_text
-from cht_sync.pipeline.rebuild.plan import STARTER_PACKAGE
 from cht_sync.pipeline.source import Source
 
 WRAPPER_NAME = "cht_sync_wrapper"

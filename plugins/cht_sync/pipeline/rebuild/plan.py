@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 ALL = "all"
 COUNT_WITHIN = "60s"
 # The starter says `full_refresh: false` lest dbt drops what dashboards read; nothing is dropped early here.
-STARTER_PACKAGE = "cht_starter"
 KEPT = (
     ": its rows keep what they hold, a new column is null in them, and one of another type makes it fail; without that"
     " setting it is built anew"
