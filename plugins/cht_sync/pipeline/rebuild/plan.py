@@ -14,6 +14,7 @@ from psycopg2 import sql
 from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.graph import drawable
+from cht_sync.pipeline.kept import STARTER_PACKAGE
 from cht_sync.pipeline.rebuild.absent import absent_models, with_what_they_read
 from cht_sync.pipeline.rebuild.constraints import missing_by_model
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
