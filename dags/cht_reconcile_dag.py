@@ -27,7 +27,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from cht_sync.operators.reconcile import ReconcileOperator
 from cht_sync.reconcile.tasks import plan_beside, plan_parts, report_verdicts
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from cht_sync.task_callbacks import TOLD
 
 settings = Settings().usable()

@@ -10,7 +10,7 @@ from textwrap import dedent
 
 import yaml
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 PAGES = [
     REPOSITORY / "README.md",

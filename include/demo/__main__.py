@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from include.demo.airflow import REPOSITORY, USER, AirflowServices
 from include.demo.census import Census, census
 from include.demo.client import AirflowClient

@@ -52,8 +52,8 @@ def _with_passwords(settings: dict[str, str]) -> dict[str, str]:
     named = [name for name in PASSWORDS if f"{name}_FILE" in settings]
     if not named:
         return settings
-    from cht_sync.environment import Environment
     from cht_sync.errors import SettingsError
+    from cht_sync.settings.environment import Environment
 
     try:
         read = {name: Environment(settings).secret(name) for name in named}

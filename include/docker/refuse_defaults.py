@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from airflow.configuration import conf
 from airflow.sdk import Connection
 
-from cht_sync.connections import couchdb_connection, dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import couchdb_connection, dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 KNOWN = {"", "admin", "change-me", "changeme", "cht_sync", "medic", "pass", "password", "postgres", "secret"}
 # Hosts that stand for a missing setting: services of the profile `local`.

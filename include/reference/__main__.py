@@ -30,8 +30,8 @@ def main() -> None:
 
 
 def _write(home: Path) -> None:
-    from cht_sync.connections import postgres_connection
-    from cht_sync.settings import REPOSITORY, RawTable, Settings
+    from cht_sync.settings.connections import postgres_connection
+    from cht_sync.settings.settings import REPOSITORY, RawTable, Settings
     from cht_sync.store import DocumentStore
     from include.reference.dags_page import dags_page
     from include.reference.settings_page import settings_page

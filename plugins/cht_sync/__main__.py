@@ -71,7 +71,7 @@ def _pipeline(parsed: argparse.Namespace) -> None:
     _read_settings()
     from cht_sync.pipeline.install import publish, stage
     from cht_sync.pipeline.version_in_use import deployed_version
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
 
     settings = Settings()
     made = stage(settings, force=parsed.force)
@@ -90,7 +90,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     _read_settings()
     from cht_sync.reconcile.report import table
     from cht_sync.reconcile.verify import verify
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
 
     lines = verify(Settings(), parsed.content)
     print(table(lines))
@@ -99,7 +99,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 def _tombstones(parsed: argparse.Namespace) -> None:
     _read_settings()
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
     from cht_sync.tombstones import cut_tombstones
 
     cut_tombstones(Settings(), parsed.dry_run)
@@ -115,7 +115,7 @@ def _check(_: argparse.Namespace) -> int:
 def _rename_source(parsed: argparse.Namespace) -> None:
     _read_settings()
     from cht_sync.rename_source import rename_sources
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
 
     for line in rename_sources(Settings(), {parsed.old: parsed.new}, parsed.dry_run):
         print(f"Would rename {line}" if parsed.dry_run else f"Renamed {line}")

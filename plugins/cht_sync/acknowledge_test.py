@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 from cht_sync.acknowledged import Acknowledgement
-from cht_sync.connections import postgres_connection
 from cht_sync.data_tests import DataTestResults
 from cht_sync.errors import SettingsError
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 
 
 def acknowledge(parsed: Namespace) -> Iterator[str]:

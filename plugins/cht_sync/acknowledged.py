@@ -14,7 +14,7 @@ from psycopg2 import sql
 from cht_sync.errors import SettingsError
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.schema import prepared
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 APPLICATION = "cht_sync data tests"
 FAILED, ERRORS = "fail", {"error", "runtime error"}

@@ -7,13 +7,13 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import Asset
 
-from cht_sync.connections import postgres_connection
+from cht_sync.settings.connections import postgres_connection
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from cht_sync.couchdb import CouchDBHook
-    from cht_sync.settings import RawTable, Settings
+    from cht_sync.settings.settings import RawTable, Settings
 
 
 def source_asset(source: str) -> Asset:

@@ -11,7 +11,7 @@ from psycopg2 import sql
 
 from cht_sync.patient_session import PatientSession
 from cht_sync.postgres import regclass_text, transaction
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 _THERE = "select to_regclass(%s) is not null"
 _HOLD = """

@@ -13,13 +13,13 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from cht_sync import transport
-from cht_sync.connections import couchdb_connection
 from cht_sync.errors import CouchDBError, SettingsError, UnreadableAnswerError
 from cht_sync.odd_json import require_readable
 from cht_sync.page import MEGABYTE
 from cht_sync.patience import patiently
-from cht_sync.server_settings import is_near
-from cht_sync.settings import COUCHDB_CONN_ID, Settings
+from cht_sync.settings.connections import couchdb_connection
+from cht_sync.settings.servers import is_near
+from cht_sync.settings.settings import COUCHDB_CONN_ID, Settings
 
 T = TypeVar("T")
 LISTS = 64 * MEGABYTE
@@ -29,7 +29,7 @@ class CouchDBSession(BaseHook):
     """One CouchDB server, through a pooled HTTP session.
 
     The connection is of type ``http``; its ``schema`` is ``http`` or ``https``, by default the latter, save for a
-    server that :func:`~cht_sync.server_settings.is_near`. Its extra may hold ``auth``
+    server that :func:`~cht_sync.settings.servers.is_near`. Its extra may hold ``auth``
     (``basic``, the default, or ``session`` for a cookie), ``verify`` (``true``, ``false`` or the path of a CA
     bundle), ``cert`` and ``key`` (paths of a client certificate), ``connect_timeout`` and ``read_timeout``
     (seconds, default 10 and 120), ``databases`` (those to copy) and ``instance`` (the name to store as the

@@ -14,7 +14,7 @@ from psycopg2 import sql
 from cht_sync.acknowledged import APPLICATION, Acknowledgement, Acknowledgements
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.schema import prepared
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 BAD_STATUSES = {"fail", "error", "runtime error"}
 _KEPT = "90 days"

@@ -10,7 +10,7 @@ from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from cht_sync.alerts.tasks import deployment_worked
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from cht_sync.task_callbacks import all_is_well
 
 if TYPE_CHECKING:

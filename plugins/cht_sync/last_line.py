@@ -15,8 +15,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 
 from cht_sync.errors import ExpectedError
 from cht_sync.redaction import cleaned, of_error, of_ours
-from cht_sync.settings import Settings
-from cht_sync.time_limits import remedy
+from cht_sync.settings.settings import Settings
+from cht_sync.settings.time_limits import remedy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.postgres import regclass_text, transaction
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 FAILED = ("error", "fail", "runtime error", "partial success")
 SHRUNK = "shrunk"

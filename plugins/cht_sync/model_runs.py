@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.postgres import regclass_text, transaction
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 # Models also read what lies beside the table of documents: settings of a second server, the other document of a user.
 _NEWEST = """

@@ -19,7 +19,7 @@ import certifi
 from airflow.sdk import Connection
 
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.settings import DBT_POSTGRES_CONN_ID, SSL_MODES
+from cht_sync.settings.settings import DBT_POSTGRES_CONN_ID, SSL_MODES
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from cht_sync.errors import SettingsError, StoreError
 from cht_sync.locks import Locks
 from cht_sync.patient_session import PatientSession
 from cht_sync.redaction import message_of
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 # Rows that a table may hold and count as empty: other sources may have been quicker with their first page.
 MOST_ROWS = 100_000

@@ -18,7 +18,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.lock_watch import LockWatch
 from cht_sync.ownership import require_no_rules, require_ours
 from cht_sync.postgres import connect, explained
-from cht_sync.settings import REPOSITORY, RawTable
+from cht_sync.settings.settings import REPOSITORY, RawTable
 
 MIGRATIONS = REPOSITORY / "include" / "sql"
 # All that the files make, beside the table of documents: no run has to read them for that.

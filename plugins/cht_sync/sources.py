@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import SettingsError
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 # Source: https://docs.couchdb.org/en/stable/api/database/common.html#put--db
 _DATABASE = re.compile(r"_?[a-z][a-z0-9_$()+/-]*")

@@ -26,7 +26,7 @@ from cht_sync.quarantine import Quarantine
 from cht_sync.rows import storable
 from cht_sync.schema import Schema
 from cht_sync.seldom import Seldom
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 from cht_sync.source_order import SourceOrder
 from cht_sync.windows import Run, Windows
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.log import redact
 
 from cht_sync.background import Background
-from cht_sync.connections import postgres_connection
 from cht_sync.last_line import LAST_LINE, is_tried_again, kept, silence
 from cht_sync.redaction import without_secrets
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
+from cht_sync.settings.time_limits import said_of_run
 from cht_sync.task_errors import Failure, TaskErrors
-from cht_sync.time_limits import said_of_run
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

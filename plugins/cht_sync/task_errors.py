@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from cht_sync.postgres import connect, explained, regclass_text
 from cht_sync.postgres_tls import with_extra
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 CONNECT_S = 3
 STATEMENT_TIMEOUT, LOCK_TIMEOUT = "2s", "1s"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import AssetAlias, task
 
 from cht_sync.assets import table_asset
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import IncompleteError, SettingsError
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
@@ -17,7 +16,8 @@ from cht_sync.pipeline.good_end import stamps
 from cht_sync.pipeline.run_options import run_vars
 from cht_sync.pipeline.version_in_use import expected_version
 from cht_sync.rename_source import rename_sources
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
 from cht_sync.sweep import sweep

@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 from psycopg2 import sql
 
 from cht_sync.collisions import Collisions
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.page import Change, Revision
 from cht_sync.page_decoder import name_of
 from cht_sync.quarantine import Entry, Quarantine
 from cht_sync.rows import SQL_IS_WHOLE, SQL_STUB, stub_of
 from cht_sync.schema import Schema
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 from cht_sync.store import DocumentStore
 from cht_sync.swallowed import not_stored
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cht_sync.pipeline.deployment import Deployment
 from cht_sync.pipeline.source import configured_source
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from include.demo.servers import foreign
 from tests.benchmarks.figures import Figure
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from include.demo.airflow import AirflowServices
 from include.demo.client import DONE, AirflowClient
 from include.demo.fill import fill

@@ -12,7 +12,6 @@ import msgspec
 import psutil
 
 from cht_sync import first_load
-from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.feed import ChangesFeed
 from cht_sync.first_load import FirstLoad
@@ -22,7 +21,8 @@ from cht_sync.page import MEGABYTE, DatabaseInfo, Page
 from cht_sync.progress import Progress
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.reconcile.verdicts import TOMBSTONES
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 from cht_sync.sources import source_name
 from cht_sync.store import DocumentStore
 

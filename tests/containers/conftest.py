@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from include.demo.npm import installed_modules
 from tests.containers.engine import Engine, why_not
 from tests.containers.project import Project

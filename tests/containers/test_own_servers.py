@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from tests.containers.conftest import IMAGE_TAG
 from tests.containers.project import Project, free_port
 from tests.small_project import write_small_project

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cht_sync.errors import SettingsError
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 FILE = Path(__file__).parents[2] / "dags" / "cht_weekly_report_dag.py"
 

@@ -12,7 +12,7 @@ import psycopg2
 import requests
 
 from cht_sync.pipeline.install import install
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from include.demo.airflow import AirflowServices
 from include.demo.client import DONE, AirflowClient
 from tests.servers import mine

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from cht_sync.pipeline.install import install
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.e2e.small_deployment import SmallDeployment, wait_for
 from tests.small_project import SECRET_NAME, write_small_project
 

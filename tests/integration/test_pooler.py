@@ -11,10 +11,10 @@ import pytest
 
 from cht_sync import lock_watch, pooler
 from cht_sync.check.postgres import check_postgres
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.postgres import connect
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.pgbouncer import PgBouncer
 

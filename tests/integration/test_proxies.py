@@ -10,7 +10,7 @@ import pytest
 
 from cht_sync.check.couchdb import check_couchdb
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from cht_sync.triggers import changes
 from tests.faults.proxy import Fault, FaultProxy, http_answer
 from tests.integration.machine.cluster import CREATED, Cluster, ClusterDatabase

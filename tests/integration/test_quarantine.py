@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import StoreError
 from cht_sync.page import Change, Refused, Revision
 from cht_sync.page_decoder import decode_page
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 

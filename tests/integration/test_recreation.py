@@ -6,10 +6,10 @@ import json
 import pytest
 
 from cht_sync import recreation
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.page import Change, Refused, Revision
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from cht_sync.tasks import list_sources
 from tests.integration.test_operator import copy, couch  # noqa: F401

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from include.reference.dags_page import dags_page
 from include.reference.settings_page import settings_page
 from include.reference.tables_page import tables_page

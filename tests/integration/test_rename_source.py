@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from cht_sync.__main__ import main
 from cht_sync.check.renamed import check_renamed
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import CheckpointConflictError, SettingsError, StoreError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.page import Change, Refused
@@ -24,7 +23,8 @@ from cht_sync.reconcile.report import table as as_table
 from cht_sync.reconcile.verify import verify
 from cht_sync.rename_source import rename_sources
 from cht_sync.renaming_store import RenamingStore
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from cht_sync.tasks import list_sources
 from tests.integration.conftest import page_of

@@ -11,7 +11,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.kept import Kept
 from cht_sync.pipeline.row_security import require_seen
 from cht_sync.pipeline.table_columns import complaint, look
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 pytestmark = pytest.mark.integration
 RAW = RawTable("v1", "couchdb")

@@ -5,9 +5,9 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.servers import mine

@@ -11,7 +11,7 @@ import requests
 from cht_sync.check.command import check
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.reconcile.verify import verify
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.oracle.oracle import compare
 from tests.servers import EVERYWHERE, mine
 

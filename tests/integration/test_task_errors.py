@@ -11,9 +11,9 @@ import psycopg2
 import pytest
 
 from cht_sync import task_callbacks
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import CouchDBError, SettingsError
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from cht_sync.task_errors import Failure, TaskErrors
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from cht_sync.checkpoints import Checkpoints
-from cht_sync.connections import postgres_connection
 from cht_sync.page import Change, Refused
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from cht_sync.windows import Run
 from tests.integration.conftest import page_of

@@ -5,7 +5,7 @@ from airflow.sdk import Connection
 
 from cht_sync.assets import database_dataset, table_asset, table_dataset
 from cht_sync.couchdb import CouchDBHook
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.settings import RawTable, Settings
 
 
 @pytest.mark.parametrize(

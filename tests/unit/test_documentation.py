@@ -5,7 +5,7 @@ import re
 import pytest
 
 from cht_sync.__main__ import _parser
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from tests.releases import WHEELS
 
 # What commands ask for beside their options.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cht_sync.schema import MIGRATIONS, TABLES
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 PACKAGE = REPOSITORY / "plugins" / "cht_sync"
 DOCUMENTS = "{table}"

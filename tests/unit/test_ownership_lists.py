@@ -3,7 +3,7 @@
 import re
 
 from cht_sync import ownership
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 ROLES = REPOSITORY / "include" / "roles" / "roles.sql"
 

@@ -7,11 +7,11 @@ import pytest
 from airflow.sdk import Connection
 
 from cht_sync import postgres_tls
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.postgres_tls import is_loopback, secured, system_bundle, tls_advice, tls_environment
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 LIBPQ = ("PGSSLMODE", "PGSSLROOTCERT", "PGSERVICE", "SSL_CERT_FILE")
 

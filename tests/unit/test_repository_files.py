@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 HOST = REPOSITORY / ".github"
 

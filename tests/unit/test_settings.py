@@ -2,7 +2,7 @@ import pytest
 from airflow.utils.dates import cron_presets
 
 from cht_sync.errors import SettingsError
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 def test_the_defaults_are_those_of_cht_sync():

@@ -13,7 +13,7 @@ from cht_sync.page import MEGABYTE
 
 if TYPE_CHECKING:
     from cht_sync.alerts.message import Message
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

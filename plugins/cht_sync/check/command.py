@@ -17,7 +17,7 @@ from cht_sync.check.triggerer import check_triggerer
 from cht_sync.check.unread import check_unread
 from cht_sync.check.versions import check_versions
 from cht_sync.errors import SettingsError
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 Check = Callable[[], Iterable[Finding]]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cht_sync.check.finding import Finding, failed, ok, warning
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 GIGABYTE = 1_000_000_000
 SCARCE, TOO_LITTLE = 2 * GIGABYTE, GIGABYTE // 5

@@ -9,7 +9,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.dbt_environment import told_of_defaults
 from cht_sync.pipeline.deployment import require_configured
 from cht_sync.pipeline.source import folder_passed_over, told_by_address
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 def check_models(settings: Settings) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.postgres import explained
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 _SCHEMA = """
 select has_database_privilege(current_database(), 'temporary'),

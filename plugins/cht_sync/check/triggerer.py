@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from cht_sync.check.finding import Finding, failed, ok, warning
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 LATE = timedelta(minutes=2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cht_sync.check.finding import Finding, warning
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 # Names, or beginnings of names, and what to do.
 # Source: https://docs.communityhealthtoolkit.org/hosting/analytics/environment-variables and tuning-dbt beside it,

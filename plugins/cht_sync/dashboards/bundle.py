@@ -13,7 +13,7 @@ import yaml
 
 from cht_sync.dashboards.query_context import query_context
 from cht_sync.dashboards.settings import Warehouse
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 ASSETS = REPOSITORY / "include" / "superset"
 DATABASE_FILE = "databases/cht_sync.yaml"

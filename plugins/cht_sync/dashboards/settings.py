@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
-from cht_sync.settings import SSL_MODES, Settings
+from cht_sync.settings.connections import dbt_connection
+from cht_sync.settings.settings import SSL_MODES, Settings
 
 
 @dataclass(frozen=True, slots=True)

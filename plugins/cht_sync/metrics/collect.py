@@ -10,7 +10,6 @@ from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.monitoring.destination import opened
 from cht_sync.monitoring.finding import Finding, Kind, Limits
@@ -19,7 +18,8 @@ from cht_sync.monitoring.parts import PARTS, PartName
 from cht_sync.monitoring.reader import read
 from cht_sync.monitoring.state import MOST, Dag, Facts, ModelWord, Task
 from cht_sync.recreation import number_of
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 
 _NOT_READ = {"rows", "ledger", "rejects"}
 # How a source is read.

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cht_sync.metrics.collect import DestinationCollector
 from cht_sync.monitoring.state import Dag, Task
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from cht_sync.web.runs import read_dag
 
 router = APIRouter()

@@ -18,7 +18,7 @@ from cht_sync.monitoring.parts import PartName, Unknown, Why, tables_of, unknown
 from cht_sync.postgres import connect, explained, is_lost, regclass_text
 from cht_sync.postgres_tls import with_extra
 from cht_sync.redaction import message_of
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 T = TypeVar("T")
 U = TypeVar("U")

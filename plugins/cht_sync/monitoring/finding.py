@@ -11,7 +11,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.monitoring.state import State
 
 if TYPE_CHECKING:
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
 
 
 class Kind(StrEnum):

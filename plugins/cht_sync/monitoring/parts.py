@@ -14,7 +14,7 @@ from cht_sync.monitoring.blocking import Blocker
 from cht_sync.monitoring.words import moment
 
 if TYPE_CHECKING:
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
 
 PartName = Literal[
     "tables", "sources", "rows", "quarantine", "collisions", "ledger", "first_load", "proofs", "models", "groups",

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 MOST_DOCUMENTS = 10
 MOST_CANDIDATES = 200_000

@@ -26,7 +26,7 @@ from cht_sync.pipeline.proof import first_use
 from cht_sync.pipeline.root_settings import MACROS, root_settings
 from cht_sync.pipeline.source import Source
 from cht_sync.pipeline.storable import storable
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

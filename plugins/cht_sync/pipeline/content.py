@@ -12,7 +12,7 @@ from pathlib import Path
 from cht_sync.pipeline.graph import FORM
 from cht_sync.pipeline.source import STARTER, Source
 from cht_sync.pipeline.tree import Tree
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 
 WRAPPER = REPOSITORY / "include" / "dbt" / "wrapper"
 NOT_COPIED = (".git", "target", "dbt_packages", "logs", "__pycache__", ".venv", ".user.yml")

@@ -11,7 +11,6 @@ from airflow.sdk import TaskGroup, task
 from airflow.sdk.exceptions import AirflowFailException
 from cosmos.constants import InvocationMode
 
-from cht_sync.connections import postgres_connection
 from cht_sync.data_tests import DataTestResults
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import cosmos_defaults
@@ -23,7 +22,8 @@ from cht_sync.pipeline.operators.run_tests import RunTests
 from cht_sync.pipeline.operators.show_tests import ShowTests
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.pipeline.task_group import RETRY_DELAY, read_graph, refusal
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 from cht_sync.task_callbacks import LAST_TASK
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from cht_sync.model_settings import TEAM_PREFIX
 from cht_sync.pipeline.aside.events import NO_SEMAPHORES
 from cht_sync.pipeline.profile import ModelsProfile, models_environment, models_password
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.models import TEAM_PREFIX
+from cht_sync.settings.settings import REPOSITORY, Settings
 
 # What a program needs to run; a star stands for any end.
 _TO_RUN = (

@@ -20,7 +20,7 @@ from cht_sync.pipeline.profile import PROFILE, TARGET, profile_text
 from cht_sync.pipeline.source import Source
 from cht_sync.pipeline.tree import require_inside
 from cht_sync.redaction import without_secrets
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 CLOCK = re.compile(r"^\d\d:\d\d:\d\d  ", re.MULTILINE)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from cht_sync.connections import dbt_connection
+from cht_sync.dbt.rebuild.plan import RebuildPlan, plan_rebuild
+from cht_sync.dbt.rebuild.rebuild import rebuild
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import Deployment, is_current, kept
 from cht_sync.pipeline.deployments import Deployments, Recorded
@@ -16,14 +17,14 @@ from cht_sync.pipeline.groups import chosen_models
 from cht_sync.pipeline.install import publish, stage
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.look import OTHERS_CHOSEN, Goal, Wish
-from cht_sync.pipeline.rebuild import RebuildPlan, plan_rebuild, rebuild
 from cht_sync.pipeline.removed import RemovedModels, readers
 from cht_sync.pipeline.selections import settle, with_selections
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.table_columns import note_rebuilt
 from cht_sync.pipeline.validate import validate
 from cht_sync.postgres import transaction
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.content import WRAPPER, build_key, content_hash
 from cht_sync.pipeline.source import STARTER, configured_source
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 
 log = logging.getLogger(__name__)
 CURRENT = "current"

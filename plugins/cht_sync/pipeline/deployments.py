@@ -12,7 +12,6 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.built_models import TABLE as BUILT
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.locks import Locks
 from cht_sync.pipeline.deployment import Deployment
@@ -21,7 +20,8 @@ from cht_sync.pipeline.models_zone import UTC
 from cht_sync.pipeline.storable import storable
 from cht_sync.postgres import connect, explained, transaction
 from cht_sync.schema import Schema
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 Manifest = dict[str, Any]
 TABLES = ("couchdb_deployment", "_dataemon")

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from cht_sync.errors import OutOfTimeError, StoppedError
-from cht_sync.settings import Settings
-from cht_sync.time_limits import said_of_models
+from cht_sync.settings.settings import Settings
+from cht_sync.settings.time_limits import said_of_models
 
 log = logging.getLogger(__name__)
 

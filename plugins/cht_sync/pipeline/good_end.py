@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from cht_sync.connections import postgres_connection
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 from cht_sync.task_errors import TaskErrors
 
 log = logging.getLogger(__name__)

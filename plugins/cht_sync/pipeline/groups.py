@@ -10,7 +10,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.graph import Graph
 from cht_sync.pipeline.models_run import TAKES_BATCHES
 from cht_sync.pipeline.selection import selected
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 LONGEST_NAME = 40
 

@@ -20,7 +20,7 @@ from cht_sync.pipeline.fetch import fetch
 from cht_sync.pipeline.selections import settle
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.wanted import is_mendable, wanted
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 KEPT_VERSIONS = 3
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cht_sync.settings import ProjectLimits
+from cht_sync.settings.settings import ProjectLimits
 
 LOOK_S = 0.2
 MOST_OUTPUT = 4 * 2**20

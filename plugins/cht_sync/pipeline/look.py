@@ -10,7 +10,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import Deployment, find, is_current, kept
 from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.wanted import is_mendable, wanted
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 # The look has three seconds.

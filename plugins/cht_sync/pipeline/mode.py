@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 Mode = Literal["watcher", "local"]
 

@@ -11,7 +11,6 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_results import FAILED, SHRUNK, ModelResult, ModelResults, with_ids
 from cht_sync.pipeline.at_fault import documents_at_fault
 from cht_sync.pipeline.contracts import Contracts
@@ -22,7 +21,8 @@ from cht_sync.pipeline.row_counts import RowCounts
 from cht_sync.pipeline.row_security import require_seen
 from cht_sync.postgres import connect, explained
 from cht_sync.redaction import of_text
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from psycopg2 import sql
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.pipeline.deployment_table import DeploymentTable
 from cht_sync.postgres import regclass_text, transaction
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 UTC = "UTC"
 DOING = "read or write the time zone of the models"

@@ -13,7 +13,7 @@ from cht_sync.pipeline.dbt_sessions import session_name
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.own_process import OwnProcess, ProcessEndedError
 from cht_sync.pipeline.profile import ModelsProfile
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 PROGRAM = "cht_sync.pipeline.aside.runs"
 

@@ -12,7 +12,6 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import api_views
 from cht_sync.pipeline.deployment_table import DeploymentTable
@@ -21,7 +20,8 @@ from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.manifest import Manifest, models, tables
 from cht_sync.postgres import transaction
 from cht_sync.redaction import dependents_of
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres import regclass_text
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 # Without a policy there are no rows, and no error. One that shows some of them is meant so.
 # Source: https://www.postgresql.org/docs/current/ddl-rowsecurity.html

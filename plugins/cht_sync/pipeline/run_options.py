@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 Params = Mapping[str, Any] | None
 

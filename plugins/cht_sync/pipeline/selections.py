@@ -12,7 +12,7 @@ from cht_sync.pipeline.deployment import Deployment
 from cht_sync.pipeline.graph import Graph
 from cht_sync.pipeline.selection import selected, unresolved
 from cht_sync.pipeline.source import Source
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 SELECTIONS_FILE = "selections.json"

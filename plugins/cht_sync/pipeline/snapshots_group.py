@@ -13,7 +13,7 @@ from cht_sync.pipeline.deployment import require_current
 from cht_sync.pipeline.operators.take_snapshots import TakeSnapshots
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.pipeline.task_group import read_graph, refusal
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

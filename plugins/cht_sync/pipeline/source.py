@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from cht_sync.errors import SettingsError
-from cht_sync.settings import REPOSITORY, ProjectLimits, Settings
+from cht_sync.settings.settings import REPOSITORY, ProjectLimits, Settings
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 
 from cht_sync.pipeline.install import install
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 def fresh_graph() -> str:

@@ -34,7 +34,7 @@ from cht_sync.pipeline.operators.run_model import RunModel
 from cht_sync.pipeline.operators.watch_model import WatchModel
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.pipeline.selections import with_selections
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from cht_sync.task_callbacks import succeeded_at_last
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from cht_sync.pipeline.deployment import Deployment, find, require_configured, r
 from cht_sync.pipeline.deployments import Deployments
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.source import STARTER, configured_source
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

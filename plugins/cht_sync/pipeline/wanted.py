@@ -16,7 +16,7 @@ from cht_sync.pipeline.git import GitRepository
 from cht_sync.pipeline.hub import PROBE_TIMEOUT_S, hub_answers, hub_url
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.tarball import validator as tarball_validator
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 def wanted(settings: Settings) -> Deployment:

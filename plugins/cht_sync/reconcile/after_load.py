@@ -11,7 +11,7 @@ from cht_sync.reconcile.opening import open_proof
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

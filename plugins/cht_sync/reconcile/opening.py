@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cht_sync.connections import postgres_connection
 from cht_sync.reconcile.proof import Options, Proof
 from cht_sync.reconcile.stored_side import StoredSide
+from cht_sync.settings.connections import postgres_connection
 from cht_sync.store import REPAIR, DocumentStore
 from cht_sync.windows import Run
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook
-    from cht_sync.settings import Settings
+    from cht_sync.settings.settings import Settings
 
 # A sync holds its source for its time budget at most, and a moment.
 BEYOND_BUDGET_S = 60

@@ -17,7 +17,7 @@ from cht_sync.quarantine import fingerprint, shown
 from cht_sync.reconcile.beside import LIST
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
 from cht_sync.rows import Row, rows_of, storable
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 
 T = TypeVar("T")
 # Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.

@@ -12,9 +12,9 @@ from psycopg2 import sql
 
 from cht_sync import older_look
 from cht_sync.checkpoints import Checkpoints
-from cht_sync.connections import postgres_connection
 from cht_sync.postgres import regclass_text, transaction
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 
 # The first run makes the tables, and after an upgrade the column that is asked for.
 _THERE = """

@@ -10,11 +10,11 @@ from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.sdk import Connection
 from fastapi import APIRouter, Depends, HTTPException, Query
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.monitoring.destination import Destination, opened
 from cht_sync.monitoring.state import MOST
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 from cht_sync.web import lists
 from cht_sync.web.access import may_read, may_see_documents, sees_documents
 from cht_sync.web.answers import Collisions, Entries, Refusal, RejectedDocuments, Status

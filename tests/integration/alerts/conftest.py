@@ -12,8 +12,8 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from cht_sync.alerts import tasks
-from cht_sync.connections import postgres_connection
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.alerts.cases import TOKEN
 

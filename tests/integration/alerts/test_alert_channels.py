@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cht_sync.alerts import tasks
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.integration.alerts.cases import CASES, TOKEN
 
 pytestmark = pytest.mark.integration

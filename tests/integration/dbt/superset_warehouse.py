@@ -16,7 +16,7 @@ from psycopg2 import sql
 from psycopg2.extras import Json, execute_values
 from starter_warehouse import Warehouse, set_environment
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from include.demo.generator import generate
 from tests.servers import mine
 

@@ -11,7 +11,7 @@ import pytest
 from starter_warehouse import Warehouse, set_environment
 from superset_warehouse import fill
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from include.demo.generator import generate
 from tests.documented import Block, blocks
 

@@ -4,8 +4,8 @@ import pytest
 from starter_documents import person
 from starter_warehouse import Warehouse
 
-from cht_sync.connections import postgres_connection
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 

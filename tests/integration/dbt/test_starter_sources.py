@@ -11,9 +11,9 @@ import pytest
 from starter_documents import CONTACTS, contact, person, place, settings
 from starter_warehouse import DATABASE, Warehouse, failures
 
-from cht_sync.connections import postgres_connection
 from cht_sync.dashboards.bundle import assets
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 

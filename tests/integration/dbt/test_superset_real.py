@@ -21,7 +21,7 @@ from cht_sync.dashboards.bundle import assets
 from cht_sync.dashboards.command import import_dashboards
 from cht_sync.dashboards.settings import SupersetSettings
 from cht_sync.errors import SettingsError
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 PROGRAM = os.environ.get("DASHBOARDS_SUPERSET", "")
 pytestmark = [

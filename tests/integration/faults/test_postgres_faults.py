@@ -15,7 +15,7 @@ from airflow.sdk import Connection
 
 from cht_sync import postgres
 from cht_sync.errors import CheckpointConflictError, StoreError
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from include.demo.postgres import PostgresServer
 from tests.faults.proxy import Fault, FaultProxy

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 from tests.integration.conftest import Database, page_of
 from tests.servers import mine
 

@@ -4,7 +4,7 @@ import psycopg2
 import pytest
 
 from cht_sync.pipeline.at_fault import documents_at_fault
-from cht_sync.settings import RawTable
+from cht_sync.settings.settings import RawTable
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration

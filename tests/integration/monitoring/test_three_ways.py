@@ -11,11 +11,11 @@ import pytest
 
 from cht_sync.alerts import tasks
 from cht_sync.alerts.condition import conditions, hidden
-from cht_sync.connections import postgres_connection
 from cht_sync.metrics.collect import DestinationCollector
 from cht_sync.monitoring.finding import Limits
 from cht_sync.monitoring.sentences import CATALOGUE
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from cht_sync.web.status import read_status
 from tests.integration.conftest import Database

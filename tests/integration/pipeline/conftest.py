@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.team import Team
 
 PROJECT = "name: little\nversion: 1.0.0\nconfig-version: 2\nprofile: cht_sync\n"

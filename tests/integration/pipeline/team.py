@@ -7,7 +7,6 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.deploy import build_version, plan, switch
@@ -16,7 +15,8 @@ from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.pipeline.version_in_use import expected_version, project_folder
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 PROJECT = {"dbt_project.yml": "name: team\nversion: 1.0.0\nconfig-version: 2\nprofile: cht_sync\n"}
 

@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import psycopg2
 import pytest
 
+from cht_sync.dbt.rebuild.plan import RebuildPlan
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline import deploy, deployment, install, source, version_in_use
 from cht_sync.pipeline.build import Built
@@ -21,9 +22,8 @@ from cht_sync.pipeline.deploy import build_version, plan, switch
 from cht_sync.pipeline.deployment import installed, kept
 from cht_sync.pipeline.deployments import Deployments
 from cht_sync.pipeline.look import Wish, look
-from cht_sync.pipeline.rebuild import RebuildPlan
 from cht_sync.pipeline.version_in_use import expected_version, project_folder
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import git, write_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
 from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.postgres import connect
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 from tests.servers import mine
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extras import Json
 
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 from tests.documented import PAGES, blocks
 from tests.integration.pipeline.test_deploy import Deploy
 

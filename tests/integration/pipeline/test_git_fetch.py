@@ -4,7 +4,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.fetch import fetch
 from cht_sync.pipeline.git import GitRepository
 from cht_sync.pipeline.source import configured_source
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import git
 
 pytestmark = pytest.mark.integration

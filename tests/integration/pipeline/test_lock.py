@@ -6,7 +6,7 @@ import pytest
 
 from cht_sync.errors import StoreError
 from cht_sync.pipeline.lock import schema_lock
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 pytestmark = pytest.mark.integration
 

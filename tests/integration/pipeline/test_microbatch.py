@@ -10,8 +10,8 @@ import psycopg2
 import pytest
 from psycopg2.extras import Json
 
-from cht_sync.connections import postgres_connection
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

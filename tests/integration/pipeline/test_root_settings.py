@@ -13,7 +13,7 @@ from cht_sync.pipeline.dbt_environment import to_parse
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.local_packages import STARTER_PATH
 from cht_sync.pipeline.profile import PROFILE, TARGET, profile_text
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 pytestmark = pytest.mark.integration
 

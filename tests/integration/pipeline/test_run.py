@@ -15,7 +15,7 @@ from datetime import datetime
 from airflow.sdk import dag
 
 from cht_sync.pipeline.task_group import models_group
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 @dag(schedule=None, start_date=datetime(2024, 1, 1))

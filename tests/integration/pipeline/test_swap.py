@@ -10,7 +10,6 @@ import psycopg2
 import pytest
 
 from cht_sync.built_models import BuiltModels
-from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.rebuild import swap as module
 from cht_sync.pipeline.rebuild.errors import RebuildError
@@ -19,6 +18,7 @@ from cht_sync.pipeline.rebuild.swap import Swap
 from cht_sync.pipeline.table_columns import note_rebuilt
 from cht_sync.postgres import connect, explained
 from cht_sync.schema import MIGRATIONS
+from cht_sync.settings.connections import dbt_connection
 
 pytestmark = pytest.mark.integration
 

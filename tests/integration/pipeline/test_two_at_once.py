@@ -29,7 +29,7 @@ from cht_sync.pipeline import cosmos_defaults
 from cht_sync.pipeline.operators.run_model import RunModel
 from cht_sync.pipeline import lock
 from cht_sync.pipeline.profile import profile_config
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 cosmos_defaults.apply()
 lock.FIRST_S = 0.0

@@ -10,7 +10,7 @@ import psycopg2
 
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.reconcile.opening import open_proof
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 _runs = itertools.count(1)
 

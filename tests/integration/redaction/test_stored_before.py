@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.connections import postgres_connection
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 
 pytestmark = pytest.mark.integration

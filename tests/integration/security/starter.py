@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cht_sync.pipeline.profile import PROFILE, TARGET, models_environment, profile_config
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 from tests.dbt_in_process import dbtRunner
 
 STARTER = REPOSITORY / "include" / "dbt" / "starter"

@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.postgres import connect
+from cht_sync.settings.connections import postgres_connection
 from include.demo.account import Account
 from tests.integration.security.conftest import FAR_AWAY
 from tests.integration.security.starter import run_models

@@ -7,7 +7,6 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_runs import ModelRuns
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
@@ -15,7 +14,8 @@ from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.postgres import connect
 from cht_sync.schema import MIGRATIONS
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.roles import PASSWORD, ROLES, Roles, numbers

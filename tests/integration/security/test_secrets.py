@@ -12,13 +12,13 @@ import requests
 from airflow.sdk.log import redact
 from psycopg2 import sql
 
-from cht_sync.connections import postgres_connection
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.pipeline.install import install
 from cht_sync.postgres import describe
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import write_project
 from tests.integration.pipeline.test_private_repository import ArgumentWatch
 from tests.integration.security.starter import failures, invoke_models

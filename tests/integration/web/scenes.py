@@ -6,10 +6,10 @@ from contextlib import closing, contextmanager
 
 import psycopg2
 
-from cht_sync.connections import postgres_connection
 from cht_sync.model_results import SHRUNK, ModelResult, ModelResults
 from cht_sync.page import Change, Refused
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 

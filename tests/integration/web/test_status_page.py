@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import StoreError
 from cht_sync.monitoring.destination import opened
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import Settings
 from tests.integration.web.scenes import MEDIC, SECRET, SENTINEL, SOURCES, USERS
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ from cht_sync.check import command
 from cht_sync.check.airflow_database import check_airflow_database
 from cht_sync.check.finding import State, failed, ok, warning
 from cht_sync.check.unread import check_unread
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 
 
 def run(monkeypatch, *checks):

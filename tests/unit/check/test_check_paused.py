@@ -7,7 +7,7 @@ import pytest
 from cht_sync.check import paused
 from cht_sync.check.finding import State
 from cht_sync.check.paused import ALWAYS, MEANS, check_paused
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 
 @pytest.mark.parametrize("dag", MEANS)

@@ -6,7 +6,7 @@ import pytest
 
 from cht_sync.check.finding import State
 from cht_sync.check.triggerer import check_triggerer
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 @pytest.mark.parametrize(("minutes", "state"), [(0, State.OK), (1, State.OK), (5, State.FAILED), (None, State.FAILED)])

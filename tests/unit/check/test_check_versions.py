@@ -5,7 +5,7 @@ import pytest
 
 from cht_sync.check.finding import State
 from cht_sync.check.versions import PACKAGES, PYTHON, check_versions
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 
 def test_the_ranges_are_those_of_the_requirements():

@@ -13,7 +13,7 @@ import yaml
 
 from cht_sync.dashboards.bundle import DATABASE_FILE, MASK, address, assets, bundle, prepared
 from cht_sync.dashboards.settings import Warehouse
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 # So that every deployment knows an asset by the same.
 NAMESPACE = uuid5(NAMESPACE_URL, "cht-sync-airflow/superset")

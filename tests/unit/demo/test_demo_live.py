@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from include.demo import live as live_module
 from include.demo.couch import Couch
 from include.demo.errors import DemoError

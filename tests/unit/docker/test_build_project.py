@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from include.docker.build_project import refusal, with_secrets
 
 SCRIPT = REPOSITORY / "include" / "docker" / "build_project.py"

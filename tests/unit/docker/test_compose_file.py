@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cht_sync.check.unread import UNREAD, check_unread
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 DOCKERFILE_OF_SUPERSET = (REPOSITORY / "include/docker/superset/Dockerfile").read_text()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 import yaml
 
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]

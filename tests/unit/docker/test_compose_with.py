@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 SERVICES = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
 FOLDER = REPOSITORY / "include/docker/with"

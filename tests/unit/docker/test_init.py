@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 NOTE = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$CALLS"

@@ -1,6 +1,6 @@
 import pytest
 
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from include.docker.refuse_defaults import auth_reasons, main, reasons
 
 GOOD = {

@@ -12,7 +12,7 @@ from jinja2.exceptions import SecurityError, UndefinedError
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import profile
 from cht_sync.pipeline.dbt_environment import advice, to_connect, to_fetch, to_parse, to_start, told_of_defaults
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 
 CANARY = "canary"
 # Of an Airflow, of what runs it, of CouchDB, of every role but dbt's, and of people's own services.

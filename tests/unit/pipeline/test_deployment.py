@@ -14,7 +14,7 @@ from cht_sync.pipeline.deployment import (
     require_current,
 )
 from cht_sync.pipeline.source import STARTER, configured_source
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 
 from cht_sync.errors import StoreError
 from cht_sync.pipeline.lock import schema_lock
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 def test_a_server_that_does_not_answer_is_told_in_one_sentence():

@@ -7,7 +7,7 @@ import pytest
 from cht_sync import __main__ as module
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import Deployment
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 PLUGINS = str(REPOSITORY / "plugins")
 

@@ -5,7 +5,7 @@ import pytest
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.mode import in_one_process, models_mode
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 RUNNER = "airflow.sdk.execution_time.task_runner"
 

@@ -7,7 +7,7 @@ from jinja2 import Environment
 
 from cht_sync.pipeline import profile
 from cht_sync.pipeline.profile import PROFILE, TARGET, models_environment, profile_config, profile_text
-from cht_sync.settings import REPOSITORY, Settings
+from cht_sync.settings.settings import REPOSITORY, Settings
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.deployment import STARTER_GRAPH, Deployment
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.task_group import models_group
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 MODELS = {model["name"] for model in json.loads(STARTER_GRAPH.read_text())["nodes"].values()}
 

@@ -10,7 +10,7 @@ from cht_sync.errors import HeldError, ShrunkError, StillFailingError
 from cht_sync.pipeline.operators import watch_model as module
 from cht_sync.pipeline.operators.run_all import RunAllModels
 from cht_sync.pipeline.task_group import models_group
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 OK = {"status": "success", "outlet_uris": ["postgres://h:1/d/s/t"], "message": "INSERT 0 1"}
 

@@ -8,7 +8,7 @@ from typing import get_args
 from airflow import plugins_manager
 
 from cht_sync.monitoring.state import MOST, State
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 
 _LOOK = """
 import sys

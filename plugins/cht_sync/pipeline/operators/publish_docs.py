@@ -11,7 +11,7 @@ from cosmos.operators.local import DbtDocsLocalOperator
 
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 class PublishDocs(DbtTaskMixin, DbtDocsLocalOperator):

@@ -16,7 +16,7 @@ from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.operators.run_model import watched_run
 from cht_sync.pipeline.outcome import Outcome
 from cht_sync.redaction import of_text
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 class RetryFailedModels(RunsModels, DbtRunLocalOperator):

@@ -12,7 +12,6 @@ from cosmos.operators.local import DbtLocalBaseOperator
 from cosmos.operators.watcher import DbtProducerWatcherOperator
 
 from cht_sync.assets import postgres_namespace
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.errors import OutOfTimeError
 from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
@@ -24,7 +23,8 @@ from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.models_run import ModelsRun
 from cht_sync.pipeline.operators.dbt_task import RunsModels
 from cht_sync.pipeline.operators.model_events import NOT_REACHED, ModelEvents
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 LIFT = "lift_guard"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from cosmos.operators.local import DbtRunLocalOperator
 
-from cht_sync.connections import dbt_connection
 from cht_sync.errors import ChangedError, HeldError
 from cht_sync.model_results import SHRUNK
 from cht_sync.pipeline import api_views
@@ -18,7 +17,8 @@ from cht_sync.pipeline.model_watch import ModelWatch
 from cht_sync.pipeline.operators.dbt_task import RunsModels
 from cht_sync.pipeline.operators.run_all import is_lifted
 from cht_sync.pipeline.outcome import Outcome
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 # The last project that dbt has parsed for this process, by folder and variables: under ``airflow dags test`` one

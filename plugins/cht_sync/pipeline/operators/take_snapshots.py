@@ -11,7 +11,6 @@ from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtSnapshotLocalOperator
 from psycopg2 import sql
 
-from cht_sync.connections import dbt_connection, postgres_connection
 from cht_sync.model_results import FAILED
 from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.deployment import require_current
@@ -20,7 +19,8 @@ from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.selections import with_selections
 from cht_sync.postgres import transaction
 from cht_sync.redaction import of_text
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from cht_sync.pipeline.own_process import OwnProcess, ProcessEndedError
 from cht_sync.pipeline.profile import PROFILE, TARGET, models_password, profile_text
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.redaction import of_text, without_secrets
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 
 class DbtProcess:

@@ -11,7 +11,6 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from cht_sync.connections import dbt_connection
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.graph import drawable
 from cht_sync.pipeline.kept import STARTER_PACKAGE
@@ -32,7 +31,8 @@ from cht_sync.pipeline.rebuild.manifest import (
 from cht_sync.pipeline.selection import selected
 from cht_sync.pipeline.selections import with_selections
 from cht_sync.postgres import transaction
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.built_models import BuiltModels
-from cht_sync.connections import dbt_connection
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
 from cht_sync.pipeline.rebuild.keepable import require_keepable
@@ -24,7 +23,8 @@ from cht_sync.pipeline.rebuild.schemas import clear, prepare, require_owned, tel
 from cht_sync.pipeline.rebuild.swap import Swap, Swapped
 from cht_sync.pipeline.rebuild.waiting import Waiting
 from cht_sync.postgres import connect, explained, transaction
-from cht_sync.settings import Settings
+from cht_sync.settings.connections import dbt_connection
+from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

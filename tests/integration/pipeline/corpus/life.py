@@ -15,12 +15,12 @@ import psycopg2
 import pytest
 from psycopg2.extras import Json
 
-from cht_sync.connections import postgres_connection
 from cht_sync.pipeline.dbt_sessions import session_name
 from cht_sync.pipeline.local_packages import STARTER_PATH
 from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.pipeline.version_in_use import expected_version, project_folder
-from cht_sync.settings import REPOSITORY, RawTable, Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import REPOSITORY, RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.dbt_in_process import dbtRunner
 from tests.integration.conftest import Database

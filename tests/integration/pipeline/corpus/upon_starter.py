@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cht_sync.settings import REPOSITORY
+from cht_sync.settings.settings import REPOSITORY
 from tests.documented import blocks
 from tests.integration.pipeline.corpus.project import Project
 

@@ -10,11 +10,11 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 
-from cht_sync.connections import postgres_connection
 from cht_sync.locks import Locks
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.postgres import connect
-from cht_sync.settings import RawTable, Settings
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.roles import PASSWORD, Roles

@@ -7,10 +7,10 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from cht_sync.connections import postgres_connection
 from cht_sync.errors import SettingsError
 from cht_sync.postgres import connect
-from cht_sync.settings import RawTable
+from cht_sync.settings.connections import postgres_connection
+from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.roles import PASSWORD, Roles

@@ -15,13 +15,13 @@ from cht_sync.pipeline import download
 from cht_sync.pipeline.fetch import fetch
 from cht_sync.pipeline.git import GitRepository
 from cht_sync.pipeline.source import configured_source
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import git, write_project
 from tests.integration.security.attacks.strangers import Answer, Stranger, largest, measured
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 MEGABYTE = 2**20
-INSTALL = "install(__import__('cht_sync.settings', fromlist=['Settings']).Settings())"
+INSTALL = "install(__import__('cht_sync.settings.settings', fromlist=['Settings']).Settings())"
 # Beyond what the imports took: a project of 20 MB is allowed.
 MOST_MB = 100
 MOST_OF_GIT_MB = 1200

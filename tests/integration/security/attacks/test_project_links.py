@@ -13,7 +13,7 @@ from cht_sync.pipeline.fetch import fetch
 from cht_sync.pipeline.git import GitRepository
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.source import Source, configured_source
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import PROJECT, git, write_project
 
 pytestmark = pytest.mark.integration

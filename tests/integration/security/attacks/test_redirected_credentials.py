@@ -13,7 +13,7 @@ from cht_sync.pipeline.git import GitRepository
 from cht_sync.pipeline.hub import hub_answers
 from cht_sync.pipeline.install import install
 from cht_sync.pipeline.source import configured_source
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import git, write_project
 from tests.integration.pipeline.git_server import GitServer
 from tests.integration.security.attacks.strangers import Answer, Stranger

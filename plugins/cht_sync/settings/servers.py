@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from cht_sync.environment import Environment
 from cht_sync.errors import SettingsError
+from cht_sync.settings.environment import Environment
 
 COUCHDB_CONN_ID = "cht_couchdb"
 POSTGRES_CONN_ID = "cht_postgres"

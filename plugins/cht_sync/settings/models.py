@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cht_sync.environment import Environment
 from cht_sync.errors import SettingsError
 from cht_sync.page import MEGABYTE
-from cht_sync.sync_settings import SyncSettings
+from cht_sync.settings.environment import Environment
+from cht_sync.settings.sync import SyncSettings
 
 TEAM_PREFIX = "CHT_DBT_ENV_"
 # What dbt gets from elsewhere, or what decides how a program runs.

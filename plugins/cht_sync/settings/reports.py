@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cht_sync.errors import SettingsError
-from cht_sync.model_settings import ModelSettings
+from cht_sync.settings.models import ModelSettings
 
 
 class ReportSettings(ModelSettings):

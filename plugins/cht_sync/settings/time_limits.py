@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cht_sync.errors import SettingsError
-from cht_sync.settings import Settings
+from cht_sync.settings.settings import Settings
 
 MODELS_DAGS = {"cht_sync", "cht_models", "cht_data_tests"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cht_sync.errors import SettingsError
 from cht_sync.page import MEGABYTE
-from cht_sync.server_settings import ServerSettings
+from cht_sync.settings.servers import ServerSettings
 
 DEFAULT_SCHEDULE = "* * * * *"
 # Of Airflow's presets croniter knows the others.

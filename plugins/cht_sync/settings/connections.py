@@ -12,7 +12,7 @@ from airflow.sdk.log import mask_secret
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres_tls import system_bundle, with_extra
-from cht_sync.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CONN_ID, SSL_PARAMETERS, Settings
+from cht_sync.settings.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CONN_ID, SSL_PARAMETERS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from cht_sync.report_settings import ReportSettings
-from cht_sync.sync_settings import NOT_IN_CRONITER
+from cht_sync.settings.reports import ReportSettings
+from cht_sync.settings.sync import NOT_IN_CRONITER
 
 
 class AlertSettings(ReportSettings):

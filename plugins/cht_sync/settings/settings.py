@@ -5,10 +5,10 @@ from __future__ import annotations
 from inspect import getmembers
 from pathlib import Path
 
-from cht_sync.alert_settings import AlertSettings
 from cht_sync.errors import SettingsError
-from cht_sync.model_settings import ProjectLimits
-from cht_sync.server_settings import (
+from cht_sync.settings.alerts import AlertSettings
+from cht_sync.settings.models import ProjectLimits
+from cht_sync.settings.servers import (
     COUCHDB_CONN_ID,
     DBT_POSTGRES_CONN_ID,
     POSTGRES_CONN_ID,
@@ -33,7 +33,7 @@ __all__ = [
     "Settings",
 ]
 NOT_FOR_ALL = {"couchdb_databases", "metrics_token"}
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 class Settings(AlertSettings):

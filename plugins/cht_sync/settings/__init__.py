@@ -1,0 +1,1 @@
+"""Every environment variable of the project, read and checked in one place."""
