@@ -13,10 +13,10 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from cht_sync import transport
+from cht_sync.common.retry import patiently
 from cht_sync.errors import CouchDBError, SettingsError, UnreadableAnswerError
 from cht_sync.odd_json import require_readable
 from cht_sync.page import MEGABYTE
-from cht_sync.patience import patiently
 from cht_sync.settings.connections import couchdb_connection
 from cht_sync.settings.servers import is_near
 from cht_sync.settings.settings import COUCHDB_CONN_ID, Settings

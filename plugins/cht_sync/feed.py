@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cht_sync.background import Background
+from cht_sync.common.background import Background
 from cht_sync.errors import BrokenAnswerError, UnreadableAnswerError
 from cht_sync.fetcher import DocumentFetcher
 from cht_sync.page import MEGABYTE

@@ -12,13 +12,13 @@ import msgspec
 
 from cht_sync.bare_feed import BareFeed
 from cht_sync.checkpoints import SourceState
+from cht_sync.common.concurrency import SideBySide
 from cht_sync.feed import MANY
 from cht_sync.id_ranges import id_ranges_side_by_side
 from cht_sync.load_parts import REST, TOMBSTONES, LoadPart, LoadPlan
 from cht_sync.page import MEGABYTE, Page
 from cht_sync.range_feed import RangeFeed
 from cht_sync.recreation import sign_of_recreation
-from cht_sync.side_by_side import SideBySide
 
 if TYPE_CHECKING:
     from cht_sync.couchdb import CouchDBHook

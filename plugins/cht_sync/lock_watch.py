@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.sdk import Connection
 
-from cht_sync.seldom import Seldom
+from cht_sync.common.log_throttle import Seldom
 
 log = logging.getLogger(__name__)
 FIRST_S, THEN_S, LOOK_S = 10.0, 30.0, 10.0

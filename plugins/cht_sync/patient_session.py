@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from airflow.sdk import Connection
 
+from cht_sync.common.retry import patiently
 from cht_sync.errors import StoreError
 from cht_sync.lock_watch import LockWatch
-from cht_sync.patience import patiently
 from cht_sync.postgres import STATEMENT_TIMEOUT, connect, explained
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from email.utils import parsedate_to_datetime
 
 import requests
 
+from cht_sync.common.http_session import REDIRECTS, place_of
 from cht_sync.errors import BrokenAnswerError, CouchDBError, NodeDownError, RequestRefusedError
-from cht_sync.http_session import REDIRECTS, place_of
 
 LONGEST_RETRY_AFTER = 120.0  # seconds
 TRANSIENT = {408, 425, 429, 500, 502, 503, 504}

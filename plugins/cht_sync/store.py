@@ -14,6 +14,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.checkpoints import Checkpoints, SourceState
+from cht_sync.common.log_throttle import Seldom
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.known_documents import KnownDocuments
 from cht_sync.lock_watch import FIRST_S, THEN_S
@@ -25,7 +26,6 @@ from cht_sync.patient_session import TOLERANCE_S, PatientSession
 from cht_sync.quarantine import Quarantine
 from cht_sync.rows import storable
 from cht_sync.schema import Schema
-from cht_sync.seldom import Seldom
 from cht_sync.settings.settings import RawTable
 from cht_sync.source_order import SourceOrder
 from cht_sync.windows import Run, Windows

@@ -10,10 +10,10 @@ import requests
 from airflow.sdk import Connection
 from requests.auth import HTTPBasicAuth
 
+from cht_sync.common.http_session import HttpSession
+from cht_sync.common.slow_answers import FEWEST_BYTES, Watch
 from cht_sync.errors import BrokenAnswerError, CouchDBError, NoJSONError, SettingsError, UnreadableAnswerError
-from cht_sync.http_session import HttpSession
 from cht_sync.refusals import refused
-from cht_sync.slow_answers import FEWEST_BYTES, Watch
 
 CHUNK = 256 * 1024
 # An answer that says something of a server, a database or a session.

@@ -163,7 +163,7 @@ class Rig:
 
 def shorten_pauses(monkeypatch: Any, tolerance: float) -> None:
     """Tries again soon, and gives up after ``tolerance`` seconds."""
-    monkeypatch.setattr("cht_sync.patience.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("cht_sync.common.retry.LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(CouchDBHook.__init__, "__defaults__", (CouchDBHook.default_conn_name, tolerance))
 
 

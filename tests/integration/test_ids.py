@@ -86,7 +86,7 @@ def cluster(monkeypatch):
     monkeypatch.setenv("COUCHDB_HOST", "127.0.0.1")
     monkeypatch.setenv("COUCHDB_PORT", str(cluster.port))
     # A document that no request brings would be asked for until the test's time is over.
-    monkeypatch.setattr("cht_sync.patience.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("cht_sync.common.retry.LONGEST_PAUSE", 0.05)
     yield cluster
     cluster.close()
 

@@ -41,7 +41,7 @@ def medic(monkeypatch, database):
         }.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
-        monkeypatch.setattr("cht_sync.patience.LONGEST_PAUSE", 0.05)
+        monkeypatch.setattr("cht_sync.common.retry.LONGEST_PAUSE", 0.05)
         medic.proxy = proxy
         yield medic
     cluster.close()

@@ -26,7 +26,7 @@ def cluster(monkeypatch, database):
         monkeypatch.setenv("CHT_FIRST_LOAD_THRESHOLD", "0")
         monkeypatch.setattr(recreation, "SECOND_LOOK_S", 0.0)
         monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
-        monkeypatch.setattr("cht_sync.patience.LONGEST_PAUSE", 0.05)
+        monkeypatch.setattr("cht_sync.common.retry.LONGEST_PAUSE", 0.05)
         monkeypatch.setattr(older_look, "PAUSE", timedelta())
         cluster.proxy = proxy
         yield cluster

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from airflow.sdk import Connection
 
-from cht_sync import couchdb_session, patience
+from cht_sync import couchdb_session
+from cht_sync.common import retry
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.errors import CouchDBError, NodeDownError, SettingsError, UnreadableAnswerError
 from cht_sync.page import Change, Revision
@@ -23,7 +24,7 @@ BAD_GATEWAY = Answer(502, b"<html>", {"Content-Type": "text/html"})
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.05)
 
 
 def hook_with(monkeypatch, **fields):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cht_sync import patience
+from cht_sync.common import retry
 from cht_sync.couchdb import CouchDBHook
 from cht_sync.documents_by_id import LONGEST_ADDRESS, address_of
 from cht_sync.errors import BrokenAnswerError, NodeDownError, NotHandedOutError, SettingsError
@@ -23,7 +23,7 @@ NOT_FOUND = Answer(404, b'{"error":"not_found","reason":"missing"}')
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.01)
 
 
 def fetched(id, rev="1-a", tolerance=0.2):

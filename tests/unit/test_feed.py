@@ -4,13 +4,13 @@ from itertools import pairwise
 
 import pytest
 
-from cht_sync import patience
+from cht_sync.common import retry
+from cht_sync.common.retry import patiently
 from cht_sync.errors import BrokenAnswerError, CouchDBError, NotHandedOutError
 from cht_sync.feed import ChangesFeed
 from cht_sync.page import MEGABYTE, Change, Revision
 from cht_sync.page_decoder import decode_page
 from cht_sync.page_size import TARGET
-from cht_sync.patience import patiently
 from cht_sync.transport import PageTooLargeError
 
 CAP = 4 * TARGET
@@ -70,7 +70,7 @@ class Database:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.001)
 
 
 @pytest.mark.parametrize("counts_pending", [True, False])

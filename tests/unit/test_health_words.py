@@ -1,6 +1,6 @@
 import pytest
 
-from cht_sync.monitoring.words import counted, duration
+from cht_sync.common.text import counted, duration
 
 
 @pytest.mark.parametrize(

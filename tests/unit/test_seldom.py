@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from cht_sync import patience
+from cht_sync.common import retry
+from cht_sync.common.log_throttle import Repeated, Seldom
+from cht_sync.common.retry import patiently
 from cht_sync.errors import CouchDBError
-from cht_sync.patience import patiently
-from cht_sync.seldom import Repeated, Seldom
 
 
 class Clock:
@@ -53,8 +53,8 @@ def test_the_same_failure_is_told_at_once_then_with_its_number():
 
 def test_a_server_that_is_gone_does_not_fill_the_log(caplog, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(patience, "_told", Repeated(10, clock))
-    monkeypatch.setattr(patience.tenacity.nap.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(retry, "_told", Repeated(10, clock))
+    monkeypatch.setattr(retry.tenacity.nap.time, "sleep", lambda seconds: None)
     tries = []
 
     def call():

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.common.memory import at_most
 from cht_sync.errors import SettingsError
-from cht_sync.memory import at_most
 from cht_sync.page import MEGABYTE
 
 if TYPE_CHECKING:

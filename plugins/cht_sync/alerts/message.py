@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cht_sync.alerts.condition import NEWS
+from cht_sync.common.text import listed, moment
 from cht_sync.monitoring.sentences import ALERTS, same_cause
-from cht_sync.monitoring.words import listed, moment
 
 if TYPE_CHECKING:
     from cht_sync.alerts.incidents import Incident

@@ -8,11 +8,11 @@ from typing import Any
 
 import requests
 
+from cht_sync.common.http_session import HttpSession, place_of
+from cht_sync.common.slow_answers import Watch
 from cht_sync.dashboards.settings import Login
 from cht_sync.errors import SettingsError, SupersetError
-from cht_sync.http_session import HttpSession, place_of
 from cht_sync.redaction import without_secrets
-from cht_sync.slow_answers import Watch
 
 # Seconds to connect, and to wait for an answer; Superset looks at each table while it imports.
 TIMEOUT = (10.0, 120.0)

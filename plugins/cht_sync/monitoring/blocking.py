@@ -9,7 +9,7 @@ from typing import Any
 from psycopg2 import sql
 from pydantic import BaseModel, Field
 
-from cht_sync.monitoring.words import moment
+from cht_sync.common.text import moment
 
 # Whoever only reads waits for an AccessExclusiveLock, also for one that is itself waited for; of an index, too.
 # Source: https://www.postgresql.org/docs/current/explicit-locking.html

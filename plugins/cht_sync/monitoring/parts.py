@@ -10,8 +10,8 @@ import psycopg2
 from psycopg2 import errors
 from pydantic import BaseModel, Field
 
+from cht_sync.common.text import moment
 from cht_sync.monitoring.blocking import Blocker
-from cht_sync.monitoring.words import moment
 
 if TYPE_CHECKING:
     from cht_sync.settings.settings import Settings

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cht_sync.common.text import counted, moment
 from cht_sync.monitoring.finding import Finding, Kind
 from cht_sync.monitoring.state import MOST, GoneOwner, OlderRevisions, RemovedModel, TaskError
-from cht_sync.monitoring.words import counted, moment
 
 # Those that are there whatever the settings say; others are named in the README.
 UNPAUSE = "Unpause cht_sync, and cht_pipeline_deploy, cht_reconcile and cht_data_tests, which are paused at first too."

@@ -8,11 +8,11 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 
+from cht_sync.common.http_session import REDIRECTS, HttpSession
+from cht_sync.common.slow_answers import FEWEST_BYTES, Watch
 from cht_sync.errors import SettingsError
-from cht_sync.http_session import REDIRECTS, HttpSession
 from cht_sync.pipeline.source import Source
 from cht_sync.redaction import without_secrets
-from cht_sync.slow_answers import FEWEST_BYTES, Watch
 
 TIMEOUT_S = (10, 60)
 # Seconds in which 256 KB have to come, or the end; and in which all has to come.

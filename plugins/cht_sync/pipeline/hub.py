@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from cht_sync.http_session import HttpSession
+from cht_sync.common.http_session import HttpSession
 
 HUB_URL = "https://hub.getdbt.com/"
 PROBE_TIMEOUT_S = 4

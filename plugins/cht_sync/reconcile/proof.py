@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cht_sync.background import Background
 from cht_sync.checkpoints import Checkpoints, SourceState
+from cht_sync.common.background import Background
 from cht_sync.id_ranges import Range, id_ranges, id_ranges_near
 from cht_sync.known_documents import KnownDocuments
 from cht_sync.page import MEGABYTE, Change, DatabaseInfo

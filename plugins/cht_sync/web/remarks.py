@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.common.text import counted, duration, listed
 from cht_sync.monitoring.finding import SEVERITY, Finding, Kind, Limits
 from cht_sync.monitoring.health import RESULT, failing_since
 from cht_sync.monitoring.parts import PARTS
 from cht_sync.monitoring.sentences import CATALOGUE, of_gone_owner, of_older_revisions, of_removed, same_cause
 from cht_sync.monitoring.state import MOST, GoneOwner, Model, Source
-from cht_sync.monitoring.words import counted, duration, listed
 from cht_sync.web.answers import List, Remark
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import Connection
 
+from cht_sync.common.text import zone
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.model_results import without_ids
 from cht_sync.monitoring.destination import opened
@@ -17,7 +18,6 @@ from cht_sync.monitoring.health import is_gone, judge
 from cht_sync.monitoring.parts import Unknown
 from cht_sync.monitoring.reader import read
 from cht_sync.monitoring.state import Dag, Destination, Facts, Source, Task, TaskError
-from cht_sync.monitoring.words import zone
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.web.answers import Reject, Status

@@ -14,6 +14,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.built_models import Columns, Place
+from cht_sync.common.log_throttle import Seldom
 from cht_sync.pipeline import api_views
 from cht_sync.pipeline.rebuild.apart import require_apart
 from cht_sync.pipeline.rebuild.attached import attach, detach, unchecked
@@ -34,7 +35,6 @@ from cht_sync.pipeline.rebuild.storage import keep_persistence, store_like
 from cht_sync.pipeline.rebuild.table_constraints import keep_comments, keep_constraints
 from cht_sync.pipeline.rebuild.waiting import Waiting
 from cht_sync.redaction import dependents_of
-from cht_sync.seldom import Seldom
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from functools import partial
 from queue import Full, Queue
 from typing import Generic, TypeVar
 
-from cht_sync.background import Background
+from cht_sync.common.background import Background
 
 Job = TypeVar("Job")
 Piece = TypeVar("Piece")

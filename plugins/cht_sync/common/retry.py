@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import tenacity
 
-from cht_sync.seldom import Repeated
+from cht_sync.common.log_throttle import Repeated
 
 T = TypeVar("T")
 LONGEST_PAUSE = 30.0  # seconds

@@ -6,7 +6,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from cht_sync.slow_answers import WatchedAdapter
+from cht_sync.common.slow_answers import WatchedAdapter
 
 REDIRECTS = {301, 302, 303, 307, 308}
 
