@@ -12,7 +12,7 @@ from cht_sync.settings.connections import postgres_connection
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.settings.settings import RawTable, Settings
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg2 import sql
 
+from cht_sync.couchdb.structs import Page
 from cht_sync.errors import CheckpointConflictError
-from cht_sync.page import Page
 
 _LARGEST_INTEGER = 2**31 - 1
 _STATE = "select seq, instance_start_time, sweep_after from {schema}.couchdb_progress where source = %s"

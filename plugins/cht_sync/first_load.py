@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cht_sync.bare_feed import BareFeed
 from cht_sync.checkpoints import SourceState
 from cht_sync.common.concurrency import SideBySide
-from cht_sync.feed import MANY
-from cht_sync.id_ranges import id_ranges_side_by_side
+from cht_sync.couchdb.changes_feed import MANY
+from cht_sync.couchdb.filtered_feed import BareFeed
+from cht_sync.couchdb.id_ranges import id_ranges_side_by_side
+from cht_sync.couchdb.range_feed import RangeFeed
+from cht_sync.couchdb.structs import MEGABYTE, Page
 from cht_sync.load_parts import REST, TOMBSTONES, LoadPart, LoadPlan
-from cht_sync.page import MEGABYTE, Page
-from cht_sync.range_feed import RangeFeed
 from cht_sync.recreation import sign_of_recreation
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.couchdb.structs import Change, DatabaseInfo
     from cht_sync.first_load_store import FirstLoadStore
-    from cht_sync.page import Change, DatabaseInfo
     from cht_sync.progress import Progress
 
 Piece = tuple[Page | None, str | None]

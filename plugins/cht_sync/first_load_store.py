@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from cht_sync.checkpoints import SourceState
+from cht_sync.couchdb.structs import Change, Page
 from cht_sync.load_parts import LoadPart, LoadParts, LoadPlan
-from cht_sync.page import Change, Page
 from cht_sync.page_writer import Written
 from cht_sync.postponed_indexes import PostponedIndexes
 from cht_sync.rows import storable

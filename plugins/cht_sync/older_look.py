@@ -7,18 +7,18 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.couchdb.document_fetcher import DocumentFetcher
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.revisions import Leaf, generation, is_older, knows, winner
+from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import BrokenAnswerError, CouchDBError, RequestRefusedError
-from cht_sync.fetcher import DocumentFetcher
-from cht_sync.page import Change, Revision
-from cht_sync.revisions import Leaf, generation, is_older, knows, winner
-from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.couchdb.structs import Refused
     from cht_sync.older_revisions import OlderRevision
-    from cht_sync.page import Refused
     from cht_sync.page_writer import Written
     from cht_sync.store import DocumentStore
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
-from cht_sync.page import Change
-from cht_sync.revisions import SQL_ORDER
+from cht_sync.couchdb.revisions import SQL_ORDER
+from cht_sync.couchdb.structs import Change
 from cht_sync.rows import storable
 
 if TYPE_CHECKING:

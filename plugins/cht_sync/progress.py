@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cht_sync.page import MEGABYTE, Page
+from cht_sync.couchdb.structs import MEGABYTE, Page
 from cht_sync.page_writer import Written
 
 

@@ -9,8 +9,8 @@ from typing import IO, Any
 import psycopg2
 from psycopg2 import sql
 
+from cht_sync.couchdb.structs import MEGABYTE, Refused
 from cht_sync.json_text import USER_PREFIX, without_password
-from cht_sync.page import MEGABYTE, Refused
 
 PART = 8 * MEGABYTE
 _ADD = """

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cht_sync.couchdb.structs import DatabaseInfo
 from cht_sync.errors import SettingsError
-from cht_sync.page import DatabaseInfo
 
 if TYPE_CHECKING:
     from cht_sync.checkpoints import SourceState
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
 
 SECOND_LOOK_S = 2.0
 # Before it the time was that of the server's start (1.x) or always "0" (2.x to 3.2).

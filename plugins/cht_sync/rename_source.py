@@ -7,13 +7,13 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import SettingsError
 from cht_sync.renaming_store import Renamed, RenamingStore
 from cht_sync.settings.connections import postgres_connection
-from cht_sync.sources import configured_sources
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.settings.settings import Settings
     from cht_sync.store import DocumentStore
 

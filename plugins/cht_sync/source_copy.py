@@ -9,20 +9,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cht_sync import recreation
+from cht_sync.couchdb.changes_feed import ChangesFeed
+from cht_sync.couchdb.document_fetcher import DocumentFetcher
+from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
-from cht_sync.feed import ChangesFeed
-from cht_sync.fetcher import DocumentFetcher
 from cht_sync.older_look import OlderLook
-from cht_sync.page import Change, Revision
 from cht_sync.quarantine import fingerprint
 from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation, stays_behind
 from cht_sync.sweep import sweep
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.couchdb.structs import DatabaseInfo
     from cht_sync.first_load import FirstLoad
     from cht_sync.first_load_store import FirstLoadStore
-    from cht_sync.page import DatabaseInfo
     from cht_sync.progress import Progress
     from cht_sync.store import DocumentStore
 

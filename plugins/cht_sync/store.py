@@ -15,12 +15,12 @@ from psycopg2 import sql
 
 from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.common.log_throttle import Seldom
+from cht_sync.couchdb.structs import Change, Page, Refused
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.known_documents import KnownDocuments
 from cht_sync.lock_watch import FIRST_S, THEN_S
 from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevision, OlderRevisions
-from cht_sync.page import Change, Page, Refused
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
 from cht_sync.patient_session import TOLERANCE_S, PatientSession
 from cht_sync.quarantine import Quarantine

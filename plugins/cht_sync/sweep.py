@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cht_sync.page import Change, Revision
+from cht_sync.couchdb.structs import Change, Revision
 
 if TYPE_CHECKING:
     from cht_sync.page_writer import Written

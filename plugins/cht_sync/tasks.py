@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import AssetAlias, task
 
 from cht_sync.assets import table_asset
+from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import IncompleteError, SettingsError
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
@@ -18,7 +19,6 @@ from cht_sync.pipeline.version_in_use import expected_version
 from cht_sync.rename_source import rename_sources
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
 from cht_sync.sweep import sweep
 from cht_sync.task_callbacks import LAST_TASK
@@ -26,7 +26,7 @@ from cht_sync.task_callbacks import LAST_TASK
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
-    from cht_sync.sources import Source
+    from cht_sync.couchdb.sources import Source
 
 log = logging.getLogger(__name__)
 BAD_STATES = {"failed", "upstream_failed"}

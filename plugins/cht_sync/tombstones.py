@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from psycopg2 import sql
 
 from cht_sync.collisions import Collisions
+from cht_sync.couchdb.decode import name_of
+from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import SettingsError
-from cht_sync.page import Change, Revision
-from cht_sync.page_decoder import name_of
 from cht_sync.quarantine import Entry, Quarantine
 from cht_sync.rows import SQL_IS_WHOLE, SQL_STUB, stub_of
 from cht_sync.schema import Schema

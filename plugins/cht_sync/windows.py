@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg2 import sql
 
 if TYPE_CHECKING:
-    from cht_sync.page import Page
+    from cht_sync.couchdb.structs import Page
     from cht_sync.page_writer import Written
 
 # The first page of a run makes the row, each later one lets it grow.

@@ -12,18 +12,18 @@ import msgspec
 import psutil
 
 from cht_sync import first_load
-from cht_sync.couchdb import CouchDBHook
-from cht_sync.feed import ChangesFeed
+from cht_sync.couchdb.changes_feed import ChangesFeed
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.sources import source_name
+from cht_sync.couchdb.structs import MEGABYTE, DatabaseInfo, Page
 from cht_sync.first_load import FirstLoad
 from cht_sync.first_load_store import FirstLoadStore
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.page import MEGABYTE, DatabaseInfo, Page
 from cht_sync.progress import Progress
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.reconcile.verdicts import TOMBSTONES
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.sources import source_name
 from cht_sync.store import DocumentStore
 
 

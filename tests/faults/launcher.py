@@ -66,7 +66,7 @@ class Launcher:
 
 def _run(arguments: dict[str, Any], context: dict[str, Any], environment: dict[str, str], log: str) -> None:
     """What a forked process does; it ends as Airflow's do, without waiting for threads."""
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
     from cht_sync.operators.reconcile import ReconcileOperator
 
@@ -95,7 +95,7 @@ def _run(arguments: dict[str, Any], context: dict[str, Any], environment: dict[s
 
 def _warm_up() -> None:
     """Does once what a task does at first use, so that each forked process need not: nobody listens on that port."""
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.errors import CouchDBError, StoreError
     from cht_sync.postgres import connect
     from cht_sync.settings.connections import postgres_connection

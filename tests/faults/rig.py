@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 import requests
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from tests.faults.proxy import FaultProxy
 from tests.servers import EVERYWHERE, mine

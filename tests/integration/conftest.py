@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg2
 import pytest
 
-from cht_sync.page_decoder import decode_page
+from cht_sync.couchdb.decode import decode_page
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore

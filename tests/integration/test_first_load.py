@@ -159,7 +159,7 @@ def test_a_run_that_has_no_more_time_is_followed_by_one_that_goes_on(loaded):
 def test_where_couchdb_ends_in_the_middle_the_next_run_goes_on(loaded, monkeypatch):
     loaded.fill()
     host, port = loaded.couch.url.partition("//")[2].partition("/")[0].split(":")
-    monkeypatch.setattr("cht_sync.couchdb.CouchDBHook.__init__.__defaults__", ("cht_couchdb", 0.3))
+    monkeypatch.setattr("cht_sync.couchdb.hook.CouchDBHook.__init__.__defaults__", ("cht_couchdb", 0.3))
     with FaultProxy(host, int(port)) as proxy:
         monkeypatch.setenv("COUCHDB_PORT", str(proxy.port))
         for _ in range(3):

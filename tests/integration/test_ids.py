@@ -11,8 +11,8 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cht_sync.couchdb import CouchDBHook
-from cht_sync.page import Change, Revision
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.structs import Change, Revision
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.odd_documents import as_json
 from tests.integration.reconcile.proving import prove_all

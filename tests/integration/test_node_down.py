@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.errors import CouchDBError, NodeDownError
 from tests.faults.proxy import Fault, FaultProxy, http_answer
 from tests.faults.rig import is_one_sentence, shorten_pauses

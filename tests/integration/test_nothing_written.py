@@ -84,7 +84,7 @@ def test_the_password_of_couchdb_is_wrong(couchdb, database, monkeypatch):
 
 def test_couchdb_cannot_be_reached(couchdb, database, closed_port, monkeypatch):
     monkeypatch.setenv("COUCHDB_PORT", str(closed_port))
-    monkeypatch.setattr("cht_sync.couchdb.CouchDBHook.__init__.__defaults__", ("cht_couchdb", 0.1))
+    monkeypatch.setattr("cht_sync.couchdb.hook.CouchDBHook.__init__.__defaults__", ("cht_couchdb", 0.1))
     failed, work = run()
     assert [isinstance(error, CouchDBError) for error in failed] == [True] * 2
     assert all("could not be reached" in str(error) and str(closed_port) in str(error) for error in failed)

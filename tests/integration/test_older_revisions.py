@@ -9,11 +9,11 @@ from unittest.mock import Mock
 import pytest
 
 from cht_sync import older_look, recreation
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.decode import decode_page
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.structs import Change, DatabaseInfo, Refused, Revision
 from cht_sync.errors import RequestRefusedError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.page import Change, DatabaseInfo, Refused, Revision
-from cht_sync.page_decoder import decode_page
 from cht_sync.reconcile.stored_side import StoredSide
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable

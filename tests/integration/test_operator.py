@@ -249,7 +249,7 @@ def test_a_database_that_does_not_exist_writes_nothing(couch, database):
 
 def test_an_unreachable_host_writes_nothing(couch, database, monkeypatch):
     monkeypatch.setenv("COUCHDB_HOST", "no-such-host.invalid")
-    monkeypatch.setattr("cht_sync.couchdb.CouchDBHook.__init__.__defaults__", ("cht_couchdb", 0.3))
+    monkeypatch.setattr("cht_sync.couchdb.hook.CouchDBHook.__init__.__defaults__", ("cht_couchdb", 0.3))
     with pytest.raises(CouchDBError, match=r"no-such-host.invalid.*could not be reached.*COUCHDB_HOST"):
         copy(couch)
     assert database.tables() == set()

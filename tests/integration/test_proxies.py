@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cht_sync.check.couchdb import check_couchdb
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.settings.settings import Settings
 from cht_sync.triggers import changes
 from tests.faults.proxy import Fault, FaultProxy, http_answer

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from cht_sync.couchdb.decode import decode_page
+from cht_sync.couchdb.structs import Change, Refused, Revision
 from cht_sync.errors import StoreError
-from cht_sync.page import Change, Refused, Revision
-from cht_sync.page_decoder import decode_page
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore

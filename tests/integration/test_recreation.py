@@ -6,8 +6,8 @@ import json
 import pytest
 
 from cht_sync import recreation
+from cht_sync.couchdb.structs import Change, Refused, Revision
 from cht_sync.errors import CouchDBError, SettingsError
-from cht_sync.page import Change, Refused, Revision
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore

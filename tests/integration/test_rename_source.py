@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from cht_sync.__main__ import main
 from cht_sync.check.renamed import check_renamed
+from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.errors import CheckpointConflictError, SettingsError, StoreError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.page import Change, Refused
 from cht_sync.reconcile.report import _hidden
 from cht_sync.reconcile.report import table as as_table
 from cht_sync.reconcile.verify import verify

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cht_sync import rows
+from cht_sync.couchdb.decode import decode_page
+from cht_sync.couchdb.structs import Change, Page
 from cht_sync.errors import CheckpointConflictError, StoreError
-from cht_sync.page import Change, Page
-from cht_sync.page_decoder import decode_page
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres import connect
 from cht_sync.settings.connections import postgres_connection

@@ -155,7 +155,7 @@ def test_a_database_that_was_made_again_starts_a_run(served, monkeypatch, copies
     for each in getattr(medic.couch, "_copies", [medic.couch]):
         each.created = "1700000001"
     # As CouchDB answers an old seq: nothing, and nothing pending.
-    monkeypatch.setattr("cht_sync.couchdb.CouchDBHook.has_changes", lambda *_: False)
+    monkeypatch.setattr("cht_sync.couchdb.hook.CouchDBHook.has_changes", lambda *_: False)
     asks_once(medic)
     assert medic.database.value("select instance_start_time from v1.couchdb_progress") == "1700000001"
 

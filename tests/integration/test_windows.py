@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cht_sync.checkpoints import Checkpoints
-from cht_sync.page import Change, Refused
+from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore

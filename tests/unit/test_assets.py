@@ -4,7 +4,7 @@ import pytest
 from airflow.sdk import Connection
 
 from cht_sync.assets import database_dataset, table_asset, table_dataset
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.settings.settings import RawTable, Settings
 
 

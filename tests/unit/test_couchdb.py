@@ -9,12 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from airflow.sdk import Connection
 
-from cht_sync import couchdb_session
 from cht_sync.common import retry
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb import session
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import CouchDBError, NodeDownError, SettingsError, UnreadableAnswerError
-from cht_sync.page import Change, Revision
-from cht_sync.transport import PageTooLargeError
 from tests.unit.scripted_server import Answer
 from tests.unit.test_page import recorded
 
@@ -29,7 +29,7 @@ def short_pauses(monkeypatch):
 
 def hook_with(monkeypatch, **fields):
     connection = Connection(conn_id="cht_couchdb", conn_type="http", **fields)
-    monkeypatch.setattr(couchdb_session, "couchdb_connection", lambda conn_id: connection)
+    monkeypatch.setattr(session, "couchdb_connection", lambda conn_id: connection)
     return CouchDBHook(tolerance=3)
 
 

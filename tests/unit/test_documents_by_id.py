@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cht_sync.common import retry
-from cht_sync.couchdb import CouchDBHook
-from cht_sync.documents_by_id import LONGEST_ADDRESS, address_of
+from cht_sync.couchdb.documents_by_id import LONGEST_ADDRESS, address_of
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import BrokenAnswerError, NodeDownError, NotHandedOutError, SettingsError
-from cht_sync.page import Change, Revision
 from tests.unit.scripted_server import Answer
 from tests.unit.test_page import recorded
 

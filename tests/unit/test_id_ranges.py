@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cht_sync import id_ranges as module
+from cht_sync.couchdb import id_ranges as module
+from cht_sync.couchdb.id_ranges import id_ranges, id_ranges_near, id_ranges_side_by_side
+from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import CouchDBError, RequestRefusedError
-from cht_sync.id_ranges import id_ranges, id_ranges_near, id_ranges_side_by_side
-from cht_sync.page import Change, Revision
 
 ORDERS = {
     "by bytes": str.encode,

@@ -8,9 +8,9 @@ from ipaddress import ip_network
 import pytest
 import yaml
 
+from cht_sync.couchdb.sources import configured_sources
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import REPOSITORY, Settings
-from cht_sync.sources import configured_sources
 from include.docker.refuse_defaults import auth_reasons, reasons
 
 FOLDER = REPOSITORY / "include" / "kubernetes"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cht_sync.couchdb.decode import decode_page
 from cht_sync.errors import CouchDBError
-from cht_sync.page_decoder import decode_page
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 

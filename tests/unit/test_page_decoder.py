@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cht_sync.couchdb.decode import _row_by_row, decode_page
 from cht_sync.errors import BrokenAnswerError
-from cht_sync.page_decoder import _row_by_row, decode_page
 from cht_sync.rows import rows_of
 from tests.unit.test_page import recorded
 

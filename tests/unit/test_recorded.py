@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.decode import decode_page
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.revisions import Leaf, generation
+from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import NotHandedOutError, RequestRefusedError
-from cht_sync.page import Change, Revision
-from cht_sync.page_decoder import decode_page
 from cht_sync.recreation import number_of
-from cht_sync.revisions import Leaf, generation
 from tests.unit.scripted_server import Answer
 from tests.unit.test_page import RECORDED, recorded
 

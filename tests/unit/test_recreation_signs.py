@@ -7,7 +7,7 @@ import pytest
 
 from cht_sync import recreation
 from cht_sync.checkpoints import SourceState
-from cht_sync.page import DatabaseInfo
+from cht_sync.couchdb.structs import DatabaseInfo
 from cht_sync.recreation import number_of, sign_of_recreation
 from tests.unit.test_page import recorded
 

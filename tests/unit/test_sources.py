@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import SettingsError
-from cht_sync.sources import configured_sources
 
 
 def connect(monkeypatch, conn_id, host, **extra):

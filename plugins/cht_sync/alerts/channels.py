@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cht_sync.common.memory import at_most
+from cht_sync.couchdb.structs import MEGABYTE
 from cht_sync.errors import SettingsError
-from cht_sync.page import MEGABYTE
 
 if TYPE_CHECKING:
     from cht_sync.alerts.message import Message

@@ -15,6 +15,7 @@ from cht_sync.alerts.channels import channels, send
 from cht_sync.alerts.condition import Condition, conditions, hidden
 from cht_sync.alerts.incidents import Incident, Incidents
 from cht_sync.alerts.message import Message
+from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.last_line import silence
 from cht_sync.monitoring.destination import Destination, opened
@@ -26,7 +27,6 @@ from cht_sync.monitoring.sentences import ALERTS
 from cht_sync.postgres import regclass_text, transaction
 from cht_sync.settings.connections import POSTGRES_EXTRA, postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
 
 log = logging.getLogger(__name__)

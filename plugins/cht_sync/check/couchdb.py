@@ -12,10 +12,10 @@ import requests
 
 from cht_sync.check.clock import compared
 from cht_sync.check.finding import Finding, failed, ok, warning
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.sources import Source, configured_sources
 from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
 from cht_sync.settings.settings import Settings
-from cht_sync.sources import Source, configured_sources
 
 # Three tries all the same, so that a hiccup is no finding.
 NO_TOLERANCE_S = 0.0

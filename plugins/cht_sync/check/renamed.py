@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from cht_sync.check.couchdb import NO_TOLERANCE_S, QuietHook
 from cht_sync.check.finding import Finding, failed
+from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError, StoreError
 from cht_sync.rename_source import check_not_renamed
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
 
 

@@ -10,7 +10,7 @@ from cht_sync.errors import RequestRefusedError
 from cht_sync.reconcile.opening import open_proof
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from cht_sync.couchdb.document_fetcher import DocumentFetcher
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.structs import Change
 from cht_sync.errors import CouchDBError, UnreadableAnswerError
-from cht_sync.fetcher import DocumentFetcher
-from cht_sync.page import Change
 from cht_sync.reconcile.difference import Difference, Found
-from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
-    from cht_sync.page import Page
+    from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.couchdb.structs import Page
     from cht_sync.reconcile.stored_side import StoredSide
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from cht_sync.store import REPAIR, DocumentStore
 from cht_sync.windows import Run
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.settings.settings import Settings
 
 # A sync holds its source for its time budget at most, and a moment.

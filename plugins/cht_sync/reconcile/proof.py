@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.common.background import Background
-from cht_sync.id_ranges import Range, id_ranges, id_ranges_near
+from cht_sync.couchdb.id_ranges import Range, id_ranges, id_ranges_near
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.structs import MEGABYTE, Change, DatabaseInfo
 from cht_sync.known_documents import KnownDocuments
-from cht_sync.page import MEGABYTE, Change, DatabaseInfo
 from cht_sync.reconcile.beside import unlisted
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
 from cht_sync.reconcile.difference import Found
@@ -22,10 +23,9 @@ from cht_sync.reconcile.touched import Interval, TouchedDocuments
 from cht_sync.reconcile.verdicts import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
 from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation
 from cht_sync.rows import storable
-from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.reconcile.stored_side import StoredSide
     from cht_sync.store import DocumentStore
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.structs import Change, Refused, Revision
 from cht_sync.errors import CheckpointConflictError
-from cht_sync.page import Change, Refused, Revision
 from cht_sync.reconcile.comparison import Comparison, batched
 from cht_sync.reconcile.difference import Difference, Found
-from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
     from cht_sync.checkpoints import SourceState

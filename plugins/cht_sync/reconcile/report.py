@@ -13,7 +13,7 @@ from cht_sync.monitoring.sentences import of_gone_owner
 from cht_sync.monitoring.state import GoneOwner
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.reconcile.stored_side import StoredSide
     from cht_sync.reconcile.verdicts import Summary
 

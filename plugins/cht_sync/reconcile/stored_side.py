@@ -10,7 +10,7 @@ import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.page import Change
+from cht_sync.couchdb.structs import Change
 from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.patient_session import PatientSession
 from cht_sync.quarantine import fingerprint, shown

@@ -9,7 +9,8 @@ from typing import Any
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.sources import Source, configured_sources
 from cht_sync.errors import SettingsError
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.reconcile.report import Line, line_of, table, vanished
@@ -18,7 +19,6 @@ from cht_sync.reconcile.touched import Interval
 from cht_sync.reconcile.verdicts import BESIDE, INTERVAL
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.sources import Source, configured_sources
 from cht_sync.store import DocumentStore
 from cht_sync.task_callbacks import LAST_TASK
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cht_sync.windows import FIRST, OF_INTERVAL
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
-    from cht_sync.page import DatabaseInfo
+    from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.couchdb.structs import DatabaseInfo
     from cht_sync.reconcile.comparison import Comparison
 
 # A cluster merges its shards in any order: so many changes more are read than the windows held, to be behind their end.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cht_sync.couchdb.structs import MEGABYTE
 from cht_sync.errors import SettingsError
-from cht_sync.page import MEGABYTE
 from cht_sync.settings.servers import ServerSettings
 
 DEFAULT_SCHEDULE = "* * * * *"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.errors import CouchDBError
 from tests.faults.proxy import END, Fault, http_answer
 from tests.faults.rig import is_one_sentence, shorten_pauses, text

@@ -13,7 +13,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.operators.base import LAST_MOMENTS_S
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.settings.settings import Settings

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from cht_sync.__main__ import main
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.structs import Change, Refused, Revision
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.page import Change, Refused, Revision
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings

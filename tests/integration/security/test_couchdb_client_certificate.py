@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.errors import CouchDBError, SettingsError
 from tests.unit.scripted_server import Answer, ScriptedServer
 

@@ -9,12 +9,12 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.settings.connections import couchdb_connection, postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.sources import configured_sources
 from cht_sync.store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.starter import run_models

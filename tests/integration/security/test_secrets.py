@@ -12,7 +12,7 @@ import requests
 from airflow.sdk.log import redact
 from psycopg2 import sql
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.errors import SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.pipeline.install import install

@@ -6,8 +6,8 @@ from contextlib import closing, contextmanager
 
 import psycopg2
 
+from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.model_results import SHRUNK, ModelResult, ModelResults
-from cht_sync.page import Change, Refused
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore

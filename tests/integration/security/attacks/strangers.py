@@ -20,7 +20,7 @@ import json, pathlib, resource
 import requests, psycopg2  # what every task has in memory before it begins
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline.install import install
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 
 def peak():
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()

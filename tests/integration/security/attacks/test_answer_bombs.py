@@ -9,11 +9,11 @@ import zlib
 
 import pytest
 
-from cht_sync import transport
 from cht_sync.alerts import channels as module
 from cht_sync.alerts.channels import _services, send
 from cht_sync.common.memory import at_most
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb import request as transport
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.dashboards.settings import Login
 from cht_sync.dashboards.superset import Superset
 from cht_sync.errors import CouchDBError, SettingsError, SupersetError
@@ -164,8 +164,8 @@ def endless():
 
 def test_a_document_without_end_is_left(monkeypatch):
     monkeypatch.setattr(transport, "LARGEST_DOCUMENT", 3 * MEGABYTE)
-    monkeypatch.setattr("cht_sync.documents_by_id.LARGEST_DOCUMENT", 3 * MEGABYTE)
-    from cht_sync.page import Change, Revision
+    monkeypatch.setattr("cht_sync.couchdb.documents_by_id.LARGEST_DOCUMENT", 3 * MEGABYTE)
+    from cht_sync.couchdb.structs import Change, Revision
 
     with Stranger(lambda _: Answer(body=endless())) as server, io.BytesIO() as sink:
         monkeypatch.setenv("COUCHDB_HOST", "127.0.0.1")

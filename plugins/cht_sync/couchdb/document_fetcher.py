@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cht_sync.couchdb.decode import name_of
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.revisions import generation
+from cht_sync.couchdb.structs import MEGABYTE, Change, Page, Refused
 from cht_sync.errors import BrokenAnswerError, NotHandedOutError, RequestRefusedError
-from cht_sync.page import MEGABYTE, Change, Page, Refused
-from cht_sync.page_decoder import name_of
-from cht_sync.revisions import generation
 from cht_sync.rows import storable
-from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
 
 IN_MEMORY = 8 * MEGABYTE
 AT_A_TIME = 100

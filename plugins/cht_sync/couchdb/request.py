@@ -12,8 +12,8 @@ from requests.auth import HTTPBasicAuth
 
 from cht_sync.common.http_session import HttpSession
 from cht_sync.common.slow_answers import FEWEST_BYTES, Watch
+from cht_sync.couchdb.refusals import refused
 from cht_sync.errors import BrokenAnswerError, CouchDBError, NoJSONError, SettingsError, UnreadableAnswerError
-from cht_sync.refusals import refused
 
 CHUNK = 256 * 1024
 # An answer that says something of a server, a database or a session.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from cht_sync.odd_json import cut_rows, fields_of, read_rows, require_readable, text_of
-from cht_sync.page import NOTHING, Change, Revision
+from cht_sync.couchdb.odd_json import cut_rows, fields_of, read_rows, require_readable, text_of
+from cht_sync.couchdb.structs import NOTHING, Change, Revision
 
 
 class _Value(msgspec.Struct):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from cht_sync.couchdb.odd_json import OddRowError, cut_rows, fields_of, read_rows, require_readable, text_of
+from cht_sync.couchdb.structs import NOTHING, Change, Page, Revision
 from cht_sync.errors import BrokenAnswerError, UnreadableAnswerError
-from cht_sync.odd_json import OddRowError, cut_rows, fields_of, read_rows, require_readable, text_of
-from cht_sync.page import NOTHING, Change, Page, Revision
 
 
 class _Answer(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cht_sync.page import MEGABYTE, Page
+from cht_sync.couchdb.structs import MEGABYTE, Page
 
 TARGET = 8 * MEGABYTE
 FIRST = 100

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from cht_sync.couchdb.changes_feed import MANY
+from cht_sync.couchdb.document_fetcher import DocumentFetcher
+from cht_sync.couchdb.page_size import PageSize
+from cht_sync.couchdb.range_feed import NO_SEQ
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.structs import Page
 from cht_sync.errors import BrokenAnswerError, CouchDBError, RequestRefusedError, UnreadableAnswerError
-from cht_sync.feed import MANY
-from cht_sync.fetcher import DocumentFetcher
-from cht_sync.page import Page
-from cht_sync.page_size import PageSize
-from cht_sync.range_feed import NO_SEQ
-from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
-    from cht_sync.page import Change
+    from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.couchdb.structs import Change
 
 AT_A_TIME = 200
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cht_sync.transport import Request
+from cht_sync.couchdb.request import Request
 
 # Proxies cut what is silent for 30 s, some sooner.
 HEARTBEAT_S = 10.0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
-from cht_sync.couchdb import CouchDBHook
+from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
 

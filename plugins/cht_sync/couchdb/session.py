@@ -12,11 +12,11 @@ import requests
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
-from cht_sync import transport
 from cht_sync.common.retry import patiently
+from cht_sync.couchdb import request
+from cht_sync.couchdb.odd_json import require_readable
+from cht_sync.couchdb.structs import MEGABYTE
 from cht_sync.errors import CouchDBError, SettingsError, UnreadableAnswerError
-from cht_sync.odd_json import require_readable
-from cht_sync.page import MEGABYTE
 from cht_sync.settings.connections import couchdb_connection
 from cht_sync.settings.servers import is_near
 from cht_sync.settings.settings import COUCHDB_CONN_ID, Settings
@@ -128,7 +128,7 @@ class CouchDBSession(BaseHook):
         auth = connection.extra_dejson.get("auth", "basic")
         if auth not in {"basic", "session"}:
             raise SettingsError(f"Connection {self.conn_id!r} has auth {auth!r} in its extra: use basic or session.")
-        return transport.new_session(self.url, connection, cookie=auth == "session")
+        return request.new_session(self.url, connection, cookie=auth == "session")
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -141,8 +141,8 @@ class CouchDBSession(BaseHook):
         """
         return patiently(call, _may_pass, self.tolerance, self.log)
 
-    def _prepared(self, method: str, path: str, subject: str, **options: Any) -> transport.Request:
-        return transport.Request(
+    def _prepared(self, method: str, path: str, subject: str, **options: Any) -> request.Request:
+        return request.Request(
             session=self._session,
             method=method,
             url=self.url + path,

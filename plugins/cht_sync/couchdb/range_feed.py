@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cht_sync.couchdb.changes_feed import MANY
+from cht_sync.couchdb.document_fetcher import DocumentFetcher
+from cht_sync.couchdb.page_size import PageSize
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.structs import Change, Page
 from cht_sync.errors import BrokenAnswerError
-from cht_sync.feed import MANY
-from cht_sync.fetcher import DocumentFetcher
-from cht_sync.page import Change, Page
-from cht_sync.page_size import PageSize
-from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
-    from cht_sync.id_ranges import Range
+    from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.couchdb.id_ranges import Range
 
 NO_SEQ = msgspec.Raw(b"null")
 

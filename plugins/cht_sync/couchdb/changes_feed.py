@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cht_sync.common.background import Background
+from cht_sync.couchdb.document_fetcher import DocumentFetcher
+from cht_sync.couchdb.page_size import TARGET, PageSize
+from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.structs import MEGABYTE
 from cht_sync.errors import BrokenAnswerError, UnreadableAnswerError
-from cht_sync.fetcher import DocumentFetcher
-from cht_sync.page import MEGABYTE
-from cht_sync.page_size import TARGET, PageSize
-from cht_sync.transport import PageTooLargeError
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
-    from cht_sync.page import Page
+    from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.couchdb.structs import Page
 
 MANY = 4 * TARGET
 log = logging.getLogger(__name__)

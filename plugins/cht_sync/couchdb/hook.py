@@ -9,9 +9,13 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from cht_sync import long_poll
-from cht_sync.all_docs import decode_rows
-from cht_sync.documents_by_id import LONGEST_ADDRESS, DocumentsById
+from cht_sync.couchdb import long_poll
+from cht_sync.couchdb.all_docs import decode_rows
+from cht_sync.couchdb.decode import decode_page
+from cht_sync.couchdb.documents_by_id import LONGEST_ADDRESS, DocumentsById
+from cht_sync.couchdb.odd_json import OddRowError
+from cht_sync.couchdb.request import SMALL
+from cht_sync.couchdb.structs import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfos, ServerInfo
 from cht_sync.errors import (
     BrokenAnswerError,
     CouchDBError,
@@ -20,10 +24,6 @@ from cht_sync.errors import (
     SettingsError,
     UnreadableAnswerError,
 )
-from cht_sync.odd_json import OddRowError
-from cht_sync.page import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfos, ServerInfo
-from cht_sync.page_decoder import decode_page
-from cht_sync.transport import SMALL
 
 # Before it CouchDB passed over keys in the body of a request, and listed from the beginning.
 KEYS_IN_BODY = (3,)
@@ -32,7 +32,7 @@ KEYS_IN_BODY = (3,)
 class CouchDBHook(DocumentsById):
     """Reads databases of one CouchDB server.
 
-    :class:`cht_sync.couchdb_session.CouchDBSession` has the connection and the parameters.
+    :class:`cht_sync.couchdb.session.CouchDBSession` has the connection and the parameters.
     """
 
     def server(self) -> ServerInfo:

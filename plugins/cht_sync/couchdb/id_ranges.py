@@ -11,7 +11,7 @@ from cht_sync.common.background import Background
 from cht_sync.errors import CouchDBError, RequestRefusedError
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb import CouchDBHook
+    from cht_sync.couchdb.hook import CouchDBHook
 
 Range = tuple[str | None, str | None]
 # Ids that a server walks in a second or two.

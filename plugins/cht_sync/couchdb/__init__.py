@@ -1,0 +1,1 @@
+"""Reads CouchDB: sessions, requests, the changes feed and documents. It knows nothing of Postgres."""
