@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import regclass_text, transaction
+from cht_sync.postgres.connection import regclass_text, transaction
 from cht_sync.schema import prepared
 from cht_sync.settings.settings import RawTable
 

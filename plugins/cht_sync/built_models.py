@@ -8,7 +8,7 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extras import Json
 
-from cht_sync.postgres import regclass_text
+from cht_sync.postgres.connection import regclass_text
 
 TABLE = "couchdb_built_model"
 Place = tuple[str, str]

@@ -16,8 +16,8 @@ from cht_sync.collisions import Collisions
 from cht_sync.couchdb.revisions import SQL_ORDER
 from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.errors import StoreError
-from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevisions
+from cht_sync.postgres.locks import Locks
 from cht_sync.quarantine import Quarantine, shown
 from cht_sync.redaction import message_of
 from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub, stub_of

@@ -10,8 +10,8 @@ from psycopg2 import sql
 from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
 
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.locks import Locks
-from cht_sync.patient_session import PatientSession
+from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.session import PatientSession
 from cht_sync.redaction import message_of
 from cht_sync.settings.settings import RawTable
 

@@ -15,9 +15,9 @@ from psycopg2.extensions import quote_ident
 
 from cht_sync.checkpoints import READ_AGAIN
 from cht_sync.errors import SettingsError
-from cht_sync.lock_watch import LockWatch
-from cht_sync.ownership import require_no_rules, require_ours
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.lock_watch import LockWatch
+from cht_sync.postgres.ownership import require_no_rules, require_ours
 from cht_sync.settings.settings import REPOSITORY, RawTable
 
 MIGRATIONS = REPOSITORY / "include" / "sql"

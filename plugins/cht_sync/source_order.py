@@ -13,7 +13,7 @@ from cht_sync.collisions import Collisions
 
 if TYPE_CHECKING:
     from cht_sync.page_writer import PageWriter
-    from cht_sync.patient_session import PatientSession
+    from cht_sync.postgres.session import PatientSession
 
 AT_A_TIME = 1000
 _ORDER = "select source, settled_at is not null from {schema}.couchdb_source order by rank, source"

@@ -18,11 +18,11 @@ from cht_sync.common.log_throttle import Seldom
 from cht_sync.couchdb.structs import Change, Page, Refused
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.known_documents import KnownDocuments
-from cht_sync.lock_watch import FIRST_S, THEN_S
-from cht_sync.locks import Locks
 from cht_sync.older_revisions import OlderRevision, OlderRevisions
 from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
-from cht_sync.patient_session import TOLERANCE_S, PatientSession
+from cht_sync.postgres.lock_watch import FIRST_S, THEN_S
+from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.session import TOLERANCE_S, PatientSession
 from cht_sync.quarantine import Quarantine
 from cht_sync.rows import storable
 from cht_sync.schema import Schema

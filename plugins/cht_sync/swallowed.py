@@ -8,7 +8,7 @@ import psycopg2
 from psycopg2 import sql
 
 from cht_sync.errors import StoreError
-from cht_sync.postgres import regclass_text
+from cht_sync.postgres.connection import regclass_text
 
 # Such a trigger may give back nothing; this project has none on the table of documents.
 # Source: https://www.postgresql.org/docs/current/plpgsql-trigger.html, bits: catalog/pg_trigger.h

@@ -10,8 +10,8 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.postgres import connect, explained, regclass_text
-from cht_sync.postgres_tls import with_extra
+from cht_sync.postgres.connection import connect, explained, regclass_text
+from cht_sync.postgres.tls import with_extra
 from cht_sync.settings.settings import RawTable
 
 CONNECT_S = 3

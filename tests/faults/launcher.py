@@ -97,7 +97,7 @@ def _warm_up() -> None:
     """Does once what a task does at first use, so that each forked process need not: nobody listens on that port."""
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.errors import CouchDBError, StoreError
-    from cht_sync.postgres import connect
+    from cht_sync.postgres.connection import connect
     from cht_sync.settings.connections import postgres_connection
 
     nowhere = {"conn_type": "http", "host": "127.0.0.1", "port": 9}

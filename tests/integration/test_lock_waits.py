@@ -9,9 +9,10 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from cht_sync import lock_watch, postgres, store
+from cht_sync import store
 from cht_sync.errors import CheckpointConflictError, StoreError
-from cht_sync.lock_watch import LockWatch
+from cht_sync.postgres import connection, lock_watch
+from cht_sync.postgres.lock_watch import LockWatch
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
@@ -70,7 +71,7 @@ def test_a_page_that_waits_for_the_table(blocker, caplog):
 
 
 def test_who_gives_up_names_who_held_it(blocker, caplog, monkeypatch):
-    monkeypatch.setattr(postgres, "LOCK_TIMEOUT", "2s")
+    monkeypatch.setattr(connection, "LOCK_TIMEOUT", "2s")
     with prepared() as opened:
         opened.claim(SOURCE)
         blocker.cursor().execute("lock table v1.couchdb")

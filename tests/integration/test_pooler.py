@@ -9,10 +9,10 @@ from contextlib import ExitStack, closing, contextmanager
 import psycopg2
 import pytest
 
-from cht_sync import lock_watch, pooler
 from cht_sync.check.postgres import check_postgres
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import connect
+from cht_sync.postgres import lock_watch, pooler
+from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore

@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 
 from cht_sync import postponed_indexes
-from cht_sync.locks import Locks
+from cht_sync.postgres.locks import Locks
 from tests.integration.test_first_load import Loaded, large
 from tests.integration.test_operator import Couch, copy
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres import connect
+from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import postgres_connection
 from tests.unit.scripted_server import Answer, ScriptedServer
 

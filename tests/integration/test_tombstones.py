@@ -10,7 +10,7 @@ import pytest
 from cht_sync.__main__ import main
 from cht_sync.check.postgres import check_postgres
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.locks import Locks
+from cht_sync.postgres.locks import Locks
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore

@@ -2,7 +2,7 @@
 
 import re
 
-from cht_sync import ownership
+from cht_sync.postgres import ownership
 from cht_sync.settings.settings import REPOSITORY
 
 ROLES = REPOSITORY / "include" / "roles" / "roles.sql"

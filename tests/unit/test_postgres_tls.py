@@ -6,10 +6,10 @@ import threading
 import pytest
 from airflow.sdk import Connection
 
-from cht_sync import postgres_tls
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.profile import profile_config
-from cht_sync.postgres_tls import is_loopback, secured, system_bundle, tls_advice, tls_environment
+from cht_sync.postgres import tls
+from cht_sync.postgres.tls import is_loopback, secured, system_bundle, tls_advice, tls_environment
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 
@@ -21,7 +21,7 @@ def no_variables_of_libpq(monkeypatch, tmp_path):
     for name in LIBPQ:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    postgres_tls._warn_once.cache_clear()
+    tls._warn_once.cache_clear()
 
 
 def connection(host="db.example.org", port=5432, **extra):
@@ -33,7 +33,7 @@ def connection(host="db.example.org", port=5432, **extra):
 @pytest.fixture
 def server(monkeypatch):
     """A server that gives one answer, and counts who asks; it looks as if it were far away."""
-    monkeypatch.setattr(postgres_tls, "is_loopback", lambda host: False)
+    monkeypatch.setattr(tls, "is_loopback", lambda host: False)
     made = []
 
     def make(answer):
@@ -74,7 +74,7 @@ def test_a_server_without_tls_is_warned_of_once(server, caplog):
     port, _ = server(b"N")
     for _ in range(3):
         assert secured(connection("127.0.0.1", port)).extra_dejson == {}
-    (record,) = [each for each in caplog.records if each.name == "cht_sync.postgres_tls"]
+    (record,) = [each for each in caplog.records if each.name == "cht_sync.postgres.tls"]
     assert record.levelno == logging.WARNING
     assert f"127.0.0.1:{port} offers no TLS" in record.getMessage()
     assert "POSTGRES_SSLMODE=verify-full" in record.getMessage()

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg2 import sql
 
 from cht_sync.alerts.condition import NEWS, Condition
-from cht_sync.locks import Locks
+from cht_sync.postgres.locks import Locks
 
 _SEE = """
 insert into {schema}.couchdb_incident (kind, subject, text, opened_at, newest)

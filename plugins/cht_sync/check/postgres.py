@@ -13,7 +13,7 @@ from cht_sync.check.clock import compared
 from cht_sync.check.finding import Finding, State, failed, ok, warning
 from cht_sync.check.rights import missing_for_documents, missing_for_models
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres import connect, describe, explained
+from cht_sync.postgres.connection import connect, describe, explained
 from cht_sync.schema import Schema
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings

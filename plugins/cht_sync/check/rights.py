@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import Connection
 
-from cht_sync.postgres import explained
+from cht_sync.postgres.connection import explained
 from cht_sync.settings.settings import RawTable
 
 _SCHEMA = """

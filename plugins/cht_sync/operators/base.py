@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from cht_sync.common.background import Background
 from cht_sync.errors import StoppedError
-from cht_sync.postgres import cancel_statements
+from cht_sync.postgres.connection import cancel_statements
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

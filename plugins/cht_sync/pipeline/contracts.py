@@ -9,7 +9,7 @@ from airflow.sdk import Connection
 
 from cht_sync.built_models import BuiltModels, Columns, Place
 from cht_sync.pipeline.table_columns import Found, Kept, built_now, complaint, declared_types, look
-from cht_sync.postgres import transaction
+from cht_sync.postgres.connection import transaction
 
 
 class Contracts:

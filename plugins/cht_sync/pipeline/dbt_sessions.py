@@ -10,7 +10,7 @@ from contextlib import closing
 
 from airflow.sdk import Connection
 
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres.connection import connect, explained
 
 log = logging.getLogger(__name__)
 

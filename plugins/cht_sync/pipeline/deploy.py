@@ -22,7 +22,7 @@ from cht_sync.pipeline.selections import settle, with_selections
 from cht_sync.pipeline.source import configured_source
 from cht_sync.pipeline.table_columns import note_rebuilt
 from cht_sync.pipeline.validate import validate
-from cht_sync.postgres import transaction
+from cht_sync.postgres.connection import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 

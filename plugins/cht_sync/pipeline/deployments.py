@@ -13,12 +13,12 @@ from psycopg2 import sql
 
 from cht_sync.built_models import TABLE as BUILT
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.locks import Locks
 from cht_sync.pipeline.deployment import Deployment
 from cht_sync.pipeline.deployment_table import DeploymentTable
 from cht_sync.pipeline.models_zone import UTC
 from cht_sync.pipeline.storable import storable
-from cht_sync.postgres import connect, explained, transaction
+from cht_sync.postgres.connection import connect, explained, transaction
+from cht_sync.postgres.locks import Locks
 from cht_sync.schema import Schema
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings

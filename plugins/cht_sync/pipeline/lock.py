@@ -12,9 +12,9 @@ from typing import Any
 from psycopg2.errors import InsufficientPrivilege, UndefinedTable
 
 from cht_sync.common.log_throttle import Seldom
-from cht_sync.lock_watch import FIRST_S, THEN_S
 from cht_sync.pipeline.deployments import Deployments, dbt_locks
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.lock_watch import FIRST_S, THEN_S
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 

@@ -19,7 +19,7 @@ from cht_sync.pipeline.guard import cascades, held
 from cht_sync.pipeline.lineage import Lineage
 from cht_sync.pipeline.row_counts import RowCounts
 from cht_sync.pipeline.row_security import require_seen
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres.connection import connect, explained
 from cht_sync.redaction import of_text
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings

@@ -9,7 +9,7 @@ from cosmos.config import ProfileConfig
 from cosmos.profiles import PostgresUserPasswordProfileMapping
 
 from cht_sync.pipeline.models_zone import models_zone
-from cht_sync.postgres_tls import tls_environment
+from cht_sync.postgres.tls import tls_environment
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import DBT_POSTGRES_CONN_ID, Settings
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from cht_sync.postgres import STATEMENT_TIMEOUT
+from cht_sync.postgres.connection import STATEMENT_TIMEOUT
 
 FEW = 20  # with fewer rows a fifth is a row or two
 LARGE = 1_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import regclass_text
+from cht_sync.postgres.connection import regclass_text
 from cht_sync.settings.settings import RawTable
 
 # Without a policy there are no rows, and no error. One that shows some of them is meant so.

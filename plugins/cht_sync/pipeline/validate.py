@@ -18,7 +18,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.pipeline.dbt_program import SHOWN, DbtProgram
 from cht_sync.pipeline.deployment import Deployment
 from cht_sync.pipeline.source import Source
-from cht_sync.postgres import connect
+from cht_sync.postgres.connection import connect
 from cht_sync.redaction import line_of, message_of, of_error, without_secrets
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings

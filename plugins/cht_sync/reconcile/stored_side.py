@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from cht_sync.couchdb.structs import Change
 from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
-from cht_sync.patient_session import PatientSession
+from cht_sync.postgres.session import PatientSession
 from cht_sync.quarantine import fingerprint, shown
 from cht_sync.reconcile.beside import LIST
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference

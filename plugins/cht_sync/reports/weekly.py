@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres.connection import connect, explained
 from cht_sync.reports.files import can_write_parquet, csv_to_parquet, whole, write_csv
 from cht_sync.reports.week import Week
 

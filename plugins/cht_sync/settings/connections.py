@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres_tls import system_bundle, with_extra
+from cht_sync.postgres.tls import system_bundle, with_extra
 from cht_sync.settings.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CONN_ID, SSL_PARAMETERS, Settings
 
 if TYPE_CHECKING:

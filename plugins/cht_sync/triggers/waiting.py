@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from cht_sync import older_look
 from cht_sync.checkpoints import Checkpoints
-from cht_sync.postgres import regclass_text, transaction
+from cht_sync.postgres.connection import regclass_text, transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 

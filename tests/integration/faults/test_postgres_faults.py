@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 from airflow.sdk import Connection
 
-from cht_sync import postgres
 from cht_sync.errors import CheckpointConflictError, StoreError
+from cht_sync.postgres import connection as postgres
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
 from include.demo.postgres import PostgresServer

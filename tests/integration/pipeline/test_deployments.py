@@ -10,7 +10,7 @@ import pytest
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
 from cht_sync.pipeline.deployments import Deployments, Recorded
-from cht_sync.postgres import connect
+from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 from tests.servers import mine

@@ -33,7 +33,7 @@ import signal, sys
 from types import SimpleNamespace
 from functools import partial
 from cht_sync.settings.connections import dbt_connection
-from cht_sync.pipeline.aside.notice import notice_death
+from cht_sync.postgres.notice_death import notice_death
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.dbt_sessions import end_sessions, session_name
 from cht_sync.pipeline.ending import Ending

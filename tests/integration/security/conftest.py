@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from cht_sync import postgres_tls
+from cht_sync.postgres import tls
 from tests.integration.security.pki import Authority
 from tests.integration.security.tls_proxy import TLSProxy
 
@@ -29,7 +29,7 @@ def no_variables_of_libpq(monkeypatch, tmp_path):
     for name in ("PGSSLMODE", "PGSSLROOTCERT", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    postgres_tls._warn_once.cache_clear()
+    tls._warn_once.cache_clear()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from cht_sync.pipeline import api_views
 from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.pipeline.rebuild.plan import PlannedModel, RebuildPlan
 from cht_sync.pipeline.rebuild.swap import Swap
-from cht_sync.postgres import connect, explained
+from cht_sync.postgres.connection import connect, explained
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import REPOSITORY
 from tests.integration.security.roles import PASSWORD, Roles

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import connect
+from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import postgres_connection
 from include.demo.account import Account
 from tests.integration.security.conftest import FAR_AWAY

@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from cht_sync import postgres_tls
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import connect
+from cht_sync.postgres import tls
+from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore
@@ -120,7 +120,7 @@ def test_where_tls_is_demanded_a_server_without_it_is_refused(behind_tls, monkey
 
 
 def test_this_machine_is_not_asked(database, postgres_server, monkeypatch, caplog):
-    monkeypatch.setattr(postgres_tls, "_offers_tls", lambda _: pytest.fail("asked"))
+    monkeypatch.setattr(tls, "_offers_tls", lambda _: pytest.fail("asked"))
     for host in ("127.0.0.1", "localhost"):
         monkeypatch.setenv("POSTGRES_HOST", host)
         assert answer() == 1

@@ -12,7 +12,7 @@ from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
 from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.lock import schema_lock
-from cht_sync.postgres import connect
+from cht_sync.postgres.connection import connect
 from cht_sync.schema import MIGRATIONS
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable, Settings

@@ -16,7 +16,7 @@ from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.errors import SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.pipeline.install import install
-from cht_sync.postgres import describe
+from cht_sync.postgres.connection import describe
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import write_project

@@ -14,9 +14,9 @@ from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.edit import TAG, set_aside
 from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
 from cht_sync.pipeline.aside.executed import redirected
-from cht_sync.pipeline.aside.notice import notice_death
 from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 from cht_sync.pipeline.aside.redirect import Redirect
+from cht_sync.postgres.notice_death import notice_death
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
 

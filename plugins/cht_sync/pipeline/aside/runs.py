@@ -16,9 +16,9 @@ from dbt.contracts.graph.manifest import Manifest
 from cht_sync.pipeline.aside import batches as batches_of
 from cht_sync.pipeline.aside.answering import Answers, Command, answer
 from cht_sync.pipeline.aside.events import NO_CONSOLE, let_go, print_line
-from cht_sync.pipeline.aside.notice import notice_death
 from cht_sync.pipeline.aside.parsed import packed, read_large_seeds, unpacked
 from cht_sync.pipeline.lineage import Lineage
+from cht_sync.postgres.notice_death import notice_death
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
 

@@ -13,7 +13,6 @@ from cosmos.dataset import compute_model_outlet_uris
 from cosmos.operators.local import AbstractDbtLocalBase
 
 from cht_sync.assets import postgres_namespace
-from cht_sync.lock_watch import LockWatch
 from cht_sync.pipeline.dbt_environment import to_connect
 from cht_sync.pipeline.dbt_runs import DbtRuns
 from cht_sync.pipeline.dbt_sessions import end_sessions, session_name
@@ -22,6 +21,7 @@ from cht_sync.pipeline.lock import schema_lock
 from cht_sync.pipeline.outcome import Outcome, invoked
 from cht_sync.pipeline.run_options import run_vars, thread_flags
 from cht_sync.pipeline.version_in_use import project_folder
+from cht_sync.postgres.lock_watch import LockWatch
 from cht_sync.redaction import cleaned, of_ours, of_text
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings

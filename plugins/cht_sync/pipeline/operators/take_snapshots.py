@@ -17,7 +17,7 @@ from cht_sync.pipeline.deployment import require_current
 from cht_sync.pipeline.groups import chosen_models
 from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.pipeline.selections import with_selections
-from cht_sync.postgres import transaction
+from cht_sync.postgres.connection import transaction
 from cht_sync.redaction import of_text
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings

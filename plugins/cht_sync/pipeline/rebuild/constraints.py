@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.pipeline.rebuild.manifest import Manifest, constrained, constraints, foreign_keys, models
-from cht_sync.postgres import transaction
+from cht_sync.postgres.connection import transaction
 
 _RELATIONS = """
 select n.nspname, c.relname, c.oid

@@ -30,7 +30,7 @@ from cht_sync.pipeline.rebuild.manifest import (
 )
 from cht_sync.pipeline.selection import selected
 from cht_sync.pipeline.selections import with_selections
-from cht_sync.postgres import transaction
+from cht_sync.postgres.connection import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 

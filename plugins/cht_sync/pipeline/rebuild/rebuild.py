@@ -22,7 +22,7 @@ from cht_sync.pipeline.rebuild.relation import find
 from cht_sync.pipeline.rebuild.schemas import clear, prepare, require_owned, tell_rows_apart
 from cht_sync.pipeline.rebuild.swap import Swap, Swapped
 from cht_sync.pipeline.rebuild.waiting import Waiting
-from cht_sync.postgres import connect, explained, transaction
+from cht_sync.postgres.connection import connect, explained, transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 

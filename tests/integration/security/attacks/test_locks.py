@@ -10,9 +10,9 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 
-from cht_sync.locks import Locks
 from cht_sync.pipeline.lock import schema_lock
-from cht_sync.postgres import connect
+from cht_sync.postgres.connection import connect
+from cht_sync.postgres.locks import Locks
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store import DocumentStore

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres import connect
+from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store import DocumentStore

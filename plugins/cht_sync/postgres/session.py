@@ -11,8 +11,8 @@ from airflow.sdk import Connection
 
 from cht_sync.common.retry import patiently
 from cht_sync.errors import StoreError
-from cht_sync.lock_watch import LockWatch
-from cht_sync.postgres import STATEMENT_TIMEOUT, connect, explained
+from cht_sync.postgres.connection import STATEMENT_TIMEOUT, connect, explained
+from cht_sync.postgres.lock_watch import LockWatch
 
 T = TypeVar("T")
 TOLERANCE_S = 60.0

@@ -51,7 +51,7 @@ class LockWatch:
     def of_backend(self, conn: Any) -> Iterator[LockWatch]:
         """Watches a session while a block of code runs.
 
-        :param conn: its :class:`cht_sync.postgres.Session`.
+        :param conn: its :class:`cht_sync.postgres.connection.Session`.
         """
         with self._watched(_OF_BACKEND, conn.served_by):
             yield self
@@ -97,7 +97,7 @@ class LockWatch:
                 )
 
     def _look(self, query: str, value: Any) -> str:
-        from cht_sync.postgres import connect
+        from cht_sync.postgres.connection import connect
 
         try:
             with closing(connect(self._connection, APPLICATION)) as conn, conn, conn.cursor() as cursor:

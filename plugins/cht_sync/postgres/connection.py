@@ -15,10 +15,10 @@ from airflow.sdk import Connection
 from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.lock_watch import LockWatch
-from cht_sync.pipeline.aside.notice import NOTICE_DEATH, SET
-from cht_sync.pooler import keeps_sessions
-from cht_sync.postgres_tls import secured, tls_advice
+from cht_sync.postgres.lock_watch import LockWatch
+from cht_sync.postgres.notice_death import NOTICE_DEATH, SET
+from cht_sync.postgres.pooler import keeps_sessions
+from cht_sync.postgres.tls import secured, tls_advice
 from cht_sync.redaction import message_of, of_error
 
 STATEMENT_TIMEOUT = "10min"

@@ -1,0 +1,1 @@
+"""Connections, sessions, locks and migrations of Postgres. It knows nothing of documents."""
