@@ -32,7 +32,7 @@ def main() -> None:
 def _write(home: Path) -> None:
     from cht_sync.settings.connections import postgres_connection
     from cht_sync.settings.settings import REPOSITORY, RawTable, Settings
-    from cht_sync.store import DocumentStore
+    from cht_sync.store.document_store import DocumentStore
     from include.reference.dags_page import dags_page
     from include.reference.settings_page import settings_page
     from include.reference.tables_page import tables_page

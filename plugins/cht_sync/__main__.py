@@ -100,7 +100,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 def _tombstones(parsed: argparse.Namespace) -> None:
     _read_settings()
     from cht_sync.settings.settings import Settings
-    from cht_sync.tombstones import cut_tombstones
+    from cht_sync.store.tombstones import cut_tombstones
 
     cut_tombstones(Settings(), parsed.dry_run)
 

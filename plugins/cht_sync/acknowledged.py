@@ -13,8 +13,8 @@ from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import regclass_text, transaction
-from cht_sync.schema import prepared
 from cht_sync.settings.settings import RawTable
+from cht_sync.store.migrations import prepared
 
 APPLICATION = "cht_sync data tests"
 FAILED, ERRORS = "fail", {"error", "runtime error"}

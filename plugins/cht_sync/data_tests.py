@@ -13,8 +13,8 @@ from psycopg2 import sql
 
 from cht_sync.acknowledged import APPLICATION, Acknowledgement, Acknowledgements
 from cht_sync.postgres.connection import regclass_text, transaction
-from cht_sync.schema import prepared
 from cht_sync.settings.settings import RawTable
+from cht_sync.store.migrations import prepared
 
 BAD_STATUSES = {"fail", "error", "runtime error"}
 _KEPT = "90 days"

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.couchdb.structs import Refused
-    from cht_sync.older_revisions import OlderRevision
-    from cht_sync.page_writer import Written
-    from cht_sync.store import DocumentStore
+    from cht_sync.store.document_store import DocumentStore
+    from cht_sync.store.older_revisions import OlderRevision
+    from cht_sync.store.page_writer import Written
 
 AT_A_TIME = 50
 # So often in a row, and with such a pause between, a cluster has to name the same: each look may be answered by

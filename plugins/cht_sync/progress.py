@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cht_sync.couchdb.structs import MEGABYTE, Page
-from cht_sync.page_writer import Written
+from cht_sync.store.page_writer import Written
 
 
 @dataclass(slots=True)

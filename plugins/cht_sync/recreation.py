@@ -12,8 +12,8 @@ from cht_sync.couchdb.structs import DatabaseInfo
 from cht_sync.errors import SettingsError
 
 if TYPE_CHECKING:
-    from cht_sync.checkpoints import SourceState
     from cht_sync.couchdb.hook import CouchDBHook
+    from cht_sync.store.checkpoints import SourceState
 
 SECOND_LOOK_S = 2.0
 # Before it the time was that of the server's start (1.x) or always "0" (2.x to 3.2).

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import SettingsError
-from cht_sync.renaming_store import Renamed, RenamingStore
 from cht_sync.settings.connections import postgres_connection
+from cht_sync.store.renaming import Renamed, RenamingStore
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.settings.settings import Settings
-    from cht_sync.store import DocumentStore
+    from cht_sync.store.document_store import DocumentStore
 
 SAMPLE = 1000
 # Fewer documents may be those that every deployment has.

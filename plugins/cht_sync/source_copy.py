@@ -14,17 +14,17 @@ from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
 from cht_sync.older_look import OlderLook
-from cht_sync.quarantine import fingerprint
 from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation, stays_behind
+from cht_sync.store.quarantine import fingerprint
 from cht_sync.sweep import sweep
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.couchdb.structs import DatabaseInfo
     from cht_sync.first_load import FirstLoad
-    from cht_sync.first_load_store import FirstLoadStore
     from cht_sync.progress import Progress
-    from cht_sync.store import DocumentStore
+    from cht_sync.store.document_store import DocumentStore
+    from cht_sync.store.first_load_store import FirstLoadStore
 
 A_FEW = 20
 # Of a run for older revisions: each run goes on with those that have waited longest.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from cht_sync.couchdb.structs import Change, Revision
 
 if TYPE_CHECKING:
-    from cht_sync.page_writer import Written
-    from cht_sync.store import DocumentStore
+    from cht_sync.store.document_store import DocumentStore
+    from cht_sync.store.page_writer import Written
 
 AT_A_TIME = 1000
 

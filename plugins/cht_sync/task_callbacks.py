@@ -16,7 +16,7 @@ from cht_sync.redaction import without_secrets
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.settings.time_limits import said_of_run
-from cht_sync.task_errors import Failure, TaskErrors
+from cht_sync.store.task_errors import Failure, TaskErrors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

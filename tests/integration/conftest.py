@@ -10,7 +10,7 @@ import pytest
 from cht_sync.couchdb.decode import decode_page
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.servers import mine
 
 _numbers = itertools.count(1)

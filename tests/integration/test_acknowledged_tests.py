@@ -9,7 +9,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync.__main__ import main
 from cht_sync.acknowledged import Acknowledgement
-from cht_sync.copy_hold import CopyHold
 from cht_sync.data_tests import DataTestResult, DataTestResults
 from cht_sync.model_results import ModelResult, ModelResults
 from cht_sync.pipeline import data_tests_group
@@ -19,7 +18,8 @@ from cht_sync.pipeline.operators.show_tests import ShowTests
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.copy_hold import CopyHold
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration

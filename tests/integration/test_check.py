@@ -11,7 +11,7 @@ import requests
 from cht_sync.check.command import check
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.servers import mine
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ import time
 import psycopg2
 import pytest
 
-from cht_sync.collisions import read_collisions
+from cht_sync.store.collisions import read_collisions
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ import pytest
 
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import REPOSITORY, RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.documented import PAGES, Block, blocks, sentences_of_sql
 from tests.integration.conftest import Database, page_of
 from tests.integration.security.starter import run_models

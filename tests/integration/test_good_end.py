@@ -11,8 +11,8 @@ from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.good_end import note_alone
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
-from cht_sync.task_errors import Failure, TaskErrors
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.store.task_errors import Failure, TaskErrors
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration

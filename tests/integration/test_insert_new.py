@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg2 import sql
 
-from cht_sync.page_writer import MOST_KNOWN, PAGE_TABLE, PageWriter
+from cht_sync.store.page_writer import MOST_KNOWN, PAGE_TABLE, PageWriter
 from tests.integration.conftest import page_of
 from tests.servers import mine
 

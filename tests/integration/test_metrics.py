@@ -18,7 +18,7 @@ from cht_sync.metrics.routes import router
 from cht_sync.monitoring.state import Dag, Task
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import REPOSITORY, RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.web.scenes import add_doubt
 
 pytestmark = pytest.mark.integration

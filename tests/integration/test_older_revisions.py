@@ -17,7 +17,7 @@ from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.reconcile.stored_side import StoredSide
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.replicas import ReplicatedDatabase
 from tests.integration.reconcile.proving import prove_all

@@ -7,12 +7,12 @@ import requests
 from airflow.sdk import Asset
 
 from cht_sync.assets import source_asset, table_asset
-from cht_sync.copy_hold import CopyHold
 from cht_sync.errors import CheckpointConflictError, CouchDBError, SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.copy_hold import CopyHold
+from cht_sync.store.document_store import DocumentStore
 from tests.servers import EVERYWHERE, mine
 
 pytestmark = pytest.mark.integration

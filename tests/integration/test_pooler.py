@@ -15,7 +15,7 @@ from cht_sync.postgres import lock_watch, pooler
 from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.pgbouncer import PgBouncer
 
 pytestmark = pytest.mark.integration

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
-from cht_sync import postponed_indexes
 from cht_sync.postgres.locks import Locks
+from cht_sync.store import deferred_indexes
 from tests.integration.test_first_load import Loaded, large
 from tests.integration.test_operator import Couch, copy
 
@@ -55,7 +55,7 @@ def test_they_are_dropped_for_the_load_and_built_before_the_feed_takes_over(load
 
 
 def test_a_table_with_many_rows_keeps_them(loaded, store, monkeypatch):
-    monkeypatch.setattr(postponed_indexes, "MOST_ROWS", 3)
+    monkeypatch.setattr(deferred_indexes, "MOST_ROWS", 3)
     loaded.database.rows("insert into v1.couchdb (_id) select n::text from generate_series(1, 3) n")
     loaded.database.rows("insert into v1.couchdb (_id) values ('4')")
     begin(loaded)
@@ -93,7 +93,7 @@ def test_where_they_cannot_be_built_the_feed_goes_on_and_the_next_try_is_an_hour
     loaded, store, monkeypatch, caplog
 ):
     begin(loaded)
-    monkeypatch.setattr(postponed_indexes, "BUILD_TIMEOUT", "1s")
+    monkeypatch.setattr(deferred_indexes, "BUILD_TIMEOUT", "1s")
     writer = psycopg2.connect(loaded.database.dsn)
     writer.cursor().execute("insert into v1.couchdb (_id) values ('somebody is writing')")
     assert copy(loaded.couch)["drained"]

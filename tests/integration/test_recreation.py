@@ -10,7 +10,7 @@ from cht_sync.couchdb.structs import Change, Refused, Revision
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from cht_sync.tasks import list_sources
 from tests.integration.test_operator import copy, couch  # noqa: F401
 from tests.unit.scripted_server import Answer, ScriptedServer

@@ -8,7 +8,7 @@ from psycopg2 import sql
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.servers import mine
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cht_sync import source_order
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store import source_order
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.test_collisions import NORTH, SOUTH, WEST, Sources, doc, tombstone
 from tests.integration.test_operator import Couch

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from cht_sync import rows
 from cht_sync.couchdb.decode import decode_page
 from cht_sync.couchdb.structs import Change, Page
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store import rows
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration

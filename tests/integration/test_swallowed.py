@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from cht_sync.errors import StoreError
-from cht_sync.first_load_store import FirstLoadStore
-from cht_sync.load_parts import LoadPart, LoadPlan
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
+from cht_sync.store.first_load_plan import LoadPart, LoadPlan
+from cht_sync.store.first_load_store import FirstLoadStore
 from cht_sync.sweep import sweep
 from tests.integration.conftest import page_of
 

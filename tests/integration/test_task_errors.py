@@ -14,8 +14,8 @@ from cht_sync import task_callbacks
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
-from cht_sync.task_errors import Failure, TaskErrors
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.store.task_errors import Failure, TaskErrors
 
 pytestmark = pytest.mark.integration
 RAW = RawTable("v1", "couchdb")

@@ -13,8 +13,8 @@ from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres.locks import Locks
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
-from cht_sync.tombstones import TombstoneStore, cut_tombstones
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.store.tombstones import TombstoneStore, cut_tombstones
 from tests.integration.conftest import page_of
 from tests.integration.test_quarantine import raw_page
 
@@ -113,7 +113,7 @@ def test_it_goes_on_after_it_was_ended(kept):
 
 def test_beside_a_running_sync_nothing_is_lost(kept, monkeypatch):
     """Documents live again, are edited and deleted again while bodies are cut; one step waits for a page, half done."""
-    monkeypatch.setattr("cht_sync.tombstones.STEP", 20)
+    monkeypatch.setattr("cht_sync.store.tombstones.STEP", 20)
     failures, ready = [], threading.Event()
 
     def sync():

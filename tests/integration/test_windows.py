@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from cht_sync.checkpoints import Checkpoints
 from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
-from cht_sync.windows import Run
+from cht_sync.store.checkpoints import Checkpoints
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.store.run_ledger import Run
 from tests.integration.conftest import page_of
 from tests.integration.test_operator import copy, couch  # noqa: F401
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cht_sync.json_text import without_nul, without_password
+from cht_sync.store.json_text import without_nul, without_password
 
 texts = st.text(st.one_of(st.sampled_from("\0\\u0/\"'n\t"), st.characters(codec="utf-8")), max_size=30)
 values = st.recursive(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cht_sync.schema import MIGRATIONS, TABLES
 from cht_sync.settings.settings import REPOSITORY
+from cht_sync.store.migrations import MIGRATIONS, TABLES
 
 PACKAGE = REPOSITORY / "plugins" / "cht_sync"
 DOCUMENTS = "{table}"

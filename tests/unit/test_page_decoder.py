@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cht_sync.couchdb.decode import _row_by_row, decode_page
 from cht_sync.errors import BrokenAnswerError
-from cht_sync.rows import rows_of
+from cht_sync.store.rows import rows_of
 from tests.unit.test_page import recorded
 
 values = st.recursive(

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from cht_sync import recreation
-from cht_sync.checkpoints import SourceState
 from cht_sync.couchdb.structs import DatabaseInfo
 from cht_sync.recreation import number_of, sign_of_recreation
+from cht_sync.store.checkpoints import SourceState
 from tests.unit.test_page import recorded
 
 NAMES = ["database_node1_caught_up", "database_node2_caught_up", "database_node3_caught_up", "database_node3_alone"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cht_sync.couchdb.structs import Change, Revision
-from cht_sync.rows import PIECE, CopyStream, rows_of, stamped, stub_of
+from cht_sync.store.rows import PIECE, CopyStream, rows_of, stamped, stub_of
 
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([PIECE - 20, PIECE - 11, PIECE, PIECE + 1, 3 * PIECE]))
 

@@ -27,7 +27,7 @@ from cht_sync.monitoring.sentences import ALERTS
 from cht_sync.postgres.connection import regclass_text, transaction
 from cht_sync.settings.connections import POSTGRES_EXTRA, postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 
 log = logging.getLogger(__name__)
 # Told by the tasks of the deployment themselves; Postgres by who cannot reach it.

@@ -14,10 +14,10 @@ from cht_sync.check.finding import Finding, State, failed, ok, warning
 from cht_sync.check.rights import missing_for_documents, missing_for_models
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres.connection import connect, describe, explained
-from cht_sync.schema import Schema
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.tombstones import TombstoneStore
+from cht_sync.store.migrations import Schema
+from cht_sync.store.tombstones import TombstoneStore
 
 OLDEST = 14
 ROLES_SCRIPT = "grant it, or run include/roles/roles.sql"

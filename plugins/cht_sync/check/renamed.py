@@ -11,7 +11,7 @@ from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError, St
 from cht_sync.rename_source import check_not_renamed
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 
 
 def check_renamed(settings: Settings) -> Iterator[Finding]:

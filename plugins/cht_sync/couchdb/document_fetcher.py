@@ -13,7 +13,7 @@ from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.revisions import generation
 from cht_sync.couchdb.structs import MEGABYTE, Change, Page, Refused
 from cht_sync.errors import BrokenAnswerError, NotHandedOutError, RequestRefusedError
-from cht_sync.rows import storable
+from cht_sync.store.rows import storable
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook

@@ -19,9 +19,9 @@ from cht_sync.pipeline.models_zone import UTC
 from cht_sync.pipeline.storable import storable
 from cht_sync.postgres.connection import connect, explained, transaction
 from cht_sync.postgres.locks import Locks
-from cht_sync.schema import Schema
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
+from cht_sync.store.migrations import Schema
 
 Manifest = dict[str, Any]
 TABLES = ("couchdb_deployment", "_dataemon")

@@ -12,7 +12,7 @@ from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.task_errors import TaskErrors
+from cht_sync.store.task_errors import TaskErrors
 
 log = logging.getLogger(__name__)
 

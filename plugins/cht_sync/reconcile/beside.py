@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cht_sync.known_documents import LIVE
+from cht_sync.store.known_documents import LIVE
 
 if TYPE_CHECKING:
     from cht_sync.reconcile.stored_side import StoredSide

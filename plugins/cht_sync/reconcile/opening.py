@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from cht_sync.reconcile.proof import Options, Proof
 from cht_sync.reconcile.stored_side import StoredSide
 from cht_sync.settings.connections import postgres_connection
-from cht_sync.store import REPAIR, DocumentStore
-from cht_sync.windows import Run
+from cht_sync.store.document_store import REPAIR, DocumentStore
+from cht_sync.store.run_ledger import Run
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.common.background import Background
 from cht_sync.couchdb.id_ranges import Range, id_ranges, id_ranges_near
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.structs import MEGABYTE, Change, DatabaseInfo
-from cht_sync.known_documents import KnownDocuments
 from cht_sync.reconcile.beside import unlisted
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
 from cht_sync.reconcile.difference import Found
@@ -22,12 +20,14 @@ from cht_sync.reconcile.repair import Repair
 from cht_sync.reconcile.touched import Interval, TouchedDocuments
 from cht_sync.reconcile.verdicts import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
 from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation
-from cht_sync.rows import storable
+from cht_sync.store.checkpoints import Checkpoints, SourceState
+from cht_sync.store.known_documents import KnownDocuments
+from cht_sync.store.rows import storable
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.reconcile.stored_side import StoredSide
-    from cht_sync.store import DocumentStore
+    from cht_sync.store.document_store import DocumentStore
 
 MOST_RANGES = 500
 # So that a range has its size within some percent, and so that rows that are lost do not make ranges uneven.

@@ -15,9 +15,9 @@ from cht_sync.reconcile.comparison import Comparison, batched
 from cht_sync.reconcile.difference import Difference, Found
 
 if TYPE_CHECKING:
-    from cht_sync.checkpoints import SourceState
-    from cht_sync.page_writer import Written
-    from cht_sync.store import DocumentStore
+    from cht_sync.store.checkpoints import SourceState
+    from cht_sync.store.document_store import DocumentStore
+    from cht_sync.store.page_writer import Written
 
 AT_A_TIME = 500
 AT_ONCE = 50

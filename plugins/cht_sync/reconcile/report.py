@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cht_sync.collisions import read_collisions
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.monitoring.sentences import of_gone_owner
 from cht_sync.monitoring.state import GoneOwner
+from cht_sync.store.collisions import read_collisions
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook

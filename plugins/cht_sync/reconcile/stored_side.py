@@ -11,13 +11,13 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.couchdb.structs import Change
-from cht_sync.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.postgres.session import PatientSession
-from cht_sync.quarantine import fingerprint, shown
 from cht_sync.reconcile.beside import LIST
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
-from cht_sync.rows import Row, rows_of, storable
 from cht_sync.settings.settings import RawTable
+from cht_sync.store.page_writer import PAGE_TABLE, copy_rows, is_refusal
+from cht_sync.store.quarantine import fingerprint, shown
+from cht_sync.store.rows import Row, rows_of, storable
 
 T = TypeVar("T")
 # Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.

@@ -19,7 +19,7 @@ from cht_sync.reconcile.touched import Interval
 from cht_sync.reconcile.verdicts import BESIDE, INTERVAL
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from cht_sync.task_callbacks import LAST_TASK
 
 log = logging.getLogger(__name__)

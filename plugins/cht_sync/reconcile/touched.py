@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cht_sync.windows import FIRST, OF_INTERVAL
+from cht_sync.store.run_ledger import FIRST, OF_INTERVAL
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook

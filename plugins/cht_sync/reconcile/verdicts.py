@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from cht_sync import windows
 from cht_sync.errors import SettingsError
 from cht_sync.reconcile import beside
 from cht_sync.reconcile.difference import KINDS, Found
+from cht_sync.store import run_ledger
 
 if TYPE_CHECKING:
     from cht_sync.reconcile.stored_side import StoredSide
@@ -195,5 +195,5 @@ class Verdicts:
         :param days: for how long they are kept.
         """
         # The last one reads what is left of the second.
-        text = ";".join((windows.PRUNE, _PRUNE, beside.PRUNE))
+        text = ";".join((run_ledger.PRUNE, _PRUNE, beside.PRUNE))
         self._stored.rows("forget old windows", text, {"days": days})

@@ -13,7 +13,7 @@ from cht_sync.reconcile.report import Line, line_of, vanished
 from cht_sync.reconcile.stored_side import StoredSide
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 
 
 def verify(settings: Settings, content: bool) -> list[Line]:

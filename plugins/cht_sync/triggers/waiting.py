@@ -11,10 +11,10 @@ from typing import Any
 from psycopg2 import sql
 
 from cht_sync import older_look
-from cht_sync.checkpoints import Checkpoints
 from cht_sync.postgres.connection import regclass_text, transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
+from cht_sync.store.checkpoints import Checkpoints
 
 # The first run makes the tables, and after an upgrade the column that is asked for.
 _THERE = """

@@ -6,7 +6,7 @@ from starter_warehouse import Warehouse
 
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,7 @@ from starter_warehouse import DATABASE, Warehouse, failures
 from cht_sync.dashboards.bundle import assets
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from airflow.sdk import Connection
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.postgres import connection as postgres
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from include.demo.postgres import PostgresServer
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.rig import Couch, is_one_sentence, text

@@ -15,7 +15,7 @@ import pytest
 from cht_sync.pipeline.build import wrapper_files
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from include.demo.postgres import PostgresServer
 from tests.integration.conftest import Database
 from tests.integration.models.conftest import PROFILES, Models

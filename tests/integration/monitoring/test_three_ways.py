@@ -16,7 +16,7 @@ from cht_sync.monitoring.finding import Limits
 from cht_sync.monitoring.sentences import CATALOGUE
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from cht_sync.web.status import read_status
 from tests.integration.conftest import Database
 from tests.integration.monitoring.states import NAMES, STATES

@@ -12,7 +12,7 @@ from psycopg2.extras import Json
 
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 TODAY = datetime.now(UTC).replace(tzinfo=None)

@@ -17,8 +17,8 @@ from cht_sync.pipeline.rebuild.plan import PlannedModel, RebuildPlan
 from cht_sync.pipeline.rebuild.swap import Swap
 from cht_sync.pipeline.table_columns import note_rebuilt
 from cht_sync.postgres.connection import connect, explained
-from cht_sync.schema import MIGRATIONS
 from cht_sync.settings.connections import dbt_connection
+from cht_sync.store.migrations import MIGRATIONS
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from cht_sync.errors import SettingsError, StoreError
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.reconcile.proving import context, prove_all
 from tests.integration.test_operator import Couch, copy, couch  # noqa: F401
 

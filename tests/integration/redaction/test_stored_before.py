@@ -6,7 +6,7 @@ import pytest
 
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 
 pytestmark = pytest.mark.integration
 RAW = RawTable("v1", "couchdb")

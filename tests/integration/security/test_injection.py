@@ -15,7 +15,7 @@ from cht_sync.errors import SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.settings.connections import couchdb_connection, postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.starter import run_models
 from tests.servers import EVERYWHERE, mine

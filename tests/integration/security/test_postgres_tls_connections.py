@@ -12,7 +12,7 @@ from cht_sync.postgres import tls
 from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.conftest import FAR_AWAY
 from tests.integration.security.starter import failures, invoke_models, run_models

@@ -13,10 +13,10 @@ from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
 from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.pipeline.lock import schema_lock
 from cht_sync.postgres.connection import connect
-from cht_sync.schema import MIGRATIONS
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.store.migrations import MIGRATIONS
 from tests.integration.conftest import page_of
 from tests.integration.security.roles import PASSWORD, ROLES, Roles, numbers
 from tests.integration.security.starter import run_models

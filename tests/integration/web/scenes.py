@@ -10,7 +10,7 @@ from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.model_results import SHRUNK, ModelResult, ModelResults
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 
 MEDIC, SENTINEL, USERS = "couch.example.org/medic", "couch.example.org/medic-sentinel", "couch.example.org/_users"

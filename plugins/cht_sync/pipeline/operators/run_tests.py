@@ -10,7 +10,6 @@ from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtTestLocalOperator
 
 from cht_sync.acknowledged import FAILED
-from cht_sync.copy_hold import CopyHold
 from cht_sync.data_tests import BAD_STATUSES, DataTestResult, DataTestResults
 from cht_sync.model_results import ModelResults
 from cht_sync.model_runs import ModelRuns
@@ -19,6 +18,7 @@ from cht_sync.pipeline.operators.dbt_task import DbtTaskMixin
 from cht_sync.redaction import of_text
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
+from cht_sync.store.copy_hold import CopyHold
 
 # A test that failed while documents arrived is tried again so often; the models and the copy have so long.
 TRIES, CATCH_UP_S, HELD_S, LOOK_S = 2, 600.0, 900.0, 3.0

@@ -21,7 +21,7 @@ from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_env
 from cht_sync.pipeline.version_in_use import expected_version, project_folder
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import REPOSITORY, RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.dbt_in_process import dbtRunner
 from tests.integration.conftest import Database
 from tests.integration.pipeline.team import Team

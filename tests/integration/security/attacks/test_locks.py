@@ -15,7 +15,7 @@ from cht_sync.postgres.connection import connect
 from cht_sync.postgres.locks import Locks
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
-from cht_sync.store import DocumentStore
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.integration.security.roles import PASSWORD, Roles
 from tests.integration.security.starter import run_models

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from psycopg2 import sql
 
-from cht_sync.collisions import Collisions
+from cht_sync.store.collisions import Collisions
 
 if TYPE_CHECKING:
-    from cht_sync.page_writer import PageWriter
     from cht_sync.postgres.session import PatientSession
+    from cht_sync.store.page_writer import PageWriter
 
 AT_A_TIME = 1000
 _ORDER = "select source, settled_at is not null from {schema}.couchdb_source order by rank, source"

@@ -11,7 +11,7 @@ from psycopg2 import sql
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.structs import Page
-    from cht_sync.page_writer import Written
+    from cht_sync.store.page_writer import Written
 
 # The first page of a run makes the row, each later one lets it grow.
 _GROW = """

@@ -13,17 +13,17 @@ from typing import Any, TypeVar
 
 from psycopg2 import sql
 
-from cht_sync.collisions import Collisions
 from cht_sync.couchdb.decode import name_of
 from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import SettingsError
-from cht_sync.quarantine import Entry, Quarantine
-from cht_sync.rows import SQL_IS_WHOLE, SQL_STUB, stub_of
-from cht_sync.schema import Schema
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.store import DocumentStore
-from cht_sync.swallowed import not_stored
+from cht_sync.store.collisions import Collisions
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.store.migrations import Schema
+from cht_sync.store.quarantine import Entry, Quarantine
+from cht_sync.store.rows import SQL_IS_WHOLE, SQL_STUB, stub_of
+from cht_sync.store.swallowed import not_stored
 
 # Rows that are looked for at once, and that one transaction cuts.
 LOOK, STEP = 50_000, 500

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from cht_sync.couchdb.structs import Change, Refused
-from cht_sync.json_text import USER_PREFIX, without_nul, without_password
+from cht_sync.store.json_text import USER_PREFIX, without_nul, without_password
 
 # Binary COPY takes each body as it is, with nothing to escape.
 # Source: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4

@@ -13,12 +13,12 @@ from psycopg2 import sql
 from psycopg2.errors import DuplicateSchema, DuplicateTable, UniqueViolation
 from psycopg2.extensions import quote_ident
 
-from cht_sync.checkpoints import READ_AGAIN
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
 from cht_sync.postgres.ownership import require_no_rules, require_ours
 from cht_sync.settings.settings import REPOSITORY, RawTable
+from cht_sync.store.checkpoints import READ_AGAIN
 
 MIGRATIONS = REPOSITORY / "include" / "sql"
 # All that the files make, beside the table of documents: no run has to read them for that.

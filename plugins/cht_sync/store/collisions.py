@@ -7,8 +7,8 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from cht_sync.rows import SQL_IS_WHOLE, SQL_STUB
-from cht_sync.swallowed import not_stored
+from cht_sync.store.rows import SQL_IS_WHOLE, SQL_STUB
+from cht_sync.store.swallowed import not_stored
 
 # Rows of the page whose _id another source owns, and how many collide already.
 # Lateral, because the planner knows no sizes of the page table and would read the whole table of documents.

@@ -8,9 +8,9 @@ from typing import Any
 
 from psycopg2 import sql
 
-from cht_sync.checkpoints import Checkpoints
 from cht_sync.couchdb.id_ranges import Range
 from cht_sync.errors import CheckpointConflictError
+from cht_sync.store.checkpoints import Checkpoints
 
 # What the feed is walked for: no listing names tombstones, and it may have left others out.
 TOMBSTONES, REST = "tombstones", "rest"

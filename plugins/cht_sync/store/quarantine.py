@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2 import sql
 
 from cht_sync.couchdb.structs import MEGABYTE, Refused
-from cht_sync.json_text import USER_PREFIX, without_password
+from cht_sync.store.json_text import USER_PREFIX, without_password
 
 PART = 8 * MEGABYTE
 _ADD = """

@@ -8,12 +8,12 @@ from typing import Any
 
 from psycopg2 import sql
 
-from cht_sync.collisions import Collisions
-from cht_sync.load_parts import LoadParts
-from cht_sync.quarantine import Quarantine
-from cht_sync.store import DocumentStore
-from cht_sync.swallowed import not_stored
-from cht_sync.task_errors import forget_subject
+from cht_sync.store.collisions import Collisions
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.store.first_load_plan import LoadParts
+from cht_sync.store.quarantine import Quarantine
+from cht_sync.store.swallowed import not_stored
+from cht_sync.store.task_errors import forget_subject
 
 # To rewrite a hundred million rows takes hours, and is done as a whole or not at all.
 _NO_LIMIT = "set local statement_timeout = 0"
@@ -76,7 +76,7 @@ class Renamed:
 
 
 class RenamingStore(DocumentStore):
-    """Renames sources; its parameters are those of :class:`cht_sync.store.DocumentStore`."""
+    """Renames sources; its parameters are those of :class:`cht_sync.store.document_store.DocumentStore`."""
 
     def knows(self, source: str) -> bool:
         """Whether anything of a source is stored.

@@ -7,19 +7,19 @@ from typing import Any
 
 import msgspec
 
-from cht_sync.checkpoints import SourceState
 from cht_sync.couchdb.structs import Change, Page
-from cht_sync.load_parts import LoadPart, LoadParts, LoadPlan
-from cht_sync.page_writer import Written
-from cht_sync.postponed_indexes import PostponedIndexes
-from cht_sync.rows import storable
-from cht_sync.store import DocumentStore
+from cht_sync.store.checkpoints import SourceState
+from cht_sync.store.deferred_indexes import PostponedIndexes
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.store.first_load_plan import LoadPart, LoadParts, LoadPlan
+from cht_sync.store.page_writer import Written
+from cht_sync.store.rows import storable
 
 
 class FirstLoadStore(DocumentStore):
     """Stores pages that come by ranges of ids, each with how far its part has come.
 
-    Its parameters are those of :class:`cht_sync.store.DocumentStore`.
+    Its parameters are those of :class:`cht_sync.store.document_store.DocumentStore`.
     """
 
     def load_plan(self, source: str) -> LoadPlan | None:

@@ -11,10 +11,10 @@ from psycopg2 import sql
 
 from cht_sync.couchdb.revisions import SQL_ORDER
 from cht_sync.couchdb.structs import Change
-from cht_sync.rows import storable
+from cht_sync.store.rows import storable
 
 if TYPE_CHECKING:
-    from cht_sync.page_writer import Turn
+    from cht_sync.store.page_writer import Turn
 
 _OF_PAGE = "(select _id, doc->>'_rev' from pg_temp.cht_sync_page)"
 _NAMED = "unnest(%(ids)s::varchar[], %(revs)s::varchar[])"

@@ -13,22 +13,22 @@ from typing import Any, Self, TypeVar
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.checkpoints import Checkpoints, SourceState
 from cht_sync.common.log_throttle import Seldom
 from cht_sync.couchdb.structs import Change, Page, Refused
 from cht_sync.errors import CheckpointConflictError, StoreError
-from cht_sync.known_documents import KnownDocuments
-from cht_sync.older_revisions import OlderRevision, OlderRevisions
-from cht_sync.page_writer import PAGE_TABLE, PageWriter, Written
 from cht_sync.postgres.lock_watch import FIRST_S, THEN_S
 from cht_sync.postgres.locks import Locks
 from cht_sync.postgres.session import TOLERANCE_S, PatientSession
-from cht_sync.quarantine import Quarantine
-from cht_sync.rows import storable
-from cht_sync.schema import Schema
 from cht_sync.settings.settings import RawTable
-from cht_sync.source_order import SourceOrder
-from cht_sync.windows import Run, Windows
+from cht_sync.store.checkpoints import Checkpoints, SourceState
+from cht_sync.store.known_documents import KnownDocuments
+from cht_sync.store.migrations import Schema
+from cht_sync.store.older_revisions import OlderRevision, OlderRevisions
+from cht_sync.store.page_writer import PAGE_TABLE, PageWriter, Written
+from cht_sync.store.quarantine import Quarantine
+from cht_sync.store.rows import storable
+from cht_sync.store.run_ledger import Run, Windows
+from cht_sync.store.source_order import SourceOrder
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -12,16 +12,16 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.errorcodes import FEATURE_NOT_SUPPORTED, UNIQUE_VIOLATION
 
-from cht_sync.collisions import Collisions
 from cht_sync.couchdb.revisions import SQL_ORDER
 from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.errors import StoreError
-from cht_sync.older_revisions import OlderRevisions
 from cht_sync.postgres.locks import Locks
-from cht_sync.quarantine import Quarantine, shown
 from cht_sync.redaction import message_of
-from cht_sync.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
-from cht_sync.swallowed import check_stamped, check_stored, not_stored
+from cht_sync.store.collisions import Collisions
+from cht_sync.store.older_revisions import OlderRevisions
+from cht_sync.store.quarantine import Quarantine, shown
+from cht_sync.store.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
+from cht_sync.store.swallowed import check_stamped, check_stored, not_stored
 
 PAGE_TABLE = (
     "create temporary table if not exists cht_sync_page"
