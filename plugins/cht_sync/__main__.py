@@ -114,8 +114,8 @@ def _check(_: argparse.Namespace) -> int:
 
 def _rename_source(parsed: argparse.Namespace) -> None:
     _read_settings()
-    from cht_sync.rename_source import rename_sources
     from cht_sync.settings.settings import Settings
+    from cht_sync.sync.rename_source import rename_sources
 
     for line in rename_sources(Settings(), {parsed.old: parsed.new}, parsed.dry_run):
         print(f"Would rename {line}" if parsed.dry_run else f"Renamed {line}")

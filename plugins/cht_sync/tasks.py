@@ -16,11 +16,11 @@ from cht_sync.model_runs import ModelRuns
 from cht_sync.pipeline.good_end import stamps
 from cht_sync.pipeline.run_options import run_vars
 from cht_sync.pipeline.version_in_use import expected_version
-from cht_sync.rename_source import rename_sources
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore
-from cht_sync.sweep import sweep
+from cht_sync.sync.rename_source import rename_sources
+from cht_sync.sync.sweep import sweep
 from cht_sync.task_callbacks import LAST_TASK
 
 if TYPE_CHECKING:

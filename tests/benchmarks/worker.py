@@ -11,20 +11,20 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from cht_sync import first_load
 from cht_sync.couchdb.changes_feed import ChangesFeed
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import source_name
 from cht_sync.couchdb.structs import MEGABYTE, DatabaseInfo, Page
-from cht_sync.first_load import FirstLoad
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.progress import Progress
 from cht_sync.reconcile.opening import open_proof
 from cht_sync.reconcile.verdicts import TOMBSTONES
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.first_load_store import FirstLoadStore
+from cht_sync.sync import first_load
+from cht_sync.sync.first_load import FirstLoad
+from cht_sync.sync.progress import Progress
 
 
 class CountingHook(CouchDBHook):

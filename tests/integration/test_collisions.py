@@ -149,7 +149,7 @@ def test_a_source_that_is_given_up_hands_its_rows_on(sources, store, database):
     sources.write(NORTH, doc("n1"), {"_id": "only north"})
     sources.write(SOUTH, doc("s1"))
     store.restart(NORTH, None)
-    from cht_sync.sweep import sweep
+    from cht_sync.sync.sweep import sweep
 
     assert sum(written.rows for written in sweep(store, NORTH, lambda names: names, 60)) == 3
     assert database.rows("select _id, source, _deleted from v1.couchdb order by _id") == [

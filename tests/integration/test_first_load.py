@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import requests
 
-from cht_sync import first_load
 from cht_sync.errors import CheckpointConflictError, CouchDBError
+from cht_sync.sync import first_load
 from tests.faults.proxy import Fault, FaultProxy, http_answer
 from tests.integration.test_operator import Couch, copy
 from tests.oracle.oracle import compare

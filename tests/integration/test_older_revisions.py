@@ -8,7 +8,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from cht_sync import older_look, recreation
 from cht_sync.couchdb.decode import decode_page
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.structs import Change, DatabaseInfo, Refused, Revision
@@ -18,6 +17,7 @@ from cht_sync.reconcile.stored_side import StoredSide
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.document_store import DocumentStore
+from cht_sync.sync import database_identity, older_documents
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.replicas import ReplicatedDatabase
 from tests.integration.reconcile.proving import prove_all
@@ -70,9 +70,9 @@ def cluster(monkeypatch):
     server = Cluster()
     for name, value in {"HOST": "127.0.0.1", "PORT": str(server.port)}.items():
         monkeypatch.setenv(f"COUCHDB_{name}", value)
-    monkeypatch.setattr(recreation, "SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.0)
     monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
-    monkeypatch.setattr(older_look, "PAUSE", timedelta())
+    monkeypatch.setattr(older_documents, "PAUSE", timedelta())
     yield server
     server.close()
 
@@ -201,7 +201,7 @@ def test_a_restored_backup_of_a_cluster_arrives_in_the_end(medic, monkeypatch):
 def test_it_takes_several_looks_whatever_the_time(medic, monkeypatch):
     restored(medic)
     monkeypatch.setenv("CHT_OLDER_AFTER", "0")
-    for look in range(1, older_look.LOOKS):
+    for look in range(1, older_documents.LOOKS):
         medic.sync() if look > 1 else medic.read_again()
         assert {each[3] for each in medic.waiting()} == {look}
     assert medic.rows()["a"] == ("2-a", False)
@@ -257,7 +257,7 @@ def test_a_purged_document_of_a_cluster_becomes_a_tombstone_in_the_end(medic, mo
     medic.couch.forget("b")
     prove_all("medic", SOURCE)
     monkeypatch.setenv("CHT_OLDER_AFTER", "0")
-    for _ in range(older_look.LOOKS):
+    for _ in range(older_documents.LOOKS):
         medic.sync()
     assert medic.rows() == {"a": ("1-a", False), "b": ("1-a", True)}
 
@@ -273,7 +273,7 @@ def test_a_database_made_again_starts_with_any_revision(medic, monkeypatch):
     assert medic.rows() == {"both": ("1-a", False), "old": ("1-a", False)}
     assert medic.waiting() == [("old", "1-a", None, 1)]
     monkeypatch.setenv("CHT_OLDER_AFTER", "0")
-    for _ in range(older_look.LOOKS):
+    for _ in range(older_documents.LOOKS):
         medic.sync()
     assert medic.rows() == {"both": ("1-a", False), "old": ("1-a", True)}
     medic.write("old", hash="0")  # an id of before comes again with a low revision

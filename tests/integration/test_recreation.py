@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from cht_sync import recreation
 from cht_sync.couchdb.structs import Change, Refused, Revision
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.document_store import DocumentStore
+from cht_sync.sync import database_identity
 from cht_sync.tasks import list_sources
 from tests.integration.test_operator import copy, couch  # noqa: F401
 from tests.unit.scripted_server import Answer, ScriptedServer
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(recreation, "SECOND_LOOK_S", 0.01)
+    monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.01)
 
 
 def make_again(couch):  # noqa: F811
@@ -57,7 +57,7 @@ def test_a_sweep_that_was_cut_off_goes_on(couch, database, monkeypatch):  # noqa
     copy(couch)
     make_again(couch)
     couch.write({"_id": "new"})
-    monkeypatch.setattr("cht_sync.sweep.AT_A_TIME", 10)
+    monkeypatch.setattr("cht_sync.sync.sweep.AT_A_TIME", 10)
     bury, calls = DocumentStore.bury, itertools.count(1)
 
     def cut(self, *arguments, **options):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from cht_sync import older_look, recreation
+from cht_sync.sync import database_identity, older_documents
 from tests.faults.proxy import Fault, FaultProxy, http_answer
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.replicas import ReplicatedDatabase
@@ -24,10 +24,10 @@ def cluster(monkeypatch, database):
         for name, value in {"HOST": "127.0.0.1", "PORT": str(proxy.port)}.items():
             monkeypatch.setenv(f"COUCHDB_{name}", value)
         monkeypatch.setenv("CHT_FIRST_LOAD_THRESHOLD", "0")
-        monkeypatch.setattr(recreation, "SECOND_LOOK_S", 0.0)
+        monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.0)
         monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
         monkeypatch.setattr("cht_sync.common.retry.LONGEST_PAUSE", 0.05)
-        monkeypatch.setattr(older_look, "PAUSE", timedelta())
+        monkeypatch.setattr(older_documents, "PAUSE", timedelta())
         cluster.proxy = proxy
         yield cluster
     cluster.close()

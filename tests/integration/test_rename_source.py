@@ -21,11 +21,11 @@ from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.reconcile.report import _hidden
 from cht_sync.reconcile.report import table as as_table
 from cht_sync.reconcile.verify import verify
-from cht_sync.rename_source import rename_sources
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.renaming import RenamingStore
+from cht_sync.sync.rename_source import rename_sources
 from cht_sync.tasks import list_sources
 from tests.integration.conftest import page_of
 from tests.integration.test_operator import Couch

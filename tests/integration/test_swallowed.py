@@ -9,7 +9,7 @@ from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.first_load_plan import LoadPart, LoadPlan
 from cht_sync.store.first_load_store import FirstLoadStore
-from cht_sync.sweep import sweep
+from cht_sync.sync.sweep import sweep
 from tests.integration.conftest import page_of
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from cht_sync import older_look, recreation
+from cht_sync.sync import database_identity, older_documents
 from cht_sync.triggers import changes
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.machine.replicas import ReplicatedDatabase
@@ -30,9 +30,9 @@ def served(monkeypatch, database):
         "CHT_FIRST_LOAD_THRESHOLD": "0",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(recreation, "SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.0)
     monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
-    monkeypatch.setattr(older_look, "PAUSE", timedelta())
+    monkeypatch.setattr(older_documents, "PAUSE", timedelta())
     monkeypatch.setattr(changes, "LONG_POLL_S", 1.0)
     monkeypatch.setattr(changes, "QUIET_S", 0.1)
     monkeypatch.setattr(changes, "LOOK_S", 0.1)
@@ -80,7 +80,7 @@ def test_older_revisions_are_looked_at_again_at_most_once_a_minute(served, monke
         assert await waited.event(APART - 2) is None
         assert await waited.event(SOON) == [SOURCE]
         monkeypatch.setenv("CHT_OLDER_AFTER", "0")
-        for _ in range(older_look.LOOKS):
+        for _ in range(older_documents.LOOKS):
             await asyncio.to_thread(medic.sync)
         assert medic.database.value(OPEN) == 0
         assert await waited.event(APART + 2) is None
@@ -93,7 +93,7 @@ def test_older_revisions_that_were_just_looked_at_start_no_run(served, monkeypat
     medic = served(ReplicatedDatabase("medic", 1))
     restored(medic)
     medic.read_again()
-    monkeypatch.setattr(older_look, "PAUSE", timedelta(minutes=5))
+    monkeypatch.setattr(older_documents, "PAUSE", timedelta(minutes=5))
 
     async def story(waited):
         assert await waited.event(NOT_SOON) is None

@@ -14,7 +14,7 @@ from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.revisions import Leaf, generation
 from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import NotHandedOutError, RequestRefusedError
-from cht_sync.recreation import number_of
+from cht_sync.sync.database_identity import number_of
 from tests.unit.scripted_server import Answer
 from tests.unit.test_page import RECORDED, recorded
 

@@ -5,10 +5,10 @@ import itertools
 import msgspec
 import pytest
 
-from cht_sync import recreation
 from cht_sync.couchdb.structs import DatabaseInfo
-from cht_sync.recreation import number_of, sign_of_recreation
 from cht_sync.store.checkpoints import SourceState
+from cht_sync.sync import database_identity
+from cht_sync.sync.database_identity import number_of, sign_of_recreation
 from tests.unit.test_page import recorded
 
 NAMES = ["database_node1_caught_up", "database_node2_caught_up", "database_node3_caught_up", "database_node3_alone"]
@@ -18,7 +18,7 @@ SEQS = [msgspec.json.decode(info.update_seq, type=str) for info in INFOS]
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(recreation, "SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.0)
 
 
 def test_equal_copies_differ_in_their_numbers():

@@ -8,10 +8,10 @@ from cht_sync.check.couchdb import NO_TOLERANCE_S, QuietHook
 from cht_sync.check.finding import Finding, failed
 from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError, StoreError
-from cht_sync.rename_source import check_not_renamed
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore
+from cht_sync.sync.rename_source import check_not_renamed
 
 
 def check_renamed(settings: Settings) -> Iterator[Finding]:

@@ -17,9 +17,9 @@ from cht_sync.monitoring.health import BAD_PROOFS, LATELY, is_gone, is_gone_by, 
 from cht_sync.monitoring.parts import PARTS, PartName
 from cht_sync.monitoring.reader import read
 from cht_sync.monitoring.state import MOST, Dag, Facts, ModelWord, Task
-from cht_sync.recreation import number_of
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
+from cht_sync.sync.database_identity import number_of
 
 _NOT_READ = {"rows", "ledger", "rejects"}
 # How a source is read.

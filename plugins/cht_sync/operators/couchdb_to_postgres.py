@@ -11,17 +11,17 @@ from airflow.sdk import AssetAlias
 from cht_sync.assets import database_dataset, source_asset, table_dataset
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import source_name, source_order
-from cht_sync.first_load import FirstLoad
 from cht_sync.operators.base import EndableOperator
-from cht_sync.progress import Progress
 from cht_sync.reconcile.after_load import prove_load
-from cht_sync.rename_source import check_not_renamed
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import COUCHDB_CONN_ID, Settings
-from cht_sync.source_copy import SourceCopy
 from cht_sync.store.copy_hold import CopyHold
 from cht_sync.store.first_load_store import FirstLoadStore
 from cht_sync.store.run_ledger import Run
+from cht_sync.sync.first_load import FirstLoad
+from cht_sync.sync.progress import Progress
+from cht_sync.sync.rename_source import check_not_renamed
+from cht_sync.sync.source_sync import SourceCopy
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage

@@ -19,10 +19,10 @@ from cht_sync.reconcile.difference import Found
 from cht_sync.reconcile.repair import Repair
 from cht_sync.reconcile.touched import Interval, TouchedDocuments
 from cht_sync.reconcile.verdicts import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
-from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation
 from cht_sync.store.checkpoints import Checkpoints, SourceState
 from cht_sync.store.known_documents import KnownDocuments
 from cht_sync.store.rows import storable
+from cht_sync.sync.database_identity import check_not_emptied, says_when_made, sign_of_recreation
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook

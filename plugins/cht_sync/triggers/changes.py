@@ -18,9 +18,9 @@ from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import configured_sources
 from cht_sync.couchdb.structs import DatabaseInfo
 from cht_sync.errors import CouchDBError, SettingsError, StoreError
-from cht_sync.recreation import says_when_made, sign_of_recreation, stays_behind
 from cht_sync.settings.settings import Settings
 from cht_sync.store.checkpoints import SourceState
+from cht_sync.sync.database_identity import says_when_made, sign_of_recreation, stays_behind
 from cht_sync.triggers.waiting import Waiting, ask, has_work_left, note_look, read_state
 
 T = TypeVar("T")

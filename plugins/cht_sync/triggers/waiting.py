@@ -10,11 +10,11 @@ from typing import Any
 
 from psycopg2 import sql
 
-from cht_sync import older_look
 from cht_sync.postgres.connection import regclass_text, transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.checkpoints import Checkpoints
+from cht_sync.sync import older_documents
 
 # The first run makes the tables, and after an upgrade the column that is asked for.
 _THERE = """
@@ -94,7 +94,7 @@ def has_work_left(settings: Settings, source: str) -> bool:
     :raises StoreError: if Postgres does not answer.
     """
     raw = settings.raw_table
-    schema, values = sql.Identifier(raw.schema), {"source": source, "pause": older_look.PAUSE}
+    schema, values = sql.Identifier(raw.schema), {"source": source, "pause": older_documents.PAUSE}
     with _cursor(settings) as cursor:
         cursor.execute(sql.SQL(_LEFT).format(schema=schema), values)
         if cursor.fetchone()[0]:

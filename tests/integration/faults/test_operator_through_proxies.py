@@ -52,7 +52,7 @@ def proxies(couchdb_server, postgres_server):
 def couch(couchdb_server, proxies, database, monkeypatch):
     """Yield what the tests of the operator call so, and lead the settings through the proxies."""
     shorten_pauses(monkeypatch, 60.0)
-    monkeypatch.setattr("cht_sync.recreation.SECOND_LOOK_S", 0.01)
+    monkeypatch.setattr("cht_sync.sync.database_identity.SECOND_LOOK_S", 0.01)
     http, sql = proxies
     monkeypatch.setenv("COUCHDB_HOST", "127.0.0.1")
     monkeypatch.setenv("COUCHDB_PORT", str(http.port))

@@ -482,7 +482,7 @@ def warehouse(postgres_server, monkeypatch):
     monkeypatch.setenv("COUCHDB_DBS", "")
     # A second look at what differs waits for replicas that lag; here none does.
     monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
-    monkeypatch.setattr("cht_sync.recreation.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("cht_sync.sync.database_identity.SECOND_LOOK_S", 0.0)
     warehouse = Warehouse(postgres_server, monkeypatch)
     # Thousands of runs say nothing that the message of the one which failed does not.
     logging.disable(logging.CRITICAL)
@@ -528,7 +528,7 @@ def test_copies_that_lag(warehouse, monkeypatch):
     cluster = Cluster()
     _point_at(monkeypatch, cluster.port, "medic", "password")
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr("cht_sync.older_look.PAUSE", timedelta())
+    monkeypatch.setattr("cht_sync.sync.older_documents.PAUSE", timedelta())
     machine = type("Machine", (CopiesThatLag,), {"cluster": cluster, "warehouse": warehouse})
     run_state_machine_as_test(machine, settings=thoroughly(EXAMPLES * 2 // 5))
     cluster.close()

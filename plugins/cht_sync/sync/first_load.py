@@ -16,15 +16,15 @@ from cht_sync.couchdb.filtered_feed import BareFeed
 from cht_sync.couchdb.id_ranges import id_ranges_side_by_side
 from cht_sync.couchdb.range_feed import RangeFeed
 from cht_sync.couchdb.structs import MEGABYTE, Page
-from cht_sync.recreation import sign_of_recreation
 from cht_sync.store.checkpoints import SourceState
 from cht_sync.store.first_load_plan import REST, TOMBSTONES, LoadPart, LoadPlan
+from cht_sync.sync.database_identity import sign_of_recreation
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.couchdb.structs import Change, DatabaseInfo
-    from cht_sync.progress import Progress
     from cht_sync.store.first_load_store import FirstLoadStore
+    from cht_sync.sync.progress import Progress
 
 Piece = tuple[Page | None, str | None]
 # So that one connection has no long rest of work while the others have none.

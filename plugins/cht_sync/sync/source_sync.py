@@ -8,23 +8,23 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cht_sync import recreation
 from cht_sync.couchdb.changes_feed import ChangesFeed
 from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
-from cht_sync.older_look import OlderLook
-from cht_sync.recreation import check_not_emptied, says_when_made, sign_of_recreation, stays_behind
 from cht_sync.store.quarantine import fingerprint
-from cht_sync.sweep import sweep
+from cht_sync.sync import database_identity
+from cht_sync.sync.database_identity import check_not_emptied, says_when_made, sign_of_recreation, stays_behind
+from cht_sync.sync.older_documents import OlderLook
+from cht_sync.sync.sweep import sweep
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.couchdb.structs import DatabaseInfo
-    from cht_sync.first_load import FirstLoad
-    from cht_sync.progress import Progress
     from cht_sync.store.document_store import DocumentStore
     from cht_sync.store.first_load_store import FirstLoadStore
+    from cht_sync.sync.first_load import FirstLoad
+    from cht_sync.sync.progress import Progress
 
 A_FEW = 20
 # Of a run for older revisions: each run goes on with those that have waited longest.
@@ -223,7 +223,7 @@ class SourceCopy:
             return
         at_once = accept or self._info.has_one_copy
         if at_once:
-            time.sleep(recreation.SECOND_LOOK_S)
+            time.sleep(database_identity.SECOND_LOOK_S)
         look = OlderLook(
             self._hook,
             self._database,
@@ -276,7 +276,7 @@ class SourceCopy:
         missing = self._without_revision(names)
         if missing:
             # A replica that lags may not know yet what is there.
-            time.sleep(recreation.SECOND_LOOK_S)
+            time.sleep(database_identity.SECOND_LOOK_S)
             missing = self._without_revision([state.id for state in missing])
         if unclear := [state for state in missing if bytes(state.error) != b'"not_found"']:
             raise CouchDBError(

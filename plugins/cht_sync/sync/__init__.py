@@ -1,0 +1,1 @@
+"""One run of the copy: where CouchDB and Postgres meet."""
