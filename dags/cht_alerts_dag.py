@@ -15,8 +15,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from cht_sync.callbacks.task_callbacks import TOLD
 from cht_sync.settings.settings import Settings
-from cht_sync.task_callbacks import TOLD
 
 settings = Settings().usable()
 

@@ -25,9 +25,9 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from cht_sync.callbacks.task_callbacks import TOLD, run_ended_early
 from cht_sync.pipeline.data_tests_group import draw_data_tests
 from cht_sync.settings.settings import Settings
-from cht_sync.task_callbacks import TOLD, run_ended_early
 
 settings = Settings().usable()
 

@@ -14,9 +14,9 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from cht_sync.callbacks.task_callbacks import TOLD
 from cht_sync.pipeline.snapshots_group import draw_snapshots, has_snapshots
 from cht_sync.settings.settings import Settings
-from cht_sync.task_callbacks import TOLD
 
 settings = Settings().usable()
 

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from cht_sync.callbacks.task_callbacks import TOLD
 from cht_sync.reports.week import Week
 from cht_sync.reports.weekly import WeeklyReport
 from cht_sync.settings.connections import report_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.task_callbacks import TOLD
 
 settings = Settings().usable()
 every_monday = CronTriggerTimetable("0 3 * * 1", timezone="UTC")

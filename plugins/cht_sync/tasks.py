@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import AssetAlias, task
 
 from cht_sync.assets import table_asset
+from cht_sync.callbacks.task_callbacks import LAST_TASK
 from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import IncompleteError, SettingsError
 from cht_sync.model_results import ModelResults
@@ -21,7 +22,6 @@ from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.sync.rename_source import rename_sources
 from cht_sync.sync.sweep import sweep
-from cht_sync.task_callbacks import LAST_TASK
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync import task_callbacks
+from cht_sync.callbacks import task_callbacks
 
 DAGS = sorted((Path(__file__).parents[2] / "dags").glob("*_dag.py"))
 # With these every DAG is there.

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import psycopg2
 import pytest
 
-from cht_sync import task_callbacks
+from cht_sync.callbacks import task_callbacks
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable

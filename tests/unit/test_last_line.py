@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 from cosmos.exceptions import CosmosDbtRunError
 
 from cht_sync import errors
-from cht_sync.last_line import FAILED, LastLine, kept, sentence
+from cht_sync.callbacks.error_in_log import FAILED, LastLine, kept, sentence
 from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.redaction import cleaned
 

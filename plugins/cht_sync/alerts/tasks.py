@@ -15,9 +15,9 @@ from cht_sync.alerts.channels import channels, send
 from cht_sync.alerts.condition import Condition, conditions, hidden
 from cht_sync.alerts.incidents import Incident, Incidents
 from cht_sync.alerts.message import Message
+from cht_sync.callbacks.error_in_log import silence
 from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.last_line import silence
 from cht_sync.monitoring.destination import Destination, opened
 from cht_sync.monitoring.finding import Finding, Limits
 from cht_sync.monitoring.health import is_gone_by, judge

@@ -11,6 +11,7 @@ from airflow.sdk import TaskGroup, task
 from airflow.sdk.exceptions import AirflowFailException
 from cosmos.constants import InvocationMode
 
+from cht_sync.callbacks.task_callbacks import LAST_TASK
 from cht_sync.data_tests import DataTestResults
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import cosmos_defaults
@@ -24,7 +25,6 @@ from cht_sync.pipeline.profile import profile_config
 from cht_sync.pipeline.task_group import RETRY_DELAY, read_graph, refusal
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.task_callbacks import LAST_TASK
 
 log = logging.getLogger(__name__)
 

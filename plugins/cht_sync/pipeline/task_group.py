@@ -19,6 +19,7 @@ from cosmos.constants import DbtResourceType, ExecutionMode, InvocationMode, Loa
 from cosmos.dataset import get_dataset_alias_name
 from cosmos.dbt.graph import DbtNode
 
+from cht_sync.callbacks.task_callbacks import succeeded_at_last
 from cht_sync.errors import SettingsError
 from cht_sync.pipeline import cosmos_defaults
 from cht_sync.pipeline.deployment import INSTALL, Deployment, require_current
@@ -35,7 +36,6 @@ from cht_sync.pipeline.operators.watch_model import WatchModel
 from cht_sync.pipeline.profile import profile_config
 from cht_sync.pipeline.selections import with_selections
 from cht_sync.settings.settings import Settings
-from cht_sync.task_callbacks import succeeded_at_last
 
 log = logging.getLogger(__name__)
 

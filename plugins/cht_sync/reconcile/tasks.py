@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from cht_sync.callbacks.task_callbacks import LAST_TASK
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import Source, configured_sources
 from cht_sync.errors import SettingsError
@@ -20,7 +21,6 @@ from cht_sync.reconcile.verdicts import BESIDE, INTERVAL
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore
-from cht_sync.task_callbacks import LAST_TASK
 
 log = logging.getLogger(__name__)
 DAY = timedelta(days=1)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.log import redact
 
+from cht_sync.callbacks.error_in_log import LAST_LINE, is_tried_again, kept, silence
 from cht_sync.common.background import Background
-from cht_sync.last_line import LAST_LINE, is_tried_again, kept, silence
 from cht_sync.redaction import without_secrets
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings

@@ -1,0 +1,1 @@
+"""What every task does when it begins, fails or succeeds: callbacks of Airflow."""
