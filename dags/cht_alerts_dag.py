@@ -21,7 +21,7 @@ from cht_sync.settings.settings import Settings
 settings = Settings().usable()
 
 if settings.alerts:
-    from cht_sync.alerts.tasks import alert
+    from cht_sync.tasks.alerts import alert
 
     with DAG(
         dag_id="cht_alerts",

@@ -25,7 +25,7 @@ from cht_sync.operators.couchdb_to_postgres import DOCUMENTS
 from cht_sync.pipeline.run_options import model_params
 from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings.settings import Settings
-from cht_sync.tasks import models_have_work, report_result
+from cht_sync.tasks.sync import models_have_work, report_result
 
 settings = Settings().usable()
 schedule = [DOCUMENTS]

@@ -23,10 +23,10 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from cht_sync.alerts.tasks import deployment_failed
 from cht_sync.callbacks.task_callbacks import TOLD, failed, run_ended_early
-from cht_sync.deploy_tasks import build_version, look_for_version, plan_deployment, settled, switch_version
 from cht_sync.settings.settings import Settings
+from cht_sync.tasks.alerts import deployment_failed
+from cht_sync.tasks.deploy import build_version, look_for_version, plan_deployment, settled, switch_version
 
 settings = Settings().usable()
 

@@ -27,8 +27,8 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from cht_sync.callbacks.task_callbacks import TOLD
 from cht_sync.operators.reconcile import ReconcileOperator
-from cht_sync.reconcile.tasks import plan_beside, plan_parts, report_verdicts
 from cht_sync.settings.settings import Settings
+from cht_sync.tasks.reconcile import plan_beside, plan_parts, report_verdicts
 
 settings = Settings().usable()
 schedule = settings.reconcile_schedule

@@ -51,7 +51,7 @@ from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresO
 from cht_sync.pipeline.run_options import model_params
 from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings.settings import Settings
-from cht_sync.tasks import list_sources, models_have_work, report_result, tell_of_documents
+from cht_sync.tasks.sync import list_sources, models_have_work, report_result, tell_of_documents
 
 settings = Settings().usable()
 schedule: Any = settings.schedule

@@ -38,7 +38,7 @@ if {"scheduler", "standalone"} & set(sys.argv):
     if find_spec("cht_sync"):
         import cht_sync.operators.couchdb_to_postgres
         import cht_sync.pipeline.task_group
-        import cht_sync.tasks
+        import cht_sync.tasks.sync
 
         if "scheduler" in sys.argv:
             from cht_sync.pipeline.warm_dbt import keep_warm

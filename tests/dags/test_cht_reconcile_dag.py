@@ -11,8 +11,8 @@ import pytest
 from airflow.sdk import CronDataIntervalTimetable
 
 from cht_sync.operators.reconcile import ReconcileOperator
-from cht_sync.reconcile.tasks import interval_of, is_full
 from cht_sync.settings.settings import Settings
+from cht_sync.tasks.reconcile import interval_of, is_full
 
 FILE = Path(__file__).parents[2] / "dags" / "cht_reconcile_dag.py"
 SUNDAY = datetime(2026, 3, 8, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from cht_sync.errors import CouchDBError, SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.tasks import list_sources, models_have_work
+from cht_sync.tasks.sync import list_sources, models_have_work
 from tests.servers import mine
 
 pytestmark = pytest.mark.integration

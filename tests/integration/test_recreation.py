@@ -11,7 +11,7 @@ from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.sync import database_identity
-from cht_sync.tasks import list_sources
+from cht_sync.tasks.sync import list_sources
 from tests.integration.test_operator import copy, couch  # noqa: F401
 from tests.unit.scripted_server import Answer, ScriptedServer
 from tests.unit.test_page import recorded

@@ -26,7 +26,7 @@ from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.renaming import RenamingStore
 from cht_sync.sync.rename_source import rename_sources
-from cht_sync.tasks import list_sources
+from cht_sync.tasks.sync import list_sources
 from tests.integration.conftest import page_of
 from tests.integration.test_operator import Couch
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from cht_sync import tasks
+from cht_sync.tasks import sync
 
 NEWEST = datetime(2024, 3, 1, 10, 0, 30)
 WORK = {"began": "2024-03-01T10:00:00+00:00", "newest": "2024-03-01T10:00:00", "deployment": "d1"}
@@ -59,13 +59,13 @@ class Runs:
 @pytest.fixture
 def runs(monkeypatch):
     runs = Runs()
-    monkeypatch.setattr(tasks, "_model_runs", lambda settings: runs)
-    monkeypatch.setattr(tasks, "_model_results", lambda settings: runs)
+    monkeypatch.setattr(sync, "_model_runs", lambda settings: runs)
+    monkeypatch.setattr(sync, "_model_results", lambda settings: runs)
     return runs
 
 
 def report(run):
-    return tasks.report_result.function(models_group="models", ti=run)
+    return sync.report_result.function(models_group="models", ti=run)
 
 
 def test_a_good_run_is_noted(runs):
@@ -178,18 +178,18 @@ def test_one_event_for_the_table_tells_of_all_sources(monkeypatch):
         monkeypatch.setenv(name, value)
     events = Events()
     # Nothing is returned: `result` takes what this task returns for work of the models.
-    assert tasks.tell_of_documents.function(Copied(3, None, 0, 4), events) is None
+    assert sync.tell_of_documents.function(Copied(3, None, 0, 4), events) is None
     assert events.told == ("postgres://db:5432/cht/v1/couchdb", {"h/0": 3, "h/3": 4})
 
 
 def test_where_nothing_arrived_there_is_no_event(monkeypatch):
     monkeypatch.setenv("COUCHDB_DBS", "medic")
     events = Events()
-    tasks.tell_of_documents.function(Copied(0, None), events)
+    sync.tell_of_documents.function(Copied(0, None), events)
     assert not hasattr(events, "told")
 
 
 def test_the_tasks_that_copy_at_the_same_time_share_no_asset():
     from cht_sync.operators.couchdb_to_postgres import DOCUMENTS
 
-    assert tasks.TABLE != DOCUMENTS
+    assert sync.TABLE != DOCUMENTS

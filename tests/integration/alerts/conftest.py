@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from aiosmtpd.controller import Controller
 
-from cht_sync.alerts import tasks
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.document_store import DocumentStore
+from cht_sync.tasks import alerts as tasks
 from tests.integration.alerts.cases import TOKEN
 
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from cht_sync.alerts import tasks
 from cht_sync.settings.settings import Settings
+from cht_sync.tasks import alerts as tasks
 from tests.integration.alerts.cases import CASES, TOKEN
 
 pytestmark = pytest.mark.integration

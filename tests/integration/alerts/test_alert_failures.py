@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 import psycopg2
 import pytest
 
-from cht_sync.alerts import tasks
 from cht_sync.monitoring.sentences import ALERTS as KINDS
+from cht_sync.tasks import alerts as tasks
 from tests.integration.alerts.cases import CASES
 from tests.integration.web.scenes import add_doubt
 

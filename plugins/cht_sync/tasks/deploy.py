@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from cht_sync.alerts.tasks import deployment_worked
 from cht_sync.callbacks.task_callbacks import all_is_well
 from cht_sync.settings.settings import Settings
+from cht_sync.tasks.alerts import deployment_worked
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol

@@ -1,0 +1,1 @@
+"""The small tasks of the DAGs."""
