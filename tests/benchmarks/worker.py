@@ -16,8 +16,8 @@ from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import source_name
 from cht_sync.couchdb.structs import MEGABYTE, DatabaseInfo, Page
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.reconcile.opening import open_proof
-from cht_sync.reconcile.verdicts import TOMBSTONES
+from cht_sync.reconcile.results import TOMBSTONES
+from cht_sync.reconcile.run import open_proof
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore

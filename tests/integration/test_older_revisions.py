@@ -13,7 +13,7 @@ from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.structs import Change, DatabaseInfo, Refused, Revision
 from cht_sync.errors import RequestRefusedError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.reconcile.stored_side import StoredSide
+from cht_sync.reconcile.postgres_side import StoredSide
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.document_store import DocumentStore

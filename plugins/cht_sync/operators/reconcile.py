@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.operators.base import EndableOperator
-from cht_sync.reconcile.opening import open_proof
+from cht_sync.reconcile.run import open_proof
 from cht_sync.settings.settings import COUCHDB_CONN_ID, Settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cht_sync.errors import RequestRefusedError
-from cht_sync.reconcile.opening import open_proof
+from cht_sync.reconcile.run import open_proof
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook

@@ -16,7 +16,7 @@ from cht_sync.reconcile.difference import Difference, Found
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.couchdb.structs import Page
-    from cht_sync.reconcile.stored_side import StoredSide
+    from cht_sync.reconcile.postgres_side import StoredSide
 
 T = TypeVar("T")
 AT_A_TIME = 1000

@@ -13,12 +13,12 @@ from cht_sync.common.background import Background
 from cht_sync.couchdb.id_ranges import Range, id_ranges, id_ranges_near
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.structs import MEGABYTE, Change, DatabaseInfo
-from cht_sync.reconcile.beside import unlisted
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
 from cht_sync.reconcile.difference import Found
+from cht_sync.reconcile.not_listed import unlisted
 from cht_sync.reconcile.repair import Repair
-from cht_sync.reconcile.touched import Interval, TouchedDocuments
-from cht_sync.reconcile.verdicts import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
+from cht_sync.reconcile.results import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
+from cht_sync.reconcile.scope import Interval, TouchedDocuments
 from cht_sync.store.checkpoints import Checkpoints, SourceState
 from cht_sync.store.known_documents import KnownDocuments
 from cht_sync.store.rows import storable
@@ -26,7 +26,7 @@ from cht_sync.sync.database_identity import check_not_emptied, says_when_made, s
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook
-    from cht_sync.reconcile.stored_side import StoredSide
+    from cht_sync.reconcile.postgres_side import StoredSide
     from cht_sync.store.document_store import DocumentStore
 
 MOST_RANGES = 500

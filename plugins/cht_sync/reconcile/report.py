@@ -14,8 +14,8 @@ from cht_sync.store.collisions import read_collisions
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook
-    from cht_sync.reconcile.stored_side import StoredSide
-    from cht_sync.reconcile.verdicts import Summary
+    from cht_sync.reconcile.postgres_side import StoredSide
+    from cht_sync.reconcile.results import Summary
 
 _COUNTS = """
 select (select count(*) from {schema}.{table} where source = %(source)s and not _deleted),

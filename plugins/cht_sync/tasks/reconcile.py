@@ -13,11 +13,11 @@ from cht_sync.callbacks.task_callbacks import LAST_TASK
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import Source, configured_sources
 from cht_sync.errors import SettingsError
-from cht_sync.reconcile.opening import open_proof
+from cht_sync.reconcile.postgres_side import StoredSide
 from cht_sync.reconcile.report import Line, line_of, table, vanished
-from cht_sync.reconcile.stored_side import StoredSide
-from cht_sync.reconcile.touched import Interval
-from cht_sync.reconcile.verdicts import BESIDE, INTERVAL
+from cht_sync.reconcile.results import BESIDE, INTERVAL
+from cht_sync.reconcile.run import open_proof
+from cht_sync.reconcile.scope import Interval
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore

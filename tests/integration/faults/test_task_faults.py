@@ -15,7 +15,7 @@ import pytest
 
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.operators.base import LAST_MOMENTS_S
-from cht_sync.reconcile.opening import open_proof
+from cht_sync.reconcile.run import open_proof
 from cht_sync.settings.settings import Settings
 from tests.faults.launcher import Launcher
 from tests.faults.proxy import Fault

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import psycopg2
 
 from cht_sync.couchdb.hook import CouchDBHook
-from cht_sync.reconcile.opening import open_proof
+from cht_sync.reconcile.run import open_proof
 from cht_sync.settings.settings import Settings
 
 _runs = itertools.count(1)

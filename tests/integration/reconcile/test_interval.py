@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.reconcile.touched import Interval
+from cht_sync.reconcile.scope import Interval
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
 from tests.integration.reconcile.proving import prove_interval
 from tests.integration.test_operator import copy, couch  # noqa: F401

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cht_sync.store.known_documents import LIVE
 
 if TYPE_CHECKING:
-    from cht_sync.reconcile.stored_side import StoredSide
+    from cht_sync.reconcile.postgres_side import StoredSide
 
 AT_A_TIME = 10_000
 # One look through a table of a hundred million rows takes longer than a statement may by default.

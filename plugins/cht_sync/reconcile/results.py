@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cht_sync.errors import SettingsError
-from cht_sync.reconcile import beside
+from cht_sync.reconcile import not_listed
 from cht_sync.reconcile.difference import KINDS, Found
 from cht_sync.store import run_ledger
 
 if TYPE_CHECKING:
-    from cht_sync.reconcile.stored_side import StoredSide
+    from cht_sync.reconcile.postgres_side import StoredSide
 
 INTERVAL, TOMBSTONES, BESIDE = "interval", "tombstones", "beside"
 _READ, _WRITE = "read the plan of a proof", "write a verdict"
@@ -111,7 +111,7 @@ class Verdicts:
 
         def work(cursor: Any) -> None:
             cursor.execute(
-                self._stored.compose(f"{_FORGET};{beside.FORGET}"), {"run": self.run, "source": self._source}
+                self._stored.compose(f"{_FORGET};{not_listed.FORGET}"), {"run": self.run, "source": self._source}
             )
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
@@ -127,7 +127,7 @@ class Verdicts:
 
     def number(self) -> int:
         """The number of the proof in the listing."""
-        return int(self._stored.rows(_READ, beside.NUMBER, {"run": self.run, "source": self._source})[0][0])
+        return int(self._stored.rows(_READ, not_listed.NUMBER, {"run": self.run, "source": self._source})[0][0])
 
     def part(self, name: str) -> Part:
         """A part as it was planned.
@@ -195,5 +195,5 @@ class Verdicts:
         :param days: for how long they are kept.
         """
         # The last one reads what is left of the second.
-        text = ";".join((run_ledger.PRUNE, _PRUNE, beside.PRUNE))
+        text = ";".join((run_ledger.PRUNE, _PRUNE, not_listed.PRUNE))
         self._stored.rows("forget old windows", text, {"days": days})

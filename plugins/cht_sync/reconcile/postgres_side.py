@@ -12,8 +12,8 @@ from psycopg2 import sql
 
 from cht_sync.couchdb.structs import Change
 from cht_sync.postgres.session import PatientSession
-from cht_sync.reconcile.beside import LIST
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
+from cht_sync.reconcile.not_listed import LIST
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.store.quarantine import fingerprint, shown
