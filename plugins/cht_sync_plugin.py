@@ -28,7 +28,7 @@ class StatusApp:
         :param send: takes what it is sent.
         """
         if self._app is None:
-            from cht_sync.web.app import create_app
+            from cht_sync.monitoring.web.app import create_app
 
             self._app = create_app()
         await self._app(scope, receive, send)

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from cht_sync.metrics.routes import router
+from cht_sync.monitoring.metrics.routes import router
 from cht_sync.monitoring.state import Dag, Task
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import REPOSITORY, RawTable
@@ -32,7 +32,8 @@ def copied(monkeypatch):
     """What Airflow knows: the newest run went well and copied one source."""
     task = Task(name="sync", state="success", link="t")
     monkeypatch.setattr(
-        "cht_sync.metrics.routes.read_dag", lambda session: (Dag(succeeded_lately=True), {"couch/medic": task})
+        "cht_sync.monitoring.metrics.routes.read_dag",
+        lambda session: (Dag(succeeded_lately=True), {"couch/medic": task}),
     )
 
 

@@ -4,8 +4,8 @@ import pytest
 from airflow.sdk import timezone
 from airflow.sdk.configuration import conf
 
-from cht_sync.alerts.incidents import Incident
-from cht_sync.alerts.message import LISTED, Message
+from cht_sync.monitoring.alerts.incidents import Incident
+from cht_sync.monitoring.alerts.message import LISTED, Message
 from cht_sync.settings.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, 7, tzinfo=UTC)

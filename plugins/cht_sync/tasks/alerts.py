@@ -11,13 +11,13 @@ from typing import Any
 
 from airflow.sdk import Variable, task
 
-from cht_sync.alerts.channels import channels, send
-from cht_sync.alerts.condition import Condition, conditions, hidden
-from cht_sync.alerts.incidents import Incident, Incidents
-from cht_sync.alerts.message import Message
 from cht_sync.callbacks.error_in_log import silence
 from cht_sync.couchdb.sources import configured_sources
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.monitoring.alerts.channels import channels, send
+from cht_sync.monitoring.alerts.condition import Condition, conditions, hidden
+from cht_sync.monitoring.alerts.incidents import Incident, Incidents
+from cht_sync.monitoring.alerts.message import Message
 from cht_sync.monitoring.destination import Destination, opened
 from cht_sync.monitoring.finding import Finding, Limits
 from cht_sync.monitoring.health import is_gone_by, judge

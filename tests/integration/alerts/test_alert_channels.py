@@ -119,7 +119,7 @@ def test_one_message_comes_twice_where_the_task_was_killed_before_it_was_noted(a
     monkeypatch.delenv("CHT_ALERT_APPRISE_CONN_ID")
     alerts.rows(CASES["source"][0])
     with monkeypatch.context() as patch:
-        patch.setattr("cht_sync.alerts.incidents.Incidents.told", killed)
+        patch.setattr("cht_sync.monitoring.alerts.incidents.Incidents.told", killed)
         with pytest.raises(Killed):
             tasks.tell(Settings())
     assert [tasks.tell(Settings()) for _ in range(2)] == [1, 0]

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 import psycopg2
 import pytest
 
-from cht_sync.alerts.condition import conditions, hidden
-from cht_sync.metrics.collect import DestinationCollector
+from cht_sync.monitoring.alerts.condition import conditions, hidden
 from cht_sync.monitoring.finding import Limits
+from cht_sync.monitoring.metrics.collect import DestinationCollector
 from cht_sync.monitoring.sentences import CATALOGUE
+from cht_sync.monitoring.web.status import read_status
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.tasks import alerts as tasks
-from cht_sync.web.status import read_status
 from tests.integration.conftest import Database
 from tests.integration.monitoring.states import NAMES, STATES
 from tests.servers import mine

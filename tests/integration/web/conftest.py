@@ -12,8 +12,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from cht_sync.web.access import may_read, sees_documents
-from cht_sync.web.app import create_app
+from cht_sync.monitoring.web.access import may_read, sees_documents
+from cht_sync.monitoring.web.app import create_app
 from tests.integration.conftest import Database
 from tests.integration.web.airflow_runs import set_runs
 from tests.integration.web.scenes import Scenes

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cht_sync.alerts.condition import conditions
-from cht_sync.metrics.collect import metrics_of
+from cht_sync.monitoring.alerts.condition import conditions
 from cht_sync.monitoring.finding import SEVERITY, Kind, Limits
 from cht_sync.monitoring.health import is_shown, judge
+from cht_sync.monitoring.metrics.collect import metrics_of
 from cht_sync.monitoring.parts import PARTS, Unknown
 from cht_sync.monitoring.sentences import ALERTS, CATALOGUE
 from cht_sync.monitoring.state import (
@@ -30,8 +30,8 @@ from cht_sync.monitoring.state import (
     Source,
     TaskError,
 )
-from cht_sync.web.judge import _ORDER, verdict
-from cht_sync.web.remarks import Scene
+from cht_sync.monitoring.web.judge import _ORDER, verdict
+from cht_sync.monitoring.web.remarks import Scene
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = ["couch/medic", "couch/quarantine", "failed", "sources"]

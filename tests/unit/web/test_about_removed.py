@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 from cht_sync.monitoring.finding import Limits
 from cht_sync.monitoring.health import find
 from cht_sync.monitoring.state import Facts, RemovedModel
-from cht_sync.web.judge import verdict
-from cht_sync.web.remarks import Scene
+from cht_sync.monitoring.web.judge import verdict
+from cht_sync.monitoring.web.remarks import Scene
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -7,9 +7,9 @@ import pytest
 from cht_sync.monitoring.finding import Limits
 from cht_sync.monitoring.health import find, judge_source
 from cht_sync.monitoring.state import Dag, Destination, Facts, Group, Load, Model, Proof, Run, Source, Task
-from cht_sync.web.judge import verdict as verdict_of
-from cht_sync.web.judge import worst_first
-from cht_sync.web.remarks import Scene
+from cht_sync.monitoring.web.judge import verdict as verdict_of
+from cht_sync.monitoring.web.judge import worst_first
+from cht_sync.monitoring.web.remarks import Scene
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE = Destination(reachable=True)

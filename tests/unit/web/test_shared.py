@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fastapi import HTTPException
 
-from cht_sync.web.shared import AtOnce, Shared
+from cht_sync.monitoring.web.shared import AtOnce, Shared
 
 
 def test_those_who_ask_meanwhile_share_one_answer():

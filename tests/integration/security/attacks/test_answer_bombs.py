@@ -9,14 +9,14 @@ import zlib
 
 import pytest
 
-from cht_sync.alerts import channels as module
-from cht_sync.alerts.channels import _services, send
 from cht_sync.common.memory import at_most
 from cht_sync.couchdb import request as transport
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.dashboards.settings import Login
 from cht_sync.dashboards.superset import Superset
 from cht_sync.errors import CouchDBError, SettingsError, SupersetError
+from cht_sync.monitoring.alerts import channels as module
+from cht_sync.monitoring.alerts.channels import _services, send
 from tests.integration.security.attacks.strangers import Answer, Stranger, measured
 
 pytestmark = pytest.mark.integration

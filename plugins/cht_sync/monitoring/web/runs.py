@@ -16,8 +16,8 @@ from sqlalchemy import func, select
 
 from cht_sync.errors import SettingsError
 from cht_sync.monitoring.state import Dag, Run, Task, TaskError
+from cht_sync.monitoring.web.access import DAG_ID
 from cht_sync.settings.settings import Settings
-from cht_sync.web.access import DAG_ID
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -10,9 +10,9 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from cht_sync.metrics.routes import router as metrics
-from cht_sync.web.access import may_read
-from cht_sync.web.api import router
+from cht_sync.monitoring.metrics.routes import router as metrics
+from cht_sync.monitoring.web.access import may_read
+from cht_sync.monitoring.web.api import router
 
 STATIC = Path(__file__).with_name("static")
 # Nothing inline, nothing from elsewhere, and only Airflow's own UI may frame it.

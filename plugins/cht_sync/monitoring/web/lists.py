@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.monitoring.web.answers import (
+    Collision,
+    Collisions,
+    Entries,
+    Entry,
+    Reject,
+    RejectedDocument,
+    RejectedDocuments,
+)
 from cht_sync.redaction import of_ours
-from cht_sync.web.answers import Collision, Collisions, Entries, Entry, Reject, RejectedDocument, RejectedDocuments
 
 if TYPE_CHECKING:
     from cht_sync.monitoring.destination import Destination

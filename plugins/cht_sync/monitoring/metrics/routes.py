@@ -11,10 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from cht_sync.metrics.collect import DestinationCollector
+from cht_sync.monitoring.metrics.collect import DestinationCollector
 from cht_sync.monitoring.state import Dag, Task
+from cht_sync.monitoring.web.runs import read_dag
 from cht_sync.settings.settings import Settings
-from cht_sync.web.runs import read_dag
 
 router = APIRouter()
 

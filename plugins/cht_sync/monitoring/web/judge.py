@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cht_sync.monitoring.finding import Kind
 from cht_sync.monitoring.health import has_failed
 from cht_sync.monitoring.sentences import CATALOGUE
-from cht_sync.web.answers import Remark, Verdict
-from cht_sync.web.remarks import Scene, remarks
+from cht_sync.monitoring.web.answers import Remark, Verdict
+from cht_sync.monitoring.web.remarks import Scene, remarks
 
 if TYPE_CHECKING:
     from cht_sync.monitoring.finding import Finding

@@ -13,14 +13,14 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.monitoring.destination import Destination, opened
 from cht_sync.monitoring.state import MOST
+from cht_sync.monitoring.web import lists
+from cht_sync.monitoring.web.access import may_read, may_see_documents, sees_documents
+from cht_sync.monitoring.web.answers import Collisions, Entries, Refusal, RejectedDocuments, Status
+from cht_sync.monitoring.web.runs import read_dag, with_link
+from cht_sync.monitoring.web.shared import AtOnce, Shared
+from cht_sync.monitoring.web.status import read_status, without_documents
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.web import lists
-from cht_sync.web.access import may_read, may_see_documents, sees_documents
-from cht_sync.web.answers import Collisions, Entries, Refusal, RejectedDocuments, Status
-from cht_sync.web.runs import read_dag, with_link
-from cht_sync.web.shared import AtOnce, Shared
-from cht_sync.web.status import read_status, without_documents
 
 T = TypeVar("T")
 #: A status that takes longer than this to make is refused to those who wait for it.

@@ -18,12 +18,12 @@ from cht_sync.monitoring.health import is_gone, judge
 from cht_sync.monitoring.parts import Unknown
 from cht_sync.monitoring.reader import read
 from cht_sync.monitoring.state import Dag, Destination, Facts, Source, Task, TaskError
+from cht_sync.monitoring.web.answers import Reject, Status
+from cht_sync.monitoring.web.judge import verdict, worst_first
+from cht_sync.monitoring.web.lists import read_rejects
+from cht_sync.monitoring.web.remarks import Scene
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.web.answers import Reject, Status
-from cht_sync.web.judge import verdict, worst_first
-from cht_sync.web.lists import read_rejects
-from cht_sync.web.remarks import Scene
 
 
 def read_status(

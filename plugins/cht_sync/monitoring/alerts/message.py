@@ -8,12 +8,12 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cht_sync.alerts.condition import NEWS
 from cht_sync.common.text import listed, moment
+from cht_sync.monitoring.alerts.condition import NEWS
 from cht_sync.monitoring.sentences import ALERTS, same_cause
 
 if TYPE_CHECKING:
-    from cht_sync.alerts.incidents import Incident
+    from cht_sync.monitoring.alerts.incidents import Incident
 
 # Of a server with very many databases; the page has them all.
 LISTED = 50

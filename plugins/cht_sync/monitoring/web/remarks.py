@@ -13,7 +13,7 @@ from cht_sync.monitoring.health import RESULT, failing_since
 from cht_sync.monitoring.parts import PARTS
 from cht_sync.monitoring.sentences import CATALOGUE, of_gone_owner, of_older_revisions, of_removed, same_cause
 from cht_sync.monitoring.state import MOST, GoneOwner, Model, Source
-from cht_sync.web.answers import List, Remark
+from cht_sync.monitoring.web.answers import List, Remark
 
 if TYPE_CHECKING:
     from cht_sync.monitoring.state import Facts

@@ -12,7 +12,7 @@ from cht_sync.couchdb.structs import MEGABYTE
 from cht_sync.errors import SettingsError
 
 if TYPE_CHECKING:
-    from cht_sync.alerts.message import Message
+    from cht_sync.monitoring.alerts.message import Message
     from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from cht_sync.alerts.condition import NEWS, Condition
+from cht_sync.monitoring.alerts.condition import NEWS, Condition
 from cht_sync.postgres.locks import Locks
 
 _SEE = """
