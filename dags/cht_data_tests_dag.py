@@ -26,7 +26,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from cht_sync.callbacks.task_callbacks import TOLD, run_ended_early
-from cht_sync.pipeline.data_tests_group import draw_data_tests
+from cht_sync.dbt.render.tests_group import draw_data_tests
 from cht_sync.settings.settings import Settings
 
 settings = Settings().usable()

@@ -21,9 +21,9 @@ from datetime import timedelta
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 
 from cht_sync.callbacks.task_callbacks import TOLD, run_ended_early
+from cht_sync.dbt.render.models_group import models_group
+from cht_sync.dbt.run.run_options import model_params
 from cht_sync.operators.couchdb_to_postgres import DOCUMENTS
-from cht_sync.pipeline.run_options import model_params
-from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings.settings import Settings
 from cht_sync.tasks.sync import models_have_work, report_result
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from cht_sync.callbacks.task_callbacks import TOLD
-from cht_sync.pipeline.snapshots_group import draw_snapshots, has_snapshots
+from cht_sync.dbt.render.snapshots_group import draw_snapshots, has_snapshots
 from cht_sync.settings.settings import Settings
 
 settings = Settings().usable()

@@ -47,9 +47,9 @@ from typing import Any
 from airflow.sdk import DAG, Param
 
 from cht_sync.callbacks.task_callbacks import TOLD, run_ended_early
+from cht_sync.dbt.render.models_group import models_group
+from cht_sync.dbt.run.run_options import model_params
 from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresOperator
-from cht_sync.pipeline.run_options import model_params
-from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings.settings import Settings
 from cht_sync.tasks.sync import list_sources, models_have_work, report_result, tell_of_documents
 

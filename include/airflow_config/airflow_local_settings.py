@@ -36,11 +36,11 @@ if {"scheduler", "standalone"} & set(sys.argv):
     import upath.implementations.local
 
     if find_spec("cht_sync"):
+        import cht_sync.dbt.render.models_group
         import cht_sync.operators.couchdb_to_postgres
-        import cht_sync.pipeline.task_group
         import cht_sync.tasks.sync
 
         if "scheduler" in sys.argv:
-            from cht_sync.pipeline.warm_dbt import keep_warm
+            from cht_sync.dbt.launch.warm_dbt import keep_warm
 
             keep_warm()

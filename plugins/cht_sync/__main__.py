@@ -69,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _pipeline(parsed: argparse.Namespace) -> None:
     _read_settings()
-    from cht_sync.pipeline.install import publish, stage
-    from cht_sync.pipeline.version_in_use import deployed_version
+    from cht_sync.dbt.deploy.active_version import deployed_version
+    from cht_sync.dbt.deploy.install import publish, stage
     from cht_sync.settings.settings import Settings
 
     settings = Settings()
@@ -123,7 +123,7 @@ def _rename_source(parsed: argparse.Namespace) -> None:
 
 def _acknowledge_test(parsed: argparse.Namespace) -> None:
     _read_settings()
-    from cht_sync.acknowledge_test import acknowledge
+    from cht_sync.dbt.acknowledge_test import acknowledge
 
     for line in acknowledge(parsed):
         print(line)
@@ -160,8 +160,8 @@ def _read_env_file() -> None:
 
 
 def _starter_manifest(_: argparse.Namespace) -> None:
-    from cht_sync.pipeline.deployment import STARTER_GRAPH
-    from cht_sync.pipeline.starter import fresh_graph
+    from cht_sync.dbt.deploy.starter import fresh_graph
+    from cht_sync.dbt.project.version import STARTER_GRAPH
 
     STARTER_GRAPH.write_text(fresh_graph())
     print(STARTER_GRAPH)

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cht_sync.pipeline.deployment import Deployment
-from cht_sync.pipeline.source import configured_source
+from cht_sync.dbt.project.source import configured_source
+from cht_sync.dbt.project.version import Deployment
 from cht_sync.settings.settings import Settings
 from include.demo.servers import foreign
 from tests.benchmarks.figures import Figure

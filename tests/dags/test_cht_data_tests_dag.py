@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cht_sync.dbt.project.version import STARTER_GRAPH
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.deployment import STARTER_GRAPH
 
 FILE = Path(__file__).parents[2] / "dags" / "cht_data_tests_dag.py"
 GRAPH = json.loads(STARTER_GRAPH.read_text())

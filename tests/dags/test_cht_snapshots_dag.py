@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync.pipeline import deployment
-from cht_sync.pipeline.graph import drawable
+from cht_sync.dbt.project import version
+from cht_sync.dbt.project.graph import drawable
 
 FILE = Path(__file__).parents[2] / "dags" / "cht_snapshots_dag.py"
 
@@ -19,9 +19,9 @@ def read(tmp_path, monkeypatch):
     """Reads the DAG file, with a project that has these snapshots; gives the DAG or None."""
 
     def read(*snapshots, **environ):
-        graph = json.loads(deployment.STARTER_GRAPH.read_text())
+        graph = json.loads(version.STARTER_GRAPH.read_text())
         (tmp_path / "graph.json").write_text(json.dumps({**graph, "snapshots": list(snapshots)}))
-        monkeypatch.setattr(deployment, "STARTER_GRAPH", tmp_path / "graph.json")
+        monkeypatch.setattr(version, "STARTER_GRAPH", tmp_path / "graph.json")
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         return runpy.run_path(str(FILE)).get("dag")

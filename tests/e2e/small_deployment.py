@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import psycopg2
 import requests
 
-from cht_sync.pipeline.install import install
+from cht_sync.dbt.deploy.install import install
 from cht_sync.settings.settings import Settings
 from include.demo.airflow import AirflowServices
 from include.demo.client import DONE, AirflowClient

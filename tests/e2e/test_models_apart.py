@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from cht_sync.pipeline.install import install
+from cht_sync.dbt.deploy.install import install
 from cht_sync.settings.settings import Settings
 from tests.e2e.small_deployment import SmallDeployment, wait_for
 from tests.small_project import SECRET_NAME, write_small_project

@@ -8,14 +8,14 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from cht_sync.__main__ import main
-from cht_sync.acknowledged import Acknowledgement
-from cht_sync.data_tests import DataTestResult, DataTestResults
-from cht_sync.model_results import ModelResult, ModelResults
-from cht_sync.pipeline import data_tests_group
-from cht_sync.pipeline.operators import run_tests as module
-from cht_sync.pipeline.operators.run_tests import RunTests
-from cht_sync.pipeline.operators.show_tests import ShowTests
-from cht_sync.pipeline.profile import profile_config
+from cht_sync.dbt.launch.profile import profile_config
+from cht_sync.dbt.operators import run_tests as module
+from cht_sync.dbt.operators.run_tests import RunTests
+from cht_sync.dbt.operators.show_tests import ShowTests
+from cht_sync.dbt.render import tests_group
+from cht_sync.dbt.tables.acknowledgements import Acknowledgement
+from cht_sync.dbt.tables.model_results import ModelResult, ModelResults
+from cht_sync.dbt.tables.test_results import DataTestResult, DataTestResults
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.copy_hold import CopyHold
@@ -53,7 +53,7 @@ def acknowledge(stored, test=NAME, **fields):
 
 
 def reported(run="r"):
-    return data_tests_group.report_tests.function(run_id=run)
+    return tests_group.report_tests.function(run_id=run)
 
 
 def shown(*tests, run="r"):

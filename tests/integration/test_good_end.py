@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cht_sync.model_results import ModelResult, ModelResults
-from cht_sync.model_runs import ModelRuns
-from cht_sync.pipeline.good_end import note_alone
+from cht_sync.dbt.run.good_end import note_alone
+from cht_sync.dbt.tables.model_results import ModelResult, ModelResults
+from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.document_store import DocumentStore

@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from cht_sync.model_runs import ModelRuns
+from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from tests.integration.conftest import page_of

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from cht_sync.pipeline import deploy
-from cht_sync.pipeline.look import Goal, Wish
+from cht_sync.dbt.deploy import deploy
+from cht_sync.dbt.deploy.look import Goal, Wish
 from cht_sync.tasks import deploy as deploy_tasks
 
 PARAMS = {"dry_run": False, "run_unit_tests": True, "roll_back_to": " abc ", "full_refresh": None, "force": False}

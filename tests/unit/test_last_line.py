@@ -16,7 +16,7 @@ from cosmos.exceptions import CosmosDbtRunError
 
 from cht_sync import errors
 from cht_sync.callbacks.error_in_log import FAILED, LastLine, kept, sentence
-from cht_sync.pipeline.rebuild.errors import RebuildError, RebuildRefusedError
+from cht_sync.dbt.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.redaction import cleaned
 
 SAID = "CouchDB at http://h:5984 could not be reached: check COUCHDB_HOST."

@@ -6,8 +6,8 @@ import threading
 import pytest
 from airflow.sdk import Connection
 
+from cht_sync.dbt.launch.profile import profile_config
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.pipeline.profile import profile_config
 from cht_sync.postgres import tls
 from cht_sync.postgres.tls import is_loopback, secured, system_bundle, tls_advice, tls_environment
 from cht_sync.settings.connections import dbt_connection, postgres_connection

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cht_sync.check.finding import Finding, failed, ok, warning
+from cht_sync.dbt.launch.environment import told_of_defaults
+from cht_sync.dbt.project.source import folder_passed_over, told_by_address
+from cht_sync.dbt.project.version import require_configured
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.dbt_environment import told_of_defaults
-from cht_sync.pipeline.deployment import require_configured
-from cht_sync.pipeline.source import folder_passed_over, told_by_address
 from cht_sync.settings.settings import Settings
 
 

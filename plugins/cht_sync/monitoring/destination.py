@@ -12,7 +12,7 @@ import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.model_results import in_use
+from cht_sync.dbt.tables.model_results import in_use
 from cht_sync.monitoring.blocking import Blocker, blockers
 from cht_sync.monitoring.parts import PartName, Unknown, Why, tables_of, unknown, why_unknown
 from cht_sync.postgres.connection import connect, explained, is_lost, regclass_text

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cht_sync.model_results import FAILED, SHRUNK
+from cht_sync.dbt.tables.model_results import FAILED, SHRUNK
 from cht_sync.monitoring.ledger import add_ledger, add_numbers
 from cht_sync.monitoring.state import (
     MOST,

@@ -16,7 +16,7 @@ _HEADER = re.compile(
     re.ASCII,
 )
 # Source: ``safe_run_hooks`` in ``dbt/task/run.py``, ``MainEncounteredError`` in ``dbt/events/types.py``
-# and what ``cht_sync.pipeline.aside.batches`` adds to how many batches of a model have failed.
+# and what ``cht_sync.dbt.subprocess.batches`` adds to how many batches of a model have failed.
 _BEFORE = re.compile(
     r"\s*(?P<header>[A-Za-z_][\w.-]{0,250} failed, error:|Encountered an error:"
     r"|(?:ERROR|PARTIAL SUCCESS \(\d{1,9}/\d{1,9}\)), batch [\dT-]{4,13}:)\s+",

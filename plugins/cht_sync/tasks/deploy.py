@@ -16,7 +16,7 @@ from cht_sync.tasks.alerts import deployment_worked
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
-    from cht_sync.pipeline.look import Wish
+    from cht_sync.dbt.deploy.look import Wish
 
 
 @task.short_circuit(task_id="look", task_display_name="look: is there a new version?")
@@ -26,7 +26,7 @@ def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
     :param params: of the run.
     :return: what is to be deployed and why.
     """
-    from cht_sync.pipeline.look import look
+    from cht_sync.dbt.deploy.look import look
 
     settings = Settings()
     settings.check()
@@ -45,8 +45,8 @@ def build_version(goal: dict[str, Any], params: dict[str, Any]) -> dict[str, Any
     :param params: of the run.
     :return: the goal with the folder of the version; None where it is in use after all.
     """
-    from cht_sync.pipeline.deploy import build_version as build
-    from cht_sync.pipeline.look import Goal
+    from cht_sync.dbt.deploy.deploy import build_version as build
+    from cht_sync.dbt.deploy.look import Goal
 
     made = build(Settings(), Goal(**goal), _wish(params))
     return asdict(made) if made else None
@@ -59,8 +59,8 @@ def plan_deployment(goal: dict[str, Any], params: dict[str, Any]) -> list[dict[s
     :param goal: what ``build`` gave.
     :param params: of the run.
     """
-    from cht_sync.pipeline.deploy import plan
-    from cht_sync.pipeline.look import Goal
+    from cht_sync.dbt.deploy.deploy import plan
+    from cht_sync.dbt.deploy.look import Goal
 
     return plan(Settings(), Goal(**goal), _wish(params))
 
@@ -77,8 +77,8 @@ def switch_version(
     :param ti: Airflow's task instance.
     :raises AirflowSkipException: for a dry run.
     """
-    from cht_sync.pipeline.deploy import switch
-    from cht_sync.pipeline.look import Goal
+    from cht_sync.dbt.deploy.deploy import switch
+    from cht_sync.dbt.deploy.look import Goal
 
     if params["dry_run"]:
         raise AirflowSkipException(f"A dry run: {len(planned)} models would be rebuilt; see the log of plan.")
@@ -93,7 +93,7 @@ def settled(_context: Any = None) -> None:
 
 
 def _wish(params: dict[str, Any]) -> Wish:
-    from cht_sync.pipeline.look import Wish
+    from cht_sync.dbt.deploy.look import Wish
 
     return Wish(
         roll_back_to=(params["roll_back_to"] or "").strip(),

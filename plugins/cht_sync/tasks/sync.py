@@ -11,12 +11,12 @@ from airflow.sdk import AssetAlias, task
 from cht_sync.assets import table_asset
 from cht_sync.callbacks.task_callbacks import LAST_TASK
 from cht_sync.couchdb.sources import configured_sources
+from cht_sync.dbt.deploy.active_version import expected_version
+from cht_sync.dbt.run.good_end import stamps
+from cht_sync.dbt.run.run_options import run_vars
+from cht_sync.dbt.tables.model_results import ModelResults
+from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.errors import IncompleteError, SettingsError
-from cht_sync.model_results import ModelResults
-from cht_sync.model_runs import ModelRuns
-from cht_sync.pipeline.good_end import stamps
-from cht_sync.pipeline.run_options import run_vars
-from cht_sync.pipeline.version_in_use import expected_version
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cht_sync.model_results import FAILED
+from cht_sync.dbt.tables.model_results import FAILED
 from cht_sync.monitoring.sentences import ALERTS as KINDS
 from cht_sync.tasks import alerts as tasks
 from tests.integration.alerts.cases import CASES, SECRET, TOKEN

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync.model_runs import ModelRuns
-from cht_sync.pipeline.dbt_runs import DbtRuns
-from cht_sync.pipeline.model_watch import ModelWatch
-from cht_sync.pipeline.models_run import ModelsRun
+from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.model_watch import ModelWatch
+from cht_sync.dbt.run.run_models import ModelsRun
+from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 from tests.integration.conftest import Database, page_of

@@ -3,7 +3,7 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
-from cht_sync.pipeline.at_fault import documents_at_fault
+from cht_sync.dbt.run.failing_documents import documents_at_fault
 from cht_sync.settings.settings import RawTable
 from tests.integration.conftest import page_of
 
@@ -53,6 +53,6 @@ def test_documents_older_than_the_model_are_not_looked_at(conn, database):
 
 def test_what_was_found_before_is_asked_first(conn, database, monkeypatch):
     query = "select (doc->>'n')::bigint from v1.couchdb"
-    monkeypatch.setattr("cht_sync.pipeline.at_fault.MOST_CANDIDATES", 0)
+    monkeypatch.setattr("cht_sync.dbt.run.failing_documents.MOST_CANDIDATES", 0)
     assert documents_at_fault(conn, query, RAW, database.name, known=["d3"]) == ["d3"]
     assert documents_at_fault(conn, query, RAW, database.name, known=["d3", "d4"]) == []

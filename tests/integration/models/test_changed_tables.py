@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.model_results import ModelResults
+from cht_sync.dbt.tables.model_results import ModelResults
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 

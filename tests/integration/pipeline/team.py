@@ -7,14 +7,14 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from cht_sync.model_runs import ModelRuns
-from cht_sync.pipeline.dbt_runs import DbtRuns
-from cht_sync.pipeline.deploy import build_version, plan, switch
-from cht_sync.pipeline.look import Wish, look
-from cht_sync.pipeline.model_watch import ModelWatch
-from cht_sync.pipeline.models_run import ModelsRun
-from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
-from cht_sync.pipeline.version_in_use import expected_version, project_folder
+from cht_sync.dbt.deploy.active_version import expected_version, project_folder
+from cht_sync.dbt.deploy.deploy import build_version, plan, switch
+from cht_sync.dbt.deploy.look import Wish, look
+from cht_sync.dbt.launch.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
+from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.model_watch import ModelWatch
+from cht_sync.dbt.run.run_models import ModelsRun
+from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 

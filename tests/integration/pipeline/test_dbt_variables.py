@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from cht_sync.dbt.deploy.install import install
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.install import install
 from tests.integration.pipeline.conftest import write_project
 
 pytestmark = pytest.mark.integration

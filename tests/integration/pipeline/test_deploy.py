@@ -14,15 +14,17 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import psycopg2
 import pytest
 
+from cht_sync.dbt.deploy import active_version, deploy, install
+from cht_sync.dbt.deploy.active_version import expected_version, project_folder
+from cht_sync.dbt.deploy.build import Built
+from cht_sync.dbt.deploy.deploy import build_version, plan, switch
+from cht_sync.dbt.deploy.look import Wish, look
+from cht_sync.dbt.project import source
+from cht_sync.dbt.project import version as deployment
+from cht_sync.dbt.project.version import installed, kept
 from cht_sync.dbt.rebuild.plan import RebuildPlan
+from cht_sync.dbt.tables.deployments import Deployments
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.pipeline import deploy, deployment, install, source, version_in_use
-from cht_sync.pipeline.build import Built
-from cht_sync.pipeline.deploy import build_version, plan, switch
-from cht_sync.pipeline.deployment import installed, kept
-from cht_sync.pipeline.deployments import Deployments
-from cht_sync.pipeline.look import Wish, look
-from cht_sync.pipeline.version_in_use import expected_version, project_folder
 from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import git, write_project
 
@@ -118,8 +120,8 @@ class Deploy:
 
     def run_models(self):
         """What a run of cht_sync does: dbt in the version in use."""
-        from cht_sync.pipeline.dbt_program import DbtProgram
-        from cht_sync.pipeline.source import configured_source
+        from cht_sync.dbt.launch.dbt_command import DbtProgram
+        from cht_sync.dbt.project.source import configured_source
 
         folder = project_folder(self.settings, expected_version(self.settings))
         program = DbtProgram(configured_source(self.settings), folder, self.settings, connected=True)
@@ -352,7 +354,7 @@ def test_the_starter_of_a_new_release_is_deployed_like_any_other(
     quick, do_deploy, settings, repository, monkeypatch, caplog
 ):
     monkeypatch.setenv("CHT_PIPELINE_BRANCH_URL", "")
-    for module in (source, deployment, version_in_use):
+    for module in (source, deployment, active_version):
         monkeypatch.setattr(module, "STARTER", repository)
     Deployments(settings).prepare()
 
@@ -386,11 +388,11 @@ def test_a_project_that_is_not_deployed_to_this_database_is_not_run_in_place_of_
     Deployments(settings).prepare()
     with pytest.raises(SettingsError, match="but the settings name"):
         expected_version(settings)
-    assert version_in_use.deployed_version(settings) is None
+    assert active_version.deployed_version(settings) is None
     monkeypatch.setenv("POSTGRES_SCHEMA", "v1")
-    assert version_in_use.deployed_version(settings).path == installed(settings).path
+    assert active_version.deployed_version(settings).path == installed(settings).path
     monkeypatch.setenv("POSTGRES_PASSWORD", "wrong")
-    assert version_in_use.deployed_version(settings) is None
+    assert active_version.deployed_version(settings) is None
 
 
 @contextmanager

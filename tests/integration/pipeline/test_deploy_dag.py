@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync.pipeline.deployment import installed
+from cht_sync.dbt.project.version import installed
 from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.git_server import GitServer
 from tests.integration.pipeline.test_private_repository import FORMS, QUOTED, TOKEN, ArgumentWatch, holds_secret

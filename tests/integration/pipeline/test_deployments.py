@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
+from cht_sync.dbt.project.version import MANIFEST_FILE, Deployment
+from cht_sync.dbt.tables.deployments import Deployments, Recorded
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
-from cht_sync.pipeline.deployments import Deployments, Recorded
 from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings

@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import psycopg2
 import pytest
 
+from cht_sync.dbt.launch.profile import ModelsProfile, profile_text
+from cht_sync.dbt.launch.sessions import end_sessions, session_name
+from cht_sync.dbt.run import ending
+from cht_sync.dbt.run.ending import Ending
 from cht_sync.errors import OutOfTimeError, StoppedError
-from cht_sync.pipeline import ending
-from cht_sync.pipeline.dbt_sessions import end_sessions, session_name
-from cht_sync.pipeline.ending import Ending
-from cht_sync.pipeline.profile import ModelsProfile, profile_text
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import write_project
@@ -34,9 +34,9 @@ from types import SimpleNamespace
 from functools import partial
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.postgres.notice_death import notice_death
-from cht_sync.pipeline.dbt_runs import DbtRuns
-from cht_sync.pipeline.dbt_sessions import end_sessions, session_name
-from cht_sync.pipeline.ending import Ending
+from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.launch.sessions import end_sessions, session_name
+from cht_sync.dbt.run.ending import Ending
 from cht_sync.settings.settings import Settings
 import os
 folder, connection = sys.argv[1], dbt_connection()

@@ -1,9 +1,9 @@
 import pytest
 
+from cht_sync.dbt.project.fetch import fetch
+from cht_sync.dbt.project.git import GitRepository
+from cht_sync.dbt.project.source import configured_source
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.fetch import fetch
-from cht_sync.pipeline.git import GitRepository
-from cht_sync.pipeline.source import configured_source
 from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import git
 

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extras import Json
 
-from cht_sync.pipeline.rebuild.errors import RebuildError
+from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.document_store import DocumentStore

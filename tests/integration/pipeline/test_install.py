@@ -8,13 +8,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from cht_sync.dbt.deploy import install as module
+from cht_sync.dbt.deploy.build import Built
+from cht_sync.dbt.deploy.install import install
+from cht_sync.dbt.deploy.starter import fresh_graph
+from cht_sync.dbt.project.hub import StandInHub
+from cht_sync.dbt.project.version import STARTER_GRAPH, installed, kept, require_current
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline import install as module
-from cht_sync.pipeline.build import Built
-from cht_sync.pipeline.deployment import STARTER_GRAPH, installed, kept, require_current
-from cht_sync.pipeline.hub import StandInHub
-from cht_sync.pipeline.install import install
-from cht_sync.pipeline.starter import fresh_graph
 from tests.integration.pipeline.conftest import git, write_project
 
 pytestmark = pytest.mark.integration

@@ -4,15 +4,15 @@ import time
 import psycopg2
 import pytest
 
+from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.errors import StoreError
-from cht_sync.pipeline.lock import schema_lock
 from cht_sync.settings.settings import Settings
 
 pytestmark = pytest.mark.integration
 
 
 def test_one_at_a_time_on_one_schema(database, caplog, monkeypatch):
-    monkeypatch.setattr("cht_sync.pipeline.lock.FIRST_S", 0.3)
+    monkeypatch.setattr("cht_sync.dbt.schema_lock.FIRST_S", 0.3)
     order = []
 
     def second():
@@ -48,7 +48,7 @@ def test_a_connection_that_is_cut_while_waiting_is_told_in_one_sentence(database
         assert database.rows(cut), "it waits under its own name"
 
     with schema_lock(Settings(), "v1", "first"):
-        monkeypatch.setattr("cht_sync.pipeline.lock.time.sleep", cut)
+        monkeypatch.setattr("cht_sync.dbt.schema_lock.time.sleep", cut)
         refusal = pytest.raises(StoreError, match="could not wait for dbt on schema 'v1'")
         with refusal as refused, schema_lock(Settings(), "v1", "second"):
             pytest.fail("the first one has the lock")
@@ -60,7 +60,7 @@ def test_a_time_limit_ends_the_wait(database, monkeypatch):
         raise TimeoutError
 
     with schema_lock(Settings(), "v1", "first"):
-        monkeypatch.setattr("cht_sync.pipeline.lock.time.sleep", limit)
+        monkeypatch.setattr("cht_sync.dbt.schema_lock.time.sleep", limit)
         with pytest.raises(TimeoutError), schema_lock(Settings(), "v1", "second"):
             pass
     with schema_lock(Settings(), "v1", "third"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.pipeline.models_zone import models_zone
+from cht_sync.dbt.tables.models_zone import models_zone
 from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import write_project
 from tests.integration.pipeline.test_deploy import Deploy

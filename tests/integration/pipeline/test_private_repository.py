@@ -5,9 +5,9 @@ import threading
 import psutil
 import pytest
 
+from cht_sync.dbt.deploy.install import install
+from cht_sync.dbt.project.version import require_current
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.deployment import require_current
-from cht_sync.pipeline.install import install
 from tests.integration.pipeline.git_server import GitServer
 
 pytestmark = pytest.mark.integration

@@ -14,15 +14,15 @@ import psycopg2
 import pytest
 from psycopg2.extras import Json
 
+from cht_sync.dbt.launch.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
+from cht_sync.dbt.project.version import WRAPPER
 from cht_sync.dbt.rebuild.constraints import missing_constraints
+from cht_sync.dbt.rebuild.dbt_process import DbtProcess
+from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.dbt.rebuild.plan import PlannedModel, RebuildPlan, plan_rebuild
 from cht_sync.dbt.rebuild.rebuild import rebuild
+from cht_sync.dbt.tables.deployments import Deployments
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.deployment import WRAPPER
-from cht_sync.pipeline.deployments import Deployments
-from cht_sync.pipeline.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
-from cht_sync.pipeline.rebuild.dbt_process import DbtProcess
-from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 from tests.dbt_in_process import dbtRunner

@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
+from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.errors import SettingsError
 from cht_sync.monitoring.destination import opened
 from cht_sync.monitoring.reader import read_removed
-from cht_sync.pipeline.rebuild.errors import RebuildError
 from cht_sync.settings.connections import postgres_connection
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from airflow.sdk import dag
 
-from cht_sync.pipeline.task_group import models_group
+from cht_sync.dbt.render.models_group import models_group
 from cht_sync.settings.settings import Settings
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cht_sync.dbt.operators.take_snapshots import left_out
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.operators.take_snapshots import left_out
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from cht_sync.dbt.deploy.install import install
+from cht_sync.dbt.project.groups import model_groups
+from cht_sync.dbt.project.version import require_current
+from cht_sync.dbt.render.models_group import read_graph
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.deployment import require_current
-from cht_sync.pipeline.groups import model_groups
-from cht_sync.pipeline.install import install
-from cht_sync.pipeline.task_group import read_graph
 from tests.dbt_in_process import dbtRunner
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

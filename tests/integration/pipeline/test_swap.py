@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 import psycopg2
 import pytest
 
-from cht_sync.built_models import BuiltModels
+from cht_sync.dbt.rebuild import swap as module
+from cht_sync.dbt.rebuild.errors import RebuildError
+from cht_sync.dbt.rebuild.plan import PlannedModel, RebuildPlan
+from cht_sync.dbt.rebuild.swap import Swap
+from cht_sync.dbt.run.table_columns import note_rebuilt
+from cht_sync.dbt.tables.built_models import BuiltModels
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.rebuild import swap as module
-from cht_sync.pipeline.rebuild.errors import RebuildError
-from cht_sync.pipeline.rebuild.plan import PlannedModel, RebuildPlan
-from cht_sync.pipeline.rebuild.swap import Swap
-from cht_sync.pipeline.table_columns import note_rebuilt
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.store.migrations import MIGRATIONS

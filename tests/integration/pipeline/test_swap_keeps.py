@@ -13,10 +13,10 @@ import psycopg2
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
+from cht_sync.dbt.rebuild.errors import RebuildError
+from cht_sync.dbt.rebuild.keepable import require_keepable
+from cht_sync.dbt.rebuild.relation import find
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.rebuild.errors import RebuildError
-from cht_sync.pipeline.rebuild.keepable import require_keepable
-from cht_sync.pipeline.rebuild.relation import find
 from tests.integration.conftest import Database
 from tests.integration.pipeline.test_swap import World, node
 from tests.servers import mine

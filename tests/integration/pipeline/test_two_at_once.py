@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync.pipeline.install import install
+from cht_sync.dbt.deploy.install import install
 from tests.integration.pipeline.conftest import write_project
 
 pytestmark = pytest.mark.integration
@@ -25,10 +25,10 @@ import sys
 from types import SimpleNamespace
 import airflow.sdk  # before Cosmos, which it loads as a plugin
 from cosmos.constants import InvocationMode
-from cht_sync.pipeline import cosmos_defaults
-from cht_sync.pipeline.operators.run_model import RunModel
-from cht_sync.pipeline import lock
-from cht_sync.pipeline.profile import profile_config
+from cht_sync.dbt.render import cosmos_defaults
+from cht_sync.dbt.operators.run_model import RunModel
+from cht_sync.dbt import schema_lock as lock
+from cht_sync.dbt.launch.profile import profile_config
 from cht_sync.settings.settings import Settings
 
 cosmos_defaults.apply()

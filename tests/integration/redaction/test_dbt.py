@@ -65,7 +65,7 @@ PROGRAM = """
 import json, os, sys
 import airflow
 from cosmos.exceptions import CosmosDbtRunError
-from cht_sync.pipeline.dbt_runs import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRuns
 from cht_sync.redaction.in_dbt import redact_dbt
 folder, form, level = sys.argv[1:4]
 where = ["--project-dir", folder, "--profiles-dir", sys.argv[4], "--profile", "cht_sync"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cht_sync.pipeline.profile import PROFILE, TARGET, models_environment, profile_config
+from cht_sync.dbt.launch.profile import PROFILE, TARGET, models_environment, profile_config
 from cht_sync.settings.settings import REPOSITORY, Settings
 from tests.dbt_in_process import dbtRunner
 

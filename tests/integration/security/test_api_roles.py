@@ -9,10 +9,10 @@ import psycopg2
 import pytest
 from psycopg2 import errors, sql
 
-from cht_sync.pipeline import api_views
-from cht_sync.pipeline.rebuild.errors import RebuildError
-from cht_sync.pipeline.rebuild.plan import PlannedModel, RebuildPlan
-from cht_sync.pipeline.rebuild.swap import Swap
+from cht_sync.dbt.rebuild import api_views
+from cht_sync.dbt.rebuild.errors import RebuildError
+from cht_sync.dbt.rebuild.plan import PlannedModel, RebuildPlan
+from cht_sync.dbt.rebuild.swap import Swap
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import REPOSITORY

@@ -166,7 +166,7 @@ def test_dbt_refuses_a_certificate_that_nobody_vouches_for(behind_tls, stranger,
     with pytest.raises(SettingsError, match="certificate verify failed"):
         invoke_models(tmp_path, "v1")
     # Nor does dbt where nobody has asked before.
-    monkeypatch.setattr("cht_sync.pipeline.profile.models_zone", lambda settings: "UTC")
+    monkeypatch.setattr("cht_sync.dbt.launch.profile.models_zone", lambda settings: "UTC")
     result = invoke_models(tmp_path, "v1")
     assert not result.success
     assert "certificate verify failed" in failures(result)

@@ -7,11 +7,11 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from cht_sync.model_runs import ModelRuns
+from cht_sync.dbt.project.version import MANIFEST_FILE, Deployment
+from cht_sync.dbt.schema_lock import schema_lock
+from cht_sync.dbt.tables.deployments import Deployments, Recorded
+from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.pipeline.deployment import MANIFEST_FILE, Deployment
-from cht_sync.pipeline.deployments import Deployments, Recorded
-from cht_sync.pipeline.lock import schema_lock
 from cht_sync.postgres.connection import connect
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable, Settings

@@ -13,9 +13,9 @@ from airflow.sdk.log import redact
 from psycopg2 import sql
 
 from cht_sync.couchdb.hook import CouchDBHook
+from cht_sync.dbt.deploy.install import install
 from cht_sync.errors import SettingsError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
-from cht_sync.pipeline.install import install
 from cht_sync.postgres.connection import describe
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
@@ -140,7 +140,7 @@ def test_refused_passwords_are_not_told(role, couch, database, postgres_server, 
         invoke_models(tmp_path, "v1")
     assert holds_secret(str(caught.value)) == []
     # Nor does dbt tell it where nobody has asked before.
-    monkeypatch.setattr("cht_sync.pipeline.profile.models_zone", lambda settings: "UTC")
+    monkeypatch.setattr("cht_sync.dbt.launch.profile.models_zone", lambda settings: "UTC")
     result = invoke_models(tmp_path, "v1")
     assert not result.success
     assert "password authentication failed" in failures(result)

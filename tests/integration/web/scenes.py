@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 
 from cht_sync.couchdb.structs import Change, Refused
-from cht_sync.model_results import SHRUNK, ModelResult, ModelResults
+from cht_sync.dbt.tables.model_results import SHRUNK, ModelResult, ModelResults
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.document_store import DocumentStore

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from cht_sync.pipeline.aside.answering import Answers, answer
+from cht_sync.dbt.subprocess.answering import Answers, answer
 
 
 class Echo:

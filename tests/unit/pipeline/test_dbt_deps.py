@@ -3,7 +3,7 @@ import tarfile
 
 import pytest
 
-from cht_sync.pipeline.dbt_deps import take_out
+from cht_sync.dbt.subprocess.deps import take_out
 
 
 def archive(*members):

@@ -9,9 +9,9 @@ from airflow.sdk import Connection
 from dbt_common.clients.jinja import get_environment
 from jinja2.exceptions import SecurityError, UndefinedError
 
+from cht_sync.dbt.launch import profile
+from cht_sync.dbt.launch.environment import advice, to_connect, to_fetch, to_parse, to_start, told_of_defaults
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline import profile
-from cht_sync.pipeline.dbt_environment import advice, to_connect, to_fetch, to_parse, to_start, told_of_defaults
 from cht_sync.settings.settings import REPOSITORY, Settings
 
 CANARY = "canary"
@@ -48,7 +48,7 @@ def worker(monkeypatch, connection):
     monkeypatch.delenv("DBT_POSTGRES_PASSWORD_FILE")
     monkeypatch.setenv("CHT_DBT_ENV_REGION", "north")
     # Asked of a server.
-    monkeypatch.setattr("cht_sync.pipeline.profile.models_zone", lambda settings: "UTC")
+    monkeypatch.setattr("cht_sync.dbt.launch.profile.models_zone", lambda settings: "UTC")
 
 
 def leaked(environment):
@@ -207,7 +207,7 @@ def test_the_scheduler_loads_no_dbt_into_what_tasks_are_forked_from():
     text = (REPOSITORY / "include" / "airflow_config" / "airflow_local_settings.py").read_text()
     imported = {name for node in ast.walk(ast.parse(text)) for name in _names(node)}
     assert {name for name in imported if name.split(".")[0] == "dbt"} == {"dbt.version"}
-    assert "cht_sync.pipeline.warm_dbt" in imported
+    assert "cht_sync.dbt.launch.warm_dbt" in imported
 
 
 def _names(node):

@@ -1,4 +1,4 @@
-from cht_sync.pipeline.dbt_runs import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRuns
 
 COMMAND = [
     "/bin/dbt", "--no-use-colors", "run", "--select", "fqn:p.a fqn:p.b", "--vars", "batch_size: 5\n",

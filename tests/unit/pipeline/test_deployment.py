@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from cht_sync.errors import SettingsError
-from cht_sync.pipeline.content import content_hash
-from cht_sync.pipeline.deployment import (
+from cht_sync.dbt.project.content import content_hash
+from cht_sync.dbt.project.source import STARTER, configured_source
+from cht_sync.dbt.project.version import (
     Deployment,
     current,
     find,
@@ -13,7 +13,7 @@ from cht_sync.pipeline.deployment import (
     require_configured,
     require_current,
 )
-from cht_sync.pipeline.source import STARTER, configured_source
+from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
 
 

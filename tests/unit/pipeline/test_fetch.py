@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import requests
 
+from cht_sync.dbt.project.content import content_hash
+from cht_sync.dbt.project.fetch import fetch
+from cht_sync.dbt.project.source import Source
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.content import content_hash
-from cht_sync.pipeline.fetch import fetch
-from cht_sync.pipeline.source import Source
 from cht_sync.settings.settings import ProjectLimits
 
 TARBALL = Source("tarball", "https://h/p.tar.gz", user="me", password="s3cret")

@@ -3,11 +3,11 @@ import subprocess
 
 import pytest
 
+from cht_sync.dbt.project import git as module
+from cht_sync.dbt.project.git import GitRepository
+from cht_sync.dbt.project.limited import Done
+from cht_sync.dbt.project.source import Source
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline import git as module
-from cht_sync.pipeline.git import GitRepository
-from cht_sync.pipeline.limited import Done
-from cht_sync.pipeline.source import Source
 
 SECRET = Source("git", "https://h:8443/o/p.git", "main", user="t0ken")
 

@@ -1,7 +1,7 @@
 import json
 
-from cht_sync.pipeline.deployment import STARTER_GRAPH
-from cht_sync.pipeline.graph import drawable
+from cht_sync.dbt.project.graph import drawable
+from cht_sync.dbt.project.version import STARTER_GRAPH
 
 NODE = {
     "name": "contact",

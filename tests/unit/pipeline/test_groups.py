@@ -1,7 +1,7 @@
 import pytest
 
+from cht_sync.dbt.project.groups import hook_models, model_groups
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.groups import hook_models, model_groups
 from cht_sync.settings.settings import Settings
 
 

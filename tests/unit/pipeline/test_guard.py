@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cht_sync.pipeline.guard import held
-from cht_sync.pipeline.lineage import Lineage
+from cht_sync.dbt.project.lineage import Lineage
+from cht_sync.dbt.run.guard import held
 
 
 def lineage(parents, **strategies):

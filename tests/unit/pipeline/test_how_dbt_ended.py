@@ -1,6 +1,6 @@
 import pytest
 
-from cht_sync.pipeline.own_process import ProcessEndedError
+from cht_sync.dbt.launch.own_process import ProcessEndedError
 
 
 @pytest.mark.parametrize(

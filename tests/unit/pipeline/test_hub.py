@@ -3,7 +3,7 @@ import tarfile
 
 import requests
 
-from cht_sync.pipeline.hub import StandInHub, hub_answers
+from cht_sync.dbt.project.hub import StandInHub, hub_answers
 
 
 def test_the_stand_in_has_any_likely_version_of_what_was_asked_for():

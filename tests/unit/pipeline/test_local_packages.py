@@ -2,9 +2,9 @@
 
 import pytest
 
+from cht_sync.dbt.project.local_packages import settle_local_packages
+from cht_sync.dbt.project.source import Source
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.local_packages import settle_local_packages
-from cht_sync.pipeline.source import Source
 
 SOURCE = Source("folder", "/srv/our_models")
 

@@ -1,7 +1,7 @@
 import pytest
 
+from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.errors import StoreError
-from cht_sync.pipeline.lock import schema_lock
 from cht_sync.settings.settings import Settings
 
 

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from cht_sync import __main__ as module
+from cht_sync.dbt.project.version import Deployment
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.deployment import Deployment
 from cht_sync.settings.settings import REPOSITORY
 
 PLUGINS = str(REPOSITORY / "plugins")
@@ -18,9 +18,9 @@ def pipeline(monkeypatch):
     published = []
 
     def set_up(stage, deployed=None):
-        monkeypatch.setattr("cht_sync.pipeline.install.stage", stage)
-        monkeypatch.setattr("cht_sync.pipeline.version_in_use.deployed_version", lambda _: deployed)
-        monkeypatch.setattr("cht_sync.pipeline.install.publish", lambda _, made: published.append(made))
+        monkeypatch.setattr("cht_sync.dbt.deploy.install.stage", stage)
+        monkeypatch.setattr("cht_sync.dbt.deploy.active_version.deployed_version", lambda _: deployed)
+        monkeypatch.setattr("cht_sync.dbt.deploy.install.publish", lambda _, made: published.append(made))
         return published
 
     return set_up

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from cht_sync.dbt.render.execution_mode import in_one_process, models_mode
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.mode import in_one_process, models_mode
 from cht_sync.settings.settings import Settings
 
 RUNNER = "airflow.sdk.execution_time.task_runner"

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from cht_sync.model_results import ModelResult
-from cht_sync.pipeline.operators.model_events import ModelEvents
+from cht_sync.dbt.operators.model_events import ModelEvents
+from cht_sync.dbt.tables.model_results import ModelResult
 
 CONTACT = "model.p.contact"
 KEY = "model__p__contact_status"

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from cht_sync.model_results import ModelResult
-from cht_sync.pipeline.ending import EndedError
-from cht_sync.pipeline.model_watch import ModelWatch
-from cht_sync.pipeline.models_run import ModelsRun
+from cht_sync.dbt.run.ending import EndedError
+from cht_sync.dbt.run.model_watch import ModelWatch
+from cht_sync.dbt.run.run_models import ModelsRun
+from cht_sync.dbt.tables.model_results import ModelResult
 
 NEWEST = datetime(2024, 3, 1)
 
@@ -75,9 +75,9 @@ def test_a_model_that_is_cut_off_has_not_failed(monkeypatch):
         info=SimpleNamespace(name="NodeFinished"),
         data=SimpleNamespace(node_info=SimpleNamespace(resource_type="model")),
     )
-    monkeypatch.setattr("cht_sync.pipeline.model_watch.is_ending", lambda: True)
+    monkeypatch.setattr("cht_sync.dbt.run.model_watch.is_ending", lambda: True)
     watch(failed)
-    monkeypatch.setattr("cht_sync.pipeline.model_watch.is_ending", lambda: False)
+    monkeypatch.setattr("cht_sync.dbt.run.model_watch.is_ending", lambda: False)
     watch._closed = True
     watch(failed)
     assert (watch.results, watch.error) == ({}, None)

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cht_sync.pipeline import warm_dbt
-from cht_sync.pipeline.own_process import OwnProcess, ProcessEndedError
+from cht_sync.dbt.launch import warm_dbt
+from cht_sync.dbt.launch.own_process import OwnProcess, ProcessEndedError
 
 ECHO = "tests.unit.pipeline.echo"
 CANARY = "canary-of-a-secret"

@@ -5,8 +5,8 @@ import yaml
 from airflow.sdk import Connection
 from jinja2 import Environment
 
-from cht_sync.pipeline import profile
-from cht_sync.pipeline.profile import PROFILE, TARGET, models_environment, profile_config, profile_text
+from cht_sync.dbt.launch import profile
+from cht_sync.dbt.launch.profile import PROFILE, TARGET, models_environment, profile_config, profile_text
 from cht_sync.settings.settings import REPOSITORY, Settings
 
 
@@ -60,7 +60,7 @@ def test_projects_are_parsed_with_the_profile_of_the_tasks(connection):
 
 
 def test_models_read_the_database_of_the_connection(connection, monkeypatch):
-    monkeypatch.setattr("cht_sync.pipeline.profile.models_zone", lambda settings: "Africa/Nairobi")
+    monkeypatch.setattr("cht_sync.dbt.launch.profile.models_zone", lambda settings: "Africa/Nairobi")
     variables = models_environment(Settings({"POSTGRES_SCHEMA": "raw", "POSTGRES_TABLE": "docs"}))
     assert variables["POSTGRES_DB"] == "raw_db"
     assert (variables["POSTGRES_SCHEMA"], variables["POSTGRES_TABLE"]) == ("raw", "docs")

@@ -1,6 +1,6 @@
 import pytest
 
-from cht_sync.pipeline.proof import first_use
+from cht_sync.dbt.project.missing_packages import first_use
 
 
 def macro(sql, uses=(), package="p", name="m"):

@@ -1,6 +1,6 @@
 from airflow.sdk.definitions.param import ParamsDict
 
-from cht_sync.pipeline.run_options import model_params, run_vars, thread_flags
+from cht_sync.dbt.run.run_options import model_params, run_vars, thread_flags
 from cht_sync.settings.settings import Settings
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from cht_sync.dbt.project.selection import selected
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.selection import selected
 
 
 def model(name, folder, tags=(), parents=(), package="p", materialized="incremental"):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from cht_sync.dbt.launch.resolved_selectors import SELECTIONS_FILE, with_selections
+from cht_sync.dbt.project.selection import selected, unresolved
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.selection import selected, unresolved
-from cht_sync.pipeline.selections import SELECTIONS_FILE, with_selections
 from tests.unit.pipeline.test_selection import GRAPH
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from cht_sync.dbt.project.source import configured_source
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.source import configured_source
 from cht_sync.settings.settings import Settings
 
 

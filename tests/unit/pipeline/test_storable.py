@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from cht_sync.pipeline.storable import storable
+from cht_sync.dbt.project.storable import storable
 
 
 @pytest.mark.parametrize(

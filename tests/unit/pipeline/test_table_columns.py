@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cht_sync.pipeline.table_columns import Found, Kept, built_now, complaint
+from cht_sync.dbt.run.table_columns import Found, Kept, built_now, complaint
 
 TYPES = {"text": 25, "character varying": 1043, "integer": 23, "bigint": 20, "jsonb": 3802, "public.mood": 99_999}
 NUMBERS = {"TEXT": 25, "bigint": 20, "jsonb": 3802, "mood": 99_998}

@@ -4,10 +4,10 @@ from datetime import datetime
 import pytest
 from airflow.sdk import DAG
 
+from cht_sync.dbt.project.source import configured_source
+from cht_sync.dbt.project.version import STARTER_GRAPH, Deployment
+from cht_sync.dbt.render.models_group import models_group
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.deployment import STARTER_GRAPH, Deployment
-from cht_sync.pipeline.source import configured_source
-from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings.settings import Settings
 
 MODELS = {model["name"] for model in json.loads(STARTER_GRAPH.read_text())["nodes"].values()}
@@ -18,8 +18,8 @@ def draw(tmp_path, monkeypatch):
     def connect(*_):
         raise AssertionError("nothing may be looked up while a DAG is drawn")
 
-    monkeypatch.setattr("cht_sync.pipeline.profile.dbt_connection", connect)
-    monkeypatch.setattr("cht_sync.pipeline.operators.dbt_task.dbt_connection", connect)
+    monkeypatch.setattr("cht_sync.dbt.launch.profile.dbt_connection", connect)
+    monkeypatch.setattr("cht_sync.dbt.operators.dbt_task.dbt_connection", connect)
 
     def drawn(**environ):
         settings = Settings({"CHT_PIPELINE_DIR": str(tmp_path), **environ})

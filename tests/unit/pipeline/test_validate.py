@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from cht_sync.pipeline.validate import _failures
+from cht_sync.dbt.deploy.validate import _failures
 
 
 @pytest.mark.parametrize(

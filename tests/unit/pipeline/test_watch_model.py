@@ -6,10 +6,10 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException, AirflowSkipException
 from cosmos.exceptions import CosmosDbtRunError
 
+from cht_sync.dbt.operators import watch_model as module
+from cht_sync.dbt.operators.run_all import RunAllModels
+from cht_sync.dbt.render.models_group import models_group
 from cht_sync.errors import HeldError, ShrunkError, StillFailingError
-from cht_sync.pipeline.operators import watch_model as module
-from cht_sync.pipeline.operators.run_all import RunAllModels
-from cht_sync.pipeline.task_group import models_group
 from cht_sync.settings.settings import Settings
 
 OK = {"status": "success", "outlet_uris": ["postgres://h:1/d/s/t"], "message": "INSERT 0 1"}

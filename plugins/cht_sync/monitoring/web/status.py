@@ -10,8 +10,8 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.common.text import zone
+from cht_sync.dbt.tables.model_results import without_ids
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.model_results import without_ids
 from cht_sync.monitoring.destination import opened
 from cht_sync.monitoring.finding import Limits
 from cht_sync.monitoring.health import is_gone, judge

@@ -19,7 +19,7 @@ MEASURED = """
 import json, pathlib, resource
 import requests, psycopg2  # what every task has in memory before it begins
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.install import install
+from cht_sync.dbt.deploy.install import install
 from cht_sync.couchdb.hook import CouchDBHook
 
 def peak():

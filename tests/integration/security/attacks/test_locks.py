@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from psycopg2 import errors
 
-from cht_sync.pipeline.lock import schema_lock
+from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.postgres.connection import connect
 from cht_sync.postgres.locks import Locks
 from cht_sync.settings.connections import postgres_connection

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from cht_sync.dbt.deploy.install import install
+from cht_sync.dbt.project.content import content_hash
+from cht_sync.dbt.project.fetch import fetch
+from cht_sync.dbt.project.git import GitRepository
+from cht_sync.dbt.project.source import Source, configured_source
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.content import content_hash
-from cht_sync.pipeline.fetch import fetch
-from cht_sync.pipeline.git import GitRepository
-from cht_sync.pipeline.install import install
-from cht_sync.pipeline.source import Source, configured_source
 from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import PROJECT, git, write_project
 

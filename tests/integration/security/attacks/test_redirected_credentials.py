@@ -7,12 +7,12 @@ import tarfile
 
 import pytest
 
+from cht_sync.dbt.deploy.install import install
+from cht_sync.dbt.project.fetch import fetch
+from cht_sync.dbt.project.git import GitRepository
+from cht_sync.dbt.project.hub import hub_answers
+from cht_sync.dbt.project.source import configured_source
 from cht_sync.errors import SettingsError
-from cht_sync.pipeline.fetch import fetch
-from cht_sync.pipeline.git import GitRepository
-from cht_sync.pipeline.hub import hub_answers
-from cht_sync.pipeline.install import install
-from cht_sync.pipeline.source import configured_source
 from cht_sync.settings.settings import Settings
 from tests.integration.pipeline.conftest import git, write_project
 from tests.integration.pipeline.git_server import GitServer

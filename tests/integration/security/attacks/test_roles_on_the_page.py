@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
-from cht_sync.model_results import ModelResult
+from cht_sync.dbt.tables.model_results import ModelResult
 from tests.integration.web.scenes import MEDIC, SECRET, SENTINEL, SOURCES, USERS
 from tests.integration.web.status_server import METRICS_TOKEN, OPERATOR, STRANGER, VIEWER
 

@@ -70,7 +70,7 @@ class EnvironmentWatch(threading.Thread):
             for process in psutil.Process().children(recursive=True):
                 with suppress(psutil.Error):
                     line = " ".join(process.cmdline())
-                    if any(mark in line for mark in ("cht_sync.pipeline.aside", "dbt.cli.main", "dbt_checks.py")):
+                    if any(mark in line for mark in ("cht_sync.dbt.subprocess", "dbt.cli.main", "dbt_checks.py")):
                         self.seen[line] = process.environ()
 
     def stop(self):

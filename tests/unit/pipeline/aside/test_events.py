@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cht_sync.pipeline.aside.events import line_of, print_line, read_line
+from cht_sync.dbt.subprocess.events import line_of, print_line, read_line
 
 
 def event(level, msg, code="Q001"):
@@ -40,7 +40,7 @@ def test_what_others_print_is_news(text):
 
 TASK = """
 import json, os, sys
-from cht_sync.pipeline.aside.events import NO_SEMAPHORES, let_go
+from cht_sync.dbt.subprocess.events import NO_SEMAPHORES, let_go
 if sys.argv[1] == "killed":
     os.environ["PYTHONWARNINGS"] = NO_SEMAPHORES
 from dbt.mp_context import get_mp_context

@@ -1,7 +1,7 @@
 import pytest
 
-from cht_sync.pipeline.aside.redirect import NOTHING, Redirect
-from cht_sync.pipeline.aside.sql_text import statements
+from cht_sync.dbt.subprocess.redirect import NOTHING, Redirect
+from cht_sync.dbt.subprocess.sql_text import statements
 
 MOVED = {("v1", "contact"): "v1__next", ("v1", "root"): "v1__next", ("v1", "later"): "v1__next"}
 HANGING = [("v1", "contact"), ("v1", "shown")]

@@ -1,6 +1,6 @@
 import pytest
 
-from cht_sync.pipeline.aside.references import Target, model_of, pointed_aside, target_of
+from cht_sync.dbt.subprocess.references import Target, model_of, pointed_aside, target_of
 
 MOVED = {("v1", "contact"): "v1__next", ("Odd.name", 'a"b'): "aside", ("v1", "user"): "v1__next"}
 

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from cht_sync.errors import SettingsError
-from cht_sync.pipeline.rebuild.manifest import (
+from cht_sync.dbt.rebuild.manifest import (
     ForeignKey,
     aside_schema,
     constrained,
@@ -11,6 +10,7 @@ from cht_sync.pipeline.rebuild.manifest import (
     foreign_keys,
     read_manifest,
 )
+from cht_sync.errors import SettingsError
 
 
 def model(name, *parents, **more):

@@ -1,0 +1,1 @@
+"""A deployment: a version is built, proven and switched to."""

@@ -1,0 +1,137 @@
+"""Builds the configured dbt project beside the one in use, then switches to it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cht_sync.dbt.deploy.build import build
+from cht_sync.dbt.launch.resolved_selectors import settle
+from cht_sync.dbt.project.fetch import fetch
+from cht_sync.dbt.project.latest import is_mendable, wanted
+from cht_sync.dbt.project.source import configured_source
+from cht_sync.dbt.project.version import CURRENT, RECORD_FILE, VERSIONS, Deployment, find
+from cht_sync.errors import SettingsError
+from cht_sync.settings.settings import Settings
+
+KEPT_VERSIONS = 3
+
+
+def install(settings: Settings, force: bool = False) -> Deployment:
+    """Installs the dbt project that the settings name, unless the very same one is in use already.
+
+    No table is rebuilt: where models of another version are in the database, that is for the DAG
+    ``cht_pipeline_deploy``.
+
+    :param settings: the environment.
+    :param force: build again even if nothing changed.
+    :returns: the version that is in use afterwards.
+    :raises SettingsError: if the project cannot be fetched or parsed; then the version in use stays.
+    """
+    made = stage(settings, force)
+    settle(configured_source(settings), made, settings)
+    publish(settings, made)
+    return made
+
+
+def stage(settings: Settings, force: bool = False) -> Deployment:
+    """Builds the project that the settings name in a folder of its own, unless that version is there already.
+
+    One that was built without the dbt package hub is built again as soon as the hub answers. Nothing uses the new
+    folder until :func:`publish`.
+
+    :param settings: the environment.
+    :param force: build again even if nothing changed.
+    :returns: the version.
+    :raises SettingsError: if the project cannot be fetched or parsed.
+    """
+    with _one_at_a_time(settings.pipeline_dir):
+        goal = wanted(settings)
+        found = find(settings, goal.version) if goal.revision else None
+        if found and not force and not is_mendable(found):
+            return found
+        return _build_new(settings, goal, force)
+
+
+def publish(settings: Settings, deployment: Deployment) -> None:
+    """Lets ``current`` point to a version, in one step, and removes versions that nobody needs any more.
+
+    :param settings: the environment.
+    :param deployment: a version that was built to an end.
+    """
+    folder = settings.pipeline_dir
+    link = folder / CURRENT
+    before = link.resolve() if link.is_symlink() else None
+    if before != deployment.path.resolve():
+        fresh = folder / f".{CURRENT}-{secrets.token_hex(3)}"
+        fresh.symlink_to(deployment.path.relative_to(folder))
+        os.replace(fresh, link)
+        if before:
+            # From now on its age counts: see _remove_old().
+            with suppress(OSError):
+                os.utime(before)
+    with suppress(BlockingIOError), _one_at_a_time(folder, wait=False):
+        _remove_old(folder, settings.models_timeout * 60)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path, wait: bool = True) -> Iterator[None]:
+    try:
+        (folder / VERSIONS).mkdir(parents=True, exist_ok=True)
+        lock = (folder / "install.lock").open("w")
+    except OSError as error:
+        raise SettingsError(
+            f"CHT_PIPELINE_DIR={str(folder)!r} cannot be used: {error.strerror}; name a folder that can be written to."
+        ) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def _build_new(settings: Settings, goal: Deployment, force: bool) -> Deployment:
+    source, path = configured_source(settings), goal.path
+    try:
+        path.mkdir()
+        made = replace(goal, revision=fetch(source, path / "project", goal.revision))
+        found = find(settings, made.version)
+        if found and not force and not is_mendable(found):
+            return _instead(found, made)
+        built = build(source, path, settings)
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        made = replace(made, graph=built.graph, installed_at=now, models=built.models, stand_ins=built.stand_ins)
+        if found and not force and made.stand_ins:
+            return _instead(found, made)
+        # Last of all: a folder without its record is one that was never finished.
+        made.save()
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return made
+
+
+def _instead(found: Deployment, made: Deployment) -> Deployment:
+    """The version that is there already, in place of the same one that was fetched or built again."""
+    shutil.rmtree(made.path)
+    if made.validator != found.validator:
+        found = replace(found, validator=made.validator)
+        found.save()
+    return found
+
+
+def _remove_old(folder: Path, young_s: float) -> None:
+    """Keeps the version in use, the last ones before it, and each that a run may still be using."""
+    in_use = (folder / CURRENT).resolve()
+    versions = sorted((folder / VERSIONS).iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    finished = [path for path in versions if (path / RECORD_FILE).is_file() and path != in_use]
+    young = {path for path in finished if time.time() - path.stat().st_mtime < young_s}
+    keep = {in_use, *finished[: KEPT_VERSIONS - 1], *young}
+    for path in set(versions) - keep:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,139 @@
+"""Asks the process that has loaded dbt for another one; where there is none, one is started and loads dbt itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cht_sync.dbt.launch.environment import to_start
+
+# -P: nothing in the folder that dbt runs in may pass for a module of Python's.
+PYTHON = [sys.executable, "-P", "-m"]
+_LOADED = ("cht_sync.dbt.subprocess.runs", "dbt.adapters.postgres", "dbt.task.run", "dbt.task.build", "dbt.task.test")
+# Inherited by the forks of the scheduler that has started it.
+_warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+
+
+class Process(Protocol):
+    """What is needed of a process."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end and gives the exit code.
+
+        :param timeout: seconds.
+        :raises subprocess.TimeoutExpired: if it goes on.
+        """
+
+    def kill(self) -> None:
+        """Ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """The ends of pipes that a new process gets, as file descriptors."""
+
+    stdin: int
+    output: int
+    answers: int
+
+
+def keep_warm() -> None:
+    """Starts the process that loads dbt, once; whoever is forked from this process can ask it.
+
+    It gets no secret of this process: neither variables nor memory nor open files. It ends when the last process has
+    ended that could ask.
+    """
+    global _warm  # noqa: PLW0603
+    if _warm is not None or not hasattr(socket, "recv_fds"):
+        return
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [*PYTHON, "cht_sync.dbt.subprocess.warm", str(theirs.fileno()), *_LOADED],
+            env=to_start(),
+            cwd="/",
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+        )
+    _warm = process, ours
+
+
+def start(module: str, arguments: list[str], environment: Mapping[str, str], folder: Path, pipes: Pipes) -> Process:
+    """Starts a program of ours.
+
+    :param module: its name; its ``main`` gets the file descriptor of its answers, and the arguments.
+    :param arguments: texts.
+    :param environment: all its variables.
+    :param folder: to run in.
+    :param pipes: what it gets; the caller closes its own copies.
+    """
+    demand = {"module": module, "arguments": arguments, "environment": dict(environment), "folder": str(folder)}
+    forked = _forked(_warm[1], demand, pipes) if _warm else None
+    return forked or subprocess.Popen(
+        [*PYTHON, module, str(pipes.answers), *arguments],
+        env=dict(environment),
+        cwd=folder,
+        pass_fds=(pipes.answers,),
+        stdin=pipes.stdin,
+        stdout=pipes.output,
+        stderr=subprocess.STDOUT,
+    )
+
+
+class _Forked:
+    """A fork of the process that has loaded dbt, which is no child of this one."""
+
+    def __init__(self, told: int) -> None:
+        self._told, self._said = told, b""
+        self.pid = int(self._line(None) or 0)
+        self._code: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self._code is None:
+            # Nothing at all: the process that would know has been killed.
+            self._code = int(self._line(timeout) or -signal.SIGKILL)
+            os.close(self._told)
+        return self._code
+
+    def _line(self, timeout: float | None) -> bytes:
+        while b"\n" not in self._said:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("dbt", timeout or 0)
+            if not (more := os.read(self._told, 100)):
+                break
+            self._said += more
+        line, _, self._said = self._said.partition(b"\n")
+        return line
+
+    def kill(self) -> None:
+        if self._code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def _forked(warm: socket.socket, demand: Mapping[str, object], pipes: Pipes) -> _Forked | None:
+    told, tell = os.pipe()
+    try:
+        socket.send_fds(warm, [json.dumps(demand).encode()], [pipes.stdin, pipes.output, pipes.answers, tell])
+    except OSError:
+        os.close(told)
+        return None
+    finally:
+        os.close(tell)
+    forked = _Forked(told)
+    if not forked.pid:
+        os.close(told)
+    # Without a number it was killed before it could fork.
+    return forked if forked.pid else None

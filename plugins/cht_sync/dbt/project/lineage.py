@@ -1,0 +1,156 @@
+"""What hangs on what in a parsed dbt project."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cht_sync.dbt.project.kept import Kept
+
+# Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
+WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Models of a project and what they read.
+
+    :param parents: unique ids of all that a model reads, sources too, by its own.
+    :param relations: schema and table of each model that has one.
+    :param strategies: incremental strategy of each model; ``upsert`` where the wrapper project makes one of
+        ``delete+insert``, empty where there is none.
+    :param paths: what ``fqn:`` selects each model by.
+    :param kept: models whose tables dbt adds to.
+    :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which models read and dbt does not run
+        with them.
+    """
+
+    parents: dict[str, set[str]]
+    relations: dict[str, tuple[str, str]]
+    strategies: dict[str, str]
+    paths: dict[str, str]
+    kept: dict[str, Kept] = field(default_factory=dict)
+    tables: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, manifest: Any) -> Lineage:
+        """Reads dbt's manifest.
+
+        :param manifest: ``dbt.contracts.graph.manifest.Manifest``.
+        """
+        models = {name: node for name, node in manifest.nodes.items() if node.resource_type == "model"}
+        return cls(
+            parents={name: set(node.depends_on.nodes) for name, node in models.items()},
+            relations={
+                name: (node.schema, node.alias)
+                for name, node in models.items()
+                if node.config.materialized not in {"ephemeral", "view"}
+            },
+            strategies={name: _strategy(node, manifest.macros) for name, node in models.items()},
+            paths={name: ".".join(node.fqn) for name, node in models.items()},
+            kept={name: one for name, node in models.items() if (one := Kept.of(node))},
+            tables={
+                name: (node.schema, node.alias, ".".join(node.fqn))
+                for name, node in manifest.nodes.items()
+                if node.resource_type in {"seed", "snapshot"}
+            },
+        )
+
+    @classmethod
+    def told(cls, parts: dict[str, dict[str, Any]]) -> Lineage:
+        """What another process has read.
+
+        :param parts: of JSON, by the names of the parameters.
+        """
+        parents = {name: set(each) for name, each in parts["parents"].items()}
+        relations = {name: (schema, table) for name, (schema, table) in parts["relations"].items()}
+        kept = {name: Kept(**{**each, "place": tuple(each["place"])}) for name, each in parts["kept"].items()}
+        tables = {name: (schema, table, path) for name, (schema, table, path) in parts["tables"].items()}
+        return cls(parents, relations, parts["strategies"], parts["paths"], kept, tables)
+
+    @property
+    def models(self) -> set[str]:
+        """Unique ids of all models."""
+        return set(self.parents)
+
+    def descendants(self, models: Collection[str]) -> set[str]:
+        """Models that read others, directly or through others, and these themselves.
+
+        :param models: unique ids.
+        """
+        reached = set(models)
+        while True:
+            more = {name for name, parents in self.parents.items() if parents & reached} - reached
+            if not more:
+                return reached
+            reached |= more
+
+    def read_by(self, models: Collection[str]) -> set[str]:
+        """Seeds and snapshots that models read, directly or through others; all of them for all models.
+
+        :param models: unique ids.
+        """
+        if set(models) == self.models:
+            return set(self.tables)
+        reached = set(models)
+        while more := {parent for name in reached for parent in self.parents.get(name, ())} - reached:
+            reached |= more
+        return reached & set(self.tables)
+
+    def of_documents(self) -> set[str]:
+        """Models that are made from a source, so from documents; a log that dbt itself writes is not."""
+        sources = {parent for parents in self.parents.values() for parent in parents if parent.startswith("source.")}
+        return self.descendants(sources) & self.models
+
+    def chosen(self, select: str | None) -> set[str]:
+        """The models that a selection means which :meth:`select` has made.
+
+        :param select: ``fqn:`` terms; nothing for all models.
+        """
+        wanted = set((select or "").split())
+        return {name for name, path in self.paths.items() if not wanted or f"fqn:{path}" in wanted}
+
+    def name(self, model: str) -> str:
+        """The name of a model, for a person.
+
+        :param model: unique id.
+        """
+        return self.paths[model].rpartition(".")[2]
+
+    def select(self, models: Iterable[str]) -> str:
+        """What selects these models, for ``dbt --select``; :meth:`exclude` says what it selects too much.
+
+        :param models: unique ids.
+        """
+        return " ".join(f"fqn:{self.paths[name]}" for name in sorted(models))
+
+    def exclude(self, models: Collection[str]) -> str:
+        """What to exclude beside :meth:`select`: the path of a model may be the folder of others.
+
+        Source: https://docs.getdbt.com/reference/node-selection/methods#fqn
+
+        :param models: unique ids of those that are wanted.
+        """
+        folders = tuple(f"{self.paths[name]}." for name in models)
+        return self.select(name for name, path in self.paths.items() if name not in models and path.startswith(folders))
+
+
+def _strategy(node: Any, macros: Any) -> str:
+    """How an incremental model treats edited rows."""
+    if node.config.materialized != "incremental":
+        return ""
+    key = node.config.unique_key
+    said = str(node.config.get("incremental_strategy") or ("delete+insert" if key else "append"))
+    if said == "delete+insert" and WRITES_OVER in macros and isinstance(key, str) and _is_unique(node, key):
+        return "upsert"
+    return said
+
+
+def _is_unique(node: Any, column: str) -> bool:
+    """Whether the project gives a column a unique index, by a contract or by the model's indexes."""
+    declared = getattr(node.columns.get(column), "constraints", None) or []
+    kinds = {getattr(each.type, "value", each.type) for each in declared}
+    indexes = node.config.get("indexes") or []
+    unique = [each for each in indexes if each.get("unique") and each.get("columns") == [column]]
+    return bool(unique or kinds & {"unique", "primary_key"})

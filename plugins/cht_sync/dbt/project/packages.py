@@ -1,0 +1,96 @@
+"""Looks at a project with its packages as ``dbt deps`` left them, before dbt reads any of it."""
+
+from __future__ import annotations
+
+import posixpath
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cht_sync.dbt.project.source import Source
+from cht_sync.dbt.project.tree import Tree, require_inside
+
+INSTALLED = "dbt_packages"
+PROJECT_FILE = "dbt_project.yml"
+# Of a file that names folders and variables; real ones have a few kilobytes.
+MOST_YAML = 2**20
+# A package says them in vain: dbt looks at those of the root project alone.
+OF_ROOT_ALONE = {"target-path", "log-path", "packages-install-path"}
+JINJA = ("{{", "{%", "{#")
+
+
+def require_sound(source: Source, folder: Path) -> None:
+    """Checks that nothing in a version leads out of it, neither a link nor a folder that a project names.
+
+    :param source: where the project came from.
+    :param folder: the version: wrapper project, package, and packages of the package.
+    :raises SettingsError: with the name of what does.
+    """
+    packages = sorted((folder / INSTALLED).iterdir()) if (folder / INSTALLED).is_dir() else []
+    for package in packages:
+        if package.is_symlink() and not package.resolve().is_relative_to(folder.resolve()):
+            raise Tree(source).refusal(
+                f"package {package.name!r} is local, in {str(package.resolve())!r}, which is not in the project: move"
+                " it there, or list it with git or tarball"
+            )
+        # Of no use any more: its config may hold a password, its objects count.
+        if not package.is_symlink() and (package / ".git").is_dir():
+            shutil.rmtree(package / ".git")
+    require_inside(source, folder, folder)
+    for project in (folder / "project", *packages):
+        _require_folders_inside(source, project)
+
+
+def _require_folders_inside(source: Source, project: Path) -> None:
+    tree, file = Tree(source), f"{PROJECT_FILE} of {project.name!r}"
+    for key, path in _folders(source, project):
+        if any(sign in path for sign in JINJA):
+            if key not in OF_ROOT_ALONE:
+                # What it comes to may be another place the next time.
+                raise tree.refusal(f"{file} has Jinja in {key}: {path!r}; write the folder itself")
+        elif posixpath.isabs(path) or posixpath.normpath(path).split("/")[0] == "..":
+            raise tree.refusal(f"{file} has {key}: {path!r}, which is not in the project; name a folder in it")
+
+
+def _folders(source: Source, project: Path) -> Iterator[tuple[str, str]]:
+    """What a project names as its folders, key by key."""
+    for key, value in read_yaml(source, project / PROJECT_FILE).items():
+        # dbt takes both forms.
+        name = str(key).replace("_", "-")
+        if name.endswith(("-path", "-paths")):
+            yield from ((name, path) for path in (value if isinstance(value, list) else [value]) if _is_text(path))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def read_yaml(source: Source, path: Path) -> dict[str, Any]:
+    """A file that is small in any project; what is no mapping counts as empty, and dbt says so.
+
+    :param source: where the project came from.
+    :param path: the file.
+    :raises SettingsError: if it is too large.
+    """
+    try:
+        found = yaml.safe_load(small_text(source, path)) if path.is_file() else None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def small_text(source: Source, path: Path) -> bytes:
+    """The text of a file of YAML, which takes many times its size in memory once it is read.
+
+    :param source: where the project came from.
+    :param path: the file.
+    :raises SettingsError: if it is too large.
+    """
+    with path.open("rb") as file:
+        text = file.read(MOST_YAML + 1)
+    if len(text) > MOST_YAML:
+        raise Tree(source).refusal(f"{path.name} has more than {MOST_YAML // 2**20} MB")
+    return text

@@ -1,0 +1,229 @@
+"""What dbt takes from the root project alone: the wrapper, which is dbt's root, says it in the place of the project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cht_sync.dbt.project.kept import STARTER_PACKAGE
+from cht_sync.dbt.project.packages import INSTALLED, PROJECT_FILE, read_yaml, small_text
+from cht_sync.dbt.project.source import Source
+
+WRAPPER_NAME = "cht_sync_wrapper"
+MACROS = Path("macros", "of_project.sql")
+NAMES = ("generate_alias_name", "generate_database_name", "generate_schema_name")
+# What packages have of each kind, by its folder and the ends of its files; what has none is told by dbt as unused.
+_FILES = {
+    "models": ("model-paths", "models", (".sql", ".py")),
+    "seeds": ("seed-paths", "seeds", (".csv",)),
+    "snapshots": ("snapshot-paths", "snapshots", (".sql", ".yml", ".yaml")),
+    "data_tests": ("model-paths", "models", (".yml", ".yaml")),
+    "tests": ("model-paths", "models", (".yml", ".yaml")),
+    "sources": ("model-paths", "models", (".yml", ".yaml")),
+}
+KINDS = (*_FILES, "unit_tests", "exposures", "metrics", "semantic-models", "saved-queries")
+# How dbt puts two settings of one resource together.
+# Source: ``NodeConfig`` in ``dbt/artifacts/resources/v1/config.py``
+_ADDED = {"tags", "pre-hook", "post-hook", "packages"}
+_MERGED = {"meta", "persist-docs", "quoting", "column-types", "docs", "contract"}
+# The starter's models keep how they are built, in which schema and with which hooks: nothing is lost because of that.
+STARTER_MAY = {"tags", "meta", "docs", "grants", "group", "persist-docs", "enabled"}
+_FLAGS = re.compile(r"require_|skip_nodes_if|source_freshness_run|state_modified_|validate_macro")
+_DEFINED = re.compile(r"\{%-?\s*macro\s+(?P<name>\w+)\s*\((?P<text>.*?)\{%-?\s*endmacro", re.S)
+_CALLED = re.compile(r"(?<![\w.])(\w+)\s*\(")
+_MACRO = """
+{{% macro generate_{component}_name({first}, node=none) -%}}
+  {{%- if node and node.package_name == '{starter}' -%}}
+    {{{{ return(dbt.default__generate_{component}_name({first_name}, node)) }}}}
+  {{%- endif -%}}
+  {{{{ return({project}.generate_{component}_name({first_name}, node)) }}}}
+{{%- endmacro %}}
+"""
+_HELPER = """
+{{% macro {name}() -%}}{{{{ return({project}.{name}(*varargs, **kwargs)) }}}}{{%- endmacro %}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RootSettings:
+    """What the wrapper says in the place of a project.
+
+    :param settings: for its ``dbt_project.yml``.
+    :param macros: text of a file of macros; empty for none.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    macros: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Writes them into the wrapper project of a version.
+
+        :param folder: the version.
+        """
+        file = folder / PROJECT_FILE
+        wrapper = yaml.safe_load(file.read_text())
+        wrapper["flags"] = {**self.settings.get("flags", {}), **wrapper.get("flags", {})}
+        wrapper = {**{name: value for name, value in self.settings.items() if name != "flags"}, **wrapper}
+        file.write_text(yaml.safe_dump(wrapper, sort_keys=False))
+        if self.macros:
+            (folder / MACROS).write_text(self.macros)
+
+
+def root_settings(source: Source, folder: Path) -> RootSettings:
+    """Reads what dbt would take from a project, were it the root itself, for its packages.
+
+    Where both say something, the wrapper's own comes first: its hooks, its macros of dbt, its profile and folders. The
+    project's own models get from it what they get from the project itself.
+    Source: https://docs.getdbt.com/docs/build/packages, https://docs.getdbt.com/reference/dbt-jinja-functions/dispatch
+
+    :param source: where the project came from.
+    :param folder: the version, with the packages that ``dbt deps`` has put there.
+    """
+    project = read_yaml(source, folder / "project" / PROJECT_FILE)
+    own = str(project.get("name", ""))
+    packages = {
+        str(read_yaml(source, path / PROJECT_FILE).get("name", path.name)): path
+        for path in (sorted((folder / INSTALLED).iterdir()) if (folder / INSTALLED).is_dir() else ())
+    }
+    others = {name: path for name, path in packages.items() if name not in {own, WRAPPER_NAME}}
+    if own == STARTER_PACKAGE or not own.isidentifier():
+        return RootSettings()
+    found = {kind: _for_packages(source, project, kind, others) for kind in KINDS}
+    settings: dict[str, Any] = {kind: said for kind, said in found.items() if said}
+    if isinstance(variables := project.get("vars"), dict) and variables:
+        settings["vars"] = variables
+    if dispatch := _dispatch(project, own, others):
+        settings["dispatch"] = dispatch
+    flags = project.get("flags")
+    if taken := {k: v for k, v in flags.items() if _FLAGS.match(str(k))} if isinstance(flags, dict) else {}:
+        settings["flags"] = taken
+    return RootSettings(settings, _macros(source, folder / "project", project, own) if others else "")
+
+
+def is_setting(name: object, value: object) -> bool:
+    """Whether dbt takes an entry of ``models`` and the like for a setting, and not for a folder or package.
+
+    :param name: its key.
+    :param value: its value.
+    """
+    return str(name).startswith("+") or not isinstance(value, dict)
+
+
+def setting_name(name: object) -> str:
+    """A setting's name, however it is written.
+
+    :param name: as ``+pre_hook`` or ``pre-hook``.
+    """
+    return str(name).removeprefix("+").strip().replace("_", "-")
+
+
+def _for_packages(source: Source, project: dict[str, Any], kind: str, packages: dict[str, Path]) -> dict[str, Any]:
+    said = project.get(kind)
+    if not isinstance(said, dict):
+        return {}
+    for_all = {name: value for name, value in said.items() if is_setting(name, value)}
+    result: dict[str, Any] = {}
+    for name, path in packages.items():
+        theirs = said.get(name)
+        theirs = theirs if isinstance(theirs, dict) else {}
+        level = _together(for_all, theirs) if for_all and _has(source, path, kind) else theirs
+        if name == STARTER_PACKAGE:
+            level = _allowed(level)
+        if level:
+            result[name] = level
+    return result
+
+
+def _has(source: Source, package: Path, kind: str) -> bool:
+    if kind not in _FILES:
+        return False
+    setting, usual, ends = _FILES[kind]
+    project = read_yaml(source, package / PROJECT_FILE)
+    paths = project.get(setting, project.get(setting.replace("-", "_"), [usual]))
+    folders = [package / str(one) for one in (paths if isinstance(paths, list) else [paths])]
+    return any(file.suffix in ends for each in folders if each.is_dir() for file in each.rglob("*"))
+
+
+def _together(above: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """One level of settings for two, as dbt would apply them one after the other."""
+    result = {name: value for name, value in below.items() if not is_setting(name, value)}
+    for name, value in [*above.items(), *((k, v) for k, v in below.items() if is_setting(k, v))]:
+        plain = setting_name(name)
+        key = f"+{plain if plain.endswith('-hook') else plain.replace('-', '_')}"
+        result[key] = _merged(plain, result[key], value) if key in result else value
+    return result
+
+
+def _merged(name: str, first: Any, second: Any) -> Any:
+    if name in _ADDED:
+        return [*(first if isinstance(first, list) else [first]), *(second if isinstance(second, list) else [second])]
+    if name in _MERGED and isinstance(first, dict) and isinstance(second, dict):
+        return {**first, **second}
+    if name == "grants" and isinstance(first, dict) and isinstance(second, dict):
+        result = dict(first)
+        for key, value in second.items():
+            known = next((one for one in (key, str(key).lstrip("+")) if one in result), None)
+            added = str(key).startswith("+") and known is not None
+            result[known if added else key] = _merged("tags", result[known], value) if added else value
+        return result
+    return second
+
+
+def _allowed(level: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in level.items():
+        if not is_setting(name, value):
+            if within := _allowed(value):
+                result[name] = within
+        elif setting_name(name) in STARTER_MAY:
+            result[name] = value
+    return result
+
+
+def _dispatch(project: dict[str, Any], own: str, packages: Collection[str]) -> list[dict[str, Any]]:
+    """Where macros are looked for: dbt would begin with the project, where it says nothing else."""
+    said = project.get("dispatch")
+    found = {
+        str(one.get("macro_namespace")): [str(name) for name in one.get("search_order") or ()]
+        for one in (said if isinstance(said, list) else ())
+        if isinstance(one, dict)
+    }
+    orders = {name: [own, name] for name in sorted(packages)} | {"dbt": [own, "dbt"]} | found
+    # What the wrapper says of dbt's own macros keeps rows: it comes first.
+    orders["dbt"] = [WRAPPER_NAME, *orders["dbt"]]
+    return [{"macro_namespace": name, "search_order": order} for name, order in orders.items()]
+
+
+def _macros(source: Source, folder: Path, project: dict[str, Any], own: str) -> str:
+    """Macros that hand on to those of the project which give relations their names, and to what these call."""
+    defined = dict(_defined(source, folder, project))
+    naming = {
+        f"generate_{part}_name": _MACRO.format(
+            component=part,
+            first=f"custom_{part}_name=none",
+            first_name=f"custom_{part}_name",
+            project=own,
+            starter=STARTER_PACKAGE,
+        )
+        for part in ("schema", "database", "alias")
+    }
+    texts = [text for name, text in naming.items() if name in defined]
+    # Called without its project a macro is looked for in the root project alone, as this is where it begins.
+    reached, edge = set[str](), set(naming) & set(defined)
+    while edge:
+        reached |= edge
+        edge = {name for one in edge for name in _CALLED.findall(defined[one]) if name in defined} - reached
+    return "".join([*texts, *(_HELPER.format(name=name, project=own) for name in sorted(reached - set(naming)))])
+
+
+def _defined(source: Source, folder: Path, project: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    paths = project.get("macro-paths", project.get("macro_paths", ["macros"]))
+    for path in paths if isinstance(paths, list) else [paths]:
+        for file in sorted((folder / str(path)).rglob("*.sql")):
+            text = small_text(source, file).decode(errors="replace")
+            yield from ((found["name"], found["text"]) for found in _DEFINED.finditer(text))

@@ -1,0 +1,111 @@
+"""Holds the constraints that a project declares against those that Postgres has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from airflow.sdk import Connection
+
+from cht_sync.dbt.rebuild.manifest import Manifest, constrained, constraints, foreign_keys, models
+from cht_sync.postgres.connection import transaction
+
+_RELATIONS = """
+select n.nspname, c.relname, c.oid
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and n.nspname = any(%s)
+"""
+_CONSTRAINTS = """
+select c.conrelid, c.contype::text, c.confdeltype::text, tn.nspname, t.relname,
+    array(select attname::text from unnest(c.conkey) with ordinality as k (num, place)
+        join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.num order by k.place),
+    array(select attname::text from unnest(c.confkey) with ordinality as k (num, place)
+        join pg_attribute a on a.attrelid = c.confrelid and a.attnum = k.num order by k.place)
+from pg_constraint c
+left join pg_class t on t.oid = c.confrelid
+left join pg_namespace tn on tn.oid = t.relnamespace
+where c.conrelid = any(%s)
+"""
+_NOT_NULL = "select attrelid, attname::text from pg_attribute where attrelid = any(%s) and attnotnull and attnum > 0"
+_KINDS = {"unique": "u", "primary_key": "p"}
+
+
+def missing_constraints(connection: Connection, manifest: Manifest) -> list[str]:
+    """What the contracts of a project declare and Postgres has not, of the models that are there.
+
+    :param connection: of the role that owns the models.
+    :param manifest: content of ``manifest.json``.
+    :return: a line for each, empty where all is well.
+    :raises StoreError: if Postgres fails.
+    """
+    with transaction(connection, "cht_sync constraints", "look for the constraints of the models") as cursor:
+        return [line for lines in missing_by_model(cursor, manifest).values() for line in lines]
+
+
+def missing_by_model(cursor: Any, manifest: Manifest, among: Collection[str] | None = None) -> dict[str, list[str]]:
+    """The same, by unique id of the model.
+
+    :param cursor: of the role that owns the models.
+    :param manifest: content of ``manifest.json``.
+    :param among: unique ids to look at; all by default.
+    """
+    declared = {
+        name: node for name, node in models(manifest).items() if constrained(node) and (among is None or name in among)
+    }
+    cursor.execute(_RELATIONS, (list({node["schema"] for node in declared.values()}),))
+    there = {(schema, name): oid for schema, name, oid in cursor.fetchall()}
+    known = _Known(cursor, list(there.values()))
+    found = {}
+    for name, node in declared.items():
+        oid = there.get((node["schema"], node["alias"]))
+        lines = known.missing(oid, manifest, node) if oid else []
+        if lines:
+            found[name] = lines
+    return found
+
+
+class _Known:
+    """The constraints that relations have."""
+
+    def __init__(self, cursor: Any, oids: list[int]) -> None:
+        cursor.execute(_CONSTRAINTS, (oids,))
+        self._rows = cursor.fetchall()
+        cursor.execute(_NOT_NULL, (oids,))
+        self._not_null = set(cursor.fetchall())
+
+    def missing(self, oid: int, manifest: Manifest, node: dict[str, Any]) -> list[str]:
+        """What one model lacks.
+
+        :param oid: of its relation.
+        :param manifest: of the project.
+        :param node: of the manifest.
+        """
+        rows = [row for row in self._rows if row[0] == oid]
+        relation = f"{node['schema']}.{node['alias']}"
+        lines = []
+        for key in foreign_keys(manifest, node):
+            if not any(_is(key, row) for row in rows):
+                target = f"{key.schema}.{key.table}".lstrip(".")
+                cascade = " on delete cascade" if key.cascades else ""
+                lines.append(f"{relation} ({', '.join(key.columns)}): foreign key to {target}{cascade}")
+        for columns, constraint in constraints(node):
+            kind = constraint["type"]
+            if kind in _KINDS and not any(row[1] == _KINDS[kind] and set(row[5]) == set(columns) for row in rows):
+                lines.append(f"{relation} ({', '.join(columns)}): {kind.replace('_', ' ')}")
+            lost = [column for column in columns if kind == "not_null" and (oid, column) not in self._not_null]
+            lines += [f"{relation} ({column}): not null" for column in lost]
+        checks = sum(constraint["type"] == "check" for _, constraint in constraints(node))
+        if sum(row[1] == "c" for row in rows) < checks:
+            lines.append(f"{relation}: one of {checks} checks")
+        return lines
+
+
+def _is(key: Any, row: Any) -> bool:
+    _, kind, on_delete, schema, table, columns, target_columns = row
+    return (
+        kind == "f"
+        and tuple(columns) == key.columns
+        and (schema, table) == (key.schema or schema, key.table)
+        and tuple(target_columns) == (key.target_columns or tuple(target_columns))
+        and (on_delete == "c" or not key.cascades)
+    )

@@ -1,0 +1,192 @@
+"""Views that hang on relations to be dropped: taken away before, and made again on their successors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from cht_sync.dbt.rebuild.attached import attach
+from cht_sync.dbt.rebuild.errors import RebuildError
+from cht_sync.dbt.rebuild.indexes import keep_indexes
+from cht_sync.dbt.rebuild.relation import Relation, columns, find
+from cht_sync.dbt.rebuild.relation_state import Saved, comment, hand_over, permit, save
+from cht_sync.dbt.rebuild.statistics import KeptStatistics
+from cht_sync.dbt.rebuild.storage import store_like
+from cht_sync.dbt.rebuild.waiting import Waiting
+from cht_sync.errors import SettingsError
+from cht_sync.redaction import message_of
+
+_HANGING = """
+with recursive hanging as (
+    select oid, 0 as depth from pg_class where oid = any(%(oids)s)
+    union
+    select r.ev_class, h.depth + 1
+    from hanging h
+    join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = h.oid
+        and d.classid = 'pg_rewrite'::regclass
+    join pg_rewrite r on r.oid = d.objid and r.ev_class <> h.oid and r.rulename = '_RETURN'
+    join pg_class v on v.oid = r.ev_class
+        and (%(without)s is null or v.relnamespace is distinct from to_regnamespace(%(without)s))
+)
+select c.oid, n.nspname::text, c.relname::text, c.relkind::text, max(h.depth)
+from hanging h
+join pg_class c on c.oid = h.oid
+join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('v', 'm')
+group by c.oid, n.nspname, c.relname, c.relkind
+order by max(h.depth), c.oid
+"""
+_VIEW = "select pg_get_viewdef(oid), relispopulated from pg_class where oid = %s"
+_OWNER = "select pg_get_userbyid(relowner)::text, pg_has_role(relowner, 'usage') from pg_class where oid = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class HangingView:
+    """A view of people, or of a model that is not built anew.
+
+    :param relation: the view.
+    :param query: what it selects.
+    :param populated: whether a materialized view holds rows.
+    :param saved: what else is on it.
+    """
+
+    relation: Relation
+    query: str
+    populated: bool
+    saved: Saved
+
+
+class HangingViews:
+    """All views over relations that are to be dropped.
+
+    :param cursor: in the transaction of the swap; ``search_path`` has to be empty.
+    :param old: the relations.
+    :param role: of the cursor, for texts.
+    :param waiting: what hooks make anew: such a view is theirs, and need not fit the new relations as it was.
+    :raises SettingsError: if a view belongs to a role that this one is no member of.
+    """
+
+    def __init__(
+        self, cursor: Any, old: Collection[Relation], role: str | None, waiting: Waiting | None = None
+    ) -> None:
+        self._cursor = cursor
+        self._waiting = waiting or Waiting()
+        self._made: dict[int, Relation] = {}
+        #: What could not be kept, each with why.
+        self.lost: list[str] = []
+        members = {relation.oid for relation in old}
+        views = views_over(cursor, members)
+        #: Views to be dropped, old ones among them, those that others hang on last.
+        self.doomed = list(reversed(views))
+        self.outside = [self._read(view, role) for view in views if view.oid not in members]
+
+    def _read(self, relation: Relation, role: str | None) -> HangingView:
+        require_makeable(self._cursor, relation, role)
+        self._cursor.execute(_VIEW, (relation.oid,))
+        query, populated = self._cursor.fetchone()
+        return HangingView(relation, query.rstrip().rstrip(";"), populated, save(self._cursor, relation.oid))
+
+    def drop(self) -> None:
+        """Drops them."""
+        for relation in self.doomed:
+            self._cursor.execute(sql.SQL("drop {} {}").format(relation.word, relation.identifier))
+
+    def make(self) -> None:
+        """Makes those outside again, materialized ones without rows.
+
+        :raises SettingsError: if one does not fit the new relations.
+        """
+        for view in self.outside:
+            with _fitting(view):
+                self._make(view)
+
+    def fill(self) -> list[str]:
+        """Fills materialized views, once the relations that they read have all their rules, and hands them over.
+
+        :return: what could not be kept, each with why.
+        :raises SettingsError: if one does not fit the new relations.
+        """
+        lost = []
+        for view in self.outside:
+            made = self._made[view.relation.oid]
+            with _fitting(view):
+                if made.kind == "m" and view.populated:
+                    self._cursor.execute(sql.SQL("refresh materialized view {}").format(made.identifier))
+                lost += hand_over(self._cursor, made, view.saved)
+                permit(self._cursor, made, view.saved, set())
+                attach(self._cursor, made, view.saved.attached)
+        return lost
+
+    def _make(self, view: HangingView) -> None:
+        name, word, is_view = view.relation.identifier, view.relation.word, view.relation.kind == "v"
+        if self._waiting.make(self._cursor, view.relation):
+            self._note(view)
+            return
+        # The other settings of a materialized view are set afterwards: those of its table beside it too.
+        options = [
+            sql.SQL(f"{key} = ") + sql.Literal(value) for key, value in view.saved.storage.options.items() if is_view
+        ]
+        given = sql.SQL(" with ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL("")
+        rows = sql.SQL("" if is_view else " with no data")
+        self._cursor.execute(sql.SQL("create {} {}{} as ").format(word, name, given) + sql.SQL(view.query) + rows)
+        made = self._note(view)
+        if not is_view:
+            self.lost += store_like(self._cursor, made, view.saved.storage, columns(self._cursor, made.oid))
+            self.lost += keep_indexes(self._cursor, made, view.saved.indexes, made.text)
+            kept = KeptStatistics(self._cursor, made, view.saved.statistics)
+            self.lost += [*kept.lost, *kept.name()]
+        comment(self._cursor, made, view.saved.comments)
+
+    def _note(self, view: HangingView) -> Relation:
+        made = find(self._cursor, view.relation.schema, view.relation.name)
+        if made is None:
+            raise RebuildError(f"{view.relation.text} was made again and is not there: nothing was changed.")
+        self._made[view.relation.oid] = made
+        return made
+
+
+def views_over(cursor: Any, oids: Collection[int], without: str | None = None) -> list[Relation]:
+    """The views among relations and over them, those first that others hang on.
+
+    :param cursor: of any role.
+    :param oids: of the relations.
+    :param without: a schema whose views do not count, nor what hangs on these.
+    """
+    cursor.execute(_HANGING, {"oids": list(oids), "without": without})
+    return [Relation(*row[:4]) for row in cursor.fetchall()]
+
+
+def require_makeable(cursor: Any, view: Relation, role: str | None) -> None:
+    """Refuses a view that could not be made again.
+
+    :param cursor: of the role that is to make it.
+    :param view: the view.
+    :param role: of the cursor, for the text.
+    :raises SettingsError: if the view belongs to a role that this one is no member of.
+    """
+    cursor.execute(_OWNER, (view.oid,))
+    owner, may = cursor.fetchone()
+    if not may:
+        raise SettingsError(
+            f"The view {view.text} of role {owner!r} hangs on a model that is built anew, and role {role!r} may"
+            f" not make it again: grant {owner} to {role}, or drop the view."
+        )
+
+
+@contextmanager
+def _fitting(view: HangingView) -> Iterator[None]:
+    try:
+        yield
+    except psycopg2.errors.InsufficientPrivilege:
+        raise
+    except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError) as error:
+        raise SettingsError(
+            f"The view {view.relation.text} does not fit the models that were built anew"
+            f" ({message_of(error)}): nothing was changed; change or drop the view, and the next"
+            " deployment goes on."
+        ) from None

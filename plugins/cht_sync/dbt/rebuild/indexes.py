@@ -1,0 +1,154 @@
+"""Indexes that people made, and what they set on any index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.dbt.rebuild.relation import Relation, tried
+from cht_sync.errors import SettingsError
+
+# dbt names the indexes of a model's config by a hash.
+# Source: ``index_create_sql`` and ``PostgresIndexConfig.render`` in dbt-postgres.
+_INDEXES = """
+select n.nspname::text, c.relname::text, i.indisunique, pg_get_indexdef(i.indexrelid), c.relname ~ '^[0-9a-f]{32}$',
+    exists (select from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u', 'x')),
+    coalesce(c.reloptions, '{}'), s.spcname::text,
+    array(select a.attnum::int from pg_attribute a where a.attrelid = c.oid and a.attstattarget >= 0 order by a.attnum),
+    array(select a.attstattarget::int from pg_attribute a
+        where a.attrelid = c.oid and a.attstattarget >= 0 order by a.attnum),
+    obj_description(c.oid, 'pg_class'), i.indisclustered, i.indisreplident,
+    array(select e.extname::text from pg_depend d join pg_extension e on e.oid = d.refobjid
+        where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'x')
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+join pg_namespace n on n.oid = c.relnamespace
+left join pg_tablespace s on s.oid = c.reltablespace
+where i.indrelid = %s
+order by c.relname
+"""
+_WITH = re.compile(r" WITH \((?:[^()']|'(?:[^']|'')*')*\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index of a relation."""
+
+    schema: str
+    name: str
+    unique: bool
+    definition: str
+    of_dbt: bool
+    of_constraint: bool
+    options: list[str]
+    tablespace: str | None
+    columns: list[int]
+    targets: list[int]
+    comment: str | None
+    clustered: bool
+    replica_identity: bool
+    extensions: list[str]
+
+    @property
+    def using(self) -> str:
+        """``btree (a) WHERE b`` of ``CREATE INDEX name ON schema.table USING btree (a) WHERE b``."""
+        return self.definition.partition(" USING ")[2]
+
+    @property
+    def core(self) -> tuple[bool, str]:
+        """What tells it from others, whatever their names and storage parameters."""
+        return self.unique, _WITH.sub("", self.using, count=1)
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its name for a statement."""
+        return sql.Identifier(self.schema, self.name)
+
+
+def indexes(cursor: Any, oid: int) -> list[Index]:
+    """The indexes of a relation; ``search_path`` has to be empty.
+
+    :param cursor: of any role.
+    :param oid: of the relation.
+    """
+    cursor.execute(_INDEXES, (oid,))
+    return [Index(*row) for row in cursor.fetchall()]
+
+
+def keep_indexes(cursor: Any, relation: Relation, wanted: Sequence[Index], place: str) -> list[str]:
+    """Gives a relation the indexes that people made on another one, and lets equal ones be as they were there.
+
+    :param cursor: of the role that owns it.
+    :param relation: the relation.
+    :param wanted: of the other one.
+    :param place: the name that people know the relation by.
+    :return: what could not be kept, each with why.
+    :raises SettingsError: if that is what tells rows from each other for a publication.
+    """
+    lost, there = [], indexes(cursor, relation.oid)
+    for one in wanted:
+        found = _counterpart(one, there)
+        if found is None and not one.of_dbt and not one.of_constraint:
+            if said := tried(cursor, _create(one, relation)):
+                lost.append(f"the index {one.name} on {place} ({said})")
+            else:
+                found = _counterpart(one, indexes(cursor, relation.oid))
+        if found is None:
+            said = f"the index {one.name} is not there any more"
+            if one.replica_identity:
+                raise _no_identity(place, said)
+            lost += [f"the cluster mark of {place} ({said})"] if one.clustered else []
+            continue
+        lost += [f"{what} of the index {one.name} on {place} ({said})" for what, said in _set(cursor, one, found)]
+        alter = sql.SQL("alter table {} ").format(relation.identifier)
+        if one.clustered:
+            said = tried(cursor, alter + sql.SQL("cluster on {}").format(sql.Identifier(found.name)))
+            lost += [f"the cluster mark of {place} ({said})"] if said else []
+        if one.replica_identity:
+            using = sql.SQL("replica identity using index {}").format(sql.Identifier(found.name))
+            if said := tried(cursor, alter + using):
+                raise _no_identity(place, said)
+    return lost
+
+
+def _counterpart(wanted: Index, there: Sequence[Index]) -> Index | None:
+    """The index that is the same, of several the one of the same name."""
+    same = [one for one in there if one.core == wanted.core]
+    return next((one for one in same if one.name == wanted.name), same[0] if same else None)
+
+
+def _create(index: Index, relation: Relation) -> sql.Composed:
+    create = sql.SQL("create {}index {} on {} using {}")
+    unique = sql.SQL("unique " if index.unique else "")
+    return create.format(unique, sql.Identifier(index.name), relation.identifier, sql.SQL(index.using))
+
+
+def _set(cursor: Any, wanted: Index, index: Index) -> list[tuple[str, str]]:
+    """Sets on an index what people set on the other one; gives what could not be set, each with why."""
+    alter, name = sql.SQL("alter index {} ").format(index.identifier), index.identifier
+    steps = []
+    for option in [one for one in wanted.options if one not in index.options]:
+        key, _, value = option.partition("=")
+        steps.append((key, alter + sql.SQL(f"set ({key} = ") + sql.Literal(value) + sql.SQL(")")))
+    if wanted.tablespace and wanted.tablespace != index.tablespace:
+        steps.append(("the tablespace", alter + sql.SQL("set tablespace {}").format(sql.Identifier(wanted.tablespace))))
+    for column, target in zip(wanted.columns, wanted.targets, strict=True):
+        clause = sql.SQL("alter column {} set statistics {}").format(sql.Literal(column), sql.Literal(target))
+        steps.append(("the statistics target", alter + clause))
+    if wanted.comment and not index.comment:
+        text = sql.SQL("comment on index {} is {}").format(name, sql.Literal(wanted.comment))
+        steps.append(("the comment", text))
+    for extension in set(wanted.extensions) - set(index.extensions):
+        steps.append(("the extension", alter + sql.SQL("depends on extension {}").format(sql.Identifier(extension))))
+    return [(what, said) for what, step in steps if (said := tried(cursor, step))]
+
+
+def _no_identity(place: str, said: str) -> SettingsError:
+    return SettingsError(
+        f"The replica identity of {place} does not fit what was built anew ({said}): nothing was changed;"
+        f" `alter table {place} replica identity default`, or `full`, and the next deployment goes on."
+    )

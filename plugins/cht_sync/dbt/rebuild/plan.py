@@ -1,0 +1,257 @@
+"""Which models a deployment has to build anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from cht_sync.dbt.launch.resolved_selectors import with_selections
+from cht_sync.dbt.project.graph import drawable
+from cht_sync.dbt.project.kept import STARTER_PACKAGE
+from cht_sync.dbt.project.selection import selected
+from cht_sync.dbt.rebuild.absent import absent_models, with_what_they_read
+from cht_sync.dbt.rebuild.constraints import missing_by_model
+from cht_sync.dbt.rebuild.dbt_process import DbtProcess
+from cht_sync.dbt.rebuild.manifest import (
+    Manifest,
+    aside_schema,
+    constraint_texts,
+    descendants,
+    foreign_keys,
+    models,
+    read_manifest,
+    tables,
+    tables_read,
+)
+from cht_sync.errors import SettingsError
+from cht_sync.postgres.connection import transaction
+from cht_sync.settings.connections import dbt_connection
+from cht_sync.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ALL = "all"
+COUNT_WITHIN = "60s"
+# The starter says `full_refresh: false` lest dbt drops what dashboards read; nothing is dropped early here.
+KEPT = (
+    ": its rows keep what they hold, a new column is null in them, and one of another type makes it fail; without that"
+    " setting it is built anew"
+)
+_ESTIMATE = "select reltuples::bigint from pg_class where oid = to_regclass(%s) and reltuples >= 0"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model to build anew.
+
+    :param unique_id: of dbt.
+    :param name: of the model.
+    :param relation: its ``schema.name``.
+    :param rows: rows it has now; None where it is not there.
+    :param why: in words.
+    """
+
+    unique_id: str
+    name: str
+    relation: str
+    rows: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildPlan:
+    """What a deployment has to build anew.
+
+    :param models: the models, parents first.
+    :param removed: relations of models that the project has no longer; they stay.
+    :param given_up: constraints that the project declared and declares no longer: foreign keys as
+        ``relation (columns)``, others as ``relation: kind (columns)``.
+    :param warnings: what a person should know.
+    """
+
+    models: tuple[PlannedModel, ...] = ()
+    removed: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def unique_ids(self) -> list[str]:
+        """Of the models."""
+        return [model.unique_id for model in self.models]
+
+
+def plan_rebuild(
+    settings: Settings,
+    folder: Path,
+    state: Manifest | None,
+    selector: str,
+    full_refresh: Sequence[str] | None = None,
+) -> RebuildPlan:
+    """Finds the models that a deployment has to build anew, with all that hang from them.
+
+    dbt itself tells what differs from the last deployment.
+    Source: https://docs.getdbt.com/reference/node-selection/state-selection
+
+    :param settings: the environment.
+    :param folder: of the built version.
+    :param state: manifest of the last successful deployment; None where nothing is known, then nothing is modified.
+    :param selector: which models are run, as ``DBT_SELECTOR``; empty for all.
+    :param full_refresh: names of models to build anew in any case, or ``["all"]``.
+    :raises SettingsError: if a name is unknown.
+    :raises RebuildError: if dbt fails.
+    :raises StoreError: if Postgres fails.
+    """
+    manifest = read_manifest(folder)
+    chosen = _chosen(manifest, folder, selector)
+    why = dict(_asked(manifest, chosen, full_refresh or ()))
+    warnings: list[str] = []
+    with transaction(dbt_connection(settings), "cht_sync plan", "look at the models") as cursor:
+        if state is not None:
+            aside = aside_schema(settings.dbt_schema)
+            with DbtProcess(settings, folder, aside) as dbt:
+                differing = dbt.modified(state)
+            if unreadable := differing.get("unreadable"):
+                warnings.append(
+                    f"The manifest of the last deployment cannot be read by this dbt ({unreadable}): no"
+                    " model counts as modified; where one is, name it in full_refresh."
+                )
+                state = None
+            for name in differing.get("modified", ()):
+                why.setdefault(name, "modified")
+        for name, lines in missing_by_model(cursor, manifest, chosen).items():
+            if state is None and name not in why:
+                warnings += [f"{line} is declared and missing: name the model in full_refresh." for line in lines]
+            else:
+                why.setdefault(name, f"lacks a constraint: {lines[0]}")
+        for name in descendants(manifest, why):
+            why.setdefault(name, "hangs from one of these")
+        kept = {name for name in why if _is_kept(manifest["nodes"].get(name, {}))}
+        warnings += [f"{name} says full_refresh: false and stays as it is{KEPT}." for name in sorted(kept & chosen)]
+        asked, why = why, with_what_they_read(manifest, why, chosen, absent_models(cursor, manifest))
+        for name in sorted((set(asked) & chosen & set(models(manifest))).difference(why)):
+            log.info("%s is not there yet, and reads what is not there: the next run of the models makes it.", name)
+        members = (set(why) & chosen & set(models(manifest))) - kept
+        # After what hangs from the others: a table that comes for the first time changes nothing of what reads it.
+        for name in _not_there(cursor, manifest, chosen, members):
+            why[name] = "not there yet"
+            members.add(name)
+        planned = [_planned(cursor, manifest["nodes"][name], why[name]) for name in _in_order(manifest, members)]
+        removed = tuple(sorted(_removed(cursor, manifest, state)))
+    for line in warnings:
+        log.warning("%s", line)
+    return RebuildPlan(tuple(planned), removed, tuple(_given_up(manifest, members, state)), tuple(warnings))
+
+
+def _chosen(manifest: Manifest, folder: Path, selector: str) -> set[str]:
+    """The models that are run, and the seeds that they read; all seeds where all models are run."""
+    chosen = selected(with_selections(drawable(manifest), folder), selector)
+    seeds = {name for name, node in manifest["nodes"].items() if node["resource_type"] == "seed"}
+    return chosen | (tables_read(manifest, chosen, "seed") if selector else seeds)
+
+
+def _not_there(cursor: Any, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:
+    """Seeds that have to be loaded, and snapshots without which a model cannot be built anew."""
+    nodes = manifest["nodes"]
+    direct = {parent for name in members for parent in nodes[name].get("depends_on", {}).get("nodes", ())}
+    wanted = {name for name in chosen if nodes[name]["resource_type"] == "seed"}
+    wanted |= {name for name in direct if nodes.get(name, {}).get("resource_type") == "snapshot"}
+    for name in sorted(wanted - members):
+        place = sql.Identifier(nodes[name]["schema"], nodes[name]["alias"])
+        cursor.execute("select to_regclass(%s) is null", (place.as_string(cursor),))
+        if cursor.fetchone()[0]:
+            yield name
+
+
+def _asked(manifest: Manifest, chosen: set[str], full_refresh: Sequence[str]) -> Iterator[tuple[str, str]]:
+    by_name: dict[str, list[str]] = {}
+    for unique_id, node in models(manifest).items():
+        by_name.setdefault(node["name"], []).append(unique_id)
+    for name in full_refresh:
+        found = chosen if name == ALL else {one for one in by_name.get(name.rstrip("+"), ()) if one in chosen}
+        if not found:
+            raise SettingsError(
+                f"full_refresh names {name!r}, which is no model that is run: use names such as"
+                f" {', '.join(sorted(by_name)[:3])}, or 'all'.",
+                "full_refresh",
+            )
+        yield from ((unique_id, "asked for") for unique_id in sorted(found))
+
+
+def _is_kept(node: dict[str, Any]) -> bool:
+    """Whether a model says that it must never be built anew.
+
+    Of models upon the starter that means no more than of the starter's own.
+    Source: https://docs.getdbt.com/reference/resource-configs/full_refresh
+    """
+    config = node.get("config", {})
+    if config.get("full_refresh") is not False or node["package_name"] == STARTER_PACKAGE:
+        return False
+    macros = node.get("depends_on", {}).get("macros", ())
+    upon_starter = any(name.startswith(f"macro.{STARTER_PACKAGE}.") for name in macros)
+    return not (upon_starter and config.get("incremental_strategy") == "upsert")
+
+
+def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
+    """Parents first, and by name."""
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        for parent in sorted(manifest["nodes"].get(name, {}).get("depends_on", {}).get("nodes", ())):
+            visit(parent)
+        if name in members:
+            order.append(name)
+
+    for name in sorted(members):
+        visit(name)
+    return order
+
+
+def _planned(cursor: Any, node: dict[str, Any], why: str) -> PlannedModel:
+    relation = f"{node['schema']}.{node['alias']}"
+    rows = _rows(cursor, sql.Identifier(node["schema"], node["alias"]))
+    return PlannedModel(node["unique_id"], node["name"], relation, rows, why)
+
+
+def _rows(cursor: Any, relation: sql.Identifier) -> int | None:
+    text = relation.as_string(cursor)
+    cursor.execute("select to_regclass(%s) is not null", (text,))
+    if not cursor.fetchone()[0]:
+        return None
+    cursor.execute("savepoint counting")
+    try:
+        cursor.execute("set local statement_timeout = %s", (COUNT_WITHIN,))
+        cursor.execute(sql.SQL("select count(*) from {}").format(relation))
+    except psycopg2.errors.QueryCanceled:
+        cursor.execute("rollback to savepoint counting")
+        cursor.execute(_ESTIMATE, (text,))
+    return (cursor.fetchone() or (0,))[0]
+
+
+def _removed(cursor: Any, manifest: Manifest, state: Manifest | None) -> Iterator[str]:
+    relations = {(node["schema"], node["alias"]) for node in tables(manifest).values()}
+    for node in tables(state).values() if state else ():
+        place = (node["schema"], node["alias"])
+        cursor.execute("select to_regclass(%s) is not null", (sql.Identifier(*place).as_string(cursor),))
+        if cursor.fetchone()[0] and place not in relations:
+            yield ".".join(place)
+
+
+def _given_up(manifest: Manifest, members: set[str], state: Manifest | None) -> Iterator[str]:
+    for name in sorted(members):
+        before = state["nodes"].get(name) if state else None
+        now = {key.columns for key in foreign_keys(manifest, manifest["nodes"][name])}
+        for key in foreign_keys(state, before) if state and before else ():
+            if key.columns not in now:
+                yield f"{before['schema']}.{before['alias']} ({', '.join(key.columns)})" if before else ""
+        if before:
+            yield from sorted(constraint_texts(before) - constraint_texts(manifest["nodes"][name]))

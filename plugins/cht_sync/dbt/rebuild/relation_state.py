@@ -1,0 +1,124 @@
+"""What people and grants have put on a relation, and what a new relation of that name needs to have again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.dbt.rebuild.attached import Attached, attached
+from cht_sync.dbt.rebuild.grants import Grant, give_like, grants, not_of_owner
+from cht_sync.dbt.rebuild.indexes import Index, indexes
+from cht_sync.dbt.rebuild.relation import Relation, columns, tried
+from cht_sync.dbt.rebuild.statistics import Statistics, statistics
+from cht_sync.dbt.rebuild.storage import Storage, storage
+from cht_sync.dbt.rebuild.table_constraints import Constraints, constraints_of
+
+_COMMENTS = """
+select a.attname::text, d.description
+from pg_description d
+left join pg_attribute a on a.attrelid = d.objoid and a.attnum = d.objsubid and d.objsubid > 0
+where d.classoid = 'pg_class'::regclass and d.objoid = %s
+"""
+_OWNER = "select nullif(pg_get_userbyid(relowner)::text, current_user::text) from pg_class where oid = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What is on a relation apart from its rows.
+
+    :param owner: its role, where that is another one.
+    :param grants: what others may do.
+    :param not_of_owner: privileges that its owner has taken from itself.
+    :param comments: by column; that of the relation by None.
+    :param storage: how it is stored.
+    :param indexes: its indexes.
+    :param constraints: its constraints.
+    :param statistics: its extended statistics.
+    :param attached: what one statement makes again.
+    """
+
+    owner: str | None
+    grants: tuple[Grant, ...]
+    not_of_owner: tuple[str, ...]
+    comments: dict[str | None, str]
+    storage: Storage
+    indexes: list[Index]
+    constraints: Constraints
+    statistics: list[Statistics]
+    attached: tuple[Attached, ...]
+
+
+def save(cursor: Any, oid: int) -> Saved:
+    """Reads what is on a relation; ``search_path`` has to be empty, so that each name is told in full.
+
+    :param cursor: of the role that owns it.
+    :param oid: of the relation.
+    """
+    cursor.execute(_OWNER, (oid,))
+    owner = cursor.fetchone()[0]
+    cursor.execute(_COMMENTS, (oid,))
+    comments = dict(cursor.fetchall())
+    return Saved(
+        owner,
+        grants(cursor, oid),
+        not_of_owner(cursor, oid),
+        comments,
+        storage(cursor, oid),
+        indexes(cursor, oid),
+        constraints_of(cursor, oid),
+        statistics(cursor, oid),
+        attached(cursor, oid),
+    )
+
+
+def hand_over(cursor: Any, relation: Relation, saved: Saved) -> list[str]:
+    """Gives a relation to the role that owned another one.
+
+    :param cursor: of the role that owns it.
+    :param relation: the relation.
+    :param saved: of the other one.
+    :return: what could not be kept, with why.
+    """
+    if not saved.owner:
+        return []
+    to = sql.SQL("alter {} {} owner to {}").format(relation.word, relation.identifier, sql.Identifier(saved.owner))
+    said = tried(cursor, to)
+    return [f"that {relation.text} belongs to role {saved.owner} ({said})"] if said else []
+
+
+def permit(cursor: Any, relation: Relation, saved: Saved, own: set[str]) -> None:
+    """Gives a relation the grants that another one had.
+
+    :param cursor: of the role that owns it.
+    :param relation: the relation.
+    :param saved: of the other one.
+    :param own: privileges that the project grants by itself.
+    """
+    give_like(cursor, relation, saved.grants, own)
+    for privilege in saved.not_of_owner:
+        owner = sql.Identifier(saved.owner) if saved.owner else sql.SQL("current_user")
+        cursor.execute(sql.SQL(f"revoke {privilege} on table {{}} from {{}}").format(relation.identifier, owner))
+
+
+def comment(cursor: Any, relation: Relation, comments: dict[str | None, str]) -> None:
+    """Gives a relation the comments for which it has none of its own.
+
+    :param cursor: of the role that owns it.
+    :param relation: the relation.
+    :param comments: by column; that of the relation by None.
+    """
+    if not comments:
+        return
+    cursor.execute(_COMMENTS, (relation.oid,))
+    own = dict(cursor.fetchall())
+    there = columns(cursor, relation.oid)
+    for column, text in comments.items():
+        if column in own or (column is not None and column not in there):
+            continue
+        if column is None:
+            what, name = relation.word, relation.identifier
+        else:
+            what, name = sql.SQL("column"), sql.Identifier(relation.schema, relation.name, column)
+        cursor.execute(sql.SQL("comment on {} {} is {}").format(what, name, sql.Literal(text)))

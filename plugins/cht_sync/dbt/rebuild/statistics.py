@@ -1,0 +1,106 @@
+"""Extended statistics that people made: ``create statistics``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+
+from cht_sync.dbt.rebuild.relation import Relation, tried
+
+_STATISTICS = """
+select s.oid, n.nspname::text, s.stxname::text, pg_get_statisticsobjdef(s.oid),
+    format('CREATE STATISTICS %%I.%%I', n.nspname, s.stxname), coalesce(s.stxstattarget, -1)::int,
+    obj_description(s.oid, 'pg_statistic_ext'), nullif(pg_get_userbyid(s.stxowner)::text, current_user::text)
+from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
+where s.stxrelid = %s
+order by s.oid
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Extended statistics of a relation."""
+
+    oid: int
+    schema: str
+    name: str
+    definition: str
+    head: str
+    target: int
+    comment: str | None
+    owner: str | None
+
+    @property
+    def what(self) -> str:
+        """Its kinds and columns."""
+        # The table comes last; an expression may hold the word too.
+        return self.definition.removeprefix(self.head).rpartition(" FROM ")[0]
+
+    @property
+    def text(self) -> str:
+        """For a person."""
+        return f"the statistics {self.schema}.{self.name}"
+
+
+def statistics(cursor: Any, oid: int) -> list[Statistics]:
+    """The extended statistics of a relation; ``search_path`` has to be empty.
+
+    :param cursor: of any role.
+    :param oid: of the relation.
+    """
+    cursor.execute(_STATISTICS, (oid,))
+    return [Statistics(*row) for row in cursor.fetchall()]
+
+
+class KeptStatistics:
+    """Gives a relation the statistics of another one: made before it is analyzed, named when the other one is gone.
+
+    :param cursor: of the role that owns it.
+    :param relation: the relation, in the schema where it was built.
+    :param wanted: of the other one.
+    """
+
+    def __init__(self, cursor: Any, relation: Relation, wanted: Sequence[Statistics]) -> None:
+        self._cursor = cursor
+        own = {one.what for one in statistics(cursor, relation.oid)} if wanted else set()
+        self._made: list[tuple[Statistics, sql.Identifier, str]] = []
+        #: What could not be kept, each with why.
+        self.lost: list[str] = []
+        for one in wanted:
+            # Two of one name may come from different schemas.
+            name = f"cht_sync_rebuild_{one.oid}"
+            place = sql.Identifier(relation.schema, name)
+            if one.what in own:
+                continue
+            create = sql.SQL("create statistics {} {} from {}")
+            if said := tried(cursor, create.format(place, sql.SQL(one.what), relation.identifier)):
+                self.lost.append(f"{one.text} ({said})")
+            else:
+                self._made.append((one, place, name))
+                if one.target >= 0:
+                    cursor.execute(sql.SQL("alter statistics {} set statistics %s").format(place), (one.target,))
+
+    def name(self) -> list[str]:
+        """Gives them their names.
+
+        :return: what could not be kept, each with why.
+        """
+        lost = []
+        for one, place, name in self._made:
+            schema, there = sql.Identifier(one.schema), sql.Identifier(one.schema, name)
+            steps = [
+                sql.SQL("alter statistics {} set schema {}").format(place, schema),
+                sql.SQL("alter statistics {} rename to {}").format(there, sql.Identifier(one.name)),
+            ]
+            own = sql.Identifier(one.schema, one.name)
+            if one.comment:
+                steps.append(sql.SQL("comment on statistics {} is {}").format(own, sql.Literal(one.comment)))
+            if one.owner:
+                steps.append(sql.SQL("alter statistics {} owner to {}").format(own, sql.Identifier(one.owner)))
+            if said := tried(self._cursor, *steps):
+                self._cursor.execute(sql.SQL("drop statistics {}").format(place))
+                lost.append(f"{one.text} ({said})")
+        return lost

@@ -1,0 +1,1 @@
+"""Draws models, data tests and snapshots as tasks."""

@@ -1,0 +1,277 @@
+"""Draws the models of the installed dbt project as tasks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, AssetAlias, TaskGroup
+from airflow.sdk.definitions.param import ParamsDict
+from cosmos.airflow.task_group import DbtTaskGroup
+from cosmos.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos.constants import DbtResourceType, ExecutionMode, InvocationMode, LoadMode, TestBehavior
+from cosmos.dataset import get_dataset_alias_name
+from cosmos.dbt.graph import DbtNode
+
+from cht_sync.callbacks.task_callbacks import succeeded_at_last
+from cht_sync.dbt.launch.profile import profile_config
+from cht_sync.dbt.launch.resolved_selectors import with_selections
+from cht_sync.dbt.operators.go_on import go_on
+from cht_sync.dbt.operators.refuse import RefuseOperator
+from cht_sync.dbt.operators.retry_failed import RetryFailedModels
+from cht_sync.dbt.operators.run_all import RunAllModels
+from cht_sync.dbt.operators.run_model import RunModel
+from cht_sync.dbt.operators.watch_model import WatchModel
+from cht_sync.dbt.project.graph import Graph
+from cht_sync.dbt.project.groups import ModelGroup, hook_models, model_groups
+from cht_sync.dbt.project.version import INSTALL, Deployment, require_current
+from cht_sync.dbt.render import cosmos_defaults
+from cht_sync.dbt.render.execution_mode import models_mode
+from cht_sync.dbt.run.good_end import RUN_ALL_TASK_ID
+from cht_sync.errors import SettingsError
+from cht_sync.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RETRY_TASK_ID = "retry_failed"
+REFUSE_TASK_ID = "not_ready"
+POKE_INTERVAL_S = 1
+RETRY_DELAY = timedelta(seconds=10)
+
+
+def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
+    """One task for each model of the installed dbt project, in a task group; used inside a DAG.
+
+    In watcher mode a task more, ``dbt_run``, runs dbt once for all of them. Where ``DBT_SELECTOR`` makes several
+    groups, each is a group of its own within this one, and they run one after the other, however the one before
+    ended. Where there is nothing to draw, the group holds one task that fails and says why. Reads local files only.
+
+    :param settings: the environment.
+    :param group_id: id of the task group.
+    """
+    cosmos_defaults.apply()
+    try:
+        deployment = require_current(settings)
+        graph = read_graph(deployment)
+        groups = model_groups(graph, settings)
+        models_mode(settings)
+    except SettingsError as error:
+        return refusal(group_id, str(error))
+    if len(groups) == 1:
+        return _drawn(settings, deployment, graph, groups[0], group_id)
+    with TaskGroup(group_id) as outer:
+        last: TaskGroup | None = None
+        for group in groups:
+            drawn = _drawn(settings, deployment, graph, group, group.name)
+            if last is not None:
+                last >> go_on.override(task_id=f"then_{group.name}")() >> drawn
+            last = drawn
+    return outer
+
+
+def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: ModelGroup, group_id: str) -> TaskGroup:
+    draw = _Draw(graph, settings, group)
+    return DbtTaskGroup(
+        group_id=group_id,
+        # With it the DAG's version changes, so that Airflow shows which deployment a run had.
+        tooltip=" ".join(filter(None, (group.selector, deployment.source, deployment.revision[:12]))),
+        project_config=ProjectConfig(
+            manifest_path=deployment.graph,
+            project_name=graph["metadata"]["project_name"],
+            install_dbt_deps=False,
+        ),
+        profile_config=profile_config(settings, group.threads),
+        # _Draw makes the tasks of either mode; LOCAL keeps Cosmos from adding a producer of its own.
+        execution_config=ExecutionConfig(
+            execution_mode=ExecutionMode.LOCAL,
+            invocation_mode=InvocationMode.DBT_RUNNER,
+            dbt_project_path=deployment.path,
+        ),
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_MANIFEST,
+            test_behavior=TestBehavior.NONE,
+            node_converters={DbtResourceType.MODEL: draw.model},
+            normalize_task_id=draw.task_id,
+        ),
+        operator_args=draw.operator_args,
+    )
+
+
+def read_graph(deployment: Deployment) -> Graph:
+    """The models and tests of a version.
+
+    :param deployment: the version.
+    :raises SettingsError: if its file cannot be read.
+    """
+    try:
+        graph: Graph = json.loads(deployment.graph.read_text())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{deployment.graph} cannot be read ({type(error).__name__}): {INSTALL}.") from None
+    return with_selections(graph, deployment.path)
+
+
+def refusal(group_id: str, reason: str) -> TaskGroup:
+    """A group of one task that fails and says why there is nothing else.
+
+    :param group_id: id of the task group.
+    :param reason: a sentence.
+    """
+    log.warning("%s", reason)
+    with TaskGroup(group_id) as group:
+        RefuseOperator(task_id=REFUSE_TASK_ID, reason=reason, doc_md=reason, retries=0)
+    return group
+
+
+class _Draw:
+    """Makes the task of each model, and before the first one the task that runs dbt for all."""
+
+    def __init__(self, graph: Graph, settings: Settings, group: ModelGroup) -> None:
+        self._models = graph["nodes"]
+        self._group, self._chosen = group, group.models
+        self._hook_models = hook_models(graph)
+        self._all = len(self._chosen) == len(self._models)
+        self._watched = models_mode(settings) == "watcher"
+        self._names = Counter(model["name"] for model in self._models.values())
+        self._limit = timedelta(minutes=settings.models_timeout)
+        self._first: RunAllModels | RetryFailedModels | None = None
+        batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
+        self.operator_args: dict[str, Any] = {
+            "vars": batch,
+            "retry_delay": RETRY_DELAY,
+            "dbt_cmd_global_flags": ["--no-use-colors"],
+        }
+
+    def task_id(self, node: DbtNode) -> str:
+        """The name of the model, with its package where two packages have a model of that name.
+
+        :param node: the model.
+        """
+        return node.name if self._names[node.name] < 2 else f"{node.package_name}__{node.name}"
+
+    def model(self, node: DbtNode, task_id: str, task_args: dict[str, Any], dag: Any, task_group: Any, **_: Any) -> Any:
+        """The task of a model; None for one that is not selected.
+
+        Source: ``generate_or_convert_task`` in ``cosmos/airflow/graph.py``.
+
+        :param node: the model.
+        :param task_id: its task id.
+        :param task_args: what Cosmos would give its own operator.
+        :param dag: the DAG.
+        :param task_group: the group.
+        """
+        place = {"dag": dag, "task_group": task_group}
+        if node.unique_id not in self._chosen:
+            return None
+        with _params_aside(dag):
+            return self._task(node, task_id, task_args, place)
+
+    def _task(self, node: DbtNode, task_id: str, task_args: dict[str, Any], place: dict[str, Any]) -> Any:
+        if self._first is None:
+            self._first = self._run_all(task_args, place) if self._watched else self._retry_failed(task_args, place)
+            self._first.takes_batches = self._group.takes_batches
+        text = _doc(self._models[node.unique_id])
+        if node.has_ephemeral_materialization:
+            # dbt writes it into the models that use it.
+            # Without callbacks, or Airflow would start a process for it.
+            return EmptyOperator(
+                task_id=task_id, doc_md=text, on_execute_callback=None, on_success_callback=None, **place
+            )
+        arguments = {
+            **task_args,
+            "manifest_filepath": "",
+            # A model that runs alone ends with the hooks of the project too, which need their tables.
+            "select": " ".join(_select(self._models[name]) for name in (node.unique_id, *self._needed(node))),
+            "extra_context": {"dbt_node_config": node.context_dict, "package_name": node.package_name},
+            "task_id": task_id,
+            "doc_md": text,
+            # Cosmos names it when the model has ended, too late for the asset graph.
+            "outlets": [AssetAlias(get_dataset_alias_name(place["dag"], place["task_group"], task_id))],
+            "retries": 1,
+            "on_success_callback": succeeded_at_last,
+            **node.operator_kwargs_to_override,
+            **place,
+        }
+        if not self._watched:
+            task = RunModel(execution_timeout=self._limit, **arguments)
+            task.takes_batches = self._group.takes_batches
+            self._first >> task
+            return task
+        watch = WatchModel(
+            producer_task_id=self._first.task_id,
+            # Deferred sensors end up failed now and then: https://github.com/apache/airflow/issues/72716.
+            deferrable=False,
+            poke_interval=POKE_INTERVAL_S,
+            timeout=self._limit.total_seconds(),
+            **arguments,
+        )
+        watch.takes_batches = self._group.takes_batches
+        return watch
+
+    def _needed(self, node: DbtNode) -> list[str]:
+        return sorted(self._hook_models - {node.unique_id})
+
+    def _selection(self) -> str | None:
+        return None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen))
+
+    def _retry_failed(self, task_args: dict[str, Any], place: dict[str, Any]) -> RetryFailedModels:
+        return RetryFailedModels(
+            task_id=RETRY_TASK_ID,
+            task_display_name=f"{RETRY_TASK_ID}: what failed the last time",
+            doc_md="Runs what failed the last time, before all else.",
+            retries=1,
+            execution_timeout=self._limit,
+            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._selection()},
+            **place,
+        )
+
+    def _run_all(self, task_args: dict[str, Any], place: dict[str, Any]) -> RunAllModels:
+        arguments = {
+            **task_args,
+            "manifest_filepath": "",
+            # Assets are told by the tasks of the models, with names that this one finds.
+            "emit_datasets": False,
+            "_should_generate_model_uris": True,
+            "select": self._selection(),
+        }
+        return RunAllModels(
+            task_id=RUN_ALL_TASK_ID,
+            task_display_name=f"{RUN_ALL_TASK_ID}: dbt, once for all models",
+            doc_md="Runs dbt once for all models; the task of each model tells how that model ended.",
+            # What fails in a model fails its task; this one is tried again where its process was lost.
+            retries=1,
+            execution_timeout=self._limit,
+            **arguments,
+            **place,
+        )
+
+
+@contextmanager
+def _params_aside(dag: DAG) -> Iterator[None]:
+    """Keeps Airflow from copying the DAG's params eight times for each model, which is half the time of drawing.
+
+    A task knows the params of its run all the same. Source: ``process_params`` in
+    ``airflow/sdk/definitions/param.py``. A plain assignment would check every param against its schema, twice for
+    each model.
+    """
+    kept = dag.params
+    object.__setattr__(dag, "params", ParamsDict())
+    try:
+        yield
+    finally:
+        object.__setattr__(dag, "params", kept)
+
+
+def _doc(model: dict[str, Any]) -> str:
+    text = model["description"] or f"The dbt model `{model['name']}`."
+    tags = ", ".join(f"`{tag}`" for tag in model["tags"])
+    return f"{text}\n\nTags: {tags}" if tags else str(text)
+
+
+def _select(model: dict[str, Any]) -> str:
+    return f"fqn:{'.'.join(model['fqn'])}"

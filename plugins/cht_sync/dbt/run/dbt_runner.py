@@ -1,0 +1,149 @@
+"""Several runs of dbt on one project, in one process, which parse it once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import yaml
+
+from cht_sync.dbt.launch.outcome import Outcome, as_object, ask, own_process
+from cht_sync.dbt.launch.own_process import OwnProcess
+from cht_sync.dbt.project.lineage import Lineage
+from cht_sync.dbt.run.ending import raise_if_ending
+
+_OF_PARSE = {"--project-dir", "--profiles-dir", "--profile", "--target", "--vars"}
+_OURS = {"--select", "--exclude", "--vars"}
+
+
+class DbtRuns:
+    """Runs ``dbt run`` again and again with other models or variables.
+
+    :param command: as Cosmos has made it: program, options of dbt, ``run`` and its options.
+    :param env: all variables that dbt runs with.
+    :param cwd: folder to run in.
+    """
+
+    def __init__(self, command: list[str], env: Mapping[str, str], cwd: str) -> None:
+        place = command.index("run")
+        self._global, options = command[1:place], command[place + 1 :]
+        self._env, self._cwd = env, cwd
+        self._kept = _options(options, lambda name: name not in _OURS)
+        self._for_parse = _options(options, lambda name: name in _OF_PARSE - {"--vars"})
+        self.variables: dict[str, Any] = yaml.safe_load(_value(options, "--vars") or "{}") or {}
+        self.select = _value(options, "--select")
+        self._process: OwnProcess | None = None
+        self.lineage = Lineage({}, {}, {}, {})
+        self._compiled: dict[str, str] = {}
+
+    def parse(self) -> Outcome | None:
+        """Reads the project.
+
+        :return: None, or dbt's result where it cannot be read.
+        """
+        # Nobody reads this manifest.json; to write it takes longer than to read what has not changed.
+        arguments = [*self._global, "--no-write-json", "parse", *self._for_parse, *self._with_variables(self.variables)]
+        outcome = self._ask("parse", arguments)
+        if not outcome.success or outcome.lineage is None:
+            return outcome
+        self.lineage = outcome.lineage
+        return None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process can run more."""
+        return self._process is not None and not self._process.ended
+
+    def take(self, other: DbtRuns) -> None:
+        """Takes over what another has parsed, with its process.
+
+        :param other: of the same project and variables; of no use afterwards.
+        """
+        self._process, self.lineage = other._process, other.lineage
+        other._process = None
+
+    def handed_over(self) -> DbtRuns:
+        """Another of the same command, which has taken over."""
+        other = copy.copy(self)
+        self._process = None
+        return other
+
+    def close(self) -> None:
+        """Ends dbt's process, in the middle of a model too."""
+        if self._process:
+            self._process.end(at_once=True)
+            self._process = None
+
+    def compiled(self, model: str) -> str:
+        """The SQL that dbt made of a model that failed in the newest run; empty where it came not so far.
+
+        :param model: unique id.
+        """
+        return self._compiled.get(model, "")
+
+    def run(  # noqa: PLR0917
+        self,
+        callback: Callable[[Any], None] | None = None,
+        select: str | None = None,
+        exclude: str = "",
+        variables: Mapping[str, Any] | None = None,
+        beside: Collection[str] = (),
+        batches: Mapping[str, Any] | None = None,
+    ) -> Outcome:
+        """Runs models.
+
+        :param callback: is told how each model ends, in the form of dbt's events.
+        :param select: which; default those of the command.
+        :param exclude: which of them not.
+        :param variables: of dbt, in place of those of the command with the same name.
+        :param beside: what selects seeds and snapshots that are to be made too, in their order with the models.
+        :param batches: which batches of microbatch models are built, by unique id.
+        :return: dbt's result.
+        """
+        chosen = select if select is not None else self.select
+        if beside:
+            chosen = " ".join([chosen or "resource_type:model", *beside])
+        arguments = [
+            *self._global,
+            # `dbt run` knows models only. Source: https://docs.getdbt.com/reference/commands/build
+            *(["build", *(f"--resource-type={kind}" for kind in ("model", "seed", "snapshot"))] if beside else ["run"]),
+            *(["--select", chosen] if chosen else []),
+            *(["--exclude", exclude] if exclude else []),
+            *self._kept,
+            *self._with_variables({**self.variables, **(variables or {})}),
+        ]
+
+        def told(event: dict[str, Any]) -> None:
+            self._compiled[event["data"]["node_info"]["unique_id"]] = event.pop("compiled")
+            if callback:
+                callback(as_object(event))
+
+        return self._ask("run", arguments, told, batches=dict(batches or {}))
+
+    def _ask(
+        self, command: str, arguments: list[str], told: Callable[[dict[str, Any]], None] | None = None, **more: Any
+    ) -> Outcome:
+        self._process = self._process or own_process(self._env)
+        outcome = ask(self._process, command, arguments, self._env, self._cwd, told, **more)
+        raise_if_ending()
+        return outcome
+
+    @staticmethod
+    def _with_variables(variables: Mapping[str, Any]) -> list[str]:
+        return ["--vars", yaml.safe_dump(dict(variables))] if variables else []
+
+
+def _value(options: list[str], name: str) -> str | None:
+    return options[options.index(name) + 1] if name in options else None
+
+
+def _options(options: list[str], wanted: Callable[[str], bool]) -> list[str]:
+    """Those options of a command, with their values, whose names are wanted."""
+    kept: list[str] = []
+    name = ""
+    for part in options:
+        name = part if part.startswith("--") else name
+        if wanted(name):
+            kept.append(part)
+    return kept

@@ -1,0 +1,127 @@
+"""dbt in a process of its own, for a rebuild."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.manifest import Manifest, WritableManifest
+
+from cht_sync.dbt.subprocess import batches
+from cht_sync.dbt.subprocess.answering import Answers, Command, answer
+from cht_sync.dbt.subprocess.events import NO_CONSOLE, let_go, print_line
+from cht_sync.dbt.subprocess.executed import redirected
+from cht_sync.dbt.subprocess.parsed import packed, read_large_seeds, unpacked
+from cht_sync.dbt.subprocess.redirect import Redirect
+from cht_sync.dbt.subprocess.staging import TAG, set_aside
+from cht_sync.postgres.notice_death import notice_death
+from cht_sync.redaction import of_text
+from cht_sync.redaction.in_dbt import redact_dbt
+
+
+class Dbt:
+    """Runs dbt in one project, which is parsed once.
+
+    :param where: options of every dbt command: project, target and folders to write to.
+    """
+
+    def __init__(self, where: list[str]) -> None:
+        self._where = where
+        self._parsed = b""
+        redact_dbt()
+        batches.cover_batches()
+
+    def parse(self, profiles: str) -> Command:
+        """Parses the project, as an ordinary run does.
+
+        :param profiles: folder of the profile.
+        """
+        read_large_seeds()
+        result = self._runner().invoke(self._command(["parse"], profiles))
+        if result.success and isinstance(result.result, Manifest):
+            # A run changes its manifest: each gets a copy.
+            self._parsed = packed(result.result)
+        return _outcome(result)
+
+    def modified(self, profiles: str, state: str) -> Command:
+        """The models that differ from another manifest.
+
+        :param profiles: folder of the profile.
+        :param state: folder of the other manifest.
+        """
+        try:
+            WritableManifest.read_and_check_versions(os.path.join(state, "manifest.json"))
+        except Exception as error:
+            return {"success": True, "unreadable": f"{type(error).__name__}: {error}"[:300]}
+        command = ["ls", "--quiet", "--state", state, "--select", "state:modified"]
+        command += ["--resource-type=model", "--resource-type=seed"]
+        command += ["--output", "json", "--output-keys", "unique_id"]
+        result = self._runner(unpacked(self._parsed)).invoke(self._command(command, profiles))
+        if not result.success:
+            return _outcome(result)
+        lines = result.result if isinstance(result.result, list) else []
+        return {"success": True, "modified": [json.loads(line)["unique_id"] for line in lines]}
+
+    def run(self, profiles: str, members: list[str], schemas: dict[str, str], full_refresh: bool) -> Command:
+        """Builds models in schemas aside.
+
+        :param profiles: folder of the profile, whose schema is the one aside.
+        :param members: unique ids of the models.
+        :param schemas: the schema aside for each schema of a model.
+        :param full_refresh: from the beginning, or only what is new.
+        :return: with ``waiting``, what the project wants done once the models are in place, see :class:`Redirect`.
+        """
+        manifest = unpacked(self._parsed)
+        moved, database = set_aside(manifest, members, schemas)
+        if not full_refresh and all(manifest.nodes[name].resource_type != "model" for name in members):
+            return _outcome(dbtRunnerResult(success=True))
+        # Seeds and snapshots are made once; what arrives meanwhile is for models.
+        others = full_refresh and any(manifest.nodes[name].resource_type != "model" for name in members)
+        kinds = [f"--resource-type={kind}" for kind in ("model", "seed", "snapshot")]
+        command = [
+            *(["build", *kinds] if others else ["run"]),
+            "--no-write-json",
+            "--select",
+            f"tag:{TAG}",
+            *(["--full-refresh"] if full_refresh else []),
+        ]
+        redirect = Redirect(moved, schemas, database)
+        with redirected(redirect):
+            done = self._runner(manifest).invoke(self._command(command, profiles))
+        # Later runs of this process go on from what earlier ones have built.
+        return {**_outcome(done), "waiting": redirect.waiting, "batches": batches.noted}
+
+    @staticmethod
+    def _runner(manifest: Manifest | None = None) -> dbtRunner:
+        return dbtRunner(manifest=manifest, callbacks=[print_line])
+
+    def _command(self, command: list[str], profiles: str) -> list[str]:
+        return ["--no-use-colors", *NO_CONSOLE, *command, "--profiles-dir", profiles, *self._where]
+
+
+def _outcome(result: dbtRunnerResult) -> Command:
+    results = getattr(result.result, "results", None) or []
+    return {
+        "success": result.success,
+        "exception": of_text(str(result.exception)) if result.exception else "",
+        "models": [
+            {"unique_id": one.node.unique_id, "status": str(one.status), "message": one.message or ""}
+            for one in results
+        ],
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Answers the commands of a rebuild.
+
+    :param arguments: file descriptor of the answers; options of every dbt command, as JSON; name of dbt's sessions.
+    """
+    notice_death(arguments[2])
+    answer(Dbt(json.loads(arguments[1])), Answers(int(arguments[0])))
+    let_go()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,111 @@
+"""Makes dbt build some models in another schema, without a change to the project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from cht_sync.dbt.subprocess.references import model_of, pointed_aside, target_of
+from cht_sync.dbt.subprocess.sql_text import Place
+
+TAG = "cht_sync_built_aside"
+_DBT = {"dbt", "dbt_postgres"}
+
+
+def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str]) -> tuple[dict[Place, str], str]:
+    """Moves models of a parsed project to schemas aside.
+
+    ``ref()`` and ``this`` follow the schema of the node; a foreign key is text, and follows here. One to a table that
+    stays would hold up whoever writes there until the model is built: the swap makes it. What runs at the end of a run
+    writes about the models that people see, so it waits for the next ordinary run.
+
+    :param manifest: dbt's ``Manifest``, changed in place.
+    :param members: unique ids of the models.
+    :param schemas: the schema aside for each schema of a model.
+    :return: the schema aside for schema and name of each relation that moves; the database.
+    """
+    nodes = manifest.nodes
+    _put_in_order(manifest, members)
+    moved = {(nodes[name].schema, nodes[name].alias): schemas[nodes[name].schema] for name in members}
+    names = {nodes[name].name for name in members}
+    for name in members:
+        node = nodes[name]
+        node.schema = schemas[node.schema]
+        if node.relation_name:
+            node.relation_name = ".".join(f'"{part}"' for part in (node.database, node.schema, node.alias) if part)
+        node.tags.append(TAG)
+        for holder in (node, *node.columns.values()):
+            if not getattr(holder, "constraints", None):
+                continue  # a seed has none
+            holder.constraints = [one for one in holder.constraints if not _points_outside(one, moved, names)]
+            for constraint in holder.constraints:
+                _point(constraint, moved)
+    for name in [name for name, node in nodes.items() if _at_end(node)]:
+        del nodes[name]
+    return moved, next((nodes[name].database for name in members), "")
+
+
+def _put_in_order(manifest: Any, members: Collection[str]) -> None:
+    """Builds models after those whose tables they name without ``ref()``: what is aside begins empty.
+
+    In use these are there from earlier runs, whatever the order.
+    """
+    nodes = manifest.nodes
+    mentions = {name: re.compile(rf'\.\s*\\?"?{re.escape(nodes[name].alias)}(?![\w$])', re.I) for name in members}
+    # A seed stands upon nothing.
+    above = {name: {one for one in getattr(nodes[name].depends_on, "nodes", ()) if one in members} for name in members}
+    for name in sorted(name for name in members if nodes[name].resource_type != "seed"):
+        text = "\n".join(_texts(manifest, nodes[name]))
+        for other in sorted(set(members) - {name} - above[name]):
+            if mentions[other].search(text) and name not in _all_above(above, other):
+                above[name].add(other)
+                nodes[name].depends_on.nodes.append(other)
+
+
+def _all_above(above: Mapping[str, set[str]], name: str) -> set[str]:
+    reached, edge = {name}, {name}
+    while edge:
+        edge = {parent for one in edge for parent in above[one]} - reached
+        reached |= edge
+    return reached
+
+
+def _texts(manifest: Any, node: Any) -> Iterator[str]:
+    """What a model runs: its own text, its hooks, and the macros that it uses."""
+    yield getattr(node, "raw_code", "") or ""
+    for hook in (*getattr(node.config, "pre_hook", ()), *getattr(node.config, "post_hook", ())):
+        yield hook.sql
+    waiting, seen = list(getattr(node.depends_on, "macros", ())), set[str]()
+    while waiting:
+        macro = manifest.macros.get(name := waiting.pop())
+        if macro is not None and name not in seen and macro.package_name not in _DBT:
+            seen.add(name)
+            waiting += macro.depends_on.macros
+            yield macro.macro_sql
+
+
+def _is_foreign_key(constraint: Any) -> bool:
+    return str(getattr(constraint.type, "value", constraint.type)) == "foreign_key"
+
+
+def _points_outside(constraint: Any, moved: Mapping[tuple[str, str], str], names: Collection[str]) -> bool:
+    if not _is_foreign_key(constraint):
+        return False
+    to = getattr(constraint, "to", None) or ""
+    if model := model_of(to):
+        return model not in names
+    target = target_of(to or constraint.expression or "")
+    # A table without a schema is found by whoever builds the model only.
+    return target is not None and bool(target.schema) and (target.schema, target.table) not in moved
+
+
+def _point(constraint: Any, moved: Mapping[tuple[str, str], str]) -> None:
+    if constraint.expression:
+        constraint.expression = pointed_aside(constraint.expression, moved, _is_foreign_key(constraint))
+    if getattr(constraint, "to", None):
+        constraint.to = pointed_aside(constraint.to, moved, whole=True)
+
+
+def _at_end(node: Any) -> bool:
+    return node.resource_type == "operation" and "on-run-end" in node.tags

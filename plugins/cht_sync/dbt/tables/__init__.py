@@ -1,0 +1,1 @@
+"""The tables that remember versions, runs, results and tests of the models."""

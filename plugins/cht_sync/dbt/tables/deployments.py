@@ -1,0 +1,224 @@
+"""Which version of the dbt project built the models, as Postgres remembers it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import Connection
+from psycopg2 import sql
+
+from cht_sync.dbt.project.storable import storable
+from cht_sync.dbt.project.version import Deployment
+from cht_sync.dbt.tables.built_models import TABLE as BUILT
+from cht_sync.dbt.tables.deployment_table import DeploymentTable
+from cht_sync.dbt.tables.models_zone import UTC
+from cht_sync.errors import SettingsError, StoreError
+from cht_sync.postgres.connection import connect, explained, transaction
+from cht_sync.postgres.locks import Locks
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
+from cht_sync.store.migrations import Schema
+
+Manifest = dict[str, Any]
+TABLES = ("couchdb_deployment", "_dataemon")
+LOCKS = "couchdb_dbt_lock"
+WRITTEN = (*TABLES, BUILT, LOCKS)
+RIGHTS = "select, insert, update, delete"
+_READY = "select count(*) from pg_tables where schemaname = %s and tablename = any(%s)"
+_MANIFEST = """
+select manifest from {schema}._dataemon where coalesce(dbt_selector, '') = %s and manifest is not null
+order by inserted_on desc nulls last limit 1
+"""
+_FORGET = "delete from {schema}._dataemon where coalesce(dbt_selector, '') = %s"
+_REMEMBER = """
+insert into {schema}._dataemon (inserted_on, packages, manifest, dbt_selector)
+values (now() at time zone 'utc', %s, %s, nullif(%s, ''))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the models of a schema were deployed from.
+
+    :param versions: version by group of models, the newest deployment first.
+    :param held: what was rolled back from, as :attr:`Deployment.content`; empty where nothing was.
+    """
+
+    versions: dict[str, str]
+    held: str = ""
+
+    def version(self, groups: Sequence[str]) -> str | None:
+        """The version that was deployed last; None before the first deployment.
+
+        :param groups: those of the settings; where none of them is known, any other one counts.
+        """
+        ours = [version for models, version in self.versions.items() if models in groups]
+        return next(iter([*ours, *self.versions.values()]), None)
+
+    def is_for(self, groups: Sequence[str], version: str) -> bool:
+        """Whether every group was deployed from a version.
+
+        :param groups: those of the settings.
+        :param version: the version.
+        """
+        return all(self.versions.get(models) == version for models in groups)
+
+
+class Deployments:
+    """The tables ``couchdb_deployment`` and ``_dataemon``, in the schema of the documents.
+
+    :param settings: the environment.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._schema = settings.raw_table.schema
+        self._names = {"schema": sql.Identifier(self._schema)}
+        self._table = DeploymentTable(self._schema, settings.dbt_schema)
+
+    def prepare(self) -> None:
+        """Creates the tables, and lets the role of the models write them.
+
+        :raises SettingsError: if the role of the documents may not do that.
+        :raises StoreError: if Postgres fails.
+        """
+        connection, models_role = postgres_connection(self._settings), dbt_connection(self._settings).login or ""
+        with closing(connect(connection, "cht_sync deployments")) as conn:
+            Schema(conn, connection, self._settings.raw_table).prepare()
+            with explained(connection, f"let role {models_role!r} record deployments"), conn, conn.cursor() as cursor:
+                for table in WRITTEN:
+                    relation = sql.Identifier(self._schema, table)
+                    if _may_record(cursor, models_role, relation):
+                        continue
+                    grant = sql.SQL("grant {} on {} to {}")
+                    cursor.execute(grant.format(sql.SQL(RIGHTS), relation, sql.Identifier(models_role)))
+                    # Who has a right and may not give it away is warned only.
+                    if not _may_record(cursor, models_role, relation):
+                        raise SettingsError(
+                            f"Role {connection.login!r} may not let role {models_role!r} record deployments in"
+                            f" {self._schema}.{table}: run include/roles/roles.sql, or"
+                            f" `grant {RIGHTS} on {self._schema}.{table} to {models_role}` as its owner."
+                        )
+
+    def recorded(self) -> Recorded:
+        """What is recorded; nothing where the tables are not there yet.
+
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor(postgres_connection(self._settings)) as cursor:
+            return self._recorded(cursor) if self._ready(cursor) else Recorded({})
+
+    def manifests(self, groups: Sequence[str]) -> dict[str, Manifest | None]:
+        """The manifest that each group was deployed from, by group; CHT Sync 2.x left one too.
+
+        :param groups: groups of models; for one that was never deployed any other one of this project counts.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor(postgres_connection(self._settings)) as cursor:
+            if not self._ready(cursor):
+                return dict.fromkeys(groups)
+            others = list(self._recorded(cursor).versions)
+            return {models: self._manifest(cursor, [models, *others]) for models in groups}
+
+    def record_first(self, deployment: Deployment, groups: Sequence[str]) -> bool:
+        """Notes what is about to build the first models of all; changes nothing where anything is known of them.
+
+        :param deployment: the version.
+        :param groups: groups of models.
+        :return: whether it was noted.
+        :raises StoreError: if Postgres fails.
+        """
+        with self._cursor(postgres_connection(self._settings)) as cursor:
+            if not self._ready(cursor) or self._recorded(cursor).versions:
+                return False
+            if any(self._manifest(cursor, [models]) for models in groups):
+                return False
+            self.record(cursor, deployment, groups, Recorded({}), "")
+        return True
+
+    def record(self, cursor: Any, deployment: Deployment, groups: Sequence[str], before: Recorded, held: str) -> None:
+        """Notes a deployment, in a transaction of the caller's.
+
+        :param cursor: of the role of the models, or of the documents.
+        :param deployment: the version that the models now come from.
+        :param groups: groups of models.
+        :param before: what was recorded when this deployment began.
+        :param held: what is rolled back from, as :attr:`Deployment.content`; empty for none.
+        :raises StoreError: if another deployment came in between; the caller's transaction must not be committed.
+        """
+        # Two of them read before either writes.
+        dbt_locks(self._settings).wait(cursor, f"deployment {self._settings.dbt_schema}")
+        self._check(self._recorded(cursor), deployment, groups, before)
+        # Models that nobody has made yet compute their dates in UTC; of others a run notes in which zone they do.
+        known = self._recorded(cursor).versions or any(self._manifest(cursor, [models]) for models in groups)
+        zone = None if known else UTC
+        manifest = storable(deployment.manifest.read_text())
+        packages = json.dumps({"packages": [{"source": deployment.source, "revision": deployment.revision}]})
+        for models in groups:
+            cursor.execute(self._sql(_FORGET), (models,))
+            cursor.execute(self._sql(_REMEMBER), (packages, manifest, models))
+            version = (deployment.version, deployment.source, deployment.revision)
+            self._table.record(cursor, models, version, held=held or None, zone=zone)
+
+    def require_unchanged(self, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
+        """Refuses a deployment that another one has overtaken, before it costs anything.
+
+        :param deployment: the version to deploy.
+        :param groups: groups of models.
+        :param before: what was recorded when this deployment began.
+        :raises StoreError: if another version was deployed since.
+        """
+        self._check(self.recorded(), deployment, groups, before)
+
+    def _check(self, now: Recorded, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
+        for models in groups:
+            if now.versions.get(models) not in {before.versions.get(models), deployment.version}:
+                raise StoreError(
+                    f"Another version of the dbt project was deployed to schema {self._settings.dbt_schema!r} since"
+                    " this run looked; nothing was changed: trigger the DAG cht_pipeline_deploy anew."
+                )
+
+    def _recorded(self, cursor: Any) -> Recorded:
+        rows = self._table.recorded(cursor)
+        held = next((each for _, _, each in rows if each), "")
+        return Recorded({models: version for models, version, _ in rows}, held)
+
+    def _manifest(self, cursor: Any, choices: Sequence[str]) -> Manifest | None:
+        for models in choices:
+            cursor.execute(self._sql(_MANIFEST), (models,))
+            if row := cursor.fetchone():
+                return row[0]
+        return None
+
+    def _ready(self, cursor: Any) -> bool:
+        cursor.execute(_READY, (self._schema, list(TABLES)))
+        return cursor.fetchone()[0] == len(TABLES)
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(**self._names)
+
+    @contextmanager
+    def _cursor(self, connection: Connection) -> Iterator[Any]:
+        doing = "read or write which dbt project the models come from"
+        with transaction(connection, "cht_sync deployments", doing) as cursor:
+            yield cursor
+
+
+def dbt_locks(settings: Settings) -> Locks:
+    """The locks of whoever runs dbt, with the right of its role.
+
+    :param settings: the environment.
+    """
+    return Locks(settings.raw_table.schema, LOCKS)
+
+
+def _may_record(cursor: Any, role: str, relation: sql.Identifier) -> bool:
+    cursor.execute(
+        "select bool_and(has_table_privilege(%s, %s, one)) from unnest(%s) as one",
+        (role, relation.as_string(cursor), RIGHTS.split(", ")),
+    )
+    return cursor.fetchone()[0]

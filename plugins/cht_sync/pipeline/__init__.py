@@ -1,1 +1,0 @@
-"""The dbt side: which project is used, how it is installed, and how its models become tasks."""
