@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.changes_feed import ChangesFeed
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import source_name
-from cht_sync.couchdb.structs import MEGABYTE, DatabaseInfo, Page
+from cht_sync.couchdb.structs import DatabaseInfo, Page
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.reconcile.results import TOMBSTONES
 from cht_sync.reconcile.run import open_proof

@@ -9,8 +9,8 @@ from airflow.sdk import Connection
 from cht_sync.dbt.launch.profile import profile_config
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres import tls
-from cht_sync.postgres.tls import is_loopback, secured, system_bundle, tls_advice, tls_environment
-from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.postgres.tls import is_loopback, secured, tls_advice, tls_environment
+from cht_sync.settings.connections import dbt_connection, postgres_connection, system_bundle
 from cht_sync.settings.settings import Settings
 
 LIBPQ = ("PGSSLMODE", "PGSSLROOTCERT", "PGSERVICE", "SSL_CERT_FILE")

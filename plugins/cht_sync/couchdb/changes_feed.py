@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cht_sync.common.background import Background
+from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.page_size import TARGET, PageSize
 from cht_sync.couchdb.request import PageTooLargeError
-from cht_sync.couchdb.structs import MEGABYTE
 from cht_sync.errors import BrokenAnswerError, UnreadableAnswerError
 
 if TYPE_CHECKING:

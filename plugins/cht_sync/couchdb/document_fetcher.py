@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.decode import name_of
+from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.revisions import generation
-from cht_sync.couchdb.structs import MEGABYTE, Change, Page, Refused
+from cht_sync.couchdb.structs import Change, Page, Refused
 from cht_sync.errors import BrokenAnswerError, NotHandedOutError, RequestRefusedError
-from cht_sync.store.rows import storable
 
 if TYPE_CHECKING:
     from cht_sync.couchdb.hook import CouchDBHook

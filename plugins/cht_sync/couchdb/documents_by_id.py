@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.odd_json import STRING, require_readable
 from cht_sync.couchdb.refusals import is_unreachable, node_down
 from cht_sync.couchdb.request import LARGEST_DOCUMENT
 from cht_sync.couchdb.revisions import Leaf
 from cht_sync.couchdb.session import CouchDBSession
-from cht_sync.couchdb.structs import MEGABYTE, BulkGet, Change, Tree, Trees
+from cht_sync.couchdb.structs import BulkGet, Change, Tree, Trees
 from cht_sync.errors import BrokenAnswerError, NotHandedOutError, RequestRefusedError
 
 # CouchDB and proxies take 8 kB for all of the first line of a request.

@@ -9,13 +9,14 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb import long_poll
 from cht_sync.couchdb.all_docs import decode_rows
 from cht_sync.couchdb.decode import decode_page
 from cht_sync.couchdb.documents_by_id import LONGEST_ADDRESS, DocumentsById
 from cht_sync.couchdb.odd_json import OddRowError
 from cht_sync.couchdb.request import SMALL
-from cht_sync.couchdb.structs import MEGABYTE, Change, DatabaseInfo, Page, PurgedInfos, ServerInfo
+from cht_sync.couchdb.structs import Change, DatabaseInfo, Page, PurgedInfos, ServerInfo
 from cht_sync.errors import (
     BrokenAnswerError,
     CouchDBError,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cht_sync.couchdb.structs import MEGABYTE, Page
+from cht_sync.common.units import MEGABYTE
+from cht_sync.couchdb.structs import Page
 
 TARGET = 8 * MEGABYTE
 FIRST = 100

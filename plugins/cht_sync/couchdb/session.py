@@ -13,9 +13,9 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from cht_sync.common.retry import patiently
+from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb import request
 from cht_sync.couchdb.odd_json import require_readable
-from cht_sync.couchdb.structs import MEGABYTE
 from cht_sync.errors import CouchDBError, SettingsError, UnreadableAnswerError
 from cht_sync.settings.connections import couchdb_connection
 from cht_sync.settings.servers import is_near

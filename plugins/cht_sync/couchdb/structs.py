@@ -7,7 +7,6 @@ from typing import IO
 
 import msgspec
 
-MEGABYTE = 1024 * 1024
 NOTHING = msgspec.Raw(b"")
 
 

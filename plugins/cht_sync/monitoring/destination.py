@@ -16,8 +16,8 @@ from cht_sync.dbt.tables.model_results import in_use
 from cht_sync.monitoring.blocking import Blocker, blockers
 from cht_sync.monitoring.parts import PartName, Unknown, Why, tables_of, unknown, why_unknown
 from cht_sync.postgres.connection import connect, explained, is_lost, regclass_text
-from cht_sync.postgres.tls import with_extra
 from cht_sync.redaction import message_of
+from cht_sync.settings.connections import with_extra
 from cht_sync.settings.settings import Settings
 
 T = TypeVar("T")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import logging
 import os
 import socket
-import ssl
 import struct
-from collections.abc import Mapping
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import certifi
 from airflow.sdk import Connection
 
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.settings.connections import system_bundle, with_extra
 from cht_sync.settings.settings import DBT_POSTGRES_CONN_ID, SSL_MODES
 
 log = logging.getLogger(__name__)
@@ -28,17 +24,6 @@ _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _OFFERED, _NOT_OFFERED = b"S", b"N"
 _FILES = ("sslrootcert", "sslcert", "sslkey")
 _LIBPQ_ROOTS = "~/.postgresql/root.crt"
-
-
-def with_extra(connection: Connection, more: Mapping[str, Any]) -> Connection:
-    """A copy of a connection with more in its extra.
-
-    :param connection: any connection.
-    :param more: what to set.
-    """
-    copied = copy.copy(connection)
-    copied.extra = json.dumps({**connection.extra_dejson, **more})
-    return copied
 
 
 def secured(connection: Connection) -> Connection:
@@ -94,14 +79,6 @@ def tls_advice(connection: Connection, text: str) -> str | None:
         "root certificate file": f"correct sslrootcert {place} or {prefix}SSLROOTCERT",
     }
     return next((remedy for said, remedy in advice.items() if said in text), None)
-
-
-def system_bundle() -> str:
-    """The file of the CAs that this machine trusts.
-
-    The OpenSSL in the wheel of psycopg2 looks where it was built, so libpq has to be told.
-    """
-    return os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or certifi.where()
 
 
 def _decided(connection: Connection) -> dict[str, str]:

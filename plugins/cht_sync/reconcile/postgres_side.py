@@ -10,6 +10,7 @@ import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change
 from cht_sync.postgres.session import PatientSession
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
@@ -17,7 +18,7 @@ from cht_sync.reconcile.not_listed import LIST
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.store.quarantine import fingerprint, shown
-from cht_sync.store.rows import Row, rows_of, storable
+from cht_sync.store.rows import Row, rows_of
 
 T = TypeVar("T")
 # Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.

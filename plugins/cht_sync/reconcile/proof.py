@@ -10,9 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cht_sync.common.background import Background
+from cht_sync.common.units import MEGABYTE
+from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.id_ranges import Range, id_ranges, id_ranges_near
 from cht_sync.couchdb.request import PageTooLargeError
-from cht_sync.couchdb.structs import MEGABYTE, Change, DatabaseInfo
+from cht_sync.couchdb.structs import Change, DatabaseInfo
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
 from cht_sync.reconcile.difference import Found
 from cht_sync.reconcile.not_listed import unlisted
@@ -21,7 +23,6 @@ from cht_sync.reconcile.results import BESIDE, INTERVAL, TOMBSTONES, Part, Verdi
 from cht_sync.reconcile.scope import Interval, TouchedDocuments
 from cht_sync.store.checkpoints import Checkpoints, SourceState
 from cht_sync.store.known_documents import KnownDocuments
-from cht_sync.store.rows import storable
 from cht_sync.sync.database_identity import check_not_emptied, says_when_made, sign_of_recreation
 
 if TYPE_CHECKING:

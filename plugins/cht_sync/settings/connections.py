@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import os
+import ssl
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import certifi
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.tls import system_bundle, with_extra
 from cht_sync.settings.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CONN_ID, SSL_PARAMETERS, Settings
 
 if TYPE_CHECKING:
@@ -173,3 +177,22 @@ def _postgres_from_environment(settings: Settings) -> Connection:
         schema=server.database,
         extra=json.dumps(POSTGRES_EXTRA),
     )
+
+
+def with_extra(connection: Connection, more: Mapping[str, Any]) -> Connection:
+    """A copy of a connection with more in its extra.
+
+    :param connection: any connection.
+    :param more: what to set.
+    """
+    copied = copy.copy(connection)
+    copied.extra = json.dumps({**connection.extra_dejson, **more})
+    return copied
+
+
+def system_bundle() -> str:
+    """The file of the CAs that this machine trusts.
+
+    The OpenSSL in the wheel of psycopg2 looks where it was built, so libpq has to be told.
+    """
+    return os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or certifi.where()

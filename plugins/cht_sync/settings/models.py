@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cht_sync.couchdb.structs import MEGABYTE
+from cht_sync.common.units import MEGABYTE
 from cht_sync.errors import SettingsError
 from cht_sync.settings.environment import Environment
 from cht_sync.settings.sync import SyncSettings

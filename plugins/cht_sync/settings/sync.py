@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cht_sync.couchdb.structs import MEGABYTE
+from cht_sync.common.units import MEGABYTE
 from cht_sync.errors import SettingsError
 from cht_sync.settings.servers import ServerSettings
 

@@ -14,6 +14,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.common.log_throttle import Seldom
+from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change, Page, Refused
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.postgres.lock_watch import FIRST_S, THEN_S
@@ -26,7 +27,6 @@ from cht_sync.store.migrations import Schema
 from cht_sync.store.older_revisions import OlderRevision, OlderRevisions
 from cht_sync.store.page_writer import PAGE_TABLE, PageWriter, Written
 from cht_sync.store.quarantine import Quarantine
-from cht_sync.store.rows import storable
 from cht_sync.store.run_ledger import Run, Windows
 from cht_sync.store.source_order import SourceOrder
 

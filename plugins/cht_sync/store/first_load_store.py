@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
+from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change, Page
 from cht_sync.store.checkpoints import SourceState
 from cht_sync.store.deferred_indexes import PostponedIndexes
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.first_load_plan import LoadPart, LoadParts, LoadPlan
 from cht_sync.store.page_writer import Written
-from cht_sync.store.rows import storable
 
 
 class FirstLoadStore(DocumentStore):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
+from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.revisions import SQL_ORDER
 from cht_sync.couchdb.structs import Change
-from cht_sync.store.rows import storable
 
 if TYPE_CHECKING:
     from cht_sync.store.page_writer import Turn

@@ -9,7 +9,8 @@ from typing import IO, Any
 import psycopg2
 from psycopg2 import sql
 
-from cht_sync.couchdb.structs import MEGABYTE, Refused
+from cht_sync.common.units import MEGABYTE
+from cht_sync.couchdb.structs import Refused
 from cht_sync.store.json_text import USER_PREFIX, without_password
 
 PART = 8 * MEGABYTE

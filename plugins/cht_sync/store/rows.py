@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from cht_sync.couchdb.document_ids import key_of
 from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.store.json_text import USER_PREFIX, without_nul, without_password
 
@@ -77,20 +78,6 @@ def stub(change: Change) -> Row | None:
         return Row(change, key_of(change.id), memoryview(stub_of(change)))
     except ValueError:
         return None
-
-
-def key_of(document_id: str) -> bytes:
-    """The ``_id`` as Postgres stores it.
-
-    :param document_id: the ``_id``.
-    :raises ValueError: if Postgres cannot hold it.
-    """
-    if "\0" in document_id:
-        raise ValueError("its _id holds U+0000, which Postgres cannot")
-    try:
-        return document_id.encode()
-    except UnicodeEncodeError:
-        raise ValueError("its _id is no valid Unicode") from None
 
 
 def _body(change: Change) -> tuple[bytes | msgspec.Raw, bool]:
@@ -171,15 +158,3 @@ def _pieces(rows: list[Row], fields_before: int, before: bytes) -> Iterator[byte
                 parts, filled = [], 0
     parts.append(_COPY_END)
     yield b"".join(parts)
-
-
-def storable(document: str) -> bool:
-    """Whether Postgres can hold an ``_id``.
-
-    :param document: the ``_id``.
-    """
-    try:
-        key_of(document)
-    except ValueError:
-        return False
-    return True

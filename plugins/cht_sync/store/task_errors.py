@@ -11,7 +11,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.postgres.connection import connect, explained, regclass_text
-from cht_sync.postgres.tls import with_extra
+from cht_sync.settings.connections import with_extra
 from cht_sync.settings.settings import RawTable
 
 CONNECT_S = 3

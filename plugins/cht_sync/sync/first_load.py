@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cht_sync.common.concurrency import SideBySide
+from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.changes_feed import MANY
 from cht_sync.couchdb.filtered_feed import BareFeed
 from cht_sync.couchdb.id_ranges import id_ranges_side_by_side
 from cht_sync.couchdb.range_feed import RangeFeed
-from cht_sync.couchdb.structs import MEGABYTE, Page
+from cht_sync.couchdb.structs import Page
 from cht_sync.store.checkpoints import SourceState
 from cht_sync.store.first_load_plan import REST, TOMBSTONES, LoadPart, LoadPlan
 from cht_sync.sync.database_identity import sign_of_recreation

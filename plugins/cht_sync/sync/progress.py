@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cht_sync.couchdb.structs import MEGABYTE, Page
+from cht_sync.common.units import MEGABYTE
+from cht_sync.couchdb.structs import Page
 from cht_sync.store.page_writer import Written
 
 

@@ -71,3 +71,7 @@ def _model(node: dict[str, Any], nodes: dict[str, Any]) -> dict[str, Any]:
         "config": {"materialized": config["materialized"], "tags": node["tags"], **meta},
         "depends_on": {"nodes": _parents(node, nodes)},
     }
+
+
+# The model through which documents come in, in cht-pipeline, in the starter and in all that is built on them.
+TAKES_BATCHES = "document_metadata"

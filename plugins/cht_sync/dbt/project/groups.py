@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from cht_sync.dbt.project.graph import Graph
+from cht_sync.dbt.project.graph import TAKES_BATCHES, Graph
 from cht_sync.dbt.project.selection import selected
-from cht_sync.dbt.run.run_models import TAKES_BATCHES
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
 

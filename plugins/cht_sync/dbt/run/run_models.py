@@ -9,13 +9,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cht_sync.dbt.launch.outcome import Outcome
+from cht_sync.dbt.project.graph import TAKES_BATCHES
 from cht_sync.dbt.run.dbt_runner import DbtRuns
 from cht_sync.dbt.run.model_watch import ModelWatch
 
 log = logging.getLogger(__name__)
 GROWTH = 4
-# The model through which documents come in, in cht-pipeline, in the starter and in all that is built on them.
-TAKES_BATCHES = "document_metadata"
 
 
 class Waiting(Protocol):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cht_sync.common.memory import at_most
-from cht_sync.couchdb.structs import MEGABYTE
+from cht_sync.common.units import MEGABYTE
 from cht_sync.errors import SettingsError
 
 if TYPE_CHECKING:
