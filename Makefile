@@ -45,7 +45,7 @@ dashboards-picture: install
 dashboards-test: install
 	test -x $(SUPERSET_VENV)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(SUPERSET_VENV)
 	$(BIN)/uv pip sync --quiet --python $(SUPERSET_VENV)/bin/python --require-hashes requirements-superset.txt
-	DASHBOARDS_SUPERSET=$(abspath $(SUPERSET_VENV)/bin/superset) $(BIN)/python -m pytest tests/integration/dbt/test_superset_real.py
+	DASHBOARDS_SUPERSET=$(abspath $(SUPERSET_VENV)/bin/superset) $(BIN)/python -m pytest tests/integration/starter/test_superset_real.py
 
 test: install
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)

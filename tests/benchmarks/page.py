@@ -62,8 +62,8 @@ def figures(folder: Path) -> list[Figure]:
 def _measure(postgres: PostgresServer) -> tuple[float, float]:
     # Airflow reads its environment when it is imported.
     from tests.integration.conftest import Database
-    from tests.integration.web.conftest import Served
-    from tests.integration.web.scenes import SOURCES, Scenes
+    from tests.integration.monitoring.web.conftest import Served
+    from tests.integration.monitoring.web.scenes import SOURCES, Scenes
 
     database = Database(postgres.dsn(DATABASE), DATABASE)
     Scenes(database).healthy()

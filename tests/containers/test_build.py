@@ -9,7 +9,7 @@ import pytest
 
 from tests.containers.conftest import IMAGE_TAG
 from tests.containers.project import Project
-from tests.integration.pipeline.git_server import GitServer
+from tests.integration.dbt.git_server import GitServer
 from tests.small_project import write_small_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -15,7 +15,7 @@ import pytest
 from include.demo.airflow import AirflowServices
 from include.demo.client import DONE, AirflowClient
 from include.demo.servers import foreign
-from tests.integration.test_operator import Couch, copy
+from tests.integration.operators.test_operator import Couch, copy
 from tests.oracle.oracle import compare
 from tests.servers import mine
 

@@ -18,7 +18,7 @@ from tests.integration.security.test_roles import (
     test_public_gets_nothing,
     test_the_models_alone_read_what_lies_beside_the_table,
 )
-from tests.integration.test_schema import (
+from tests.integration.store.test_migrations import (
     test_a_database_of_cht_sync_2,
     test_a_second_table_in_a_schema_has_indexes_too,
     test_an_empty_database,

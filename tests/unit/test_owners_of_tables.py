@@ -10,36 +10,36 @@ from cht_sync.store.migrations import MIGRATIONS, TABLES
 PACKAGE = REPOSITORY / "plugins" / "cht_sync"
 DOCUMENTS = "{table}"
 OWNERS = {
-    "_dataemon": "pipeline/deployments",
-    "couchdb_built_model": "built_models",
-    "couchdb_collision": "collisions",
-    "couchdb_copy_hold": "copy_hold",
-    "couchdb_dbt_lock": "locks",
-    "couchdb_deployment": "pipeline/deployment_table",
-    "couchdb_first_load": "load_parts",
-    "couchdb_incident": "alerts/incidents",
-    "couchdb_listing": "reconcile/beside",
-    "couchdb_lock": "locks",
-    "couchdb_migration": "schema",
-    "couchdb_model_result": "model_results",
-    "couchdb_model_run": "model_runs",
-    "couchdb_nul": "page_writer",
-    "couchdb_older_revision": "older_revisions",
-    "couchdb_postponed_index": "postponed_indexes",
-    "couchdb_progress": "checkpoints",
-    "couchdb_quarantine": "quarantine",
-    "couchdb_quarantine_part": "quarantine",
-    "couchdb_reconciliation": "reconcile/verdicts",
-    "couchdb_source": "source_order",
-    "couchdb_task_error": "task_errors",
-    "couchdb_test_acknowledgement": "acknowledged",
-    "couchdb_test_result": "data_tests",
-    "couchdb_window": "windows",
+    "_dataemon": "dbt/tables/deployments",
+    "couchdb_built_model": "dbt/tables/built_models",
+    "couchdb_collision": "store/collisions",
+    "couchdb_copy_hold": "store/copy_hold",
+    "couchdb_dbt_lock": "postgres/locks",
+    "couchdb_deployment": "dbt/tables/deployment_table",
+    "couchdb_first_load": "store/first_load_plan",
+    "couchdb_incident": "monitoring/alerts/incidents",
+    "couchdb_listing": "reconcile/not_listed",
+    "couchdb_lock": "postgres/locks",
+    "couchdb_migration": "store/migrations",
+    "couchdb_model_result": "dbt/tables/model_results",
+    "couchdb_model_run": "dbt/tables/model_runs",
+    "couchdb_nul": "store/page_writer",
+    "couchdb_older_revision": "store/older_revisions",
+    "couchdb_postponed_index": "store/deferred_indexes",
+    "couchdb_progress": "store/checkpoints",
+    "couchdb_quarantine": "store/quarantine",
+    "couchdb_quarantine_part": "store/quarantine",
+    "couchdb_reconciliation": "reconcile/results",
+    "couchdb_source": "store/source_order",
+    "couchdb_task_error": "store/task_errors",
+    "couchdb_test_acknowledgement": "dbt/tables/acknowledgements",
+    "couchdb_test_result": "dbt/tables/test_results",
+    "couchdb_window": "store/run_ledger",
 }
 # Rows are written with what decides about them: pages, who owns an _id, stubs, and a try that is undone.
-OF_DOCUMENTS = {"page_writer", "collisions", "tombstones", "swallowed"}
+OF_DOCUMENTS = {"store/page_writer", "store/collisions", "store/tombstones", "store/swallowed"}
 # Gives a source another name in every table that has a column of it, as the catalogue says.
-OF_ALL = {"renaming_store": "{relation}", "locks": "{table}"}
+OF_ALL = {"store/renaming": "{relation}", "postgres/locks": "{table}"}
 WRITE = re.compile(
     r"\b(?:insert\s+into|update|delete\s+from|truncate(?:\s+table)?|copy|merge\s+into)\s+(?:only\s+)?"
     r"(?:\{schema\}\.)?\"?(\{[a-z]+\}|couchdb_\w+|_dataemon)"
@@ -67,7 +67,9 @@ def test_each_table_is_written_by_its_owner_alone():
 
 def test_each_owner_is_one():
     found = {(table, module) for module, table in written()}
-    assert {table for table, module in OWNERS.items() if module != "locks" and (table, module) not in found} == set()
+    assert {
+        table for table, module in OWNERS.items() if module != "postgres/locks" and (table, module) not in found
+    } == set()
 
 
 def test_each_table_of_the_migrations_is_known_and_has_an_owner():

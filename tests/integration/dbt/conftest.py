@@ -1,35 +1,66 @@
-"""A warehouse per test, on the server that all tests share."""
+from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from typing import Any
+import subprocess
 
 import pytest
-from starter_warehouse import DATABASE, DBT, Warehouse, make_project, set_environment
 
+from cht_sync.settings.settings import Settings
+from tests.integration.dbt.team import Team
 
-@pytest.fixture(scope="session")
-def dbt_server(postgres_server: Any) -> Any:
-    """The server with the database of these tests."""
-    postgres_server.create_database(DATABASE)
-    return postgres_server
-
-
-@pytest.fixture(scope="session")
-def shared_warehouse(dbt_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """A warehouse of the usual names, its project parsed once for all tests."""
-    # The environment goes back before the first test: what stays set here would reach every test after these.
-    with pytest.MonkeyPatch.context() as patch:
-        environment = set_environment(patch, dbt_server)
-        project = make_project(tmp_path_factory.mktemp("dbt") / "project", DBT / "starter")
-        warehouse = Warehouse(dbt_server.dsn(DATABASE), project, environment)
-    with closing(warehouse):
-        yield warehouse
+PROJECT = "name: little\nversion: 1.0.0\nconfig-version: 2\nprofile: cht_sync\n"
+IDENTITY = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
 
 
 @pytest.fixture
-def warehouse(shared_warehouse: Warehouse, dbt_server: Any, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
-    """An empty warehouse of the usual names."""
-    set_environment(monkeypatch, dbt_server)
-    shared_warehouse.create()
-    return shared_warehouse
+def project(tmp_path):
+    """A dbt project of two models that reads no hub package."""
+    return write_project(tmp_path / "little")
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Makes settings that install into a folder of the test."""
+    monkeypatch.setenv("DBT_PACKAGE_HUB_URL", "http://127.0.0.1:9/")
+
+    def make(**environ):
+        return Settings({"CHT_PIPELINE_DIR": str(tmp_path / "pipeline"), **environ})
+
+    return make
+
+
+def write_project(folder, **files):
+    for name, text in {
+        "dbt_project.yml": PROJECT,
+        "models/one.sql": "select '{{ env_var('POSTGRES_TABLE') }}' as a",
+        "models/two.sql": "{{ config(tags=['late']) }} select * from {{ ref('one') }}",
+        **{name.replace("__", "/"): text for name, text in files.items()},
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def git(folder, *arguments):
+    done = subprocess.run(["git", *IDENTITY, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(project):
+    """The project as a git repository: tag v1, then a branch ``next`` and a newer ``main``."""
+    git(project, "init", "--quiet", "--initial-branch=main")
+    for version in ("v1", "next", "main"):
+        (project / "version.txt").write_text(version)
+        git(project, "add", ".")
+        git(project, "commit", "--quiet", "-m", version)
+        git(project, *{"v1": ("tag", "-a", "v1", "-m", "v1"), "next": ("branch", "next"), "main": ("status",)}[version])
+    return project
+
+
+@pytest.fixture
+def team(database, tmp_path, monkeypatch):
+    """A team's project, which the settings name, and an empty database."""
+    monkeypatch.setenv("DBT_PACKAGE_HUB_URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("CHT_PIPELINE_DIR", str(tmp_path / "pipeline"))
+    monkeypatch.setenv("DBT_LOCAL_PATH", str(tmp_path / "team"))
+    return Team(tmp_path / "team")

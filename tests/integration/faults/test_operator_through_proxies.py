@@ -10,8 +10,9 @@ import pytest
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.rig import shorten_pauses
 
-pytest.register_assert_rewrite("tests.integration.test_operator", "tests.integration.test_recreation")
-from tests.integration import test_operator, test_recreation  # noqa: E402
+pytest.register_assert_rewrite("tests.integration.operators.test_operator", "tests.integration.sync.test_recreation")
+from tests.integration.operators import test_operator  # noqa: E402
+from tests.integration.sync import test_recreation  # noqa: E402
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PIECE = 256

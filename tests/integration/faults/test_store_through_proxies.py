@@ -9,17 +9,17 @@ import pytest
 from tests.faults.proxy import Fault, FaultProxy
 from tests.servers import mine
 
-MODULES = ("test_collisions", "test_quarantine", "test_store", "test_windows")
-pytest.register_assert_rewrite(*(f"tests.integration.{name}" for name in MODULES))
-from tests.integration import test_collisions, test_quarantine, test_store, test_windows  # noqa: E402
+MODULES = ("test_collisions", "test_quarantine", "test_store", "test_run_ledger")
+pytest.register_assert_rewrite(*(f"tests.integration.store.{name}" for name in MODULES))
 from tests.integration.conftest import Database, _numbers  # noqa: E402
+from tests.integration.store import test_collisions, test_quarantine, test_run_ledger, test_store  # noqa: E402
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 PIECE = 256
 LATENCY = 0.0005
 # Its hundreds of thousands of pieces take as long as all others together, and show nothing that they do not.
 LEFT_OUT = {"test_more_values_than_one_allocation_of_postgres_takes"}
-for _module in (test_collisions, test_quarantine, test_store, test_windows):
+for _module in (test_collisions, test_quarantine, test_store, test_run_ledger):
     for _name, _each in vars(_module).items():
         fixture = type(_each).__name__ == "FixtureFunctionDefinition"
         # Those without a database talk to no server.

@@ -9,8 +9,8 @@ import pytest
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.reconcile.scope import Interval
 from tests.integration.machine.cluster import Cluster, ClusterDatabase
+from tests.integration.operators.test_operator import copy, couch  # noqa: F401
 from tests.integration.reconcile.proving import prove_interval
-from tests.integration.test_operator import copy, couch  # noqa: F401
 
 pytestmark = pytest.mark.integration
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)

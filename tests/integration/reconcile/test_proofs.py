@@ -14,8 +14,8 @@ from cht_sync.reconcile.run import open_proof
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.document_store import DocumentStore
+from tests.integration.operators.test_operator import Couch, copy, couch  # noqa: F401
 from tests.integration.reconcile.proving import context, prove_all
-from tests.integration.test_operator import Couch, copy, couch  # noqa: F401
 
 pytestmark = pytest.mark.integration
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.integration.operators.test_operator import copy, couch  # noqa: F401
 from tests.integration.reconcile.proving import prove_all
-from tests.integration.test_operator import copy, couch  # noqa: F401
 
 pytestmark = pytest.mark.integration
 BODIES = {"stub": {}, "keep": {"why": "x" * 20}}

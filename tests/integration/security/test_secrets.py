@@ -19,8 +19,8 @@ from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.postgres.connection import describe
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from tests.integration.pipeline.conftest import write_project
-from tests.integration.pipeline.test_private_repository import ArgumentWatch
+from tests.integration.dbt.conftest import write_project
+from tests.integration.dbt.project.test_private_repository import ArgumentWatch
 from tests.integration.security.starter import failures, invoke_models
 from tests.servers import mine
 

@@ -16,7 +16,7 @@ from cht_sync.dbt.project.git import GitRepository
 from cht_sync.dbt.project.source import configured_source
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
-from tests.integration.pipeline.conftest import git, write_project
+from tests.integration.dbt.conftest import git, write_project
 from tests.integration.security.attacks.strangers import Answer, Stranger, largest, measured
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -14,7 +14,7 @@ from cht_sync.dbt.project.git import GitRepository
 from cht_sync.dbt.project.source import Source, configured_source
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
-from tests.integration.pipeline.conftest import PROJECT, git, write_project
+from tests.integration.dbt.conftest import PROJECT, git, write_project
 
 pytestmark = pytest.mark.integration
 CANARY = "s3cret-of-the-worker"

@@ -14,8 +14,8 @@ from cht_sync.dbt.project.hub import hub_answers
 from cht_sync.dbt.project.source import configured_source
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
-from tests.integration.pipeline.conftest import git, write_project
-from tests.integration.pipeline.git_server import GitServer
+from tests.integration.dbt.conftest import git, write_project
+from tests.integration.dbt.git_server import GitServer
 from tests.integration.security.attacks.strangers import Answer, Stranger
 
 pytestmark = pytest.mark.integration

@@ -13,8 +13,8 @@ from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi import checks
 
 from cht_sync.dbt.tables.model_results import ModelResult
-from tests.integration.web.scenes import MEDIC, SECRET, SENTINEL, SOURCES, USERS
-from tests.integration.web.status_server import METRICS_TOKEN, OPERATOR, STRANGER, VIEWER
+from tests.integration.monitoring.web.scenes import MEDIC, SECRET, SENTINEL, SOURCES, USERS
+from tests.integration.monitoring.web.status_server import METRICS_TOKEN, OPERATOR, STRANGER, VIEWER
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 NOBODY, PROMETHEUS = None, "prometheus"

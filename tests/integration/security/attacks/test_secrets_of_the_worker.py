@@ -70,7 +70,9 @@ class EnvironmentWatch(threading.Thread):
             for process in psutil.Process().children(recursive=True):
                 with suppress(psutil.Error):
                     line = " ".join(process.cmdline())
-                    if any(mark in line for mark in ("cht_sync.dbt.subprocess", "dbt.cli.main", "dbt_checks.py")):
+                    if any(
+                        mark in line for mark in ("cht_sync.dbt.subprocess", "dbt.cli.main", "subprocess/checks.py")
+                    ):
                         self.seen[line] = process.environ()
 
     def stop(self):
@@ -118,7 +120,7 @@ def attack(server_folder, postgres_server):
 
 def test_each_way_was_taken(attack):
     deployment, seen, output = attack
-    for part in ("aside.runs", "aside.process", "dbt_checks.py", "dbt.cli.main"):
+    for part in ("subprocess.runs", "subprocess.rebuild", "checks.py", "dbt.cli.main"):
         assert any(part in line for line in seen), part
     assert "The documentation is in" in output
     assert deployment.rows("select status from v1.couchdb_test_result where test like '%%spied%%'") == [("pass",)]
