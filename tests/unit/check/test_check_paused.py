@@ -46,9 +46,9 @@ def test_a_database_that_cannot_be_read_is_a_warning(monkeypatch):
     assert str(found) == "warning  DAGs: whether they are paused cannot be read (ValueError)."
 
 
-def test_every_dag_of_the_project_is_among_them_as_the_readme_has_it():
+def test_every_dag_of_the_project_is_among_them_as_the_page_has_it():
     files = (REPOSITORY / "dags").glob("*_dag.py")
     dags = {name for file in files for name in re.findall(r'dag_id="(\w+)"', file.read_text())}
     assert MEANS.keys() == dags
-    rows = re.findall(r"^ *\| `(cht_\w+)`", (REPOSITORY / "README.md").read_text(), re.M)
+    rows = re.findall(r"^ *\| `(cht_\w+)`", (REPOSITORY / "docs" / "how-to-install.md").read_text(), re.M)
     assert dags <= set(rows)

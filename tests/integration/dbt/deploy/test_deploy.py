@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tarfile
@@ -236,8 +237,10 @@ def quick(monkeypatch):
     """Where dbt itself does not matter: nothing is parsed, nothing has to be rebuilt."""
 
     def build(source, folder, settings):
-        (folder / "graph.json").write_text("{}")
-        (folder / "manifest.json").write_text("{}")
+        node = {"resource_type": "model", "name": "one", "schema": "v1", "alias": "one", "depends_on": {"nodes": []}}
+        graph = {"metadata": {"project_name": "none"}, "nodes": {"model.none.one": node}, "hooks": [], "selectors": {}}
+        (folder / "graph.json").write_text(json.dumps(graph))
+        (folder / "manifest.json").write_text(json.dumps({**graph, "nodes": {}, "sources": {}}))
         return Built(folder / "graph.json", 1, [])
 
     monkeypatch.setattr(install, "build", build)
