@@ -1,1 +1,1 @@
-"""Connections, sessions, locks and migrations of Postgres. It knows nothing of documents."""
+"""Connections, sessions and locks of Postgres. It knows nothing of documents."""

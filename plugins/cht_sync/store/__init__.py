@@ -1,1 +1,1 @@
-"""The tables of the copy: documents, checkpoints, quarantine, the ledger of runs. It knows nothing of HTTP."""
+"""The tables of the copy and their migrations: documents, checkpoints, quarantine, runs. It knows nothing of HTTP."""
