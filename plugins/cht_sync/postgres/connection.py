@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import psycopg2
@@ -15,7 +15,6 @@ from airflow.sdk import Connection
 from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres.lock_watch import LockWatch
 from cht_sync.postgres.notice_death import NOTICE_DEATH, SET
 from cht_sync.postgres.pooler import keeps_sessions
 from cht_sync.postgres.tls import secured, tls_advice
@@ -47,6 +46,12 @@ _REMEDIES = {
     "55P03": "a lock on the table was held for too long: look in pg_stat_activity for who holds it",
     "57014": "the statement took too long or was cancelled: look in pg_stat_activity for what it waits for",
 }
+
+
+class Watch(Protocol):
+    """What has looked on while a statement waited: :class:`cht_sync.postgres.lock_watch.LockWatch`."""
+
+    blockers: str
 
 
 class Psycopg2Hook(PostgresHook):
@@ -167,7 +172,7 @@ def _bound(conn: Any, application_name: str) -> None:
 
 
 @contextmanager
-def explained(connection: Connection, doing: str, watch: LockWatch | None = None) -> Iterator[None]:
+def explained(connection: Connection, doing: str, watch: Watch | None = None) -> Iterator[None]:
     """Turns what Postgres refuses into one sentence.
 
     :param connection: whose role is at work, for the text.
@@ -195,27 +200,6 @@ def explained(connection: Connection, doing: str, watch: LockWatch | None = None
             lost=lost,
             code=code,
         ) from None  # the cause would print DETAIL and CONTEXT, which quote documents
-
-
-@contextmanager
-def transaction(connection: Connection, application_name: str, doing: str) -> Iterator[Any]:
-    """A cursor in a transaction and a connection of its own, for what is asked now and then.
-
-    :param connection: a Postgres connection.
-    :param application_name: what ``pg_stat_activity`` shows.
-    :param doing: what is tried, for the text of errors, as in "read couchdb_progress".
-    :raises SettingsError: if role, password, database or a right are refused.
-    :raises StoreError: for any other failure of the server; nothing was written then.
-    """
-    watch = LockWatch(connection, doing)
-    with (
-        explained(connection, doing, watch),
-        closing(connect(connection, application_name)) as conn,
-        watch.of_backend(conn),
-        conn,
-        conn.cursor() as cursor,
-    ):
-        yield cursor
 
 
 def regclass_text(schema: str, table: str) -> str:

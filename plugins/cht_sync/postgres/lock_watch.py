@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.common.log_throttle import Seldom
+from cht_sync.postgres.connection import connect
 
 log = logging.getLogger(__name__)
 FIRST_S, THEN_S, LOOK_S = 10.0, 30.0, 10.0
@@ -97,8 +98,6 @@ class LockWatch:
                 )
 
     def _look(self, query: str, value: Any) -> str:
-        from cht_sync.postgres.connection import connect
-
         try:
             with closing(connect(self._connection, APPLICATION)) as conn, conn, conn.cursor() as cursor:
                 cursor.execute(query, (value,))

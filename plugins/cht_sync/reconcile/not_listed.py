@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from psycopg2 import sql
+
+from cht_sync.postgres.session import PatientSession
 from cht_sync.store.known_documents import LIVE
-
-if TYPE_CHECKING:
-    from cht_sync.reconcile.postgres_side import StoredSide
 
 AT_A_TIME = 10_000
 # One look through a table of a hundred million rows takes longer than a statement may by default.
@@ -39,25 +39,26 @@ order by known._id limit %(limit)s
 """
 
 
-def unlisted(stored: StoredSide, source: str, proof: int) -> Iterator[list[str]]:
+def unlisted(session: PatientSession, named: dict[str, sql.Identifier], source: str, proof: int) -> Iterator[list[str]]:
     """Ids of documents that are live in Postgres or in quarantine, and that were not listed.
 
-    :param stored: of the source.
+    :param session: with Postgres.
+    :param named: ``schema`` and ``table`` of the documents.
     :param source: its name.
     :param proof: number of the proof in the listing.
     """
     for known in LIVE:
-        query = _UNLISTED.replace("KNOWN", known)
+        query = sql.SQL(_UNLISTED.replace("KNOWN", known)).format(**named)
         after: str | None = ""
         while after is not None:
             values = {"source": source, "proof": proof, "after": after, "limit": AT_A_TIME}
-            names = stored.ask("look for documents that CouchDB does not list", partial(_page, stored, query, values))
+            names = session.ask("look for documents that CouchDB does not list", partial(_page, query, values))
             after = names[-1] if len(names) == AT_A_TIME else None
             if names:
                 yield names
 
 
-def _page(stored: StoredSide, query: str, values: dict[str, Any], cursor: Any) -> list[str]:
+def _page(query: sql.Composed, values: dict[str, Any], cursor: Any) -> list[str]:
     cursor.execute(_BY_HASH, (STATEMENT_TIMEOUT,))
-    cursor.execute(stored.compose(query), values)
+    cursor.execute(query, values)
     return [name for (name,) in cursor]

@@ -72,13 +72,13 @@ class StoredSide:
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
         self._source, self.tombstone_bodies = source, raw.tombstone_bodies
         self.names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
-        self._session = PatientSession(connection, f"cht_reconcile reads {source}")
+        self.session = PatientSession(connection, f"cht_reconcile reads {source}")
 
     def __enter__(self) -> StoredSide:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._session.close()
+        self.session.close()
 
     def ask(self, doing: str, question: Callable[[Any], T]) -> T:
         """Runs a transaction that may as well be run twice: it is, while Postgres restarts.
@@ -88,7 +88,7 @@ class StoredSide:
         :return: what the question returned.
         :raises StoreError: if Postgres fails for a minute.
         """
-        return self._session.ask(doing, question)
+        return self.session.ask(doing, question)
 
     def rows(self, doing: str, text: str, values: Any = None) -> list[tuple[Any, ...]]:
         """What a statement gives, asked as in :meth:`ask`.

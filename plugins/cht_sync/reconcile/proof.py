@@ -157,7 +157,8 @@ class Proof:
             elif part == TOMBSTONES:
                 self._compare(part, self._tombstones(), found, self.verdicts.number())
             elif part == BESIDE:
-                self._compare_ids(part, unlisted(self.stored, self._source, self.verdicts.number()), found)
+                live = unlisted(self.stored.session, self.stored.names, self._source, self.verdicts.number())
+                self._compare_ids(part, live, found)
             else:
                 self._compare(part, self._range(planned.keys), found, self.verdicts.number())
             if why_not:

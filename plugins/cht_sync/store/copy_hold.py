@@ -9,8 +9,9 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.postgres.connection import regclass_text, transaction
+from cht_sync.postgres.connection import regclass_text
 from cht_sync.postgres.session import PatientSession
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 
 _THERE = "select to_regclass(%s) is not null"

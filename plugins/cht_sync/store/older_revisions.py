@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg2 import sql
 
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.revisions import SQL_ORDER
 from cht_sync.couchdb.structs import Change
-
-if TYPE_CHECKING:
-    from cht_sync.store.page_writer import Turn
+from cht_sync.store.turn import Turn
 
 _OF_PAGE = "(select _id, doc->>'_rev' from pg_temp.cht_sync_page)"
 _NAMED = "unnest(%(ids)s::varchar[], %(revs)s::varchar[])"

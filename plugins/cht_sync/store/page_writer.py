@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -22,6 +22,7 @@ from cht_sync.store.older_revisions import OlderRevisions
 from cht_sync.store.quarantine import Quarantine, shown
 from cht_sync.store.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
 from cht_sync.store.swallowed import check_stamped, check_stored, not_stored
+from cht_sync.store.turn import Turn
 
 PAGE_TABLE = (
     "create temporary table if not exists cht_sync_page"
@@ -123,23 +124,6 @@ class Written:
     held_back: set[str] = field(default_factory=set)
     first_stamp: datetime | None = None
     stamp: datetime | None = None
-
-
-class Turn(NamedTuple):
-    """What a writer knows when it is its turn.
-
-    :param stamp: ``saved_timestamp`` of what it writes.
-    :param collisions: whether there are collisions.
-    :param quarantine: whether documents of the source are in quarantine.
-    :param older: whether older revisions than those stored were named for documents of the source.
-    :param made_again_at: while a database that was made again is read: rows stamped up to here are of the one before.
-    """
-
-    stamp: datetime
-    collisions: bool
-    quarantine: bool
-    older: bool
-    made_again_at: datetime | None
 
 
 class PageWriter:

@@ -24,7 +24,8 @@ from cht_sync.monitoring.health import is_gone_by, judge
 from cht_sync.monitoring.parts import LOCKED, SLOW, Unknown
 from cht_sync.monitoring.reader import read
 from cht_sync.monitoring.sentences import ALERTS
-from cht_sync.postgres.connection import regclass_text, transaction
+from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import POSTGRES_EXTRA, postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.document_store import DocumentStore

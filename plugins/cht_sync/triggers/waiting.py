@@ -10,7 +10,8 @@ from typing import Any
 
 from psycopg2 import sql
 
-from cht_sync.postgres.connection import regclass_text, transaction
+from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.checkpoints import Checkpoints

@@ -22,7 +22,7 @@ from cht_sync.dbt.run.table_columns import note_rebuilt
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployments import Deployments, Recorded
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.connection import transaction
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 

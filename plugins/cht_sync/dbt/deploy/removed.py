@@ -18,7 +18,7 @@ from cht_sync.dbt.rebuild.manifest import Manifest, models, tables
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.connection import transaction
+from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings

@@ -17,7 +17,7 @@ from cht_sync.dbt.project.groups import chosen_models
 from cht_sync.dbt.project.version import require_current
 from cht_sync.dbt.tables.model_results import FAILED
 from cht_sync.dbt.tables.model_runs import ModelRuns
-from cht_sync.postgres.connection import transaction
+from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import of_text
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings

@@ -10,7 +10,7 @@ from airflow.sdk import Connection
 
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres.connection import transaction
+from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.dbt.rebuild.manifest import Manifest, constrained, constraints, foreign_keys, models
-from cht_sync.postgres.connection import transaction
+from cht_sync.postgres.transaction import transaction
 
 _RELATIONS = """
 select n.nspname, c.relname, c.oid

@@ -30,7 +30,7 @@ from cht_sync.dbt.rebuild.manifest import (
     tables_read,
 )
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.connection import transaction
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 

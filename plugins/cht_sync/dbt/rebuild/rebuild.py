@@ -22,7 +22,8 @@ from cht_sync.dbt.rebuild.swap import Swap, Swapped
 from cht_sync.dbt.rebuild.waiting import Waiting
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.built_models import BuiltModels
-from cht_sync.postgres.connection import connect, explained, transaction
+from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 

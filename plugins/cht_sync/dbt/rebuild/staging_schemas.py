@@ -11,7 +11,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.connection import transaction
+from cht_sync.postgres.transaction import transaction
 
 _EXISTS = "select to_regnamespace(quote_ident(%s)) is not null"
 _MAY_CREATE = "select has_schema_privilege(%s, 'create, usage')"

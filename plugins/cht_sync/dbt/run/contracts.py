@@ -9,7 +9,7 @@ from airflow.sdk import Connection
 
 from cht_sync.dbt.run.table_columns import Found, Kept, built_now, complaint, declared_types, look
 from cht_sync.dbt.tables.built_models import BuiltModels, Columns, Place
-from cht_sync.postgres.connection import transaction
+from cht_sync.postgres.transaction import transaction
 
 
 class Contracts:

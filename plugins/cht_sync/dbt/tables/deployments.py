@@ -17,8 +17,9 @@ from cht_sync.dbt.tables.built_models import TABLE as BUILT
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.dbt.tables.models_zone import UTC
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres.connection import connect, explained, transaction
+from cht_sync.postgres.connection import connect, explained
 from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.migrations import Schema

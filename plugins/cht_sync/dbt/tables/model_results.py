@@ -11,7 +11,8 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
-from cht_sync.postgres.connection import regclass_text, transaction
+from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 
 FAILED = ("error", "fail", "runtime error", "partial success")

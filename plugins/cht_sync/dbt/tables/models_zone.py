@@ -5,7 +5,8 @@ from __future__ import annotations
 from psycopg2 import sql
 
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
-from cht_sync.postgres.connection import regclass_text, transaction
+from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 

@@ -12,7 +12,8 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.dbt.tables.acknowledgements import APPLICATION, Acknowledgement, Acknowledgements
-from cht_sync.postgres.connection import regclass_text, transaction
+from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.migrations import prepared
 

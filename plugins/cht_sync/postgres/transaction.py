@@ -1,0 +1,33 @@
+"""A transaction in a connection of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from airflow.sdk import Connection
+
+from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.lock_watch import LockWatch
+
+
+@contextmanager
+def transaction(connection: Connection, application_name: str, doing: str) -> Iterator[Any]:
+    """A cursor in a transaction and a connection of its own, for what is asked now and then.
+
+    :param connection: a Postgres connection.
+    :param application_name: what ``pg_stat_activity`` shows.
+    :param doing: what is tried, for the text of errors, as in "read couchdb_progress".
+    :raises SettingsError: if role, password, database or a right are refused.
+    :raises StoreError: for any other failure of the server; nothing was written then.
+    """
+    watch = LockWatch(connection, doing)
+    with (
+        explained(connection, doing, watch),
+        closing(connect(connection, application_name)) as conn,
+        watch.of_backend(conn),
+        conn,
+        conn.cursor() as cursor,
+    ):
+        yield cursor
