@@ -25,7 +25,7 @@ class Logger(Protocol):
 def patiently(call: Callable[[], T], worth: Callable[[BaseException], bool], tolerance: float, log: Logger) -> T:
     """Calls again and again, with full-jitter backoff, while failures may pass.
 
-    :param call: what to call; an error may say as ``after`` how many seconds to wait at least.
+    :param call: what to call; an error may say as ``after`` how many seconds to wait at least, up to the tolerance.
     :param worth: whether an error is worth another try.
     :param tolerance: seconds after which the last failure is final, though never before the third.
     :param log: where failures are told: the first at once, the same again ever more rarely, with their number.
@@ -37,7 +37,7 @@ def patiently(call: Callable[[], T], worth: Callable[[BaseException], bool], tol
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        return max(getattr(error, "after", 0.0), jitter(state))
+        return max(min(getattr(error, "after", 0.0), tolerance), jitter(state))
 
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
