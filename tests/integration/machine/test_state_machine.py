@@ -27,7 +27,7 @@ from tests.servers import EVERYWHERE, mine
 
 # What is covered is covered by the other tests; to trace these would cost as much time as they need.
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.no_cover]
-EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "200"))
 FEW_IDS = PLAIN_IDS[:4]
 which = st.integers(0, 1)
 place = st.integers(0, 30)
