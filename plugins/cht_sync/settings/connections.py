@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
 
 import certifi
 from airflow.sdk import BaseHook, Connection
@@ -17,10 +18,6 @@ from airflow.sdk.log import mask_secret
 
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CONN_ID, SSL_PARAMETERS, Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-from functools import cache
 
 log = logging.getLogger(__name__)
 # Idle links through firewalls are found dead within a minute or two instead of hanging for ever.

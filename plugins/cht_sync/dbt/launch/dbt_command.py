@@ -98,7 +98,7 @@ class DbtProgram:
         """Compiles every model against the target, and runs the unit tests of the project.
 
         :param unit_tests: whether to run these.
-        :returns: one result for each model and unit test, as ``dbt_checks.py`` writes them.
+        :returns: one result for each model and unit test, as ``dbt/subprocess/checks.py`` writes them.
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """
         with tempfile.TemporaryDirectory() as folder:
