@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from cht_sync.dbt.subprocess.sql_text import quoted
 from cht_sync.redaction import of_text
 
 STAMP = "saved_timestamp"
@@ -163,9 +164,11 @@ def _read(runner: Any, model: Any, tell: bool) -> Iterator[tuple[str, str, str, 
             continue
         relation = runner.adapter.Relation.create_from(runner.config, node)
         columns = {each.name: each.dtype for each in runner.adapter.get_columns_in_relation(relation)}
-        kind = columns.get(column) or columns.get(column.lower(), "")
+        # PostgreSQL folds a name that is not quoted.
+        there = column if column in columns else column.lower()
+        kind = columns.get(there, "")
         if kind.startswith(("timestamp", "date")) and columns.get(STAMP, "").startswith("timestamp"):
-            yield name, str(relation), column if column not in columns else f'"{column}"', kind
+            yield name, str(relation), quoted(there), kind
         elif tell:
             back = f"{model.config.lookback} {BatchSize(model.config.batch_size).value}(s)"
             _say(
