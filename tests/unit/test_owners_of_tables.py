@@ -18,7 +18,7 @@ OWNERS = {
     "couchdb_deployment": "dbt/tables/deployment_table",
     "couchdb_first_load": "store/first_load_plan",
     "couchdb_incident": "monitoring/alerts/incidents",
-    "couchdb_listing": "reconcile/not_listed",
+    "couchdb_listing": "reconcile/postgres_side",
     "couchdb_lock": "postgres/locks",
     "couchdb_migration": "store/migrations",
     "couchdb_model_result": "dbt/tables/model_results",

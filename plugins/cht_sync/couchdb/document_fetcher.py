@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 class DocumentFetcher:
     """Reads documents of one database by id.
 
-    :param hook: of the server.
-    :param database: name of the database.
     :param most_bytes: size from which on a document is not read into memory.
     """
 
@@ -43,7 +41,6 @@ class DocumentFetcher:
 
         :param page: of the feed; those documents leave its results for ``held``.
         :param most_bytes: bytes to fetch into memory at most, save for a page of one document.
-        :raises PageTooLargeError: if that is not enough.
         :raises CouchDBError: if the server fails otherwise than for single documents.
         """
         missing = [change for change in page.results if not change.has_document]
@@ -64,7 +61,6 @@ class DocumentFetcher:
         """Has documents whose ``_id`` Postgres cannot hold come as the feed brings them: by id they may come otherwise.
 
         :param page: of a listing; those documents are put in their place, or into ``held``.
-        :raises CouchDBError: if the server fails.
         """
         names = {change.id for change in page.results if not storable(change.id)}
         if not names:
@@ -78,7 +74,6 @@ class DocumentFetcher:
         """Brings changes to the newest state of their documents, bodies included.
 
         :param changes: their ids say which documents; a revision that the server seems to have forgotten stays.
-        :return: those that could not be had.
         """
         refused = []
         for change, state in zip(changes, self._states(changes), strict=True):
@@ -118,7 +113,6 @@ class DocumentFetcher:
     def body(self, change: Change) -> Refused | None:
         """Fetches the body of one revision.
 
-        :param change: gets the body, where memory may hold it.
         :return: the document with its body as a file, or without a body, where it cannot be stored.
         :raises CouchDBError: if the server fails otherwise than for this document.
         """
@@ -146,8 +140,6 @@ class DocumentFetcher:
     def accept(change: Change, body: bytes) -> Refused | None:
         """Takes a body for that of a document only where it says so itself.
 
-        :param change: gets the body.
-        :param body: what was handed out.
         :return: the document, where the body is another one's.
         """
         try:

@@ -41,9 +41,6 @@ class DocumentsById(CouchDBSession):
     def revisions(self, database: str, changes: list[Change], most_bytes: int) -> dict[str, bytes]:
         """Bodies of the revisions that changes name, deleted ones too, with one request.
 
-        :param database: name of the database.
-        :param changes: documents, each with its revision.
-        :param most_bytes: bytes to read into memory at most.
         :return: body by ``_id``, of those that the server hands out this way; whoever takes one looks whose it is.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises CouchDBError: if no complete answer came; as SettingsError if the server refuses the request.
@@ -63,9 +60,6 @@ class DocumentsById(CouchDBSession):
     def leaves(self, database: str, ids: list[str], most_bytes: int) -> dict[str, list[Leaf]]:
         """The ends of the revision trees of documents, of each document from one answer.
 
-        :param database: name of the database.
-        :param ids: of the documents.
-        :param most_bytes: bytes to read into memory at most.
         :return: by ``_id``; an empty list where the server knows no such document. One is left out where the server
             does not say.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
@@ -91,9 +85,6 @@ class DocumentsById(CouchDBSession):
         By its address, where it has one that servers take; by ``_bulk_get`` where it has none, and where something
         between here and CouchDB reads the address otherwise.
 
-        :param database: name of the database.
-        :param change: names document and revision.
-        :param sink: takes the bytes.
         :raises NotHandedOutError: if the server refuses this document.
         :raises CouchDBError: if it fails otherwise; as BrokenAnswerError if it broke off.
             Source: https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
@@ -202,10 +193,7 @@ class DocumentsById(CouchDBSession):
 
 
 def address_of(name: str) -> str | None:
-    """The part of an address that leads to a document; None where there is none that servers take.
-
-    :param name: its ``_id``.
-    """
+    """The part of an address that leads to a document; None where there is none that servers take."""
     kind, _, rest = name.partition("/")
     if name.startswith("_") and (kind != "_design" or not rest):
         return None  # what such an address leads to is no document

@@ -11,8 +11,7 @@ import msgspec
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb import long_poll
-from cht_sync.couchdb.all_docs import decode_rows
-from cht_sync.couchdb.decode import decode_page
+from cht_sync.couchdb.decode import decode_page, decode_rows
 from cht_sync.couchdb.documents_by_id import LONGEST_ADDRESS, DocumentsById
 from cht_sync.couchdb.odd_json import OddRowError
 from cht_sync.couchdb.request import SMALL
@@ -37,10 +36,7 @@ class CouchDBHook(DocumentsById):
     """
 
     def server(self) -> ServerInfo:
-        """Version and vendor of the server.
-
-        :raises CouchDBError: if it cannot be reached or is no CouchDB.
-        """
+        """Version and vendor of the server."""
         return self._decoded(ServerInfo, "/", "the server", bound=SMALL)
 
     def version(self) -> tuple[int, ...]:
@@ -48,8 +44,6 @@ class CouchDBHook(DocumentsById):
 
         It is asked for once: a proxy that refuses ``/`` with 503, or closes the connection, does so for good, and a
         server that is down fails whatever is asked next.
-
-        :raises SettingsError: if the connection cannot be used.
         """
         try:
             body = self._prepared("GET", "/", "the server", bound=SMALL).send()
@@ -65,7 +59,6 @@ class CouchDBHook(DocumentsById):
     def database(self, name: str) -> DatabaseInfo:
         """Counts of one database and when it was created.
 
-        :param name: name of the database.
         :raises SettingsError: if it does not exist or may not be read.
         """
         return self._decoded(DatabaseInfo, f"/{quote(name, safe='')}", f"database {name!r}", bound=SMALL)
@@ -75,13 +68,9 @@ class CouchDBHook(DocumentsById):
     ) -> Page:
         """One page of the changes feed, asked for once: whoever calls decides what to ask for after a failure.
 
-        :param database: name of the database.
         :param since: the opaque checkpoint to go on from; None for the beginning.
         :param limit: changes at most, at least 1 (``limit=0`` means one row on some servers).
-        :param most_bytes: bytes to read into memory at most, default 64 MB.
-        :param bodies: whether the documents come along, default true.
-        :return: the page, complete.
-        :raises PageTooLargeError: if the page exceeds ``most_bytes``.
+        :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises SettingsError: if the database does not exist or may not be read.
         :raises CouchDBError: if no complete page came; as BrokenAnswerError if a smaller one may come.
             Source: https://docs.couchdb.org/en/stable/api/database/changes.html
@@ -104,10 +93,6 @@ class CouchDBHook(DocumentsById):
     def has_changes(self, database: str, since: str | None, seconds: float) -> bool:
         """Waits for a change beyond a checkpoint, with one request.
 
-        :param database: name of the database.
-        :param since: the opaque checkpoint; None for the beginning.
-        :param seconds: how long to wait at most.
-        :return: whether there is one.
         :raises CouchDBError: if it shows no sign of life; as SettingsError if it refused.
         """
         request = self._prepared(
@@ -123,10 +108,7 @@ class CouchDBHook(DocumentsById):
     def changes_of(self, database: str, ids: list[str]) -> Page:
         """The newest states of some documents as the changes feed has them, byte by byte.
 
-        :param database: name of the database.
-        :param ids: of the documents.
-        :raises CouchDBError: if no complete page came.
-            Source: https://docs.couchdb.org/en/stable/api/database/changes.html#post--db-_changes
+        Source: https://docs.couchdb.org/en/stable/api/database/changes.html#post--db-_changes
         """
         request = self._prepared(
             "POST",
@@ -140,10 +122,7 @@ class CouchDBHook(DocumentsById):
     def newest_seq(self, database: str) -> str:
         """Where the changes feed stands now.
 
-        :param database: name of the database.
-        :return: the opaque seq.
-        :raises CouchDBError: if it did not answer within the tolerance.
-            Source: https://docs.couchdb.org/en/stable/api/database/changes.html
+        Source: https://docs.couchdb.org/en/stable/api/database/changes.html
         """
         return self.patiently(lambda: self.changes(database, "now", 1, bodies=False)).checkpoint
 
@@ -157,14 +136,9 @@ class CouchDBHook(DocumentsById):
     ) -> list[Change]:
         """The winning revision of documents by id.
 
-        :param database: name of the database.
-        :param ids: the ids wanted.
         :param bodies: whether the documents come along, where they are not deleted; default false.
-        :param most_bytes: bytes to read into memory at most; any number by default.
-        :param patient: whether to try again what fails in ways that may pass, default true.
         :return: a change for each id, in the order of ``ids``; without a revision where the server does not know it.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
-        :raises CouchDBError: if it did not answer within the tolerance.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_all_docs
         """
         params = {"include_docs": "true"} if bodies else {}
@@ -186,13 +160,7 @@ class CouchDBHook(DocumentsById):
     ) -> list[Change]:
         """Documents that are not deleted, in the server's own order of ids, which nobody else should try to know.
 
-        :param database: name of the database.
         :param keys: ``_id`` to begin with, and the one to end before; None for the begin and the end of all.
-        :param limit: documents at most.
-        :param skip: documents to leave out at the beginning, default none.
-        :param bodies: whether the documents come along, default false.
-        :param most_bytes: bytes to read into memory at most; any number by default.
-        :param patient: whether to try again what fails in ways that may pass, default true.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises CouchDBError: if it did not answer; as BrokenAnswerError if a smaller piece may come.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#get--db-_all_docs
@@ -234,7 +202,6 @@ class CouchDBHook(DocumentsById):
     def purged(self, database: str) -> list[str]:
         """Ids of documents that were purged of late, in whole or in part, where the server tells.
 
-        :param database: name of the database.
         :return: the ids; none where the server does not know the question or the user may not ask.
         :raises NodeDownError: if a part of a cluster cannot be reached.
             Source: https://docs.couchdb.org/en/stable/api/database/misc.html#get--db-_purged_infos

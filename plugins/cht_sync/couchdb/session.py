@@ -135,8 +135,6 @@ class CouchDBSession(BaseHook):
     def patiently(self, call: Callable[[], T]) -> T:
         """Calls again and again while CouchDB fails in ways that may pass, until ``tolerance`` is over.
 
-        :param call: what to call.
-        :return: what the call returned.
         :raises CouchDBError: the last failure, as one sentence; an UnreadableAnswerError at once.
         """
         return patiently(call, _may_pass, self.tolerance, self.log)

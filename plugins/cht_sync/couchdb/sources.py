@@ -57,7 +57,6 @@ def configured_sources(settings: Settings | None = None) -> list[Source]:
 def source_order(settings: Settings) -> list[str]:
     """Names of the sources in the order in which they come where several hold the same ``_id``.
 
-    :param settings: the environment.
     :return: none where the settings do not name them, as where an operator alone is used.
     """
     try:
@@ -67,11 +66,7 @@ def source_order(settings: Settings) -> list[str]:
 
 
 def source_name(hook: CouchDBHook, database: str) -> str:
-    """``<host>/<database>``, as CHT Sync names a source.
-
-    :param hook: of the server.
-    :param database: name of the database.
-    """
+    """``<host>/<database>``, as CHT Sync names a source."""
     return f"{hook.instance}/{database}"
 
 

@@ -8,6 +8,8 @@ from typing import IO
 import msgspec
 
 NOTHING = msgspec.Raw(b"")
+# Where a page is no part of the changes feed.
+NO_SEQ = msgspec.Raw(b"null")
 
 
 class Revision(msgspec.Struct):
@@ -44,7 +46,6 @@ class Change(msgspec.Struct):
 class Refused:
     """The newest state of a document that cannot become a row, and why.
 
-    :param change: its row of the feed.
     :param reason: one sentence; never content of the document.
     :param sqlstate: what Postgres said, where it was Postgres.
     :param body: the document as it came, in memory or as a file; empty where the server did not hand it out.
@@ -60,10 +61,7 @@ class Refused:
 class Page:
     """A complete answer of ``_changes``.
 
-    :param results: its rows.
-    :param last_seq: JSON text of the seq to go on from.
     :param pending: changes after this page; None on PouchDB servers and CouchDB 1.x.
-    :param size: bytes of the answer.
     :param held: documents of the page that could not be read into ``results``.
     """
 

@@ -12,7 +12,7 @@ from cht_sync.assets import database_dataset, source_asset, table_dataset
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import source_name, source_order
 from cht_sync.operators.base import EndableOperator
-from cht_sync.reconcile.after_load import prove_load
+from cht_sync.reconcile.run import prove_load
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import COUCHDB_CONN_ID, Settings
 from cht_sync.store.copy_hold import CopyHold
@@ -84,7 +84,6 @@ class CouchDBToPostgresOperator(EndableOperator):
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:  # noqa: ARG002 - the provider gives it
         """Tells Airflow's OpenLineage provider, the only caller, what was read and what was written.
 
-        :param task_instance: of the task.
         :return: the CouchDB database and the table of documents, with the rows that were committed; neither where the
             settings of a server could not be used.
             Source: https://airflow.apache.org/docs/apache-airflow-providers-openlineage/stable/guides/developer.html

@@ -46,11 +46,7 @@ class ReconcileOperator(EndableOperator):
         return self.source
 
     def work(self, context: Context) -> dict[str, Any]:
-        """Compares and repairs.
-
-        :param context: Airflow's.
-        :return: counts and the verdict.
-        """
+        """Compares and repairs."""
         settings = Settings()
         settings.check()
         with open_proof(settings, CouchDBHook(self.couchdb_conn_id), self.database, self.source, context) as proof:

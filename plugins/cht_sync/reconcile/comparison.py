@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from cht_sync.couchdb.adaptive_reader import PageSize
+from cht_sync.couchdb.changes_feed import RevisionFeed
 from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.structs import Change
@@ -28,12 +29,7 @@ CHANGES_AT_A_TIME = 10_000
 class Comparison:
     """One source on both sides.
 
-    :param hook: of the server.
-    :param database: name of the database.
-    :param stored: what Postgres holds.
     :param checkpoint: asks where the feed of the source goes on; None where it was never read.
-    :param content: whether contents are compared too, not only revisions.
-    :param most_bytes: bytes read into memory at most.
     """
 
     def __init__(
@@ -53,7 +49,6 @@ class Comparison:
     def look(self, ids: Iterable[str], found: Found) -> list[Difference]:
         """Compares documents by id, once.
 
-        :param ids: the ids.
         :param found: is told of those of which CouchDB does not say whether they exist.
         """
         differences: list[Difference] = []
@@ -69,11 +64,7 @@ class Comparison:
         return differences
 
     def listed(self, states: list[Change], proof: int | None = None) -> list[Difference]:
-        """Compares documents whose state in CouchDB is known.
-
-        :param states: what CouchDB says, with bodies or without.
-        :param proof: number of the full proof whose listing the ids are added to.
-        """
+        """Compares documents whose state in CouchDB is known."""
         differences = self.stored.differences(states, proof)
         if not self.content:
             return differences
@@ -117,9 +108,6 @@ class Comparison:
         """Those that differ in the same way in two looks, with a pause between, and whose change does not wait.
 
         A replica may lag, and a newer change may be on its way: neither is a difference.
-
-        :param suspects: from a first look.
-        :param found: gets the number of those that are on their way.
         """
         sure: list[Difference] = []
         for _ in range(LOOKS):
@@ -139,7 +127,6 @@ class Comparison:
 
         :param suspects: differences, both sides of which were read after ``since`` was the checkpoint.
         :param since: where the feed went on then; None where it was never read, so that everything waits.
-        :param found: gets the number of the others.
         """
         if not suspects:
             return []
@@ -152,29 +139,17 @@ class Comparison:
         return [each for each in suspects if each.id not in waiting]
 
     def pages(self, since: str | None) -> Iterator[Page]:
-        """The changes from a checkpoint to the end of the feed, without bodies.
-
-        :param since: the checkpoint; None for the beginning.
-        """
-        while True:
-            page = self.hook.patiently(partial(self._page, since))
+        """The changes from a checkpoint to the end of the feed, without bodies."""
+        size = PageSize(CHANGES_AT_A_TIME, first=CHANGES_AT_A_TIME)
+        for page in RevisionFeed(self.hook, self.database, size).pages(since):
             yield page
-            if page.is_last:
-                return
-            if page.checkpoint == since:
+            if page.checkpoint == since and not page.is_last:
                 raise CouchDBError(f"The feed of {self.database!r} does not go on.")
             since = page.checkpoint
 
-    def _page(self, since: str | None) -> Page:
-        return self.hook.changes(self.database, since, CHANGES_AT_A_TIME, bodies=False)
-
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of so many items.
-
-    :param items: any.
-    :param size: items in a list at most.
-    """
+    """Lists of so many items."""
     some: list[T] = []
     for item in items:
         some.append(item)

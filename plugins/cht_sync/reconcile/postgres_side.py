@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg2
@@ -14,13 +15,14 @@ from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change
 from cht_sync.postgres.session import PatientSession
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
-from cht_sync.reconcile.not_listed import LIST
 from cht_sync.settings.settings import RawTable
+from cht_sync.store.known_documents import LIVE
 from cht_sync.store.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.store.quarantine import fingerprint, shown
 from cht_sync.store.rows import Row, rows_of
 
 T = TypeVar("T")
+UNLISTED_AT_A_TIME = 10_000
 # Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.
 _COMPARE = """
 with listed as materialized (
@@ -44,6 +46,33 @@ _QUARANTINED = """
 select key, _rev from {schema}.couchdb_quarantine
 where source = %(source)s and resolved_at is null and key = any(%(keys)s)
 """
+# The full comparison of a source has a number in couchdb_listing, and each _id that CouchDB listed a hash.
+NUMBER = "select hashtextextended(%(run)s || ' ' || %(source)s, 3)"
+FORGET_LISTING = """
+delete from {schema}.couchdb_listing where proof = hashtextextended(%(run)s || ' ' || %(source)s, 3)
+"""
+PRUNE_LISTING = """
+delete from {schema}.couchdb_listing where proof not in (
+    select hashtextextended(run || ' ' || source, 3) from {schema}.couchdb_reconciliation
+    where part = 'beside' and verdict is null and planned_at > now() - interval '7 days'
+)
+"""
+_LIST = """
+insert into {schema}.couchdb_listing (proof, hashes)
+select %(proof)s, array_agg(hashtextextended(i, %(proof)s)) from unnest(%(ids)s::varchar[]) i having count(*) > 0
+"""
+_UNLISTED = """
+select known._id from (KNOWN) known
+left join (
+    select unnest(hashes) as hash from {schema}.couchdb_listing where proof = %(proof)s
+) listed on listed.hash = hashtextextended(known._id, %(proof)s)
+where listed.hash is null
+order by known._id limit %(limit)s
+"""
+# Postgres takes an array for ten elements, and would look through all of them for each row.
+_BY_HASH = "select set_config('statement_timeout', %s, true), set_config('enable_nestloop', 'off', true)"
+# One look through a table of a hundred million rows takes longer than a statement may by default.
+_LONG = "4h"
 _ALTERED = """
 select p._id from pg_temp.cht_sync_page p join {schema}.{table} s using (_id)
 where coalesce(s.source, %(source)s) = %(source)s and s.doc->>'_rev' = p.doc->>'_rev' and s.doc <> p.doc
@@ -65,8 +94,6 @@ class StoredSide:
     """Compares what CouchDB lists with what Postgres holds of one source; writes nothing but the listing.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table.
-    :param source: name of the source.
     """
 
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
@@ -81,23 +108,11 @@ class StoredSide:
         self.session.close()
 
     def ask(self, doing: str, question: Callable[[Any], T]) -> T:
-        """Runs a transaction that may as well be run twice: it is, while Postgres restarts.
-
-        :param doing: what is done, for the text of errors.
-        :param question: gets the cursor.
-        :return: what the question returned.
-        :raises StoreError: if Postgres fails for a minute.
-        """
+        """Runs a transaction that may as well be run twice: it is, while Postgres restarts."""
         return self.session.ask(doing, question)
 
     def rows(self, doing: str, text: str, values: Any = None) -> list[tuple[Any, ...]]:
-        """What a statement gives, asked as in :meth:`ask`.
-
-        :param doing: what is done, for the text of errors.
-        :param text: with ``{schema}`` and ``{table}``.
-        :param values: its parameters.
-        :return: its rows; none where it only writes.
-        """
+        """What a statement gives, asked as in :meth:`ask`."""
 
         def question(cursor: Any) -> list[tuple[Any, ...]]:
             cursor.execute(self.compose(text), values)
@@ -106,17 +121,13 @@ class StoredSide:
         return self.ask(doing, question)
 
     def compose(self, text: str) -> sql.Composed:
-        """SQL with the names of schema and table.
-
-        :param text: with ``{schema}`` and ``{table}``.
-        """
+        """SQL with the names of schema and table."""
         return sql.SQL(text).format(**self.names)
 
     def differences(self, listed: list[Change], proof: int | None = None) -> list[Difference]:
         """Compares winning revisions and tombstone flags.
 
         :param listed: what CouchDB says; without a revision where it does not know a document.
-        :param proof: number of the full proof whose listing the ids are added to.
         """
         plain = [each for each in listed if storable(each.id)]
         values = {
@@ -131,7 +142,7 @@ class StoredSide:
 
     def _compare(self, cursor: Any, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
         if values["proof"] is not None:
-            cursor.execute(self.compose(LIST), values)
+            cursor.execute(self.compose(_LIST), values)
         cursor.execute(self.compose(_COMPARE), values)
         held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
         suspects = [each for each in listed if each.id in held or not storable(each.id)]
@@ -154,12 +165,21 @@ class StoredSide:
         return {names[bytes(key)]: (rev,) for key, rev in cursor}
 
     def sample(self, percent: float) -> list[str]:
-        """Some of the ids of documents that are not deleted, by chance.
-
-        :param percent: how many, about, of a hundred.
-        """
+        """Some of the ids of documents that are not deleted, by chance."""
         values = {"percent": percent, "source": self._source}
         return [name for (name,) in self.rows("take a sample of the documents", _SAMPLE, values)]
+
+    def unlisted(self, proof: int) -> Iterator[list[str]]:
+        """Ids of documents that are live in Postgres or in quarantine, and that CouchDB did not list."""
+        for known in LIVE:
+            query = self.compose(_UNLISTED.replace("KNOWN", known))
+            after: str | None = ""
+            while after is not None:
+                values = {"source": self._source, "proof": proof, "after": after, "limit": UNLISTED_AT_A_TIME}
+                names = self.ask("look for documents that CouchDB does not list", partial(_ids, query, values))
+                after = names[-1] if len(names) == UNLISTED_AT_A_TIME else None
+                if names:
+                    yield names
 
     def altered(self, changes: list[Change], *, stubs: bool = False) -> list[Difference]:
         """Compares contents, as ``jsonb`` does, of documents whose revision is the same.
@@ -197,6 +217,12 @@ class StoredSide:
             return None
         cursor.execute(self.compose(_ALTERED), {"source": self._source})
         return [name for (name,) in cursor]
+
+
+def _ids(query: sql.Composed, values: dict[str, Any], cursor: Any) -> list[str]:
+    cursor.execute(_BY_HASH, (_LONG,))
+    cursor.execute(query, values)
+    return [name for (name,) in cursor]
 
 
 def _difference(change: Change, held: _Held, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:

@@ -6,18 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from cht_sync.common.background import Background
 from cht_sync.common.units import MEGABYTE
+from cht_sync.couchdb.adaptive_reader import PageSize, read_ahead
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.id_ranges import Range, id_ranges, id_ranges_near
-from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.range_feed import Listing
 from cht_sync.couchdb.structs import Change, DatabaseInfo
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
 from cht_sync.reconcile.difference import Found
-from cht_sync.reconcile.not_listed import unlisted
 from cht_sync.reconcile.repair import Repair
 from cht_sync.reconcile.results import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
 from cht_sync.reconcile.scope import Interval, TouchedDocuments
@@ -42,14 +40,10 @@ SUSPECTS = 50_000
 class Options:
     """What a run is to do.
 
-    :param dry_run: whether it only reports.
-    :param content: whether contents are compared too.
     :param reprocess: whether the documents of an interval get a new stamp, for the models.
     :param by_reported_date: whether documents say themselves when they were made, where the ledger does not.
-    :param range_size: documents in a range.
     :param rate: documents a second at most; 0 for no limit.
     :param patience: seconds to wait for a sync before a repair.
-    :param most_bytes: bytes read into memory at most.
     """
 
     dry_run: bool = False
@@ -63,16 +57,7 @@ class Options:
 
 
 class Proof:
-    """Proves one source, part by part; each part may be done by another process, and done again.
-
-    :param hook: of the server.
-    :param database: name of the database.
-    :param source: name of the source.
-    :param stored: what Postgres holds of it.
-    :param run: name of the proof.
-    :param open_store: opens a store, for repairs.
-    :param options: what to do.
-    """
+    """Proves one source, part by part; each part may be done by another process, and done again."""
 
     def __init__(
         self,
@@ -104,10 +89,7 @@ class Proof:
         """Plans the parts, in place of those of an earlier plan of the same name.
 
         :param interval: a time, what was touched in which is to be compared.
-        :param full: whether all documents are to be compared.
         :return: names of the parts; ``beside`` is to be done after all others.
-        :raises SettingsError: if the database may not be listed.
-        :raises CouchDBError: if CouchDB does not answer.
         """
         parts = [Part(INTERVAL, (interval.start, interval.end))] if interval else []
         parts += self._ranges() if full else []
@@ -141,11 +123,8 @@ class Proof:
     def do(self, part: str) -> Found | str:
         """Does one part and writes its verdict.
 
-        :param part: its name.
         :return: what was found, or why the part was skipped.
         :raises SettingsError: if the database is gone or was emptied.
-        :raises CouchDBError: if CouchDB does not answer.
-        :raises StoreError: if Postgres fails.
         """
         planned, found = self.verdicts.part(part), Found()
         info = self._hook.database(self._database)
@@ -157,8 +136,7 @@ class Proof:
             elif part == TOMBSTONES:
                 self._compare(part, self._tombstones(), found, self.verdicts.number())
             elif part == BESIDE:
-                live = unlisted(self.stored.session, self.stored.names, self._source, self.verdicts.number())
-                self._compare_ids(part, live, found)
+                self._compare_ids(part, self.stored.unlisted(self.verdicts.number()), found)
             else:
                 self._compare(part, self._range(planned.keys), found, self.verdicts.number())
             if why_not:
@@ -230,17 +208,14 @@ class Proof:
             if self._options.rate:
                 time.sleep(max(0.0, size(batch) / self._options.rate - (time.monotonic() - begun)))
 
-    def _range(self, keys: tuple[str | None, str | None]) -> Iterator[list[Change]]:
+    def _range(self, keys: Range) -> Iterator[list[Change]]:
         """The documents of a range; while some are compared, the next are on the wire."""
-        walk = _Walk(self._hook, self._database, keys[1], self._options)
-        ahead = Background(partial(walk.read, keys[0], first=True))
-        while True:
-            states, last = ahead.result()
-            if last is not None:
-                ahead = Background(partial(walk.read, last, first=False))
-            yield states
-            if last is None:
-                return
+        content, most = self._options.content, self._options.most_bytes
+        at_a_time = BODIES_AT_A_TIME if content else LISTED_AT_A_TIME
+        size = PageSize(at_a_time, first=at_a_time)
+        walk = Listing(self._hook, self._database, keys, None, size, bodies=content, page_bytes=most)
+        for page, _ in read_ahead(iter(walk)):
+            yield page.results
 
     def _tombstones(self) -> Iterator[list[Change]]:
         """Deleted documents, which no listing names; the feed does."""
@@ -266,28 +241,3 @@ class Proof:
             one_copy=self._one_copy,
         )
         repair.run(sure, found)
-
-
-class _Walk:
-    """Reads a listing piece by piece."""
-
-    def __init__(self, hook: CouchDBHook, database: str, end: str | None, options: Options) -> None:
-        self._hook, self._database, self._end, self._options = hook, database, end, options
-        self._limit = BODIES_AT_A_TIME if options.content else LISTED_AT_A_TIME
-
-    def read(self, start: str | None, first: bool) -> tuple[list[Change], str | None]:
-        """The next documents, and the ``_id`` to go on with; None at the end."""
-        while True:
-            limit = self._limit
-            bodies = self._options.content and limit > 1
-            most = self._options.most_bytes if bodies else None
-            try:
-                # One more than wanted, in place of skipping one: the document that it begins with may be gone by now.
-                rows = self._hook.listing(self._database, (start, self._end), limit + 1, bodies=bodies, most_bytes=most)
-            except PageTooLargeError:
-                self._limit = max(1, limit // 4)
-                continue
-            last = rows[-1].id if len(rows) > limit else None
-            if not first and rows and rows[0].id == start:
-                rows = rows[1:]
-            return rows, last

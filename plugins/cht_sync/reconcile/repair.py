@@ -38,9 +38,6 @@ class Repair:
     The comparison goes on for hours without a claim, beside a sync every minute. For each step the source is claimed
     and both sides are read again: what is different then, and is not brought by the feed either, is stored.
 
-    :param comparison: of the source.
-    :param source: its name.
-    :param open_store: opens a store of its own for each step.
     :param patience: seconds to wait for a sync to give the source back.
     :param note: is called in the transaction of each repair with its cursor and the number of repaired documents.
     :param one_copy: whether the server keeps each document once, so that its word on what is not there counts.
@@ -61,11 +58,7 @@ class Repair:
         self._patience, self._note = patience, note
 
     def run(self, differences: list[Difference], found: Found) -> None:
-        """Repairs what is still different.
-
-        :param differences: that were confirmed.
-        :param found: gets what was repaired, and what was not.
-        """
+        """Repairs what is still different."""
         left = {each.id: each for each in differences}
         failed, why = 0, ""
         while left and failed < TRIES:

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cht_sync.errors import SettingsError
-from cht_sync.reconcile import not_listed
 from cht_sync.reconcile.difference import KINDS, Found
+from cht_sync.reconcile.postgres_side import FORGET_LISTING, NUMBER, PRUNE_LISTING
 from cht_sync.store import run_ledger
 
 if TYPE_CHECKING:
@@ -61,8 +61,6 @@ _PRUNE = "delete from {schema}.couchdb_reconciliation where planned_at < now() -
 class Part:
     """A part of a proof.
 
-    :param name: unique in the proof of a source.
-    :param interval: which time it is about.
     :param keys: ids that a range begins with and ends before, in the order of CouchDB; None for begin and end of all.
     """
 
@@ -93,25 +91,17 @@ class Summary:
 
 
 class Verdicts:
-    """Plans and verdicts of one proof of one source.
-
-    :param stored: of the source.
-    :param run: name of the proof, that of Airflow's run.
-    :param source: name of the source.
-    """
+    """Plans and verdicts of one proof of one source."""
 
     def __init__(self, stored: StoredSide, run: str, source: str) -> None:
         self._stored, self.run, self._source = stored, run, source
 
     def plan(self, parts: list[Part]) -> None:
-        """Notes the parts that are to be done, all or none, in place of those of an earlier plan.
-
-        :param parts: the parts.
-        """
+        """Notes the parts that are to be done, all or none, in place of those of an earlier plan."""
 
         def work(cursor: Any) -> None:
             cursor.execute(
-                self._stored.compose(f"{_FORGET};{not_listed.FORGET}"), {"run": self.run, "source": self._source}
+                self._stored.compose(f"{_FORGET};{FORGET_LISTING}"), {"run": self.run, "source": self._source}
             )
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
@@ -127,14 +117,10 @@ class Verdicts:
 
     def number(self) -> int:
         """The number of the proof in the listing."""
-        return int(self._stored.rows(_READ, not_listed.NUMBER, {"run": self.run, "source": self._source})[0][0])
+        return int(self._stored.rows(_READ, NUMBER, {"run": self.run, "source": self._source})[0][0])
 
     def part(self, name: str) -> Part:
-        """A part as it was planned.
-
-        :param name: its name.
-        :raises SettingsError: if there is none of that name.
-        """
+        """A part as it was planned."""
         found = self._stored.rows(_READ, _PART, (self.run, self._source, name))
         if not found:
             raise SettingsError(
@@ -146,20 +132,11 @@ class Verdicts:
         return Part(name, (start, end), (first, last))
 
     def repaired(self, cursor: Any, part: str, number: int) -> None:
-        """Counts a repair, in its transaction, so that one which is ended later still tells of it.
-
-        :param cursor: of the transaction that stores the repair.
-        :param part: name of the part.
-        :param number: documents.
-        """
+        """Counts a repair, in its transaction, so that one which is ended later still tells of it."""
         cursor.execute(self._stored.compose(_REPAIRED), (number, self.run, self._source, part))
 
     def finish(self, part: str, found: Found) -> None:
-        """Writes the verdict of a part.
-
-        :param part: its name.
-        :param found: what the comparison has found.
-        """
+        """Writes the verdict of a part."""
         values = {
             "run": self.run,
             "source": self._source,
@@ -175,11 +152,7 @@ class Verdicts:
         self._stored.rows(_WRITE, _FINISH, values)
 
     def skip(self, part: str, reason: str) -> None:
-        """Notes that a part could not be done, and why.
-
-        :param part: its name.
-        :param reason: one sentence.
-        """
+        """Notes that a part could not be done, and why."""
         self._stored.rows(_WRITE, _SKIP, (reason, self.run, self._source, part))
 
     def summary(self) -> Summary:
@@ -190,10 +163,7 @@ class Verdicts:
         return Summary(**dict(zip(names, values, strict=True)))
 
     def prune(self, days: int) -> None:
-        """Forgets windows and verdicts of all sources that are too old.
-
-        :param days: for how long they are kept.
-        """
+        """Forgets windows and verdicts of all sources that are too old."""
         # The last one reads what is left of the second.
-        text = ";".join((run_ledger.PRUNE, _PRUNE, not_listed.PRUNE))
+        text = ";".join((run_ledger.PRUNE, _PRUNE, PRUNE_LISTING))
         self._stored.rows("forget old windows", text, {"days": days})

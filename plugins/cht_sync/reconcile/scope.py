@@ -68,12 +68,7 @@ class Touched:
 
 
 class TouchedDocuments:
-    """Finds the documents that were touched in some time.
-
-    :param comparison: of the source, for both sides.
-    :param source: its name.
-    :param info: of the database as it is now.
-    """
+    """Finds the documents that were touched in some time."""
 
     def __init__(self, comparison: Comparison, source: str, info: DatabaseInfo) -> None:
         self._comparison, self._stored = comparison, comparison.stored
@@ -86,7 +81,6 @@ class TouchedDocuments:
         from where it stood then (rows that were lost since), the rows by their stamps (documents that were purged
         since), and the quarantine.
 
-        :param interval: the time.
         :param by_reported_date: whether documents are taken by what they say of themselves where the ledger does not
             reach back; those that Postgres lacks are not found then.
         """
@@ -180,10 +174,7 @@ def _once(batches: Iterator[list[str]]) -> Iterator[list[str]]:
 
 
 def says_time(hook: CouchDBHook) -> bool:
-    """Whether a server takes a time as ``since``.
-
-    :param hook: of the server.
-    """
+    """Whether a server takes a time as ``since``."""
     return hook.version() >= KNOWS_TIME
 
 

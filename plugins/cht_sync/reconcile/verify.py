@@ -19,12 +19,7 @@ from cht_sync.store.document_store import DocumentStore
 def verify(settings: Settings, content: bool) -> list[Line]:
     """Compares all documents of all sources.
 
-    :param settings: the environment.
-    :param content: whether contents are compared too, not only revisions.
-    :return: a line for each source.
     :raises SettingsError: if a setting, a database or a role is wrong.
-    :raises CouchDBError: if CouchDB does not answer.
-    :raises StoreError: if Postgres fails.
     """
     settings.check()
     sources = configured_sources(settings)

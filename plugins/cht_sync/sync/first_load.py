@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from cht_sync.common.concurrency import SideBySide
 from cht_sync.common.units import MEGABYTE
-from cht_sync.couchdb.changes_feed import MANY
-from cht_sync.couchdb.filtered_feed import BareFeed
+from cht_sync.couchdb.adaptive_reader import MANY
+from cht_sync.couchdb.filtered_feed import FilteredFeed
 from cht_sync.couchdb.id_ranges import id_ranges_side_by_side
 from cht_sync.couchdb.range_feed import RangeFeed
-from cht_sync.couchdb.structs import Page
+from cht_sync.couchdb.structs import NO_SEQ, Page
 from cht_sync.store.checkpoints import SourceState
 from cht_sync.store.first_load_plan import REST, TOMBSTONES, LoadPart, LoadPlan
 from cht_sync.sync.database_identity import sign_of_recreation
@@ -127,7 +125,7 @@ class FirstLoad:
 
     def _reader(self, hook: CouchDBHook) -> Callable[[LoadPart], Iterator[Piece]]:
         def read(part: LoadPart) -> Iterator[Piece]:
-            feed: RangeFeed | BareFeed
+            feed: RangeFeed | FilteredFeed
             if part.name == TOMBSTONES:
                 feed = self._bare(hook, part, lambda changes: [change for change in changes if change.deleted])
             else:
@@ -143,7 +141,7 @@ class FirstLoad:
     def _save(self, part: LoadPart, page: Page | None, position: str | None, state: SourceState) -> None:
         """Stores a page and how far its part has come, both or neither."""
         after = replace(part, done=True) if page is None else replace(part, position=position)
-        page = page or Page([], msgspec.Raw(b"null"))
+        page = page or Page([], NO_SEQ)
         after.documents += len(page.results) + len(page.held)
         written = self._store.save_part(self._source, page, part, after, state)
         part.position, part.documents, part.done = after.position, after.documents, after.done
@@ -183,8 +181,8 @@ class FirstLoad:
         self._save(rest, None, None, state)
         return True
 
-    def _bare(self, hook: CouchDBHook, part: LoadPart, wanted: Callable[[list[Change]], list[Change]]) -> BareFeed:
-        return BareFeed(
+    def _bare(self, hook: CouchDBHook, part: LoadPart, wanted: Callable[[list[Change]], list[Change]]) -> FilteredFeed:
+        return FilteredFeed(
             hook, self._database, part.position, wanted, batch_size=self._batch_size, most_bytes=self._most_bytes
         )
 

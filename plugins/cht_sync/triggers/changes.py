@@ -195,8 +195,6 @@ async def in_thread(call: Callable[[], T]) -> T:
     """Awaits a call that blocks.
 
     The thread is a daemon: a request that waits for CouchDB keeps no triggerer from ending.
-
-    :param call: what to call.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

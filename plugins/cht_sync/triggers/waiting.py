@@ -49,11 +49,8 @@ select exists (
 class Waiting:
     """One source.
 
-    :param now: the time of Postgres.
     :param seq: its checkpoint; None where it was never read to an end.
     :param updated_at: when a run last stored something of it, or looked.
-    :param drained_at: when its feed was last read to the end.
-    :param asked_at: when a run was last asked for.
     :param instance: ``instance_start_time`` of the database that the checkpoint is of; None where nobody knows.
     """
 
@@ -71,12 +68,7 @@ class Waiting:
 
 
 def read_state(settings: Settings, source: str) -> Waiting:
-    """What Postgres knows of a source.
-
-    :param settings: the environment.
-    :param source: its name.
-    :raises StoreError: if Postgres does not answer.
-    """
+    """What Postgres knows of a source."""
     raw = settings.raw_table
     with _cursor(settings) as cursor:
         cursor.execute(_THERE, (regclass_text(raw.schema, "couchdb_progress"),))
@@ -89,10 +81,6 @@ def read_state(settings: Settings, source: str) -> Waiting:
 def has_work_left(settings: Settings, source: str) -> bool:
     """Whether a run has something to do though nothing changes: older revisions to look at again, a sweep or the proof
     of a first load that has not come to its end, documents that CouchDB did not hand out.
-
-    :param settings: the environment.
-    :param source: name of the source, which was read before.
-    :raises StoreError: if Postgres does not answer.
     """
     raw = settings.raw_table
     schema, values = sql.Identifier(raw.schema), {"source": source, "pause": older_documents.PAUSE}
@@ -109,13 +97,7 @@ def has_work_left(settings: Settings, source: str) -> bool:
 
 
 def note_look(settings: Settings, source: str, seq: str) -> None:
-    """Notes that CouchDB holds nothing beyond a checkpoint: who watches would else take rest for a failure.
-
-    :param settings: the environment.
-    :param source: name of the source.
-    :param seq: the checkpoint.
-    :raises StoreError: if Postgres does not answer.
-    """
+    """Notes that CouchDB holds nothing beyond a checkpoint: who watches would else take rest for a failure."""
     with _cursor(settings) as cursor:
         _checkpoints(settings).looked(cursor, source, seq)
 
@@ -123,10 +105,8 @@ def note_look(settings: Settings, source: str, seq: str) -> None:
 def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:
     """Notes that changes ask for a run, except where one has come by itself.
 
-    :param settings: the environment.
     :param waiting: by source the checkpoint beyond which there are changes; None where it was never read.
     :return: names of the sources that still wait.
-    :raises StoreError: if Postgres does not answer.
     """
     asking = [name for name, seq in waiting.items() if seq is None]
     if len(asking) < len(waiting):

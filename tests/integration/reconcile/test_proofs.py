@@ -277,7 +277,7 @@ def test_where_postgres_holds_too_little_the_server_draws_them(synced, database,
 
 
 def test_ids_beside_the_listing_are_found_piece_by_piece(synced, database, monkeypatch):
-    monkeypatch.setattr("cht_sync.reconcile.not_listed.AT_A_TIME", 7)
+    monkeypatch.setattr("cht_sync.reconcile.postgres_side.UNLISTED_AT_A_TIME", 7)
     database.rows(DAMAGE["ghosts"].replace("generate_series(1, 3)", "generate_series(1, 50)"))
     summary = prove_all(synced.name, synced.source)
     assert (summary.bad, summary.repaired) == (False, 50)

@@ -7,9 +7,9 @@ import pytest
 from cht_sync.common import retry
 from cht_sync.common.retry import patiently
 from cht_sync.common.units import MEGABYTE
+from cht_sync.couchdb.adaptive_reader import TARGET
 from cht_sync.couchdb.changes_feed import ChangesFeed
 from cht_sync.couchdb.decode import decode_page
-from cht_sync.couchdb.page_size import TARGET
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import BrokenAnswerError, CouchDBError, NotHandedOutError
