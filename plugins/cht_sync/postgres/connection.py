@@ -59,7 +59,6 @@ class Psycopg2Hook(PostgresHook):
 
     The provider picks psycopg 3 where SQLAlchemy 2 is installed; one driver behaves alike everywhere.
 
-    :param connection: connection to use, not looked up again.
     :param waits: whether a connection is open once it is returned; else whoever gets it has to poll it.
     """
 
@@ -106,22 +105,16 @@ def cancel_statements() -> None:
 
 
 def describe(connection: Connection) -> str:
-    """Where a connection leads, without its password.
-
-    :param connection: a Postgres connection.
-    """
+    """Where a connection leads, without its password."""
     return f"{connection.login}@{connection.host}:{connection.port or 5432}/{connection.schema}"
 
 
 def connect(connection: Connection, application_name: str) -> Any:
     """Opens a connection whose statements are bounded in time, over verified TLS where the server offers it.
 
-    :param connection: a Postgres connection.
     :param application_name: what ``pg_stat_activity`` shows, for whoever looks for a lock's holder.
-    :return: a psycopg2 connection.
     :raises SettingsError: if role, password, database or a certificate are refused, or a pooler stands before the
         server that does not keep sessions.
-    :raises StoreError: if the server cannot be reached.
     """
     connection = secured(connection)
     try:
@@ -175,11 +168,7 @@ def _bound(conn: Any, application_name: str) -> None:
 def explained(connection: Connection, doing: str, watch: Watch | None = None) -> Iterator[None]:
     """Turns what Postgres refuses into one sentence.
 
-    :param connection: whose role is at work, for the text.
     :param doing: what was tried, as in "create the tables".
-    :param watch: what has looked on, to name who held a lock.
-    :raises SettingsError: if the role has not the right.
-    :raises StoreError: for any other failure of the server.
     """
     try:
         yield
@@ -203,19 +192,12 @@ def explained(connection: Connection, doing: str, watch: Watch | None = None) ->
 
 
 def regclass_text(schema: str, table: str) -> str:
-    """A qualified name as the text that ``to_regclass`` reads, whatever the names hold.
-
-    :param schema: name of the schema.
-    :param table: name of the table.
-    """
+    """A qualified name as the text that ``to_regclass`` reads, whatever the names hold."""
     return ".".join('"{}"'.format(name.replace('"', '""')) for name in (schema, table))
 
 
 def is_lost(error: psycopg2.Error) -> bool:
-    """Whether the connection is gone; where the server said nothing, it is.
-
-    :param error: of a statement.
-    """
+    """Whether the connection is gone; where the server said nothing, it is."""
     code = error.pgcode or ""
     said_nothing = not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
     return said_nothing or code[:2] == "08" or code in _ENDED

@@ -44,27 +44,17 @@ class Locks:
     locked only by who may write it. What a session holds is noted in its row, with the random number of an advisory
     lock that the session keeps as a sign of life: Postgres takes it back when the session ends, and a pooler when it
     hands the session on.
-
-    :param schema: of the table.
-    :param table: its name.
     """
 
     schema: str
     table: str = "couchdb_lock"
 
     def _sql(self, text: str) -> sql.Composed:
-        """A statement about the table.
-
-        :param text: with ``{table}`` in place of its name.
-        """
+        """A statement about the table."""
         return sql.SQL(text).format(table=sql.Identifier(self.schema, self.table))
 
     def wait(self, cursor: Any, name: str) -> None:
-        """Holds a lock until the transaction ends; waits for whoever holds it so.
-
-        :param cursor: of the transaction.
-        :param name: name of the lock.
-        """
+        """Holds a lock until the transaction ends; waits for whoever holds it so."""
         cursor.execute(self.wait_sql(), {"name": name})
 
     def wait_sql(self) -> sql.Composed:
@@ -75,7 +65,6 @@ class Locks:
         """Takes a lock for as long as the session lasts, if nobody has it.
 
         :param cursor: of a transaction of that session; it has to be committed.
-        :param name: name of the lock.
         """
         values = {"name": name, "sign": secrets.randbits(63)}
         cursor.execute(self._sql(_MAKE + _LOOK), values)
@@ -88,11 +77,7 @@ class Locks:
         return cursor.rowcount == 1
 
     def holder(self, cursor: Any, name: str) -> str:
-        """Which other session has a lock, for a sentence; empty where none has.
-
-        :param cursor: of this session.
-        :param name: name of the lock.
-        """
+        """Which other session has a lock, for a sentence; empty where none has."""
         # What a transaction has once seen of the sessions it would see again.
         cursor.execute("select pg_stat_clear_snapshot()")
         cursor.execute(self._sql(_HOLDER), {"name": name})

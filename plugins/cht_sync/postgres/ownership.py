@@ -63,8 +63,6 @@ def require_ours(cursor: Any, schema: str, tables: Iterable[str]) -> None:
     What a table runs is run with the rights of the role that writes it. Objects of a role whose rights this one has, of
     superusers and of the owners of database and schema are no others'.
 
-    :param cursor: of the role that writes.
-    :param schema: of the tables.
     :param tables: their names; those that are not there are not looked at.
     :raises SettingsError: names each of them, and its owner.
     """
@@ -90,9 +88,6 @@ def require_ours(cursor: Any, schema: str, tables: Iterable[str]) -> None:
 def require_no_rules(cursor: Any, schema: str, tables: Iterable[str]) -> None:
     """Refuses tables with rules for what is written, which PostgreSQL takes no ``on conflict`` for.
 
-    :param cursor: of the role that writes.
-    :param schema: of the tables.
-    :param tables: their names.
     :raises SettingsError: names the first of the rules.
     """
     cursor.execute(_RULES, {"schema": schema, "tables": list(tables)})

@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 class PatientSession:
     """A connection that is opened when it is needed.
 
-    :param connection: Airflow connection of the role.
-    :param application_name: what ``pg_stat_activity`` shows.
     :param tolerance: seconds for which :meth:`patiently` tries again while Postgres restarts or reports a deadlock,
         default 60.
     :param on_close: called whenever the session is gone, and with it its locks.
@@ -43,11 +41,7 @@ class PatientSession:
 
     @property
     def conn(self) -> Any:
-        """The psycopg2 connection.
-
-        :raises SettingsError: if role, password, database or a certificate are refused.
-        :raises StoreError: if the server cannot be reached.
-        """
+        """The psycopg2 connection."""
         if self._open is None:
             self._open = connect(self._connection, self._application_name)
         return self._open
@@ -71,12 +65,7 @@ class PatientSession:
 
     @contextmanager
     def transaction(self, doing: str) -> Iterator[Any]:
-        """A cursor inside of a transaction, which is committed at the end.
-
-        :param doing: what is tried, for error texts.
-        :raises SettingsError: if the role has not the right.
-        :raises StoreError: for any other failure of the server.
-        """
+        """A cursor inside of a transaction, which is committed at the end."""
         with self._watched(doing) as conn, conn, conn.cursor() as cursor:
             yield cursor
 
@@ -93,10 +82,7 @@ class PatientSession:
     def autocommitted(self, doing: str, timeout: str) -> Iterator[Any]:
         """A cursor for statements that allow no transaction around them.
 
-        :param doing: what is tried, for error texts.
         :param timeout: of each statement, as Postgres reads it: ``30min``.
-        :raises SettingsError: if the role has not the right.
-        :raises StoreError: for any other failure of the server.
         """
         with self._watched(doing) as conn:
             conn.autocommit = True
@@ -113,17 +99,11 @@ class PatientSession:
         """Calls until it succeeds, through restarts and deadlocks.
 
         :param once: what to call; whatever it does may be done again.
-        :raises StoreError: the last failure.
         """
         return patiently(once, lambda error: isinstance(error, StoreError) and error.passing, self._tolerance, log)
 
     def ask(self, doing: str, question: Callable[[Any], T]) -> T:
-        """Runs a transaction that may as well be run twice.
-
-        :param doing: what is tried, for error texts.
-        :param question: gets the cursor.
-        :return: what the question returned.
-        """
+        """Runs a transaction that may as well be run twice."""
 
         def once() -> T:
             with self.transaction(doing) as cursor:

@@ -95,10 +95,7 @@ class SourceState:
 
 
 class Checkpoints:
-    """Reads and moves checkpoints, each inside a transaction of whoever calls.
-
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
+    """Reads and moves checkpoints, each inside a transaction of whoever calls."""
 
     def __init__(self, names: dict[str, sql.Identifier]) -> None:
         self._names = names
@@ -107,20 +104,13 @@ class Checkpoints:
         cursor.execute(sql.SQL(text).format(**self._names), values)
 
     def state(self, cursor: Any, source: str) -> SourceState:
-        """What is known of a source; nothing where it was never read.
-
-        :param cursor: any.
-        :param source: name of the source.
-        """
+        """What is known of a source; nothing where it was never read."""
         self._execute(cursor, _STATE, (source,))
         row = cursor.fetchone()
         return SourceState(*row) if row else SourceState()
 
     def sources(self, cursor: Any) -> set[str]:
-        """Names of all sources that were ever read.
-
-        :param cursor: any.
-        """
+        """Names of all sources that were ever read."""
         self._execute(cursor, "select source from {schema}.couchdb_progress")
         return {name for (name,) in cursor}
 
@@ -137,12 +127,7 @@ class Checkpoints:
         """Moves a checkpoint behind a page, if it is where the page was read from.
 
         :param cursor: of the transaction that stores the page.
-        :param source: name of the source.
-        :param page: the page.
-        :param since: the checkpoint that the page was read from.
-        :param instance: ``instance_start_time`` of the database.
         :param ledger: what is sent along, for one answer less to wait for.
-        :raises CheckpointConflictError: if the checkpoint is not ``since`` any more.
         """
         pending = 0 if page.is_last else page.pending
         values = {
@@ -160,13 +145,7 @@ class Checkpoints:
             raise CheckpointConflictError(_MOVED.format(source=source))
 
     def check(self, cursor: Any, source: str, state: SourceState) -> None:
-        """Makes sure that nobody else has moved a checkpoint, and that nobody will before the transaction ends.
-
-        :param cursor: of the transaction that stores something.
-        :param source: name of the source.
-        :param state: as it was found before.
-        :raises CheckpointConflictError: if it is another one now.
-        """
+        """Makes sure that nobody else has moved a checkpoint, and that nobody will before the transaction ends."""
         self._execute(cursor, _STATE + " for update", (source,))
         row = cursor.fetchone()
         if (SourceState(*row) if row else SourceState()) != state:
@@ -175,8 +154,6 @@ class Checkpoints:
     def restart(self, cursor: Any, source: str, instance: str | None) -> None:
         """Makes the feed of a source begin at the beginning, and a sweep follow it.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
         """
         self._execute(cursor, _RESTART, {"source": source, "instance": instance})
@@ -184,63 +161,37 @@ class Checkpoints:
     def swept(self, cursor: Any, source: str, after: str | None) -> None:
         """Notes how far a sweep has come.
 
-        :param cursor: of the transaction that stores what it found.
-        :param source: name of the source.
         :param after: ``_id`` that it has come to; None at its end.
         """
         self._execute(cursor, _SWEPT, {"source": source, "after": after})
 
     def doubt(self, cursor: Any, source: str, reason: str) -> None:
-        """Notes why the copy may not be complete.
-
-        :param cursor: any.
-        :param source: name of the source.
-        :param reason: one sentence.
-        """
+        """Notes why the copy may not be complete."""
         self._execute(cursor, _DOUBT, (reason, source))
 
     def doubts(self, cursor: Any) -> dict[str, str]:
-        """Why the copy of a source may not be complete, by source.
-
-        :param cursor: any.
-        """
+        """Why the copy of a source may not be complete, by source."""
         self._execute(cursor, "select source, doubt from {schema}.couchdb_progress where doubt is not null")
         return dict(cursor.fetchall())
 
     def proven(self, cursor: Any, source: str, run: str) -> None:
         """Takes a doubt away that is older than a full proof.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param run: name of the proof, which has found nothing wrong.
         """
         self._execute(cursor, _PROVEN, {"source": source, "run": run})
 
     def go_on_from(self, cursor: Any, source: str, since: str, seq: str) -> bool:
-        """Moves a checkpoint without a page.
-
-        :param cursor: any.
-        :param source: name of the source.
-        :param since: the checkpoint as it is.
-        :param seq: the new one.
-        :return: whether it was ``since`` still.
-        """
+        """Moves a checkpoint without a page."""
         self._execute(cursor, _GO_ON_FROM, (seq, source, since))
         return bool(cursor.rowcount == 1)
 
     def begin_load(self, cursor: Any, source: str, instance: str | None) -> None:
-        """Notes that a first load begins; a checkpoint that is there stays.
-
-        :param cursor: of a transaction that holds the source.
-        :param instance: ``instance_start_time`` of the database.
-        """
+        """Notes that a first load begins; a checkpoint that is there stays."""
         self._execute(cursor, _BEGIN_LOAD, (source, instance))
 
     def load_advanced(self, cursor: Any, source: str) -> None:
-        """Notes how much a first load has to do yet.
-
-        :param cursor: of the transaction that stores a page of it.
-        """
+        """Notes how much a first load has to do yet."""
         self._execute(cursor, _LOAD_PENDING, {"source": source})
 
     def waiting(self, cursor: Any, source: str) -> tuple[Any, ...]:
@@ -263,7 +214,6 @@ class Checkpoints:
         """Notes that changes ask for a run.
 
         :param seq: the checkpoint beyond which they are; None where the source was never read.
-        :return: whether it is the checkpoint still.
         """
         self._execute(cursor, _ASK, (source, seq))
         return bool(cursor.rowcount)

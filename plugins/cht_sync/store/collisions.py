@@ -130,7 +130,6 @@ def read_collisions(
 
     A tombstone beside the row of a source that is copied is left out: that row is what models should read.
 
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
     :param most: documents of each source that are looked at, default all of them.
     :return: source, source that owns the rows, documents; in the order of the names.
     """
@@ -139,10 +138,7 @@ def read_collisions(
 
 
 class Collisions:
-    """The table ``couchdb_collision``.
-
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
+    """The table ``couchdb_collision``."""
 
     def __init__(self, names: dict[str, sql.Identifier]) -> None:
         self._names = names
@@ -154,8 +150,6 @@ class Collisions:
         """Decides who owns each row of the page table that has just been stored.
 
         :param cursor: of the transaction that stores the page, which holds the lock of stamps.
-        :param source: name of the page's source.
-        :param stamp: what rows get as ``saved_timestamp``.
         :return: documents kept beside another source's row, and rows that changed their owner.
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
@@ -177,8 +171,6 @@ class Collisions:
 
         :param cursor: of a transaction that holds the lock of stamps.
         :param keys: of ``couchdb_collision``: behind the first of these, up to the second.
-        :param stamp: what rows get as ``saved_timestamp``.
-        :return: rows that changed their owner.
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
         after, last = map(psycopg2.Binary, keys)
@@ -194,8 +186,6 @@ class Collisions:
         """Some of these.
 
         :param after: key and source of the last one seen; empty at first.
-        :param limit: how many at most.
-        :return: key and source of each.
         """
         self._execute(cursor, _FIND_WHOLE, (*after, limit))
         return [(bytes(key), source) for key, source in cursor]
@@ -204,7 +194,6 @@ class Collisions:
         """Cuts deleted documents down to stubs.
 
         :param cursor: of a transaction that holds the lock of stamps.
-        :param found: key and source of each.
         :return: how many were to be cut, how many were written, and how many are stubs now.
         """
         self._execute(cursor, _CUT, ([psycopg2.Binary(key) for key, _ in found], [source for _, source in found]))
@@ -219,10 +208,7 @@ class Collisions:
         """Lets of the documents of two sources those states stand that count, where they are to become one.
 
         :param cursor: of a transaction that holds the lock of stamps.
-        :param loser: name of the source whose states go.
-        :param winner: of the one whose states stay.
         :param new: of the two the name that both get.
-        :param stamp: what rows get as ``saved_timestamp``.
         """
         values = {"loser": loser, "winner": winner, "new": new, "stamp": stamp}
         self._execute(cursor, _TAKE_STATES, values)

@@ -25,20 +25,13 @@ _REASON = "select reason, until from {schema}.couchdb_copy_hold where until > no
 
 
 class CopyHold:
-    """The table ``couchdb_copy_hold``: tasks that copy look at it when they begin.
-
-    :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    """
+    """The table ``couchdb_copy_hold``: tasks that copy look at it when they begin."""
 
     def __init__(self, connection: Connection, raw: RawTable) -> None:
         self._connection, self._raw = connection, raw
 
     def reason(self) -> str:
-        """Why nothing may be copied now; empty where it may.
-
-        :raises StoreError: if Postgres fails for a minute.
-        """
+        """Why nothing may be copied now; empty where it may."""
         with closing(PatientSession(self._connection, "cht_sync hold")) as session:
             return session.ask("read whether the copy is held back", self._reason)
 
@@ -57,7 +50,6 @@ class CopyHold:
         :param models_schema: schema of the models that are to catch up.
         :param reason: for the log of what is held back.
         :param seconds: after which it goes on in any case.
-        :raises StoreError: if Postgres fails.
         """
         self._write(_HOLD, models_schema, reason, seconds)
         try:

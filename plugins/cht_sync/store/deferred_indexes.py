@@ -69,10 +69,7 @@ log = logging.getLogger(__name__)
 
 
 class PostponedIndexes:
-    """The plain indexes on ``_deleted`` and ``source``, and the table ``couchdb_postponed_index``.
-
-    :param raw: names of schema and table.
-    """
+    """The plain indexes on ``_deleted`` and ``source``, and the table ``couchdb_postponed_index``."""
 
     def __init__(self, raw: RawTable) -> None:
         self._raw = raw
@@ -85,10 +82,7 @@ class PostponedIndexes:
         cursor.execute(composed, {"schema": self._raw.schema, "table": self._raw.table, **values})
 
     def postpone(self, cursor: Any) -> None:
-        """Drops them where the table is as good as empty; where somebody reads it or owns it, they stay.
-
-        :param cursor: of the transaction that begins a first load.
-        """
+        """Drops them where the table is as good as empty; where somebody reads it or owns it, they stay."""
         cursor.execute("savepoint postpone")
         try:
             self._drop(cursor)

@@ -47,12 +47,8 @@ REPAIR, REPAIR_S = "cht_reconcile", 120.0
 class DocumentStore:
     """One table of documents and its checkpoints.
 
-    :param connection: Airflow connection of the role that writes.
-    :param raw: names of schema and table.
-    :param application_name: what ``pg_stat_activity`` shows, default ``cht_sync``.
     :param tolerance: seconds for which everything is tried again while Postgres restarts or reports a deadlock, default
         60.
-    :param run: who writes, for the ledger.
     """
 
     def __init__(
@@ -94,7 +90,6 @@ class DocumentStore:
     def prepare(self) -> list[str]:
         """Creates or upgrades the schema.
 
-        :return: names of the migrations that were applied.
         :raises SettingsError: if a table of that name is another kind of table or rights are missing.
         """
 
@@ -108,8 +103,6 @@ class DocumentStore:
         """Takes over which source has the row where several hold the same ``_id``; needs no claim.
 
         :param sources: names of those that are copied, the first one first.
-        :return: rows that were moved to another source.
-        :raises StoreError: if Postgres fails.
         """
         return SourceOrder(self._session, self._names, self._writer).apply(sources)
 
@@ -118,7 +111,6 @@ class DocumentStore:
 
         A repair holds a source for a few seconds only, so that it is always waited for.
 
-        :param source: name of the source.
         :param patience: seconds to wait for another writer, default a moment.
         :raises CheckpointConflictError: if another writer has it; the text says who and since when.
         """
@@ -165,16 +157,12 @@ class DocumentStore:
         return True
 
     def state(self, source: str) -> SourceState:
-        """Where the feed of a source goes on, and of which database.
-
-        :param source: name of the source.
-        """
+        """Where the feed of a source goes on, and of which database."""
         return self._session.ask("read couchdb_progress", lambda cursor: self._checkpoints.state(cursor, source))
 
     def checkpoint(self, source: str) -> str | None:
         """Where the feed of a source goes on.
 
-        :param source: name of the source.
         :return: the opaque seq; None where the source is to be read from the beginning.
         """
         return self.state(source).seq
@@ -186,8 +174,6 @@ class DocumentStore:
     def main_owner(self, changes: list[Change], sources: list[str]) -> tuple[str | None, int]:
         """Which of some sources has most rows of some documents.
 
-        :param changes: the documents.
-        :param sources: names of the sources.
         :return: name of the source and number of the rows; None where none has any.
         """
         some = [change for change in changes if storable(change.id)]
@@ -204,16 +190,12 @@ class DocumentStore:
         return self._session.ask("read the documents", question)
 
     def has_rows(self, source: str) -> bool:
-        """Whether any document of a source is stored and not deleted.
-
-        :param source: name of the source.
-        """
+        """Whether any document of a source is stored and not deleted."""
         return self._session.ask("read the documents", lambda cursor: self._known.has_rows(cursor, source))
 
     def restart(self, source: str, instance: str | None) -> None:
         """Makes the feed of a source begin at the beginning, and a sweep follow it; rows stay as they are.
 
-        :param source: name of the source, claimed.
         :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
         """
 
@@ -226,10 +208,7 @@ class DocumentStore:
     def known(self, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
         """Documents of a source that are stored or in quarantine and not deleted, in the order of their ids.
 
-        :param source: name of the source.
         :param after: ``_id`` of the last one seen; empty at first.
-        :param limit: documents at most.
-        :return: ``_id`` and revision of each.
         """
         return self._session.ask("read the documents", lambda cursor: self._known.live(cursor, source, after, limit))
 
@@ -238,9 +217,7 @@ class DocumentStore:
     ) -> list[tuple[bytes, str, str | None]]:
         """Open entries of the quarantine in the order of their keys.
 
-        :param source: name of the source.
         :param after: key of the last one seen; empty at first.
-        :param limit: entries at most.
         :param everything: all of them, or only those without a body that were not tried for ten minutes.
         :return: key, ``_id`` as it is in the table, and revision of each.
         """
@@ -254,13 +231,7 @@ class DocumentStore:
     def save(self, source: str, page: Page, since: str | None, instance: str | None = None) -> Written:
         """Stores a page and moves the checkpoint, both or neither.
 
-        :param source: name of the source, claimed.
         :param page: a page of its feed; documents that Postgres refuses go to quarantine.
-        :param since: the checkpoint that the page was read from.
-        :param instance: ``instance_start_time`` of the database.
-        :return: what was stored.
-        :raises CheckpointConflictError: if the checkpoint is not ``since`` any more; nothing was stored.
-        :raises StoreError: if Postgres fails; nothing was stored.
         """
 
         def work(cursor: Any) -> Written:
@@ -283,15 +254,8 @@ class DocumentStore:
     ) -> Written:
         """Stores documents that were fetched by id; the checkpoint stays where it is.
 
-        :param source: name of the source, claimed.
-        :param changes: newest states of documents.
-        :param refused: documents that could not be had.
-        :param state: what was known of the source before they were fetched.
         :param note: is called with the cursor of the transaction and what was stored, to write what belongs to it.
         :param sure: whether the documents may take rows back to an older revision.
-        :return: what was stored.
-        :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
-        :raises StoreError: if Postgres fails; nothing was stored.
         """
 
         def work(cursor: Any) -> Written:
@@ -309,14 +273,8 @@ class DocumentStore:
     ) -> Written:
         """Stores tombstones that a sweep has found to be missing, and how far it has come.
 
-        :param source: name of the source, claimed.
-        :param tombstones: of documents that do not exist any more.
-        :param state: what was known of the source before they were looked for.
         :param after: ``_id`` that the sweep has come to; None at its end.
         :param sure: whether that can be relied on; else the documents are only noted, to be looked for again.
-        :return: what was stored.
-        :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
-        :raises StoreError: if Postgres fails; nothing was stored.
         """
 
         def work(cursor: Any) -> Written:
@@ -332,15 +290,7 @@ class DocumentStore:
         return self._surely(source, work, lambda: self._look(source) == replace(state, sweep_after=after))
 
     def doubt_gone(self, source: str, tombstones: list[Change], state: SourceState) -> Written:
-        """Notes documents that CouchDB does not know and Postgres holds; their rows stay as they are.
-
-        :param source: name of the source, claimed.
-        :param tombstones: of the documents, with the revisions that Postgres holds.
-        :param state: what was known of the source before they were looked for.
-        :return: how many.
-        :raises CheckpointConflictError: if another writer has been here since; nothing was noted.
-        :raises StoreError: if Postgres fails; nothing was noted.
-        """
+        """Notes documents that CouchDB does not know and Postgres holds; their rows stay as they are."""
 
         def work(cursor: Any) -> Written:
             self._checkpoints.check(cursor, source, state)
@@ -355,8 +305,6 @@ class DocumentStore:
     def older_revisions(self, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
         """Documents of which CouchDB names an older revision than Postgres holds; they count as looked at.
 
-        :param source: name of the source.
-        :param limit: documents at most.
         :param pause: those that were looked at so recently are left out.
         """
         return self._session.ask(
@@ -366,24 +314,16 @@ class DocumentStore:
     def looked(self, source: str, claimed: dict[bytes, str | None]) -> None:
         """Notes what CouchDB named when it was asked again for such documents.
 
-        :param source: name of the source.
         :param claimed: the revision that it named by key of the document; None where it knows no such document.
         """
         self._session.ask("write couchdb_older_revision", lambda cursor: self.older.looked(cursor, source, claimed))
 
     def count_older(self, source: str) -> int:
-        """How many such documents wait to be looked at again.
-
-        :param source: name of the source.
-        """
+        """How many such documents wait to be looked at again."""
         return self._session.ask("read couchdb_older_revision", lambda cursor: self.older.count(cursor, source))
 
     def doubt(self, source: str, reason: str) -> None:
-        """Notes why a copy may not be complete: the next proof then compares all of it.
-
-        :param source: name of the source.
-        :param reason: one sentence.
-        """
+        """Notes why a copy may not be complete: the next proof then compares all of it."""
         self._session.ask("write couchdb_progress", lambda cursor: self._checkpoints.doubt(cursor, source, reason))
 
     def doubts(self) -> dict[str, str]:
@@ -391,23 +331,11 @@ class DocumentStore:
         return self._session.ask("read couchdb_progress", self._checkpoints.doubts)
 
     def go_on_from(self, source: str, since: str, seq: str) -> bool:
-        """Sets a checkpoint of which CouchDB has lost what lies behind it to one that the database has.
-
-        :param source: name of the source, claimed.
-        :param since: the checkpoint as it is.
-        :param seq: the new one.
-        :return: whether it was ``since`` still.
-        """
+        """Sets a checkpoint of which CouchDB has lost what lies behind it to one that the database has."""
         return self._surely(source, lambda cursor: self._checkpoints.go_on_from(cursor, source, since, seq))
 
     def restamp(self, source: str, ids: list[str]) -> Written:
-        """Gives rows a new ``saved_timestamp``, so that models work them again; needs no claim: nothing else changes.
-
-        :param source: name of the source.
-        :param ids: of its documents.
-        :return: how many rows there are of them.
-        :raises StoreError: if Postgres fails; nothing was changed then.
-        """
+        """Gives rows a new ``saved_timestamp``, so that models work them again; needs no claim: nothing else changes."""
 
         def work(cursor: Any) -> Written:
             written = self._writer.restamp(cursor, source, ids)

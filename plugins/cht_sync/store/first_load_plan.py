@@ -62,9 +62,7 @@ class LoadPart:
 class LoadPlan:
     """A first load that is under way.
 
-    :param parts: all its parts.
     :param seq: where the feed stood before anything was read.
-    :param instance: ``instance_start_time`` of the database.
     """
 
     parts: list[LoadPart]
@@ -73,11 +71,7 @@ class LoadPlan:
 
 
 class LoadParts:
-    """Reads and writes the parts, each time inside a transaction of whoever calls.
-
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    :param source: name of the source.
-    """
+    """Reads and writes the parts, each time inside a transaction of whoever calls."""
 
     def __init__(self, names: dict[str, sql.Identifier], source: str) -> None:
         self._names, self._source = names, source
@@ -86,10 +80,7 @@ class LoadParts:
         cursor.execute(sql.SQL(text).format(**self._names), values)
 
     def unfinished(self, cursor: Any) -> LoadPlan | None:
-        """The load that is under way.
-
-        :param cursor: any.
-        """
+        """The load that is under way."""
         self._execute(cursor, _UNFINISHED, (self._source,))
         rows = cursor.fetchall()
         if not rows:
@@ -106,42 +97,24 @@ class LoadParts:
         return LoadPlan(parts, rows[0][-2], rows[0][-1])
 
     def plan(self, cursor: Any, plan: LoadPlan) -> None:
-        """Notes a load that begins, in place of any earlier one.
-
-        :param cursor: of a transaction that holds the source.
-        :param plan: the load.
-        """
+        """Notes a load that begins, in place of any earlier one."""
         self.forget(cursor)
         for part in plan.parts:
             self.add(cursor, plan, part)
         Checkpoints(self._names).begin_load(cursor, self._source, plan.instance)
 
     def forget(self, cursor: Any) -> None:
-        """Takes back every part.
-
-        :param cursor: of a transaction that holds the source.
-        """
+        """Takes back every part."""
         self._execute(cursor, _FORGET, (self._source,))
 
     def add(self, cursor: Any, plan: LoadPlan, part: LoadPart) -> None:
-        """Notes a part.
-
-        :param cursor: of a transaction that holds the source.
-        :param plan: of the load.
-        :param part: the part.
-        """
+        """Notes a part."""
         # As JSON: an _id may hold what a text cannot.
         keys = (None if key is None else json.dumps(key) for key in part.keys)
         self._execute(cursor, _PLAN, (self._source, part.name, *keys, part.expected, plan.seq, plan.instance))
 
     def advance(self, cursor: Any, before: LoadPart, after: LoadPart) -> None:
-        """Notes how far a part has come.
-
-        :param cursor: of the transaction that stores a page of it.
-        :param before: the part as it was when the page was read.
-        :param after: as it is with the page.
-        :raises CheckpointConflictError: if another run has been here since.
-        """
+        """Notes how far a part has come."""
         values = {
             "source": self._source,
             "part": after.name,
@@ -159,26 +132,17 @@ class LoadParts:
         Checkpoints(self._names).load_advanced(cursor, self._source)
 
     def finish(self, cursor: Any) -> None:
-        """Notes that the feed takes over.
-
-        :param cursor: of the transaction that sets the checkpoint.
-        """
+        """Notes that the feed takes over."""
         self._execute(cursor, _FINISH, (self._source,))
 
     def unproven(self, cursor: Any) -> str | None:
-        """When the load began that is finished and not proven; None where there is none.
-
-        :param cursor: any.
-        """
+        """When the load began that is finished and not proven; None where there is none."""
         self._execute(cursor, _UNPROVEN, (self._source,))
         row = cursor.fetchone()
         return row[0] if row else None
 
     def proven(self, cursor: Any) -> None:
-        """Notes that the proof has ended, whatever it found.
-
-        :param cursor: any.
-        """
+        """Notes that the proof has ended, whatever it found."""
         self._execute(cursor, _PROVEN, (self._source,))
 
 

@@ -29,10 +29,7 @@ _HAS_ROWS = "select exists (select from {schema}.{table} where source = %s and n
 
 
 class KnownDocuments:
-    """Asks the three tables together.
-
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
-    """
+    """Asks the three tables together."""
 
     def __init__(self, names: dict[str, sql.Identifier]) -> None:
         self._names = names
@@ -44,8 +41,6 @@ class KnownDocuments:
         """Those that are not deleted, in the order of their ids.
 
         :param after: ``_id`` of the last one seen; empty at first.
-        :param limit: documents at most.
-        :return: ``_id`` and revision of each.
         """
         self._execute(cursor, _LIVE, {"source": source, "after": after, "limit": limit})
         return cursor.fetchall()

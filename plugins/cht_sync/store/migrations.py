@@ -51,12 +51,7 @@ _ADD_SOURCE = "alter table {schema}.{table} add column source varchar"
 
 
 class Schema:
-    """The raw schema: applies ``include/sql`` in order, each file once.
-
-    :param conn: an open psycopg2 connection.
-    :param connection: the Airflow connection it was made of, for error texts.
-    :param raw: names of schema and table.
-    """
+    """The raw schema: applies ``include/sql`` in order, each file once."""
 
     def __init__(self, conn: Any, connection: Connection, raw: RawTable) -> None:
         self._conn, self._connection, self._raw = conn, connection, raw
@@ -65,7 +60,6 @@ class Schema:
     def prepare(self) -> list[str]:
         """Brings the schema up to date, on an empty database as on one of CHT Sync 2.x.
 
-        :return: names of the files that were applied.
         :raises SettingsError: if a table of that name has other columns, or the role may not create what is
             missing; nothing has been written then.
         """
@@ -92,7 +86,6 @@ class Schema:
     def pending(self) -> list[str]:
         """What :meth:`prepare` would apply; writes nothing.
 
-        :return: names of files.
         :raises SettingsError: if a table of that name has other columns, or the role may not read it.
         """
         with explained(self._connection, f"read the tables of schema {self._raw.schema!r}"):
@@ -202,15 +195,7 @@ class Schema:
 
 @contextmanager
 def prepared(connection: Connection, raw: RawTable, application_name: str, doing: str) -> Iterator[Any]:
-    """A cursor in a transaction and a connection of its own, of what may be the first to write after an upgrade.
-
-    :param connection: of the role that writes the raw tables.
-    :param raw: names of schema and table.
-    :param application_name: what ``pg_stat_activity`` shows.
-    :param doing: what is tried, for the text of errors.
-    :raises SettingsError: if the role may not write, or not bring the tables up to date.
-    :raises StoreError: for any other failure of the server; nothing was written then.
-    """
+    """A cursor in a transaction and a connection of its own, of what may be the first to write after an upgrade."""
     with explained(connection, doing), closing(connect(connection, application_name)) as conn:
         Schema(conn, connection, raw).prepare()
         with conn, conn.cursor() as cursor:

@@ -109,7 +109,6 @@ class OlderRevision:
     """A document of which CouchDB names an older revision than Postgres holds.
 
     :param key: SHA-256 of its ``_id``.
-    :param id: its ``_id``.
     :param held: the newest revision that Postgres holds.
     :param claimed: what CouchDB names; None where it says that there is no such document.
     :param known: the ends of the revision tree with which an older revision was stored before.
@@ -127,10 +126,7 @@ class OlderRevision:
 
 
 class OlderRevisions:
-    """Finds documents that would take a row back, and keeps what is known of them.
-
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
+    """Finds documents that would take a row back, and keeps what is known of them."""
 
     def __init__(self, names: dict[str, sql.Identifier]) -> None:
         self._names = names
@@ -149,9 +145,6 @@ class OlderRevisions:
     def hold_back(self, cursor: Any, source: str, turn: Turn, changes: Iterable[Change] | None = None) -> set[str]:
         """Notes those of some documents that are older than what is stored of them.
 
-        :param cursor: of the transaction that stores a page.
-        :param source: name of the source.
-        :param turn: what is known of the source.
         :param changes: the documents, default those of the page table, by what they say of themselves.
         :return: their ids: they must not be stored.
         """
@@ -161,22 +154,12 @@ class OlderRevisions:
         return {name for (name,) in cursor}
 
     def forget(self, cursor: Any, source: str, changes: Iterable[Change]) -> None:
-        """Forgets documents that came in a revision which is not older any more.
-
-        :param cursor: of the transaction that stores them.
-        :param source: name of the source.
-        :param changes: the documents.
-        """
+        """Forgets documents that came in a revision which is not older any more."""
         if plain := _plain(changes):
             cursor.execute(self._sql(_FORGET), _arrays(source, plain))
 
     def doubt_gone(self, cursor: Any, source: str, held: dict[str, str | None]) -> None:
-        """Notes documents that Postgres holds and CouchDB does not know.
-
-        :param cursor: of an open transaction.
-        :param source: name of the source.
-        :param held: revisions that Postgres holds, by ``_id``.
-        """
+        """Notes documents that Postgres holds and CouchDB does not know."""
         # What has no row cannot go back.
         if plain := {name: rev for name, rev in held.items() if storable(name)}:
             cursor.execute(self._sql(_DOUBT_GONE), _arrays(source, plain))
@@ -184,9 +167,6 @@ class OlderRevisions:
     def take(self, cursor: Any, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
         """Documents to look at again, those first that have waited longest; they count as looked at.
 
-        :param cursor: any.
-        :param source: name of the source.
-        :param limit: documents at most.
         :param pause: those that were looked at so recently are left out.
         """
         cursor.execute(self._sql(_OPEN), {"source": source, "limit": limit, "pause": pause})
@@ -195,8 +175,6 @@ class OlderRevisions:
     def looked(self, cursor: Any, source: str, claimed: dict[bytes, str | None]) -> None:
         """Notes what CouchDB named when it was asked again.
 
-        :param cursor: of an open transaction.
-        :param source: name of the source.
         :param claimed: the revision that it named by key of the document; None where it knows no such document.
         """
         values = {"source": source, "keys": list(claimed), "claimed": list(claimed.values())}
@@ -207,36 +185,20 @@ class OlderRevisions:
 
         A copy that lags is told by that from one that does not.
 
-        :param cursor: of the transaction that stores it.
-        :param source: name of the source.
-        :param key: of the document.
         :param known: the ends of its revision tree, the newest first; none where CouchDB knew no such document.
         """
         cursor.execute(self._sql(_SETTLE), {"source": source, "key": key, "known": known})
 
     def drop(self, cursor: Any, source: str, keys: list[bytes]) -> None:
-        """Forgets documents.
-
-        :param cursor: of an open transaction.
-        :param source: name of the source.
-        :param keys: of the documents.
-        """
+        """Forgets documents."""
         cursor.execute(self._sql(_DROP), {"source": source, "keys": keys})
 
     def drop_all(self, cursor: Any, source: str) -> None:
-        """Forgets all documents of a source, whose database is another one now.
-
-        :param cursor: of an open transaction.
-        :param source: name of the source.
-        """
+        """Forgets all documents of a source, whose database is another one now."""
         cursor.execute(self._sql(_DROP_ALL), (source,))
 
     def count(self, cursor: Any, source: str) -> int:
-        """How many documents wait to be looked at again.
-
-        :param cursor: any.
-        :param source: name of the source.
-        """
+        """How many documents wait to be looked at again."""
         cursor.execute(self._sql(_COUNT), (source,))
         return int(cursor.fetchone()[0])
 

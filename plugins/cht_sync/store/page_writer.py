@@ -131,8 +131,6 @@ class PageWriter:
 
     A row never goes back to an older revision, unless whoever calls says that it has been made sure of.
 
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    :param order: name of the lock that keeps stamps in order.
     :param tombstone_bodies: whether deleted documents are stored whole; by default as stubs, and not in quarantine.
     """
 
@@ -163,14 +161,9 @@ class PageWriter:
         """Stores documents; those that cannot be stored go to quarantine.
 
         :param cursor: of an open transaction whose session has the page table.
-        :param source: name of the source.
-        :param changes: from the feed.
-        :param held: documents that could not even be read.
-        :param seq: checkpoint behind the page.
         :param expect_new: whether the documents are most likely stored nowhere yet: then they are inserted with no
             look at what is there, and only where that fails as ever.
         :param sure: whether the documents may take rows back to an older revision.
-        :return: what was done.
         :raises psycopg2.Error: for any failure that is not a document's own.
         :raises StoreError: if a constraint or trigger refuses all of them, or a trigger drops some without a word.
         """
@@ -206,12 +199,7 @@ class PageWriter:
         return done
 
     def restamp(self, cursor: Any, source: str, ids: list[str]) -> Written:
-        """Gives rows a new ``saved_timestamp`` and changes nothing else.
-
-        :param cursor: of an open transaction.
-        :param source: name of the source.
-        :param ids: of the documents.
-        """
+        """Gives rows a new ``saved_timestamp`` and changes nothing else."""
         stamp = self._turn(cursor, source).stamp
         values = {"stamp": stamp, "source": source, "ids": ids}
         cursor.execute(sql.SQL(_RESTAMP).format(**self._names), values)
@@ -253,7 +241,6 @@ class PageWriter:
     def turn(self, cursor: Any) -> datetime:
         """Waits until no other transaction writes documents; none does until this one ends.
 
-        :param cursor: of an open transaction.
         :return: the stamp of what it writes.
         """
         return self._turn(cursor, "").stamp
@@ -340,8 +327,6 @@ class PageWriter:
 def copy_rows(cursor: Any, rows: list[Row]) -> None:
     """Fills the page table.
 
-    :param cursor: of a transaction whose session has it.
-    :param rows: what is to be in it.
     :raises StoreError: if Postgres took fewer.
     """
     if (taken := _copy(cursor, _COPY, rows)) < len(rows):
@@ -367,10 +352,7 @@ def _savepoint(cursor: Any) -> Iterator[None]:
 
 
 def is_refusal(error: psycopg2.Error) -> bool:
-    """Whether Postgres has something against a document, not against this session or the server.
-
-    :param error: what it said.
-    """
+    """Whether Postgres has something against a document, not against this session or the server."""
     code = error.pgcode or ""
     # Arrays of jsonb grow by doubling, and a text of 64 MB can hold more values than one allocation takes.
     too_many_values = code == "XX000" and "invalid memory alloc request size" in str(error)

@@ -100,10 +100,7 @@ Entry = tuple[str, bytes]
 
 
 class Quarantine:
-    """The table ``couchdb_quarantine``.
-
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
+    """The table ``couchdb_quarantine``."""
 
     def __init__(self, names: dict[str, sql.Identifier]) -> None:
         self._names = names
@@ -114,11 +111,8 @@ class Quarantine:
     def add(self, cursor: Any, source: str, refused: Refused, seq: str | None) -> None:
         """Notes the newest state of a document that was refused.
 
-        :param cursor: of the transaction that stores the rest of the page.
-        :param source: name of the source.
         :param refused: the document and why; its body is not kept where it is a CouchDB user whose password
             material cannot be told apart.
-        :param seq: checkpoint of the page it came with.
         """
         change = refused.change
         body, reason = _body_to_keep(refused)
@@ -143,22 +137,12 @@ class Quarantine:
             cursor.execute(self._sql(_ADD_PART), (source, fields["key"], number, psycopg2.Binary(part)))
 
     def resolve(self, cursor: Any, source: str) -> int:
-        """Closes the entries of the documents that the page table holds, for they have just been stored.
-
-        :param cursor: of the transaction that stored them.
-        :param source: name of the source.
-        :return: how many entries that were.
-        """
+        """Closes the entries of the documents that the page table holds, for they have just been stored."""
         cursor.execute(self._sql(_RESOLVE), (source,))
         return cursor.rowcount
 
     def forget(self, cursor: Any, source: str, documents: list[str]) -> None:
-        """Gives up the bytes of entries that are closed, for the documents have been deleted.
-
-        :param cursor: of the transaction that stores the tombstones.
-        :param source: name of the source.
-        :param documents: their ids.
-        """
+        """Gives up the bytes of entries that are closed, for the documents have been deleted."""
         if not documents:
             return
         keys = [psycopg2.Binary(fingerprint(each)) for each in documents]
@@ -171,10 +155,7 @@ class Quarantine:
     ) -> list[tuple[bytes, str, str | None]]:
         """Open entries in the order of their keys.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param after: key of the last one seen; empty at first.
-        :param limit: entries at most.
         :param everything: all of them, or only those without a body that were not tried for ten minutes.
         :return: key, ``_id`` as it is in the table, and revision of each.
         """
@@ -194,7 +175,6 @@ class Quarantine:
         """Other entries with bytes; some may be of deleted documents that cannot be stored at all.
 
         :param after: source and key of the last one seen; empty at first.
-        :param limit: entries at most.
         """
         return self._entries(cursor, _WITHOUT_TOMBSTONE, after, limit)
 
@@ -206,7 +186,6 @@ class Quarantine:
         """Gives up the bytes of an entry and closes it.
 
         :param cursor: of a transaction that holds the lock of stamps.
-        :return: whether it is empty now.
         """
         cursor.execute(self._sql(_EMPTY), _named(entry))
         emptied = cursor.fetchall() == [(True,)]
@@ -234,11 +213,7 @@ class Quarantine:
         return False if cursor.fetchone()[0] else None
 
     def resolve_of(self, cursor: Any, loser: str, winner: str) -> None:
-        """Closes the entries of a source whose documents another source has stored, for the two become one.
-
-        :param loser: name of the source whose entries go.
-        :param winner: name of the other.
-        """
+        """Closes the entries of a source whose documents another source has stored, for the two become one."""
         cursor.execute(self._sql(_RESOLVE_OF), {"loser": loser, "winner": winner})
 
 
@@ -247,18 +222,12 @@ def _named(entry: Entry) -> dict[str, Any]:
 
 
 def fingerprint(document: str) -> bytes:
-    """SHA-256 of an ``_id``, lone surrogates included.
-
-    :param document: the ``_id``.
-    """
+    """SHA-256 of an ``_id``, lone surrogates included."""
     return hashlib.sha256(document.encode("utf-8", "surrogatepass")).digest()
 
 
 def shown(text: str) -> str:
-    """A text as Postgres can hold it: what it cannot is written as in JSON.
-
-    :param text: any text.
-    """
+    """A text as Postgres can hold it: what it cannot is written as in JSON."""
     if not any(map(_is_odd, text)):
         return text
     return "".join(f"\\u{ord(each):04x}" if _is_odd(each) else each.replace("\\", "\\\\") for each in text)

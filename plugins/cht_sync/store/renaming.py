@@ -53,8 +53,6 @@ order by c.relname
 class Renamed:
     """What was renamed, or would be.
 
-    :param old: name of the source before.
-    :param new: its name now.
     :param counts: rows under the old name, by table.
     :param in_both: documents that are stored under both names.
     :param new_counts: whether of these the states under the new name count.
@@ -79,10 +77,7 @@ class RenamingStore(DocumentStore):
     """Renames sources; its parameters are those of :class:`cht_sync.store.document_store.DocumentStore`."""
 
     def knows(self, source: str) -> bool:
-        """Whether anything of a source is stored.
-
-        :param source: its name.
-        """
+        """Whether anything of a source is stored."""
 
         def question(cursor: Any) -> bool:
             cursor.execute(self._sql(_IS_KNOWN), {"old": source})
@@ -91,10 +86,7 @@ class RenamingStore(DocumentStore):
         return self._session.ask("look for a source", question)
 
     def would_rename(self, pairs: Iterable[tuple[str, str]]) -> list[Renamed]:
-        """What :meth:`rename` would do; writes nothing.
-
-        :param pairs: old and new name of each source.
-        """
+        """What :meth:`rename` would do; writes nothing."""
         return self._session.ask("count the rows of a source", lambda cursor: [self._found(cursor, *p) for p in pairs])
 
     def rename(self, pairs: Iterable[tuple[str, str]]) -> list[Renamed]:
@@ -102,11 +94,6 @@ class RenamingStore(DocumentStore):
 
         Rows get a new ``saved_timestamp``, so that models see the name. No sync and no repair has such a source
         meanwhile, and nobody else writes documents until it is done.
-
-        :param pairs: old and new name of each source.
-        :return: what was renamed.
-        :raises CheckpointConflictError: if somebody writes one of the sources; nothing was changed.
-        :raises StoreError: if Postgres fails; nothing was changed.
         """
         pairs = list(pairs)
         for pair in pairs:

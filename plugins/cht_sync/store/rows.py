@@ -36,8 +36,6 @@ PIECE = 256 * 1024
 class Row:
     """What is to be stored of one document.
 
-    :param change: where it comes from.
-    :param key: its ``_id``.
     :param body: JSON text that ``jsonb`` takes, as far as we can tell; a view on the page where it is unchanged.
     :param altered: whether U+0000 was taken out of it.
     """
@@ -71,7 +69,6 @@ def rows_of(changes: Iterable[Change], tombstone_bodies: bool = False) -> tuple[
 def stub(change: Change) -> Row | None:
     """The tombstone that CouchDB gives for a document that left nothing else behind.
 
-    :param change: a deleted document.
     :return: its row; None where its ``_id`` cannot be stored.
     """
     try:
@@ -99,10 +96,7 @@ def _body(change: Change) -> tuple[bytes | msgspec.Raw, bool]:
 
 
 def stub_of(change: Change) -> bytes:
-    """All that is left of a deleted document, as JSON text, also where its ``_id`` cannot be stored.
-
-    :param change: the document.
-    """
+    """All that is left of a deleted document, as JSON text, also where its ``_id`` cannot be stored."""
     return json.dumps({"_id": change.id, "_rev": change.rev, "_deleted": True}).encode()
 
 
@@ -118,10 +112,7 @@ class CopyStream(io.RawIOBase):
         self._pieces = _pieces(rows, *before)
 
     def read(self, size: int = -1) -> bytes:  # noqa: ARG002
-        """The next piece: psycopg2 passes on what it gets.
-
-        :param size: not used.
-        """
+        """The next piece: psycopg2 passes on what it gets."""
         return next(self._pieces, b"")
 
 
@@ -129,7 +120,6 @@ def stamped(stamp: datetime, source: str) -> tuple[int, bytes]:
     """The fields (saved_timestamp, source) in the binary format of COPY.
 
     :param stamp: without a time zone.
-    :param source: name of the source.
     :return: how many fields, and their bytes.
     """
     name = source.encode()

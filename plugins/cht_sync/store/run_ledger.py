@@ -50,9 +50,6 @@ class Run:
     """Who writes, for the ledger.
 
     :param dag_id: of Airflow's run; None outside of Airflow.
-    :param run_id: of Airflow's run.
-    :param interval_start: begin of its data interval.
-    :param interval_end: end of its data interval.
     """
 
     dag_id: str | None = None
@@ -62,10 +59,7 @@ class Run:
 
     @classmethod
     def of(cls, context: Any) -> Run:
-        """The run of a task.
-
-        :param context: Airflow's.
-        """
+        """The run of a task."""
         run = context.get("dag_run")
         start, end = context.get("data_interval_start"), context.get("data_interval_end")
         return cls(getattr(run, "dag_id", None), getattr(run, "run_id", None), start, end)
@@ -75,9 +69,6 @@ class Windows:
     """Lets one window for each source of a run grow, in the transaction of whoever stores something.
 
     A window that was committed is there whatever is killed later, and one that was rolled back is not.
-
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    :param run: who writes.
     """
 
     def __init__(self, names: dict[str, sql.Identifier], run: Run) -> None:
@@ -96,13 +87,8 @@ class Windows:
     ) -> tuple[sql.Composed, dict[str, Any]]:
         """The statement that adds to the window what a transaction stores.
 
-        :param source: name of the source.
-        :param written: what the transaction stored.
         :param page: the page of the feed; None where documents were fetched by id.
-        :param since: the checkpoint that the page was read from.
-        :param instance: ``instance_start_time`` of the database.
         :param size: bytes, where there is no page of the feed.
-        :return: SQL, for the same transaction, and its values.
         """
         window = self._open.setdefault(source, str(uuid.uuid4()))
         values = {

@@ -33,12 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class SourceOrder:
-    """Keeps the order of the sources, and moves rows where it has changed.
-
-    :param session: of the writer.
-    :param names: ``schema`` and ``table``, as ``psycopg2.sql`` composes them.
-    :param writer: gives stamps in order.
-    """
+    """Keeps the order of the sources, and moves rows where it has changed."""
 
     def __init__(self, session: PatientSession, names: dict[str, sql.Identifier], writer: PageWriter) -> None:
         self._session, self._names, self._writer = session, names, writer
@@ -50,8 +45,6 @@ class SourceOrder:
         call.
 
         :param sources: names of the sources, the first one first.
-        :return: rows that were moved.
-        :raises StoreError: if Postgres fails.
         """
         doing = "order the sources in couchdb_source"
         if self._session.ask(doing, self._read) == (sources, True):

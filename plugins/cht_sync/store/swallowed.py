@@ -59,7 +59,6 @@ def check_stored(cursor: Any, names: dict[str, sql.Identifier], values: dict[str
     """Makes sure that the documents of the page table are stored, where fewer rows were written than documents came.
 
     :param cursor: of the transaction that has just written the page, and decides nothing about other sources yet.
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
     :param values: ``source`` and ``stamp`` of the page, and ``sure``: whether rows may have gone back to an older
         revision.
     :raises StoreError: if a trigger has kept documents from being stored; names it.
@@ -95,8 +94,6 @@ def _untouchable(cursor: Any, names: dict[str, sql.Identifier], values: dict[str
 def check_stamped(cursor: Any, names: dict[str, sql.Identifier], values: dict[str, Any]) -> None:
     """Makes sure that documents have the stamp that they were given.
 
-    :param cursor: of the transaction that gave it.
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
     :param values: ``ids``, ``source`` and ``stamp``.
     :raises StoreError: if a trigger has kept rows as they were; names it.
     """
@@ -107,13 +104,7 @@ def check_stamped(cursor: Any, names: dict[str, sql.Identifier], values: dict[st
 
 
 def not_stored(cursor: Any, names: dict[str, sql.Identifier], lacking: int, documents: int) -> StoreError:
-    """The error of documents that Postgres took and did not store.
-
-    :param cursor: of the transaction.
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
-    :param lacking: documents that were not stored.
-    :param documents: documents that were to be stored.
-    """
+    """The error of documents that Postgres took and did not store."""
     return _refusal(names, _triggers(cursor, names), lacking, documents)
 
 

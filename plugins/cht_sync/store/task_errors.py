@@ -42,11 +42,7 @@ delete from {schema}.couchdb_task_error where dag_id = %s and run_id <> %s and t
 class Failure:
     """One try of a task that failed.
 
-    :param dag_id: its DAG.
-    :param task_id: its task.
     :param subject: what it works on, such as a source or a model; empty where there is one.
-    :param message: the sentence.
-    :param run_id: Airflow's run.
     :param map_index: number of the instance of a mapped task, else -1.
     :param tried_again: whether Airflow tries it again in the same run.
     """
@@ -61,11 +57,7 @@ class Failure:
 
 
 class TaskErrors:
-    """The table. A server that does not answer is given up within seconds: who writes here has failed or is done.
-
-    :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    """
+    """The table. A server that does not answer is given up within seconds: who writes here has failed or is done."""
 
     def __init__(self, connection: Connection, raw: RawTable) -> None:
         self._connection = with_extra(connection, {"connect_timeout": CONNECT_S})
@@ -74,10 +66,7 @@ class TaskErrors:
     def record(self, failure: Failure) -> bool:
         """Notes a failure, in place of the one before.
 
-        :param failure: what failed.
         :return: whether it is noted: before the first copy there is no such table.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
         """
         values = {name: getattr(failure, name) for name in Failure.__slots__}
         with self._cursor() as cursor:
@@ -86,37 +75,19 @@ class TaskErrors:
         return cursor is not None
 
     def forget(self, dag_id: str, task_id: str, subject: str) -> None:
-        """Drops the row of a task that has succeeded.
-
-        :param dag_id: its DAG.
-        :param task_id: its task.
-        :param subject: what it works on.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
-        """
+        """Drops the row of a task that has succeeded."""
         with self._cursor() as cursor:
             if cursor:
                 cursor.execute(self._sql(_FORGET), (dag_id, task_id, subject))
 
     def forget_dag(self, dag_id: str) -> None:
-        """Drops all rows of a DAG of which nothing is left to fail.
-
-        :param dag_id: its id.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
-        """
+        """Drops all rows of a DAG of which nothing is left to fail."""
         with self._cursor() as cursor:
             if cursor:
                 cursor.execute(self._sql(_FORGET_DAG), (dag_id,))
 
     def forget_group(self, dag_id: str, group_id: str) -> None:
-        """Drops the rows of all tasks of a task group, which have ended well.
-
-        :param dag_id: its DAG.
-        :param group_id: the group.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
-        """
+        """Drops the rows of all tasks of a task group, which have ended well."""
         with self._cursor() as cursor:
             if cursor:
                 cursor.execute(self._sql(_FORGET_GROUP), (dag_id, f"{group_id}."))
@@ -126,12 +97,9 @@ class TaskErrors:
 
         So a source, a model or a part that is not there any more is not told of for ever.
 
-        :param dag_id: the DAG.
         :param run_id: Airflow's run, which is about to end.
         :param states: state by task of the run, mapped ones as ``sync_0``.
         :return: task and number of its instance, of what this run has noted.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
         """
         with self._cursor() as cursor:
             if not cursor:

@@ -110,7 +110,6 @@ class TombstoneStore(DocumentStore):
     def cut(self) -> Iterator[Bodies]:
         """Cuts step by step, each a short transaction; whatever ends it, the next call goes on with what is left.
 
-        :return: what has been done so far, after each step.
         :raises StoreError: if Postgres fails, or a trigger keeps bodies as they were.
         """
         done = Bodies()
@@ -212,11 +211,8 @@ def _stub_of_body(body: bytes) -> bytes | None:
 def cut_tombstones(settings: Settings, dry_run: bool, show: Callable[[str], None] = print) -> None:
     """Cuts the bodies of deleted documents that were stored before stubs were wanted.
 
-    :param settings: the environment.
-    :param dry_run: whether it only counts.
     :param show: takes a line about what was found, now and then about what was done, and about the end.
     :raises SettingsError: if bodies are to be kept, or the tables are not up to date.
-    :raises StoreError: if Postgres fails; the next call goes on.
     """
     settings.check()
     if settings.tombstone_bodies:

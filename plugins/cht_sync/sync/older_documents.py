@@ -38,10 +38,6 @@ class OlderLook:
     restored; then CouchDB has to name the same again: at once where it keeps one copy of each document, else in several
     looks over some time, which no copy that lags stands as long as the copies reach each other.
 
-    :param hook: of the server.
-    :param database: name of the database.
-    :param store: where the documents are; the source is claimed.
-    :param source: name of the source.
     :param at_once: whether one look is enough, as where the server keeps each document once.
     :param patience: seconds for which a cluster has to name the same.
     :param most_bytes: bytes read into memory at most.
@@ -66,10 +62,7 @@ class OlderLook:
         """Looks at all that wait.
 
         :param budget: seconds after which the rest is left to the next run.
-        :return: what was stored.
         :raises RequestRefusedError: if it may be asked neither by ``_bulk_get`` nor by ``_all_docs``.
-        :raises CouchDBError: if CouchDB does not answer.
-        :raises StoreError: if Postgres fails.
         """
         begun, pause = time.monotonic(), timedelta() if self._at_once else PAUSE
         left = self._store.count_older(self._source)  # each once in a run
@@ -177,7 +170,6 @@ class OlderLook:
 class _Decision:
     """What is to be stored of a document.
 
-    :param of: the document.
     :param best: the end of its tree that CouchDB takes for it; None where there is no such document.
     :param known: all ends of its tree, where they are to be kept in mind.
     """

@@ -29,10 +29,7 @@ class Progress:
     reasons: dict[str, int] = field(default_factory=dict)
 
     def count(self, written: Written) -> None:
-        """Counts documents that were written.
-
-        :param written: what the store said of them.
-        """
+        """Counts documents that were written."""
         for name in ("documents", "tombstones", "rows", "quarantined", "collisions", "resolved", "older"):
             setattr(self, name, getattr(self, name) + getattr(written, name))
         for code, number in written.reasons.items():
@@ -41,8 +38,6 @@ class Progress:
     def add(self, page: Page, written: Written, seconds: float) -> None:
         """Counts a page that was stored.
 
-        :param page: the page.
-        :param written: what the store said of it.
         :param seconds: time since the run began.
         """
         self.count(written)
@@ -55,8 +50,6 @@ class Progress:
     def line(self, page: Page, written: Written, total: int | None) -> str:
         """The log line of the page just added.
 
-        :param page: the page.
-        :param written: what the store said of it.
         :param total: documents to copy in all, where the copy began at the beginning; for servers that do not
             count what is pending.
         """

@@ -35,10 +35,6 @@ log = logging.getLogger(__name__)
 class SourceCopy:
     """Copies one CouchDB database to one claimed source.
 
-    :param hook: of the server.
-    :param database: name of the database.
-    :param store: where the documents go.
-    :param progress: is kept up to date.
     :param most_bytes: bytes read into memory at most, of a page or a document.
     :param older_after: seconds after which an older revision is stored to which a cluster keeps.
     """
@@ -129,10 +125,8 @@ class SourceCopy:
     def load_first(self, load: Callable[[], FirstLoad], least: float, budget: float) -> bool:
         """Loads a large database that was never read, or goes on with that; any other is left to the feed.
 
-        :param load: gives what does it.
         :param least: documents from which on a database is large.
         :param budget: seconds.
-        :return: whether the feed is to be followed now.
         :raises SettingsError: if neither the listing of documents nor the feed may be read.
         """
         if self._info is None or self._store.checkpoint(self._source) is not None:
@@ -151,10 +145,7 @@ class SourceCopy:
             return True
 
     def doubt_load(self, store: DocumentStore) -> None:
-        """Asks for another proof of a first load, where copies of a cluster may have lagged in the load and its proof.
-
-        :param store: where the documents are.
-        """
+        """Asks for another proof of a first load, where copies of a cluster may have lagged in the load and its proof."""
         if self._info and not self._info.has_one_copy:
             reason = (
                 f"{self._source} was loaded from a CouchDB cluster, of which a copy may have lagged: the next run of"
@@ -191,7 +182,6 @@ class SourceCopy:
     def drain(self, batch_size: int, budget: float) -> None:
         """Copies pages until the feed is drained or the budget is spent.
 
-        :param batch_size: changes in a page at most.
         :param budget: seconds.
         """
         if self._info is None:

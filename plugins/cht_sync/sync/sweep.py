@@ -21,13 +21,9 @@ def sweep(
 ) -> Iterator[Written]:
     """Looks through the documents of a source, where a restart asked for it, from where an earlier run came to.
 
-    :param store: where the documents are; the source is claimed.
-    :param source: name of the source.
     :param missing: of some ids, those that the database does not hold.
     :param budget: seconds after which the rest is left to the next run.
     :param sure: whether what ``missing`` says can be relied on; else it is only noted, to be looked for again.
-    :return: what each step has stored.
-    :raises StoreError: if Postgres fails.
     """
     state, begun = store.state(source), time.monotonic()
     while state.sweep_after is not None and time.monotonic() - begun < budget:
