@@ -37,7 +37,7 @@ _OF_NAME = """select pid from pg_stat_activity
 
 
 class LockWatch:
-    """Looks from another session, every ten seconds, whether one session waits for a lock; tells it ever more rarely."""
+    """Logs who holds the lock that a session waits for: first after ten seconds, then ever more rarely."""
 
     def __init__(self, connection: Connection, doing: str) -> None:
         self._connection, self._doing = connection, doing

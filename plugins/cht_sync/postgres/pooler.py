@@ -10,6 +10,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ
 
+from cht_sync.postgres.query import one_row
+
 # A busy pooler gives a connection the same process now and then, but not so often in a row.
 ROUNDS, PAUSE_S = 25, 0.01
 # A pooler in session mode that has no server left lets the second connection wait.
@@ -53,7 +55,7 @@ def _asked(conn: Any) -> int:
     try:
         with conn.cursor() as cursor:
             cursor.execute(_WHO)
-            return cursor.fetchone()[0]
+            return one_row(cursor)[0]
     finally:
         if not conn.closed:
             conn.autocommit = False
@@ -79,7 +81,7 @@ class _Second:
             with self._conn.cursor() as cursor:
                 cursor.execute(_WHO)
                 self._wait()
-                return cursor.fetchone()[0]
+                return one_row(cursor)[0]
         except (psycopg2.Error, TimeoutError):
             self.close()
             return None

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from airflow.sdk import Connection
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.common.log_throttle import Seldom
 from cht_sync.couchdb.document_ids import storable
@@ -19,6 +19,7 @@ from cht_sync.couchdb.structs import Change, Page, Refused
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.postgres.lock_watch import FIRST_S, THEN_S
 from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import TOLERANCE_S, PatientSession
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.checkpoints import Checkpoints, SourceState
@@ -60,7 +61,7 @@ class DocumentStore:
         run: Run | None = None,
     ) -> None:
         self._connection, self._raw = connection, raw
-        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._names = Names(raw.schema, raw.table)
         self._checkpoints, self._known = Checkpoints(self._names), KnownDocuments(self._names)
         self.older = OlderRevisions(self._names)
         self._locks = Locks(raw.schema)
@@ -78,9 +79,6 @@ class DocumentStore:
     def close(self) -> None:
         """Gives back the connection and with it every claim."""
         self._session.close()
-
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(**self._names)
 
     def _lock_name(self, subject: str) -> str:
         return f"{self._raw.schema}.{self._raw.table} {subject}"
@@ -183,8 +181,8 @@ class DocumentStore:
             "sources": sources,
         }
 
-        def question(cursor: Any) -> tuple[str | None, int]:
-            cursor.execute(self._sql(_MAIN_OWNER), values)
+        def question(cursor: Cursor) -> tuple[str | None, int]:
+            self._names.execute(cursor, _MAIN_OWNER, values)
             return cursor.fetchone() or (None, 0)
 
         return self._session.ask("read the documents", question)
@@ -199,7 +197,7 @@ class DocumentStore:
         :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
         """
 
-        def work(cursor: Any) -> None:
+        def work(cursor: Cursor) -> None:
             self._checkpoints.restart(cursor, source, instance)
             self.older.drop_all(cursor, source)
 
@@ -234,7 +232,7 @@ class DocumentStore:
         :param page: a page of its feed; documents that Postgres refuses go to quarantine.
         """
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             written = self._writer.write(cursor, source, page.results, page.held, page.checkpoint)
             ledger = self._windows.growth(source, written, page, since, instance)
             self._checkpoints.move(cursor, source, page, since, instance, ledger=ledger)
@@ -258,7 +256,7 @@ class DocumentStore:
         :param sure: whether the documents may take rows back to an older revision.
         """
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
             written = self._writer.write(cursor, source, changes, refused, None, sure=sure)
             cursor.execute(*self._windows.growth(source, written))
@@ -277,7 +275,7 @@ class DocumentStore:
         :param sure: whether that can be relied on; else the documents are only noted, to be looked for again.
         """
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
             if sure:
                 written = self._writer.write(cursor, source, tombstones, [], None, sure=True)
@@ -292,13 +290,13 @@ class DocumentStore:
     def doubt_gone(self, source: str, tombstones: list[Change], state: SourceState) -> Written:
         """Notes documents that CouchDB does not know and Postgres holds; their rows stay as they are."""
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
             return self._doubt_gone(cursor, source, tombstones)
 
         return self._surely(source, work)
 
-    def _doubt_gone(self, cursor: Any, source: str, tombstones: list[Change]) -> Written:
+    def _doubt_gone(self, cursor: Cursor, source: str, tombstones: list[Change]) -> Written:
         self.older.doubt_gone(cursor, source, {each.id: each.rev for each in tombstones})
         return Written(older=len(tombstones))
 
@@ -335,9 +333,9 @@ class DocumentStore:
         return self._surely(source, lambda cursor: self._checkpoints.go_on_from(cursor, source, since, seq))
 
     def restamp(self, source: str, ids: list[str]) -> Written:
-        """Gives rows a new ``saved_timestamp``, so that models work them again; needs no claim: nothing else changes."""
+        """Gives rows a new ``saved_timestamp``, so that models reprocess them; needs no claim: nothing else changes."""
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             written = self._writer.restamp(cursor, source, ids)
             cursor.execute(*self._windows.growth(source, written))
             return written

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import msgspec
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change, Page
@@ -29,7 +29,7 @@ class FirstLoadStore(DocumentStore):
     def begin_load(self, source: str, plan: LoadPlan) -> None:
         """Notes a first load that begins; the indexes of an empty table are postponed."""
 
-        def work(cursor: Any) -> None:
+        def work(cursor: Cursor) -> None:
             self._parts(source).plan(cursor, plan)
             PostponedIndexes(self._raw).postpone(cursor)
 
@@ -51,7 +51,7 @@ class FirstLoadStore(DocumentStore):
         :param page: documents of the part; those that Postgres refuses go to quarantine.
         """
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
             written = self._writer.write(cursor, source, page.results, page.held, None, expect_new=True)
             cursor.execute(*self._windows.growth(source, written, size=page.size))
@@ -69,7 +69,7 @@ class FirstLoadStore(DocumentStore):
         # That something is pending is all that is known until the feed is asked.
         page = Page([], msgspec.Raw(json.dumps(plan.seq).encode()), pending=1)
 
-        def work(cursor: Any) -> None:
+        def work(cursor: Cursor) -> None:
             ledger = self._windows.growth(source, Written(), page, None, plan.instance)
             self._checkpoints.move(cursor, source, page, None, plan.instance, ledger=ledger)
             self._parts(source).finish(cursor)

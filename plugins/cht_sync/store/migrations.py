@@ -11,12 +11,14 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 from psycopg2.errors import DuplicateSchema, DuplicateTable, UniqueViolation
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import quote_ident
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
 from cht_sync.postgres.ownership import require_no_rules, require_ours
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.settings.settings import REPOSITORY, RawTable
 from cht_sync.store.checkpoints import READ_AGAIN
 
@@ -55,7 +57,7 @@ class Schema:
 
     def __init__(self, conn: Any, connection: Connection, raw: RawTable) -> None:
         self._conn, self._connection, self._raw = conn, connection, raw
-        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._names = Names(raw.schema, raw.table)
 
     def prepare(self) -> list[str]:
         """Brings the schema up to date, on an empty database as on one of CHT Sync 2.x.
@@ -80,7 +82,7 @@ class Schema:
             self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
             self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
             self._create_bookkeeping(cursor)
-            cursor.execute(sql.SQL("lock table {schema}.couchdb_migration in exclusive mode").format(**self._names))
+            self._names.execute(cursor, "lock table {schema}.couchdb_migration in exclusive mode")
             return [file.name for file in files if self._apply(cursor, file)]
 
     def pending(self) -> list[str]:
@@ -103,22 +105,22 @@ class Schema:
             require_no_rules(cursor, self._raw.schema, tables)
             if not self._exists(cursor, "couchdb_migration") or not self._exists(cursor, self._raw.table):
                 return files
-            cursor.execute(sql.SQL("select name from {schema}.couchdb_migration").format(**self._names))
+            self._names.execute(cursor, "select name from {schema}.couchdb_migration")
             applied = {name for (name,) in cursor}
         return [file for file in files if self._key(file) not in applied]
 
-    def _exists(self, cursor: Any, table: str) -> bool:
+    def _exists(self, cursor: Cursor, table: str) -> bool:
         cursor.execute(
             "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
             " where n.nspname = %s and c.relname = %s)",
             (self._raw.schema, table),
         )
-        return cursor.fetchone()[0]
+        return one_row(cursor)[0]
 
-    def _create_bookkeeping(self, cursor: Any) -> None:
+    def _create_bookkeeping(self, cursor: Cursor) -> None:
         cursor.execute("select exists (select from pg_namespace where nspname = %s)", (self._raw.schema,))
-        if not cursor.fetchone()[0]:  # "if not exists" would ask for the right to create it all the same
-            cursor.execute(sql.SQL("create schema {schema}").format(**self._names))
+        if not one_row(cursor)[0]:  # "if not exists" would ask for the right to create it all the same
+            self._names.execute(cursor, "create schema {schema}")
         if not self._exists(cursor, "couchdb_migration"):
             cursor.execute(
                 sql.SQL(
@@ -127,7 +129,7 @@ class Schema:
                 ).format(**self._names)
             )
 
-    def _apply(self, cursor: Any, file: Path) -> bool:
+    def _apply(self, cursor: Cursor, file: Path) -> bool:
         cursor.execute(
             sql.SQL("insert into {schema}.couchdb_migration (name) values (%s) on conflict do nothing").format(
                 **self._names
@@ -145,7 +147,7 @@ class Schema:
         """Each table of documents in a schema has its own history, since files may name the table."""
         return f"{self._raw.table}/{file.stem}"
 
-    def _check_columns(self, cursor: Any, table: str, wanted: dict[str, set[str]], key: str) -> None:
+    def _check_columns(self, cursor: Cursor, table: str, wanted: dict[str, set[str]], key: str) -> None:
         cursor.execute(
             "select a.attname, format_type(a.atttypid, null), exists ("
             "  select from pg_index i where i.indrelid = c.oid and i.indisunique and i.indisvalid"
@@ -172,11 +174,11 @@ class Schema:
                 " POSTGRES_SCHEMA or POSTGRES_TABLE to another name, or to a table of CHT Sync."
             )
 
-    def _way_to_upgrade(self, cursor: Any, table: str, found: set[str], wrong: list[str]) -> str:
+    def _way_to_upgrade(self, cursor: Cursor, table: str, found: set[str], wrong: list[str]) -> str:
         """What to do with a table of an older tool; empty where it is none."""
         name = f"{self._raw.schema}.{table}"
         if table == self._raw.table and wrong == [_NO_SOURCE]:
-            add, again = (sql.SQL(each).format(**self._names).as_string(cursor) for each in (_ADD_SOURCE, READ_AGAIN))
+            add, again = (self._names.compose(each).as_string(cursor) for each in (_ADD_SOURCE, READ_AGAIN))
             return (
                 f"Table {name} is one of CHT Sync 1.x, without the column source: stop CHT Sync, run `{add}` as owner,"
                 " and start again. A row gets its source when its document is read the next time; for all"

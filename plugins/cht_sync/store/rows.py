@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
+from psycopg2 import sql
 
 from cht_sync.couchdb.document_ids import key_of
 from cht_sync.couchdb.structs import Change, Refused
@@ -27,8 +28,8 @@ _EPOCH = datetime(2000, 1, 1)
 _FLAG_AND_DOC = struct.Struct(">ibiB")
 _JSONB_VERSION = 1
 # What :func:`stub_of` makes, of a row, and whether more than that is stored of a deleted document.
-SQL_STUB = "jsonb_build_object('_id', _id, '_rev', doc->'_rev', '_deleted', true)"
-SQL_IS_WHOLE = f"_deleted and doc is distinct from {SQL_STUB}"
+_STUB = "jsonb_build_object('_id', _id, '_rev', doc->'_rev', '_deleted', true)"
+STUB_SQL = {"stub": sql.SQL(_STUB), "is_whole": sql.SQL(f"_deleted and doc is distinct from {_STUB}")}
 PIECE = 256 * 1024
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
+from cht_sync.postgres.query import Names
+
 if TYPE_CHECKING:
     from cht_sync.couchdb.structs import Page
     from cht_sync.store.page_writer import Written
@@ -71,7 +73,7 @@ class Windows:
     A window that was committed is there whatever is killed later, and one that was rolled back is not.
     """
 
-    def __init__(self, names: dict[str, sql.Identifier], run: Run) -> None:
+    def __init__(self, names: Names, run: Run) -> None:
         self._names, self._run = names, run
         self._open: dict[str, str] = {}
 
@@ -110,4 +112,4 @@ class Windows:
             "quarantined": written.quarantined,
             "bytes": page.size if page else size,
         }
-        return sql.SQL(_GROW).format(**self._names), values
+        return self._names.compose(_GROW), values

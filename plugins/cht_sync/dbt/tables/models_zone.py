@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from psycopg2 import sql
-
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -42,7 +41,7 @@ def models_zone(settings: Settings) -> str:
             return zones[0]
         left = False
         if has_manifests:
-            cursor.execute(sql.SQL(_LEFT).format(schema=sql.Identifier(settings.raw_table.schema)))
+            Names(settings.raw_table.schema).execute(cursor, _LEFT)
             left = cursor.fetchone()[0]
         if not (noted or left):
             return UTC
