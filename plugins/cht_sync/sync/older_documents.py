@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.request import PageTooLargeError
@@ -30,7 +32,7 @@ PAUSE = timedelta(seconds=30)
 log = logging.getLogger(__name__)
 
 
-class OlderLook:
+class OlderRevisionCheck:
     """Decides whether a row may go back to an older revision, or to a tombstone of a document that is gone.
 
     It may where the revision tree that CouchDB answers with holds the newer revision too: such a copy does not lag, the
@@ -147,7 +149,7 @@ class OlderLook:
         if sure and (restored := sum(not each.known for each in done)):
             log.warning("%s: CouchDB keeps to older revisions of %d documents: stored.", self._source, restored)
 
-        def note(cursor: Any, written: Written) -> None:  # noqa: ARG001 - what was stored does not matter here
+        def note(cursor: Cursor, written: Written) -> None:  # noqa: ARG001 - what was stored does not matter here
             for each in done:
                 if each.known is not None:
                     self._store.older.settle(cursor, self._source, each.of.key, each.known)

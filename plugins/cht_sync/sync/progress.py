@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.structs import Page
 from cht_sync.store.page_writer import Written
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -62,13 +65,27 @@ class Progress:
             f" {page.size / MEGABYTE:.1f} MB, {rate:,.0f} documents/s, {pending} pending{left}"
         )
 
-    def summary(self) -> str:
-        """The last log line of the run."""
+    def log_summary(self) -> None:
+        """Sums up, and warns of what a person should look at."""
         state = "drained" if self.drained else "not drained yet"
-        return (
-            f"{self.source}: {state}; {self.documents:,} documents ({self.rows:,} rows changed) in {self.pages:,}"
-            f" pages, {self.seconds:.1f} s."
-        )
+        log.info(
+            "%s: %s; %s documents (%s rows changed) in %s pages, %.1f s.",
+            self.source, state, f"{self.documents:,}", f"{self.rows:,}", f"{self.pages:,}", self.seconds,
+        )  # fmt: skip
+        if self.quarantined:
+            reasons = ", ".join(f"{code}: {number:,}" for code, number in sorted(self.reasons.items()))
+            log.warning(
+                "%s: %s documents could not be stored and are in couchdb_quarantine with the reason (%s); nothing else"
+                " waits for them.",
+                self.source, f"{self.quarantined:,}", reasons,
+            )  # fmt: skip
+        if self.resolved:
+            log.info("%s: %s documents left the quarantine.", self.source, f"{self.resolved:,}")
+        if self.collisions:
+            log.warning(
+                "%s: %s documents have an _id that belongs to another source and are in couchdb_collision.",
+                self.source, f"{self.collisions:,}",
+            )  # fmt: skip
 
 
 def _duration(seconds: float) -> str:
