@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakSet
 
 import psycopg2
@@ -17,6 +17,7 @@ from psycopg2 import errors
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres.notice_death import NOTICE_DEATH, SET
 from cht_sync.postgres.pooler import keeps_sessions
+from cht_sync.postgres.query import one_row
 from cht_sync.postgres.tls import secured, tls_advice
 from cht_sync.redaction import message_of, of_error
 
@@ -66,10 +67,14 @@ class Psycopg2Hook(PostgresHook):
         super().__init__(connection.conn_id, connection=connection)
         self._waits = waits
 
-    def _create_connection(self, conn_args: dict[str, Any]) -> Any:
+    def _create_connection(self, conn_args: dict[str, Any]) -> Session:
         conn_args.pop("cursor_factory", None)
         conn_args.pop("row_factory", None)
         return psycopg2.connect(**conn_args, async_=not self._waits, connection_factory=Session)
+
+    def get_conn(self) -> Session:
+        """Opens it."""
+        return cast("Session", super().get_conn())
 
 
 class Session(psycopg2.extensions.connection):
@@ -109,7 +114,7 @@ def describe(connection: Connection) -> str:
     return f"{connection.login}@{connection.host}:{connection.port or 5432}/{connection.schema}"
 
 
-def connect(connection: Connection, application_name: str) -> Any:
+def connect(connection: Connection, application_name: str) -> Session:
     """Opens a connection whose statements are bounded in time, over verified TLS where the server offers it.
 
     :param application_name: what ``pg_stat_activity`` shows, for whoever looks for a lock's holder.
@@ -118,7 +123,7 @@ def connect(connection: Connection, application_name: str) -> Any:
     """
     connection = secured(connection)
     try:
-        conn: Any = Psycopg2Hook(connection).get_conn()
+        conn = Psycopg2Hook(connection).get_conn()
     except psycopg2.Error as error:
         text = " ".join(str(error).split())
         about_tls = tls_advice(connection, text)
@@ -140,7 +145,7 @@ def connect(connection: Connection, application_name: str) -> Any:
     return conn
 
 
-def _check_pooler(conn: Any, connection: Connection) -> None:
+def _check_pooler(conn: Session, connection: Connection) -> None:
     place = (connection.host, connection.port, connection.schema, connection.login)
     if not keeps_sessions(conn, place, lambda: Psycopg2Hook(connection, waits=False).get_conn()):
         raise SettingsError(
@@ -150,7 +155,7 @@ def _check_pooler(conn: Any, connection: Connection) -> None:
         )
 
 
-def _bound(conn: Any, application_name: str) -> None:
+def _bound(conn: Session, application_name: str) -> None:
     with conn, conn.cursor() as cursor:
         cursor.execute(
             "select set_config('application_name', %s, false), set_config('statement_timeout', %s, false),"
@@ -158,7 +163,7 @@ def _bound(conn: Any, application_name: str) -> None:
             f" set_config('search_path', {_SEARCH_PATH}, false), pg_backend_pid()",
             (application_name[:63], STATEMENT_TIMEOUT, LOCK_TIMEOUT),
         )
-        conn.served_by = cursor.fetchone()[-1]
+        conn.served_by = one_row(cursor)[-1]
         # A process that was killed or cut off must not hold its claims for as long as TCP hopes.
         cursor.execute(SET, (list(NOTICE_DEATH), list(NOTICE_DEATH.values())))
     conn.set_client_encoding("UTF8")

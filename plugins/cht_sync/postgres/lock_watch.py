@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.common.log_throttle import Seldom
-from cht_sync.postgres.connection import connect
+from cht_sync.postgres.connection import Session, connect
 
 log = logging.getLogger(__name__)
 FIRST_S, THEN_S, LOOK_S = 10.0, 30.0, 10.0
@@ -45,7 +45,7 @@ class LockWatch:
         self._done = threading.Event()
 
     @contextmanager
-    def of_backend(self, conn: Any) -> Iterator[LockWatch]:
+    def of_backend(self, conn: Session) -> Iterator[LockWatch]:
         """Watches a session while a block of code runs."""
         with self._watched(_OF_BACKEND, conn.served_by):
             yield self

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.common.retry import patiently
 from cht_sync.errors import StoreError
-from cht_sync.postgres.connection import STATEMENT_TIMEOUT, connect, explained
+from cht_sync.postgres.connection import STATEMENT_TIMEOUT, Session, connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
 
 T = TypeVar("T")
@@ -37,10 +38,10 @@ class PatientSession:
     ) -> None:
         self._connection, self._application_name, self._tolerance = connection, application_name, tolerance
         self._on_close = on_close
-        self._open: Any = None
+        self._open: Session | None = None
 
     @property
-    def conn(self) -> Any:
+    def conn(self) -> Session:
         """The psycopg2 connection."""
         if self._open is None:
             self._open = connect(self._connection, self._application_name)
@@ -64,13 +65,13 @@ class PatientSession:
             raise
 
     @contextmanager
-    def transaction(self, doing: str) -> Iterator[Any]:
+    def transaction(self, doing: str) -> Iterator[Cursor]:
         """A cursor inside of a transaction, which is committed at the end."""
         with self._watched(doing) as conn, conn, conn.cursor() as cursor:
             yield cursor
 
     @contextmanager
-    def _watched(self, doing: str) -> Iterator[Any]:
+    def _watched(self, doing: str) -> Iterator[Session]:
         """The connection, while whatever waits for a lock says so."""
         watch = LockWatch(self._connection, doing)
         with self.made_again(), explained(self._connection, doing, watch):
@@ -79,7 +80,7 @@ class PatientSession:
                 yield conn
 
     @contextmanager
-    def autocommitted(self, doing: str, timeout: str) -> Iterator[Any]:
+    def autocommitted(self, doing: str, timeout: str) -> Iterator[Cursor]:
         """A cursor for statements that allow no transaction around them.
 
         :param timeout: of each statement, as Postgres reads it: ``30min``.
@@ -102,7 +103,7 @@ class PatientSession:
         """
         return patiently(once, lambda error: isinstance(error, StoreError) and error.passing, self._tolerance, log)
 
-    def ask(self, doing: str, question: Callable[[Any], T]) -> T:
+    def ask(self, doing: str, question: Callable[[Cursor], T]) -> T:
         """Runs a transaction that may as well be run twice."""
 
         def once() -> T:

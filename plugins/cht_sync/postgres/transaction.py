@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
 
 
 @contextmanager
-def transaction(connection: Connection, application_name: str, doing: str) -> Iterator[Any]:
+def transaction(connection: Connection, application_name: str, doing: str) -> Iterator[Cursor]:
     """A cursor in a transaction and a connection of its own, for what is asked now and then."""
     watch = LockWatch(connection, doing)
     with (

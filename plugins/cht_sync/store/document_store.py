@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
@@ -246,7 +246,7 @@ class DocumentStore:
         changes: list[Change],
         refused: list[Refused],
         state: SourceState,
-        note: Callable[[Any, Written], None] | None = None,
+        note: Callable[[Cursor, Written], None] | None = None,
         *,
         sure: bool = False,
     ) -> Written:
@@ -347,7 +347,7 @@ class DocumentStore:
         with self._session.transaction("read couchdb_progress") as cursor:
             return self._checkpoints.state(cursor, source)
 
-    def _surely(self, source: str, work: Callable[[Any], T], committed: Callable[[], bool] = lambda: False) -> T:
+    def _surely(self, source: str, work: Callable[[Cursor], T], committed: Callable[[], bool] = lambda: False) -> T:
         """Runs a transaction until it is known to be committed, through restarts and deadlocks.
 
         :param work: what the transaction does; done anew in each try.

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
@@ -15,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import quote_ident
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.connection import Session, connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
 from cht_sync.postgres.ownership import require_no_rules, require_ours
 from cht_sync.postgres.query import Names, one_row
@@ -55,7 +54,7 @@ _ADD_SOURCE = "alter table {schema}.{table} add column source varchar"
 class Schema:
     """The raw schema: applies ``include/sql`` in order, each file once."""
 
-    def __init__(self, conn: Any, connection: Connection, raw: RawTable) -> None:
+    def __init__(self, conn: Session, connection: Connection, raw: RawTable) -> None:
         self._conn, self._connection, self._raw = conn, connection, raw
         self._names = Names(raw.schema, raw.table)
 
@@ -196,7 +195,7 @@ class Schema:
 
 
 @contextmanager
-def prepared(connection: Connection, raw: RawTable, application_name: str, doing: str) -> Iterator[Any]:
+def prepared(connection: Connection, raw: RawTable, application_name: str, doing: str) -> Iterator[Cursor]:
     """A cursor in a transaction and a connection of its own, of what may be the first to write after an upgrade."""
     with explained(connection, doing), closing(connect(connection, application_name)) as conn:
         Schema(conn, connection, raw).prepare()

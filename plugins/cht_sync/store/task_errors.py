@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
@@ -113,7 +112,7 @@ class TaskErrors:
             return {(task, number) for task, number in cursor}
 
     @contextmanager
-    def _cursor(self) -> Iterator[Any]:
+    def _cursor(self) -> Iterator[Cursor | None]:
         """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
         with (
             explained(self._connection, "note what fails"),

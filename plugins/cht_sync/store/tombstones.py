@@ -131,7 +131,7 @@ class TombstoneStore(DocumentStore):
             done.entries += step
             yield done
 
-    def _walk(self, doing: str, look: Callable[[Any, T, int], list[T]], first: T, limit: int) -> Iterator[list[T]]:
+    def _walk(self, doing: str, look: Callable[[Cursor, T, int], list[T]], first: T, limit: int) -> Iterator[list[T]]:
         """Keys that a look finds, so many at once, each behind the last: it ends whatever becomes of the rows."""
 
         def ask(after: T) -> list[T]:
@@ -151,7 +151,7 @@ class TombstoneStore(DocumentStore):
         wanted, updated, stubs = one_row(cursor)
         return wanted, updated, stubs
 
-    def _step(self, done: Bodies, table: str, cut: Callable[[Any], tuple[int, int, int]]) -> int:
+    def _step(self, done: Bodies, table: str, cut: Callable[[Cursor], tuple[int, int, int]]) -> int:
         def work(cursor: Cursor) -> tuple[int, int]:
             self._wait_for_pages(cursor)
             wanted, updated, stubs = cut(cursor)

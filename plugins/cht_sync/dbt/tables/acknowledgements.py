@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.migrations import prepared
@@ -97,7 +97,7 @@ class Acknowledgements:
         """
         with transaction(self._connection, APPLICATION, "read acknowledged data tests") as cursor:
             cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_test_acknowledgement"),))
-            if not cursor.fetchone()[0]:
+            if not one_row(cursor)[0]:
                 return {}
             self._names.execute(cursor, _ALL, (self._models_schema,))
             return {row[0]: Acknowledgement(*row) for row in cursor}

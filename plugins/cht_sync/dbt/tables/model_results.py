@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 
@@ -234,4 +234,4 @@ class ModelResults:
         """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
         with transaction(self._connection, "cht_sync models", "read or write how the models ended") as cursor:
             self._names.execute(cursor, _READY)
-            yield cursor if cursor.fetchone()[0] else None
+            yield cursor if one_row(cursor)[0] else None
