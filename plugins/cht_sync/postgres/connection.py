@@ -59,8 +59,6 @@ class Psycopg2Hook(PostgresHook):
     """Airflow's Postgres hook, always on psycopg2.
 
     The provider picks psycopg 3 where SQLAlchemy 2 is installed; one driver behaves alike everywhere.
-
-    :param waits: whether a connection is open once it is returned; else whoever gets it has to poll it.
     """
 
     def __init__(self, connection: Connection, waits: bool = True) -> None:

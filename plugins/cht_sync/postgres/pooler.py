@@ -29,10 +29,7 @@ def keeps_sessions(conn: connection, place: tuple[Any, ...], connect_again: Call
     lent to a second connection: a quiet pooler lends it to the next who asks, a busy one soon gives the first
     connection another.
 
-    :param conn: a psycopg2 connection in no transaction.
-    :param place: host, port, database and role of the connection.
     :param connect_again: begins to open a second connection like it, which is to be polled until it is open.
-    :raises psycopg2.Error: if the first connection breaks.
     """
     mine = _asked(conn)
     if mine == conn.info.backend_pid or place in _kept:

@@ -19,10 +19,7 @@ class Names(dict[str, sql.Composable]):
         self.schema, self.table = schema, table
 
     def compose(self, text: str, **more: sql.Composable) -> sql.Composed:
-        """A query with everything in its place.
-
-        :param more: what else stands in braces in this text.
-        """
+        """A query with everything in its place."""
         return sql.SQL(text).format(**self, **more)
 
     def execute(self, cursor: Cursor, text: str, values: Any = None, **more: sql.Composable) -> None:
@@ -34,10 +31,7 @@ class Names(dict[str, sql.Composable]):
 
 
 def one_row(cursor: Cursor) -> tuple[Any, ...]:
-    """The row that a query gives which always gives one.
-
-    :raises LookupError: if there is none.
-    """
+    """The row that a query gives which always gives one."""
     if (row := cursor.fetchone()) is None:
         raise LookupError("PostgreSQL gave no row where there always is one.")
     return row

@@ -125,7 +125,6 @@ class Checkpoints:
     ) -> None:
         """Moves a checkpoint behind a page, if it is where the page was read from.
 
-        :param cursor: of the transaction that stores the page.
         :param ledger: what is sent along, for one answer less to wait for.
         """
         pending = 0 if page.is_last else page.pending
@@ -151,17 +150,11 @@ class Checkpoints:
             raise CheckpointConflictError(_MOVED.format(source=source))
 
     def restart(self, cursor: Cursor, source: str, instance: str | None) -> None:
-        """Makes the feed of a source begin at the beginning, and a sweep follow it.
-
-        :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
-        """
+        """Makes the feed of a source begin at the beginning, and a sweep follow it."""
         self._names.execute(cursor, _RESTART, {"source": source, "instance": instance})
 
     def swept(self, cursor: Cursor, source: str, after: str | None) -> None:
-        """Notes how far a sweep has come.
-
-        :param after: ``_id`` that it has come to; None at its end.
-        """
+        """Notes how far a sweep has come."""
         self._names.execute(cursor, _SWEPT, {"source": source, "after": after})
 
     def doubt(self, cursor: Cursor, source: str, reason: str) -> None:

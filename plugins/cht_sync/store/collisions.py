@@ -164,7 +164,6 @@ class Collisions:
     def settle_again(self, cursor: Cursor, keys: tuple[bytes, bytes], stamp: Any) -> int:
         """Decides anew who owns rows that collide, as after a change of the order.
 
-        :param cursor: of a transaction that holds the lock of stamps.
         :param keys: of ``couchdb_collision``: behind the first of these, up to the second.
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
@@ -178,17 +177,13 @@ class Collisions:
         return int(one_row(cursor)[0])
 
     def find_whole(self, cursor: Cursor, after: tuple[bytes, str], limit: int) -> list[tuple[bytes, str]]:
-        """Some of these.
-
-        :param after: key and source of the last one seen; empty at first.
-        """
+        """Some of these."""
         self._names.execute(cursor, _FIND_WHOLE, (*after, limit), **STUB_SQL)
         return [(bytes(key), source) for key, source in cursor]
 
     def cut(self, cursor: Cursor, found: list[tuple[bytes, str]]) -> tuple[int, int, int]:
         """Cuts deleted documents down to stubs.
 
-        :param cursor: of a transaction that holds the lock of stamps.
         :return: how many were to be cut, how many were written, and how many are stubs now.
         """
         values = ([psycopg2.Binary(key) for key, _ in found], [source for _, source in found])
@@ -204,7 +199,6 @@ class Collisions:
     def unite(self, cursor: Cursor, loser: str, winner: str, new: str, stamp: Any) -> None:
         """Lets of the documents of two sources those states stand that count, where they are to become one.
 
-        :param cursor: of a transaction that holds the lock of stamps.
         :param new: of the two the name that both get.
         """
         values = {"loser": loser, "winner": winner, "new": new, "stamp": stamp}

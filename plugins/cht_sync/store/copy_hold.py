@@ -47,8 +47,6 @@ class CopyHold:
     def held(self, models_schema: str, reason: str, seconds: float) -> Iterator[None]:
         """Holds the copy back for a block, and for some seconds at most where the block is lost.
 
-        :param models_schema: schema of the models that are to catch up.
-        :param reason: for the log of what is held back.
         :param seconds: after which it goes on in any case.
         """
         self._write(_HOLD, models_schema, reason, seconds)

@@ -116,8 +116,6 @@ class PostponedIndexes:
         """Builds what was postponed, unless a load is under way; nobody who writes has to wait for it.
 
         Where it fails the documents are copied all the same, and it is tried again an hour later.
-
-        :param session: of the writer, in no transaction.
         """
         for name, column in session.ask("read couchdb_postponed_index", self._due):
             log.info("Building index %s of %s: minutes for tens of millions of documents.", name, self._raw.table)

@@ -192,10 +192,7 @@ class DocumentStore:
         return self._session.ask("read the documents", lambda cursor: self._known.has_rows(cursor, source))
 
     def restart(self, source: str, instance: str | None) -> None:
-        """Makes the feed of a source begin at the beginning, and a sweep follow it; rows stay as they are.
-
-        :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
-        """
+        """Makes the feed of a source begin at the beginning, and a sweep follow it; rows stay as they are."""
 
         def work(cursor: Cursor) -> None:
             self._checkpoints.restart(cursor, source, instance)
@@ -227,10 +224,7 @@ class DocumentStore:
     # --- pages ---------------------------------------------------------------------------------
 
     def save(self, source: str, page: Page, since: str | None, instance: str | None = None) -> Written:
-        """Stores a page and moves the checkpoint, both or neither.
-
-        :param page: a page of its feed; documents that Postgres refuses go to quarantine.
-        """
+        """Stores a page and moves the checkpoint, both or neither."""
 
         def work(cursor: Cursor) -> Written:
             written = self._writer.write(cursor, source, page.results, page.held, page.checkpoint)

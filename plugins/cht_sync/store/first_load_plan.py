@@ -45,8 +45,6 @@ class LoadPart:
     :param name: unique in the load of a source.
     :param keys: the range of ids; both None for tombstones, and for a database of one range.
     :param position: ``_id`` of the last document stored, or the seq that the walk for tombstones has come to.
-    :param done: whether there is no more.
-    :param documents: documents that are stored.
     :param expected: about how many there are; None where nobody knows.
     """
 

@@ -46,10 +46,7 @@ class FirstLoadStore(DocumentStore):
         return [change for change in changes if change.id not in known]
 
     def save_part(self, source: str, page: Page, before: LoadPart, after: LoadPart, state: SourceState) -> Written:
-        """Stores a page of a part and how far the part has come, both or neither.
-
-        :param page: documents of the part; those that Postgres refuses go to quarantine.
-        """
+        """Stores a page of a part and how far the part has come, both or neither."""
 
         def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
@@ -63,7 +60,6 @@ class FirstLoadStore(DocumentStore):
     def end_load(self, source: str, plan: LoadPlan) -> None:
         """Sets the checkpoint to where the feed stood before the load.
 
-        :param source: name of the source, claimed; all parts are done.
         :raises CheckpointConflictError: if another writer has set one; the load stays as it is.
         """
         # That something is pending is all that is known until the feed is asked.

@@ -35,10 +35,7 @@ class KnownDocuments:
         self._names = names
 
     def live(self, cursor: Cursor, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
-        """Those that are not deleted, in the order of their ids.
-
-        :param after: ``_id`` of the last one seen; empty at first.
-        """
+        """Those that are not deleted, in the order of their ids."""
         self._names.execute(cursor, _LIVE, {"source": source, "after": after, "limit": limit})
         return cursor.fetchall()
 

@@ -112,7 +112,6 @@ class OlderRevision:
 
     :param key: SHA-256 of its ``_id``.
     :param held: the newest revision that Postgres holds.
-    :param claimed: what CouchDB names; None where it says that there is no such document.
     :param known: the ends of the revision tree with which an older revision was stored before.
     :param looks: how often in a row CouchDB was asked again and named the same.
     :param since: for how long it has named it.
@@ -167,18 +166,12 @@ class OlderRevisions:
             cursor.execute(self._compose(_DOUBT_GONE), _arrays(source, plain))
 
     def take(self, cursor: Cursor, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
-        """Documents to look at again, those first that have waited longest; they count as looked at.
-
-        :param pause: those that were looked at so recently are left out.
-        """
+        """Documents to look at again, those first that have waited longest; they count as looked at."""
         self._names.execute(cursor, _OPEN, {"source": source, "limit": limit, "pause": pause})
         return [OlderRevision(bytes(key), *rest) for key, *rest in cursor]
 
     def looked(self, cursor: Cursor, source: str, claimed: dict[bytes, str | None]) -> None:
-        """Notes what CouchDB named when it was asked again.
-
-        :param claimed: the revision that it named by key of the document; None where it knows no such document.
-        """
+        """Notes what CouchDB named when it was asked again."""
         values = {"source": source, "keys": list(claimed), "claimed": list(claimed.values())}
         self._names.execute(cursor, _LOOKED, values)
 

@@ -101,12 +101,7 @@ MOST_KNOWN = 3
 class Written:
     """What one page did.
 
-    :param documents: different documents in it.
-    :param tombstones: deleted ones among them.
     :param rows: rows of the table of documents that differ now.
-    :param quarantined: documents that could not be stored.
-    :param collisions: documents whose ``_id`` belongs to another source.
-    :param resolved: entries of the quarantine that were closed.
     :param reasons: SQLSTATE of what was quarantined, by how many; ``-`` where it was not Postgres that refused.
     :param older: documents that were left as they are, because Postgres holds a newer revision.
     :param held_back: ids of those that came in a page.
@@ -161,7 +156,6 @@ class PageWriter:
     ) -> Written:
         """Stores documents; those that cannot be stored go to quarantine.
 
-        :param cursor: of an open transaction whose session has the page table.
         :param expect_new: whether the documents are most likely stored nowhere yet: then they are inserted with no
             look at what is there, and only where that fails as ever.
         :param sure: whether the documents may take rows back to an older revision.
@@ -240,10 +234,7 @@ class PageWriter:
         return one_row(cursor)[0]
 
     def turn(self, cursor: Cursor) -> datetime:
-        """Waits until no other transaction writes documents; none does until this one ends.
-
-        :return: the stamp of what it writes.
-        """
+        """Waits until no other transaction writes documents; none does until this one ends."""
         return self._turn(cursor, "").stamp
 
     def _turn(self, cursor: Cursor, source: str) -> Turn:
@@ -326,10 +317,7 @@ class PageWriter:
 
 
 def copy_rows(cursor: Cursor, rows: list[Row]) -> None:
-    """Fills the page table.
-
-    :raises StoreError: if Postgres took fewer.
-    """
+    """Fills the page table."""
     if (taken := _copy(cursor, _COPY, rows)) < len(rows):
         raise StoreError(f"Postgres took {taken} of {len(rows)} documents; the page is rolled back.")
 

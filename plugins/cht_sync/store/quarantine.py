@@ -152,29 +152,17 @@ class Quarantine:
     def open(
         self, cursor: Cursor, source: str, after: bytes, limit: int, everything: bool
     ) -> list[tuple[bytes, str, str | None]]:
-        """Open entries in the order of their keys.
-
-        :param after: key of the last one seen; empty at first.
-        :param everything: all of them, or only those without a body that were not tried for ten minutes.
-        :return: key, ``_id`` as it is in the table, and revision of each.
-        """
+        """Open entries in the order of their keys."""
         values = {"source": source, "after": after, "limit": limit, "all": everything}
         self._names.execute(cursor, _OPEN, values)
         return [(bytes(key), text, rev) for key, text, rev in cursor]
 
     def of_tombstones(self, cursor: Cursor, after: Entry, limit: int | None) -> list[Entry]:
-        """Entries with bytes of documents that are stored as deleted, closed ones too.
-
-        :param after: source and key of the last one seen; empty at first.
-        :param limit: entries at most; None for all.
-        """
+        """Entries with bytes of documents that are stored as deleted, closed ones too."""
         return self._entries(cursor, _OF_TOMBSTONES, after, limit)
 
     def without_tombstone(self, cursor: Cursor, after: Entry, limit: int) -> list[Entry]:
-        """Other entries with bytes; some may be of deleted documents that cannot be stored at all.
-
-        :param after: source and key of the last one seen; empty at first.
-        """
+        """Other entries with bytes; some may be of deleted documents that cannot be stored at all."""
         return self._entries(cursor, _WITHOUT_TOMBSTONE, after, limit)
 
     def _entries(self, cursor: Cursor, text: str, after: Entry, limit: int | None) -> list[Entry]:
@@ -182,10 +170,7 @@ class Quarantine:
         return [(source, bytes(key)) for source, key in cursor]
 
     def empty(self, cursor: Cursor, entry: Entry) -> bool:
-        """Gives up the bytes of an entry and closes it.
-
-        :param cursor: of a transaction that holds the lock of stamps.
-        """
+        """Gives up the bytes of an entry and closes it."""
         self._names.execute(cursor, _EMPTY, _named(entry))
         emptied = cursor.fetchall() == [(True,)]
         self._names.execute(cursor, _DROP_PARTS, _named(entry))

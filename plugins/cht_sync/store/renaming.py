@@ -55,8 +55,6 @@ order by c.relname
 class Renamed:
     """What was renamed, or would be.
 
-    :param counts: rows under the old name, by table.
-    :param in_both: documents that are stored under both names.
     :param new_counts: whether of these the states under the new name count.
     """
 

@@ -49,10 +49,7 @@ PRUNE = "delete from {schema}.couchdb_window where ended_at < now() - make_inter
 
 @dataclass(slots=True)
 class Run:
-    """Who writes, for the ledger.
-
-    :param dag_id: of Airflow's run; None outside of Airflow.
-    """
+    """Who writes, for the ledger."""
 
     dag_id: str | None = None
     run_id: str | None = None

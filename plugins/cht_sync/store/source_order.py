@@ -44,8 +44,6 @@ class SourceOrder:
 
         Every page that is stored later goes by it. Rows are moved some at a time; what is killed goes on with the next
         call.
-
-        :param sources: names of the sources, the first one first.
         """
         doing = "order the sources in couchdb_source"
         if self._session.ask(doing, self._read) == (sources, True):

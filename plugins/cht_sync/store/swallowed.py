@@ -93,11 +93,7 @@ def _untouchable(cursor: Cursor, names: Names, values: dict[str, Any]) -> int:
 
 
 def check_stamped(cursor: Cursor, names: Names, values: dict[str, Any]) -> None:
-    """Makes sure that documents have the stamp that they were given.
-
-    :param values: ``ids``, ``source`` and ``stamp``.
-    :raises StoreError: if a trigger has kept rows as they were; names it.
-    """
+    """Makes sure that documents have the stamp that they were given."""
     if triggers := _triggers(cursor, names):
         names.execute(cursor, _NOT_STAMPED, values)
         if lacking := one_row(cursor)[0]:

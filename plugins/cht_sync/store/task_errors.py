@@ -97,7 +97,6 @@ class TaskErrors:
 
         So a source, a model or a part that is not there any more is not told of for ever.
 
-        :param run_id: Airflow's run, which is about to end.
         :param states: state by task of the run, mapped ones as ``sync_0``.
         :return: task and number of its instance, of what this run has noted.
         """

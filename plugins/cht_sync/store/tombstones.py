@@ -52,9 +52,6 @@ select (select count(*) from wanted), count(*), count(*) filter (where doc is di
 class Bodies:
     """Deleted documents of which more than a stub is stored.
 
-    :param documents: in the table of documents.
-    :param collisions: in ``couchdb_collision``.
-    :param entries: in ``couchdb_quarantine``, with their bytes.
     :param unchanged: documents and collisions of which a trigger of somebody else made again what they were.
     """
 
@@ -210,7 +207,6 @@ def _stub_of_body(body: bytes) -> bytes | None:
 def cut_tombstones(settings: Settings, dry_run: bool, show: Callable[[str], None] = print) -> None:
     """Cuts the bodies of deleted documents that were stored before stubs were wanted.
 
-    :param show: takes a line about what was found, now and then about what was done, and about the end.
     :raises SettingsError: if bodies are to be kept, or the tables are not up to date.
     """
     settings.check()

@@ -81,10 +81,6 @@ def _is_behind(info: DatabaseInfo, seq: str) -> bool:
 
 
 def number_of(seq: str | None) -> int | None:
-    """The number that a seq of CouchDB begins with: fit to see what rises, and for nothing else.
-
-    :param seq: as CouchDB says it; None where there is none.
-    :return: None where it begins with no number.
-    """
+    """The number that a seq of CouchDB begins with: fit to see what rises, and for nothing else."""
     found = re.match(r'[\["]*(\d+)', seq or "")
     return int(found[1]) if found else None

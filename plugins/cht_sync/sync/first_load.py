@@ -40,7 +40,6 @@ class FirstLoad:
     What changes while it reads comes again with the feed, which goes on from where it stood before the load began.
 
     :param hooks: one of the server for each connection at a time; threads cannot share one.
-    :param most_bytes: bytes read into memory at most for a single document.
     """
 
     def __init__(
@@ -59,10 +58,7 @@ class FirstLoad:
         self._page_bytes = max(MANY // len(hooks), MEGABYTE)
 
     def run(self, info: DatabaseInfo, instance: str | None, budget: float) -> bool:
-        """Loads until everything is there or the budget is spent.
-
-        :param budget: seconds.
-        """
+        """Loads until everything is there or the budget is spent."""
         begun = time.monotonic()
         plan = self._plan(info, instance)
         todo = [part for part in plan.parts if not part.done and part.name != REST]

@@ -42,7 +42,6 @@ class OlderRevisionCheck:
 
     :param at_once: whether one look is enough, as where the server keeps each document once.
     :param patience: seconds for which a cluster has to name the same.
-    :param most_bytes: bytes read into memory at most.
     """
 
     def __init__(

@@ -39,10 +39,7 @@ class Progress:
             self.reasons[code] = self.reasons.get(code, 0) + number
 
     def add(self, page: Page, written: Written, seconds: float) -> None:
-        """Counts a page that was stored.
-
-        :param seconds: time since the run began.
-        """
+        """Counts a page that was stored."""
         self.count(written)
         self.pages += 1
         self.bytes += page.size

@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 class SourceCopy:
     """Copies one CouchDB database to one source.
 
-    :param progress: is kept up to date.
     :param params: of the DAG run, see :class:`cht_sync.operators.couchdb_to_postgres.CouchDBToPostgresOperator`.
     :param batch_size: changes in a page at most.
     :param budget: seconds after which each step leaves the rest to the next run.

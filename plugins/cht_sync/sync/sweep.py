@@ -24,7 +24,6 @@ def sweep(
 ) -> Iterator[Written]:
     """Looks through the documents of a source, where a restart asked for it, from where an earlier run came to.
 
-    :param missing: of some ids, those that the database does not hold.
     :param budget: seconds after which the rest is left to the next run.
     :param sure: whether what ``missing`` says can be relied on; else it is only noted, to be looked for again.
     """
