@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import psycopg2
 from airflow.sdk import Connection
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
 from cht_sync.settings.settings import RawTable
@@ -98,7 +99,7 @@ class StoredSide:
 
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
         self._source, self.tombstone_bodies = source, raw.tombstone_bodies
-        self.names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self.names = Names(raw.schema, raw.table)
         self.session = PatientSession(connection, f"cht_reconcile reads {source}")
 
     def __enter__(self) -> StoredSide:
@@ -107,22 +108,18 @@ class StoredSide:
     def __exit__(self, *exc_info: object) -> None:
         self.session.close()
 
-    def ask(self, doing: str, question: Callable[[Any], T]) -> T:
+    def ask(self, doing: str, question: Callable[[Cursor], T]) -> T:
         """Runs a transaction that may as well be run twice: it is, while Postgres restarts."""
         return self.session.ask(doing, question)
 
     def rows(self, doing: str, text: str, values: Any = None) -> list[tuple[Any, ...]]:
         """What a statement gives, asked as in :meth:`ask`."""
 
-        def question(cursor: Any) -> list[tuple[Any, ...]]:
-            cursor.execute(self.compose(text), values)
+        def question(cursor: Cursor) -> list[tuple[Any, ...]]:
+            self.names.execute(cursor, text, values)
             return cursor.fetchall() if cursor.description else []
 
         return self.ask(doing, question)
-
-    def compose(self, text: str) -> sql.Composed:
-        """SQL with the names of schema and table."""
-        return sql.SQL(text).format(**self.names)
 
     def differences(self, listed: list[Change], proof: int | None = None) -> list[Difference]:
         """Compares winning revisions and tombstone flags.
@@ -140,10 +137,10 @@ class StoredSide:
         }
         return self.ask("compare documents", lambda cursor: self._compare(cursor, listed, values))
 
-    def _compare(self, cursor: Any, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
+    def _compare(self, cursor: Cursor, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
         if values["proof"] is not None:
-            cursor.execute(self.compose(_LIST), values)
-        cursor.execute(self.compose(_COMPARE), values)
+            self.names.execute(cursor, _LIST, values)
+        self.names.execute(cursor, _COMPARE, values)
         held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
         suspects = [each for each in listed if each.id in held or not storable(each.id)]
         if not suspects:
@@ -153,15 +150,15 @@ class StoredSide:
         found = [_difference(each, held.get(each.id, _Held()), quarantined.get(each.id, ())) for each in suspects]
         return [each for each in found if each]
 
-    def _beside(self, cursor: Any, ids: list[str]) -> dict[str, _Held]:
-        cursor.execute(self.compose(_BESIDE), {"ids": ids, "source": self._source})
+    def _beside(self, cursor: Cursor, ids: list[str]) -> dict[str, _Held]:
+        self.names.execute(cursor, _BESIDE, {"ids": ids, "source": self._source})
         return {name: _Held(deleted, rev) for name, deleted, rev in cursor}
 
-    def _quarantined(self, cursor: Any, suspects: list[Change]) -> dict[str, tuple[str | None]]:
+    def _quarantined(self, cursor: Cursor, suspects: list[Change]) -> dict[str, tuple[str | None]]:
         """Revisions of open entries."""
         names = {fingerprint(each.id): each.id for each in suspects}
         keys = [psycopg2.Binary(key) for key in names]
-        cursor.execute(self.compose(_QUARANTINED), {"source": self._source, "keys": keys})
+        self.names.execute(cursor, _QUARANTINED, {"source": self._source, "keys": keys})
         return {names[bytes(key)]: (rev,) for key, rev in cursor}
 
     def sample(self, percent: float) -> list[str]:
@@ -172,14 +169,20 @@ class StoredSide:
     def unlisted(self, proof: int) -> Iterator[list[str]]:
         """Ids of documents that are live in Postgres or in quarantine, and that CouchDB did not list."""
         for known in LIVE:
-            query = self.compose(_UNLISTED.replace("KNOWN", known))
+            text = _UNLISTED.replace("KNOWN", known)
             after: str | None = ""
             while after is not None:
                 values = {"source": self._source, "proof": proof, "after": after, "limit": UNLISTED_AT_A_TIME}
-                names = self.ask("look for documents that CouchDB does not list", partial(_ids, query, values))
+                ask = partial(self._unlisted, text, values)
+                names = self.ask("look for documents that CouchDB does not list", ask)
                 after = names[-1] if len(names) == UNLISTED_AT_A_TIME else None
                 if names:
                     yield names
+
+    def _unlisted(self, text: str, values: dict[str, Any], cursor: Cursor) -> list[str]:
+        cursor.execute(_BY_HASH, (_LONG,))
+        self.names.execute(cursor, text, values)
+        return [name for (name,) in cursor]
 
     def altered(self, changes: list[Change], *, stubs: bool = False) -> list[Difference]:
         """Compares contents, as ``jsonb`` does, of documents whose revision is the same.
@@ -204,7 +207,7 @@ class StoredSide:
         half = len(rows) // 2
         return self._altered(rows[:half]) + self._altered(rows[half:]) if half else []
 
-    def _altered_of_page(self, cursor: Any, rows: list[Row]) -> list[str] | None:
+    def _altered_of_page(self, cursor: Cursor, rows: list[Row]) -> list[str] | None:
         """None where Postgres refuses one of them."""
         cursor.execute(PAGE_TABLE)
         cursor.execute("savepoint cht_sync")
@@ -215,14 +218,8 @@ class StoredSide:
                 raise
             cursor.execute("rollback to savepoint cht_sync")
             return None
-        cursor.execute(self.compose(_ALTERED), {"source": self._source})
+        self.names.execute(cursor, _ALTERED, {"source": self._source})
         return [name for (name,) in cursor]
-
-
-def _ids(query: sql.Composed, values: dict[str, Any], cursor: Any) -> list[str]:
-    cursor.execute(_BY_HASH, (_LONG,))
-    cursor.execute(query, values)
-    return [name for (name,) in cursor]
 
 
 def _difference(change: Change, held: _Held, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.structs import Change, Refused, Revision
@@ -15,6 +15,8 @@ from cht_sync.reconcile.comparison import Comparison, batched
 from cht_sync.reconcile.difference import Difference, Found
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
     from cht_sync.store.checkpoints import SourceState
     from cht_sync.store.document_store import DocumentStore
     from cht_sync.store.page_writer import Written
@@ -50,7 +52,7 @@ class Repair:
         open_store: Callable[[], AbstractContextManager[DocumentStore]],
         *,
         patience: float,
-        note: Callable[[Any, int], None],
+        note: Callable[[Cursor, int], None],
         one_copy: bool,
     ) -> None:
         self._comparison, self._source, self._open_store = comparison, source, open_store
@@ -109,7 +111,7 @@ class Repair:
             changes = [each for each in changes if each not in gone]
         doubted = 0 if self._one_copy else len(gone)
 
-        def note(cursor: Any, written: Written) -> None:
+        def note(cursor: Cursor, written: Written) -> None:
             self._note(cursor, len(batch) - doubted - written.older)
 
         # Two looks have named an older revision already: where there is one copy, that is what CouchDB holds.

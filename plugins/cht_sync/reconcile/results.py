@@ -14,6 +14,8 @@ from cht_sync.reconcile.postgres_side import FORGET_LISTING, NUMBER, PRUNE_LISTI
 from cht_sync.store import run_ledger
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
     from cht_sync.reconcile.postgres_side import StoredSide
 
 INTERVAL, TOMBSTONES, BESIDE = "interval", "tombstones", "beside"
@@ -99,14 +101,13 @@ class Verdicts:
     def plan(self, parts: list[Part]) -> None:
         """Notes the parts that are to be done, all or none, in place of those of an earlier plan."""
 
-        def work(cursor: Any) -> None:
-            cursor.execute(
-                self._stored.compose(f"{_FORGET};{FORGET_LISTING}"), {"run": self.run, "source": self._source}
-            )
+        def work(cursor: Cursor) -> None:
+            values = {"run": self.run, "source": self._source}
+            self._stored.names.execute(cursor, f"{_FORGET};{FORGET_LISTING}", values)
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
-                cursor.execute(self._stored.compose(_PLAN), (self.run, self._source, part.name, *part.interval, *keys))
+                self._stored.names.execute(cursor, _PLAN, (self.run, self._source, part.name, *part.interval, *keys))
 
         self._stored.ask("plan a proof", work)
 
@@ -131,9 +132,9 @@ class Verdicts:
         first, last = (None if key is None else json.loads(key) for key in keys)
         return Part(name, (start, end), (first, last))
 
-    def repaired(self, cursor: Any, part: str, number: int) -> None:
+    def repaired(self, cursor: Cursor, part: str, number: int) -> None:
         """Counts a repair, in its transaction, so that one which is ended later still tells of it."""
-        cursor.execute(self._stored.compose(_REPAIRED), (number, self.run, self._source, part))
+        self._stored.names.execute(cursor, _REPAIRED, (number, self.run, self._source, part))
 
     def finish(self, part: str, found: Found) -> None:
         """Writes the verdict of a part."""

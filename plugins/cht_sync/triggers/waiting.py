@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
@@ -72,7 +72,7 @@ def read_state(settings: Settings, source: str) -> Waiting:
     raw = settings.raw_table
     with _cursor(settings) as cursor:
         cursor.execute(_THERE, (regclass_text(raw.schema, "couchdb_progress"),))
-        now, is_there = cursor.fetchone()
+        now, is_there = one_row(cursor)
         if not is_there:
             return Waiting(now)
         return Waiting(now, *_checkpoints(settings).waiting(cursor, source))
@@ -83,17 +83,17 @@ def has_work_left(settings: Settings, source: str) -> bool:
     of a first load that has not come to its end, documents that CouchDB did not hand out.
     """
     raw = settings.raw_table
-    schema, values = sql.Identifier(raw.schema), {"source": source, "pause": older_documents.PAUSE}
+    names, values = Names(raw.schema), {"source": source, "pause": older_documents.PAUSE}
     with _cursor(settings) as cursor:
-        cursor.execute(sql.SQL(_LEFT).format(schema=schema), values)
-        if cursor.fetchone()[0]:
+        names.execute(cursor, _LEFT, values)
+        if one_row(cursor)[0]:
             return True
         # After an upgrade the first run makes it.
         cursor.execute("select to_regclass(%s) is not null", (regclass_text(raw.schema, "couchdb_older_revision"),))
-        if not cursor.fetchone()[0]:
+        if not one_row(cursor)[0]:
             return False
-        cursor.execute(sql.SQL(_OLDER_LEFT).format(schema=schema), values)
-        return bool(cursor.fetchone()[0])
+        names.execute(cursor, _OLDER_LEFT, values)
+        return bool(one_row(cursor)[0])
 
 
 def note_look(settings: Settings, source: str, seq: str) -> None:
@@ -118,11 +118,11 @@ def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:
 
 
 def _checkpoints(settings: Settings) -> Checkpoints:
-    return Checkpoints({"schema": sql.Identifier(settings.raw_table.schema)})
+    return Checkpoints(Names(settings.raw_table.schema))
 
 
 @contextmanager
-def _cursor(settings: Settings) -> Iterator[Any]:
+def _cursor(settings: Settings) -> Iterator[Cursor]:
     doing = "read and write couchdb_progress"
     with transaction(postgres_connection(settings), "cht_sync waits", doing) as cursor:
         yield cursor
