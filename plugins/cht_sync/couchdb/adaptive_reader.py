@@ -62,19 +62,17 @@ class PageSize:
 class AdaptiveReader:
     """What all walks through a database have in common; a subclass says what it asks for, and what a page lacks.
 
-    A page of more bytes than may be read into memory, or one that does not come through, is asked for again in
-    parts, down to one row.
+    A page that is too large for memory, or does not come through, is asked for again in parts, down to one row.
     """
 
     def __init__(self, hook: CouchDBHook, database: str, size: PageSize) -> None:
         self._hook, self._database, self.size = hook, database, size
 
     def read(self, position: str | None) -> Page:
-        """The page behind a position, whatever it takes.
+        """The page behind a seq or an ``_id``, whatever it takes.
 
-        :param position: seq or ``_id`` to go on from; None for the beginning.
-        :raises UnreadableAnswerError: if not even one row can be had.
-        :raises CouchDBError: if the server fails for longer than the hook tolerates.
+        :raises CouchDBError: if the server fails for longer than the hook tolerates; as UnreadableAnswerError if not
+            even one row can be had.
         """
         while True:
             asked = self.size.value

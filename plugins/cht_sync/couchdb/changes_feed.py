@@ -68,7 +68,7 @@ class ChangesFeed(RevisionFeed):
             return None
         found = [(change, self._fetcher.body(change)) for change in page.results]
         page.results = [change for change, refused in found if refused is None]
-        page.held = [refused for _, refused in found if refused]
+        page.refused = [refused for _, refused in found if refused]
         page.size += sum(len(change.doc) for change in page.results)
         return page
 

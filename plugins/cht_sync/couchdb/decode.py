@@ -93,11 +93,7 @@ def name_of(body: bytes) -> tuple[str, str | None, bool]:
 
 
 def _row_by_row(body: bytes | bytearray) -> _Answer:
-    """Cuts the rows out, reads what is left as a page without rows, and each row by itself.
-
-    :raises ValueError: if the brackets of the page do not pair or what is left is no page; as OddRowError if a row
-        is none.
-    """
+    """Cuts the rows out, reads what is left as a page without rows, and each row by itself."""
     rows, rest = cut_rows(body, b"results")
     answer = _ANSWER.decode(rest)
     answer.results = read_rows(rows, _change)
@@ -122,11 +118,10 @@ def _change(row: bytes) -> Change:
 
 
 def decode_rows(body: bytes | bytearray) -> list[Change]:
-    """The documents that an answer lists.
+    """The documents that an answer lists; without a revision where the server does not know the id.
 
-    :return: a change for each row; without a revision where the server does not know the id. Where a strict reader
-        would refuse an ``_id`` or a document (lone surrogates, nesting beyond its depth), its bytes are handed on all
-        the same.
+    Where a strict reader would refuse an ``_id`` or a document, its bytes are handed on all the same.
+
     :raises ValueError: if the JSON is cut off or is no listing; as OddRowError if it came whole and a row cannot be
         read.
     """

@@ -39,7 +39,7 @@ class FilteredFeed(RevisionFeed):
     def __iter__(self) -> Iterator[tuple[Page, str | None]]:
         """Each page of what is wanted, with the seq behind it; at the end none that holds nothing."""
         for feed in self.pages(self._since):
-            if self._found.results or self._found.held or not feed.is_last:
+            if self._found.results or self._found.refused or not feed.is_last:
                 yield self._found, feed.checkpoint
 
     def _complete(self, page: Page) -> None:

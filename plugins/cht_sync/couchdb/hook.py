@@ -30,10 +30,7 @@ KEYS_IN_BODY = (3,)
 
 
 class CouchDBHook(DocumentsById):
-    """Reads databases of one CouchDB server.
-
-    :class:`cht_sync.couchdb.session.CouchDBSession` has the connection and the parameters.
-    """
+    """Reads databases of one CouchDB server; the parameters are those of ``CouchDBSession``."""
 
     def server(self) -> ServerInfo:
         """Version and vendor of the server."""
@@ -75,19 +72,14 @@ class CouchDBHook(DocumentsById):
         :raises CouchDBError: if no complete page came; as BrokenAnswerError if a smaller one may come.
             Source: https://docs.couchdb.org/en/stable/api/database/changes.html
         """
-        request = self._prepared(
-            "GET",
-            f"/{quote(database, safe='')}/_changes",
-            f"database {database!r}",
-            most_bytes=most_bytes,
-            params={
-                "include_docs": "true" if bodies else "false",
-                "limit": limit,
-                # One seq a page is all we keep; computing one for each row costs a cluster a quarter of the walk.
-                "seq_interval": limit,
-                "since": since or "0",
-            },
-        )
+        params = {
+            "include_docs": "true" if bodies else "false",
+            "limit": limit,
+            # One seq a page is all we keep; computing one for each row costs a cluster a quarter of the walk.
+            "seq_interval": limit,
+            "since": since or "0",
+        }
+        request = self._of_database("GET", database, "_changes", most_bytes=most_bytes, params=params)
         return decode_page(request.send())
 
     def has_changes(self, database: str, since: str | None, seconds: float) -> bool:
@@ -95,13 +87,8 @@ class CouchDBHook(DocumentsById):
 
         :raises CouchDBError: if it shows no sign of life; as SettingsError if it refused.
         """
-        request = self._prepared(
-            "GET",
-            f"/{quote(database, safe='')}/_changes",
-            f"database {database!r}",
-            params={"since": since or "0", "limit": 1},
-            bound=SMALL,
-        )
+        params = {"since": since or "0", "limit": 1}
+        request = self._of_database("GET", database, "_changes", params=params, bound=SMALL)
         body = long_poll.wait(request, seconds)
         return body is not None and bool(decode_page(body).results)
 
@@ -110,14 +97,8 @@ class CouchDBHook(DocumentsById):
 
         Source: https://docs.couchdb.org/en/stable/api/database/changes.html#post--db-_changes
         """
-        request = self._prepared(
-            "POST",
-            f"/{quote(database, safe='')}/_changes",
-            f"database {database!r}",
-            params={"filter": "_doc_ids", "include_docs": "true"},
-            json={"doc_ids": ids},
-        )
-        return decode_page(request.send())
+        params = {"filter": "_doc_ids", "include_docs": "true"}
+        return decode_page(self._of_database("POST", database, "_changes", params=params, json={"doc_ids": ids}).send())
 
     def newest_seq(self, database: str) -> str:
         """Where the changes feed stands now.
@@ -134,10 +115,9 @@ class CouchDBHook(DocumentsById):
         most_bytes: int | None = None,
         patient: bool = True,
     ) -> list[Change]:
-        """The winning revision of documents by id.
+        """The winning revision of documents by id, in the order of ``ids``; no revision where the server knows none.
 
-        :param bodies: whether the documents come along, where they are not deleted; default false.
-        :return: a change for each id, in the order of ``ids``; without a revision where the server does not know it.
+        :param bodies: whether the documents come along, where they are not deleted.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_all_docs
         """
@@ -184,25 +164,23 @@ class CouchDBHook(DocumentsById):
     def _all_docs(
         self, method: str, database: str, most_bytes: int | None, patient: bool = True, **options: Any
     ) -> list[Change]:
-        path = f"/{quote(database, safe='')}/_all_docs"
-        request = self._prepared(method, path, f"database {database!r}", most_bytes=most_bytes, **options)
+        request = self._of_database(method, database, "_all_docs", most_bytes=most_bytes, **options)
 
         def once() -> list[Change]:
             body = request.send()
             try:
                 return decode_rows(body)
             except OddRowError:
-                raise UnreadableAnswerError(f"{self.url}{path} lists something that cannot be read.") from None
+                raise UnreadableAnswerError(f"{request.url} lists something that cannot be read.") from None
             except ValueError:
                 # A listing that breaks off came with status 200: it counts only when it is whole.
-                raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
+                raise BrokenAnswerError(f"{request.url} did not answer as CouchDB does.") from None
 
         return self.patiently(once) if patient else once()
 
     def purged(self, database: str) -> list[str]:
-        """Ids of documents that were purged of late, in whole or in part, where the server tells.
+        """Ids of documents that were purged of late, in whole or in part; none where the user may not ask.
 
-        :return: the ids; none where the server does not know the question or the user may not ask.
         :raises NodeDownError: if a part of a cluster cannot be reached.
             Source: https://docs.couchdb.org/en/stable/api/database/misc.html#get--db-_purged_infos
         """

@@ -27,18 +27,14 @@ class OddRowError(ValueError):
 
 
 def require_readable(body: bytes | bytearray) -> None:
-    """Checks that an answer does not take many times its size once it is read: a row of ten bytes becomes a hundred.
-
-    :raises ValueError: if it holds more objects than any answer that was asked for.
-    """
+    """Raises ValueError where an answer would take many times its size: a row of ten bytes becomes a hundred."""
     if len(body) > MOST_OBJECTS and body.count(b"{") > MOST_OBJECTS:
         raise ValueError(f"more than {MOST_OBJECTS:,} objects")
 
 
 def cut_rows(body: bytes | bytearray, name: bytes) -> tuple[list[bytes], bytes]:
-    """Cuts the rows out of an answer.
+    """Cuts the rows out of an answer: the member ``name`` of its object.
 
-    :param name: of its member that holds the rows, objects.
     :raises ValueError: if the brackets do not pair, or it holds no such rows.
     """
     spans, begin, end = _rows(body, b'"%s"' % name)
@@ -46,10 +42,7 @@ def cut_rows(body: bytes | bytearray, name: bytes) -> tuple[list[bytes], bytes]:
 
 
 def read_rows(rows: list[bytes], read: Callable[[bytes], T]) -> list[T]:
-    """Reads rows that were cut out.
-
-    :raises OddRowError: if one cannot be read.
-    """
+    """Reads rows that were cut out; raises OddRowError where one cannot be read."""
     try:
         return [read(row) for row in rows]
     except (ValueError, TypeError, RecursionError) as error:

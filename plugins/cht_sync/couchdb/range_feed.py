@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cht_sync.couchdb.adaptive_reader import MANY, AdaptiveReader, PageSize
-from cht_sync.couchdb.document_fetcher import DocumentFetcher
+from cht_sync.couchdb.adaptive_reader import AdaptiveReader, PageSize
 from cht_sync.couchdb.structs import NO_SEQ, Page
 
 if TYPE_CHECKING:
+    from cht_sync.couchdb.document_fetcher import DocumentFetcher
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.couchdb.id_ranges import Range
 
 
-class Listing(AdaptiveReader):
+class RangeFeed(AdaptiveReader):
     """The documents of a range of ids that are not deleted, in the order of CouchDB.
 
     :param after: ``_id`` of the last document that is known already; None at first.
     :param bodies: whether documents come along, save for one that does not come in a page with others.
+    :param fetcher: fetches those that came without a body.
     """
 
     def __init__(
@@ -26,14 +27,15 @@ class Listing(AdaptiveReader):
         hook: CouchDBHook,
         database: str,
         keys: Range,
-        after: str | None,
-        size: PageSize,
+        after: str | None = None,
         *,
-        bodies: bool,
+        size: PageSize,
         page_bytes: int,
+        bodies: bool = True,
+        fetcher: DocumentFetcher | None = None,
     ) -> None:
         super().__init__(hook, database, size)
-        self._keys, self._after, self._bodies, self._page_bytes = keys, after, bodies, page_bytes
+        self._keys, self._page_bytes, self._bodies, self._fetcher = keys, page_bytes, bodies, fetcher
         self._last, self._ended = after, False
 
     def __iter__(self) -> Iterator[tuple[Page, str | None]]:
@@ -58,28 +60,7 @@ class Listing(AdaptiveReader):
         self._last = rows[-1].id if rows else position
         return Page(rows, NO_SEQ, None, sum(len(row.doc) for row in rows))
 
-
-class RangeFeed(Listing):
-    """The documents of a range with their bodies: what does not come with others is fetched by id.
-
-    :param page_bytes: bytes of a page of several documents at most; several feeds share the memory.
-    """
-
-    def __init__(
-        self,
-        hook: CouchDBHook,
-        database: str,
-        keys: Range,
-        after: str | None,
-        *,
-        batch_size: int,
-        most_bytes: int,
-        page_bytes: int = MANY,
-    ) -> None:
-        size = PageSize(batch_size, page_bytes // 4)
-        super().__init__(hook, database, keys, after, size, bodies=True, page_bytes=min(most_bytes, page_bytes))
-        self._fetcher = DocumentFetcher(hook, database, most_bytes)
-
     def _complete(self, page: Page) -> None:
-        self._fetcher.odd(page)
-        self._fetcher.complete(page, self._page_bytes)
+        if self._fetcher:
+            self._fetcher.odd(page)
+            self._fetcher.complete(page, self._page_bytes)

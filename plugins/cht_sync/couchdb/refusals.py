@@ -42,10 +42,7 @@ class TooEarlyError(CouchDBError):
 
 
 def refused(response: requests.Response, server: str, subject: str, conn_id: str) -> Exception:
-    """The error that an answer without status 200 stands for.
-
-    :return: a CouchDBError where another try may help, else a RequestRefusedError.
-    """
+    """The error that an answer without status 200 stands for: a CouchDBError where another try may help."""
     status = response.status_code
     name, reason = _said(response)
     said = f"{name}: {reason}" if name else reason
@@ -73,10 +70,7 @@ def refused(response: requests.Response, server: str, subject: str, conn_id: str
 
 
 def is_unreachable(status: int, said: str) -> bool:
-    """Whether a cluster says that no copy of something can be reached.
-
-    :param status: of the answer; 200 where it is said of one document among others.
-    """
+    """Whether a cluster says, as of a document among others with 200, that no copy of something can be reached."""
     return (status == 412 and said.startswith("nodedown")) or (
         status in {200, 500, 503} and _UNREACHABLE.search(said) is not None
     )

@@ -79,10 +79,9 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 def new_session(url: str, connection: Connection, cookie: bool) -> requests.Session:
-    """A session with the connection's credentials, certificates and pool.
+    """A session with credentials, certificates and pool.
 
     :param connection: its ``login``, ``password`` and extra ``verify``, ``cert`` and ``key`` are used.
-    :param cookie: sign in by cookie instead of sending the password with each request.
     """
     session = HttpSession(connections=4)
     session.headers["Accept"] = "application/json"

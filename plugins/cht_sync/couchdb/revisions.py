@@ -16,10 +16,7 @@ LONGEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One end of a document's revision tree.
-
-    :param ancestors: the revisions that it comes from, itself included, as far as the server remembers them.
-    """
+    """One end of a document's revision tree; ``ancestors`` are itself and what it comes from, as far as known."""
 
     rev: str
     deleted: bool

@@ -62,14 +62,14 @@ class Page:
     """A complete answer of ``_changes``.
 
     :param pending: changes after this page; None on PouchDB servers and CouchDB 1.x.
-    :param held: documents of the page that could not be read into ``results``.
+    :param refused: documents of the page that could not be read into ``results``.
     """
 
     results: list[Change]
     last_seq: msgspec.Raw
     pending: int | None = None
     size: int = 0
-    held: list[Refused] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
     @property
     def checkpoint(self) -> str:
@@ -79,11 +79,8 @@ class Page:
 
     @property
     def is_last(self) -> bool:
-        """Whether the feed held no more when this page was read.
-
-        An empty page says so only where the server does not count what is pending.
-        """
-        return not (self.results or self.held) if self.pending is None else self.pending <= 0
+        """Whether this page is the last; an empty one says so only where the server does not count what is pending."""
+        return not (self.results or self.refused) if self.pending is None else self.pending <= 0
 
 
 class ServerInfo(msgspec.Struct):

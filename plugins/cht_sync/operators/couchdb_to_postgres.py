@@ -78,11 +78,9 @@ class CouchDBToPostgresOperator(EndableOperator):
         return self.source or self.database
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:  # noqa: ARG002 - the provider gives it
-        """Tells Airflow's OpenLineage provider, the only caller, what was read and what was written.
+        """Tells Airflow's OpenLineage provider, the only caller, what was read and how many rows were committed.
 
-        :return: the CouchDB database and the table of documents, with the rows that were committed; neither where the
-            settings of a server could not be used.
-            Source: https://airflow.apache.org/docs/apache-airflow-providers-openlineage/stable/guides/developer.html
+        Source: https://airflow.apache.org/docs/apache-airflow-providers-openlineage/stable/guides/developer.html
         """
         from airflow.providers.common.compat.openlineage.facet import (
             InputDataset,
@@ -99,11 +97,7 @@ class CouchDBToPostgresOperator(EndableOperator):
         )
 
     def work(self, context: Context) -> dict[str, Any]:
-        """Copies what changed.
-
-        :param context: Airflow's; an asset event is added to it where rows changed.
-        :return: counts of documents, tombstones, changed rows, pages, bytes and seconds; what is pending.
-        """
+        """Copies what changed; returns the counts, and adds an asset event to the context where rows changed."""
         settings = Settings()
         settings.check()
         params = context.get("params") or {}

@@ -21,16 +21,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 AT_A_TIME = 1000
-SECOND_LOOK_S = 3.0
-LOOKS = 4
+RECHECK_AFTER_S = 3.0
+MOST_RECHECKS = 4
 CHANGES_AT_A_TIME = 10_000
 
 
 class Comparison:
-    """One source on both sides.
-
-    :param checkpoint: asks where the feed of the source goes on; None where it was never read.
-    """
+    """One source on both sides; ``checkpoint`` says where its feed goes on, None where it was never read."""
 
     def __init__(
         self,
@@ -46,11 +43,8 @@ class Comparison:
         self._checkpoint, self.content, self.most_bytes = checkpoint, content, most_bytes
         self.fetcher = DocumentFetcher(hook, database, most_bytes)
 
-    def look(self, ids: Iterable[str], found: Found) -> list[Difference]:
-        """Compares documents by id, once.
-
-        :param found: is told of those of which CouchDB does not say whether they exist.
-        """
+    def compare_ids(self, ids: Iterable[str], found: Found) -> list[Difference]:
+        """Compares documents by id, once; those of which CouchDB does not say whether they exist are in doubt."""
         differences: list[Difference] = []
         for some in batched(ids, AT_A_TIME):
             # CouchDB first: a change that is stored in between looks like a difference, and passes with the next look.
@@ -60,10 +54,10 @@ class Comparison:
                 found.doubt(
                     len(states) - len(clear), f"CouchDB does not say whether documents of {self.database!r} exist."
                 )
-            differences += self.listed(clear)
+            differences += self.compare(clear)
         return differences
 
-    def listed(self, states: list[Change], proof: int | None = None) -> list[Difference]:
+    def compare(self, states: list[Change], proof: int | None = None) -> list[Difference]:
         """Compares documents whose state in CouchDB is known."""
         differences = self.stored.differences(states, proof)
         if not self.content:
@@ -110,19 +104,19 @@ class Comparison:
         A replica may lag, and a newer change may be on its way: neither is a difference.
         """
         sure: list[Difference] = []
-        for _ in range(LOOKS):
+        for _ in range(MOST_RECHECKS):
             if not suspects:
                 return sure
             # Before the look: what was not stored then was not in the feed up to here either.
             since = self._checkpoint()
-            time.sleep(SECOND_LOOK_S)
-            before, again = set(suspects), self.look([each.id for each in suspects], Found())
-            sure += self.settled([each for each in again if each in before], since, found)
+            time.sleep(RECHECK_AFTER_S)
+            before, again = set(suspects), self.compare_ids([each.id for each in suspects], Found())
+            sure += self.without_pending([each for each in again if each in before], since, found)
             suspects = [each for each in again if each not in before]
         found.on_the_way += len(suspects)
         return sure
 
-    def settled(self, suspects: list[Difference], since: str | None, found: Found) -> list[Difference]:
+    def without_pending(self, suspects: list[Difference], since: str | None, found: Found) -> list[Difference]:
         """Those whose change does not wait in the feed.
 
         :param suspects: differences, both sides of which were read after ``since`` was the checkpoint.

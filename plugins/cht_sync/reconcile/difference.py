@@ -48,10 +48,7 @@ class Found:
         self.kinds.update(each.kind for each in differences)
 
     def doubt(self, number: int, reason: str) -> None:
-        """Notes that something cannot be told.
-
-        :param reason: one sentence; never content of a document.
-        """
+        """Notes that something cannot be told of documents, in one sentence without any content of them."""
         self.doubtful += number
         if reason not in self.reasons:
             self.reasons.append(reason)

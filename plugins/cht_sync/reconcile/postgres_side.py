@@ -40,7 +40,7 @@ _SAMPLE = """
 select _id from {schema}.{table} tablesample system (%(percent)s)
 where coalesce(source, %(source)s) = %(source)s and not _deleted
 """
-_BESIDE = """
+_COLLISIONS = """
 select _id, _deleted, doc->>'_rev' from {schema}.couchdb_collision where _id = any(%(ids)s) and source = %(source)s
 """
 _QUARANTINED = """
@@ -84,7 +84,7 @@ where s.source = %(source)s and s.doc->>'_rev' = p.doc->>'_rev' and s.doc <> p.d
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Stored:
     """What is stored of one document."""
 
     deleted: bool | None = None
@@ -92,10 +92,7 @@ class _Held:
 
 
 class StoredSide:
-    """Compares what CouchDB lists with what Postgres holds of one source; writes nothing but the listing.
-
-    :param connection: Airflow connection of the role that writes the raw tables.
-    """
+    """Compares what CouchDB lists with what Postgres holds of one source; writes nothing but ``couchdb_listing``."""
 
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
         self._source, self.tombstone_bodies = source, raw.tombstone_bodies
@@ -122,10 +119,7 @@ class StoredSide:
         return self.ask(doing, question)
 
     def differences(self, listed: list[Change], proof: int | None = None) -> list[Difference]:
-        """Compares winning revisions and tombstone flags.
-
-        :param listed: what CouchDB says; without a revision where it does not know a document.
-        """
+        """Compares current revisions and deleted flags; without a revision CouchDB does not know a document."""
         plain = [each for each in listed if storable(each.id)]
         values = {
             "source": self._source,
@@ -141,18 +135,18 @@ class StoredSide:
         if values["proof"] is not None:
             self.names.execute(cursor, _LIST, values)
         self.names.execute(cursor, _COMPARE, values)
-        held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
-        suspects = [each for each in listed if each.id in held or not storable(each.id)]
+        stored = {name: _Stored(deleted, rev) for name, deleted, rev in cursor}
+        suspects = [each for each in listed if each.id in stored or not storable(each.id)]
         if not suspects:
             return []
-        held |= self._beside(cursor, list(held))
+        stored |= self._collisions(cursor, list(stored))
         quarantined = self._quarantined(cursor, suspects)
-        found = [_difference(each, held.get(each.id, _Held()), quarantined.get(each.id, ())) for each in suspects]
+        found = [_difference(each, stored.get(each.id, _Stored()), quarantined.get(each.id, ())) for each in suspects]
         return [each for each in found if each]
 
-    def _beside(self, cursor: Cursor, ids: list[str]) -> dict[str, _Held]:
-        self.names.execute(cursor, _BESIDE, {"ids": ids, "source": self._source})
-        return {name: _Held(deleted, rev) for name, deleted, rev in cursor}
+    def _collisions(self, cursor: Cursor, ids: list[str]) -> dict[str, _Stored]:
+        self.names.execute(cursor, _COLLISIONS, {"ids": ids, "source": self._source})
+        return {name: _Stored(deleted, rev) for name, deleted, rev in cursor}
 
     def _quarantined(self, cursor: Cursor, suspects: list[Change]) -> dict[str, tuple[str | None]]:
         """Revisions of open entries."""
@@ -185,9 +179,8 @@ class StoredSide:
         return [name for (name,) in cursor]
 
     def altered(self, changes: list[Change], *, stubs: bool = False) -> list[Difference]:
-        """Compares contents, as ``jsonb`` does, of documents whose revision is the same.
+        """Compares contents, as ``jsonb`` does, of documents whose revision is the same and which can be stored.
 
-        :param changes: with their documents; what cannot be stored is left out.
         :param stubs: whether deleted documents are compared with their stubs, so that no document is needed.
         """
         rows, _ = rows_of(
@@ -222,15 +215,15 @@ class StoredSide:
         return [name for (name,) in cursor]
 
 
-def _difference(change: Change, held: _Held, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:
+def _difference(change: Change, stored: _Stored, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:
     if change.rev is None:
         # Not known to CouchDB: nothing or a tombstone is right.
-        alive = held.deleted is False or bool(quarantined)
-        return Difference(change.id, WRONGLY_ALIVE, None, held.rev) if alive else None
+        alive = stored.deleted is False or bool(quarantined)
+        return Difference(change.id, WRONGLY_ALIVE, None, stored.rev) if alive else None
     if quarantined and quarantined[0] in {change.rev, None}:
         return None
-    if held.deleted is None:
-        return Difference(change.id, MISSING, change.rev, held.rev)
-    if held.deleted != change.deleted:
-        return Difference(change.id, WRONGLY_ALIVE if change.deleted else MISSING, change.rev, held.rev)
-    return Difference(change.id, STALE, change.rev, held.rev) if held.rev != change.rev else None
+    if stored.deleted is None:
+        return Difference(change.id, MISSING, change.rev, stored.rev)
+    if stored.deleted != change.deleted:
+        return Difference(change.id, WRONGLY_ALIVE if change.deleted else MISSING, change.rev, stored.rev)
+    return Difference(change.id, STALE, change.rev, stored.rev) if stored.rev != change.rev else None

@@ -83,7 +83,9 @@ class Repair:
             store.claim(self._source, self._patience)
             begun, state = time.monotonic(), store.state(self._source)
             doubts = found.doubtful
-            still = self._comparison.settled(self._comparison.look([each.id for each in some], found), state.seq, found)
+            still = self._comparison.without_pending(
+                self._comparison.compare_ids([each.id for each in some], found), state.seq, found
+            )
             waits = {each.id for each in still}
             done = [each.id for each in some if each.id not in waits]
             if found.doubtful > doubts:

@@ -38,10 +38,7 @@ HEADINGS = ("source", "CouchDB", "Postgres", "quarantine", "collision", "on the 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is known of one source.
-
-    :param couchdb: documents in CouchDB that are not deleted; None where it does not say.
-    """
+    """What is known of one source; ``couchdb`` is None where the server does not say."""
 
     source: str
     couchdb: int | None

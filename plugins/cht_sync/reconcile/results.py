@@ -61,10 +61,7 @@ _PRUNE = "delete from {schema}.couchdb_reconciliation where planned_at < now() -
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a proof.
-
-    :param keys: ids that a range begins with and ends before, in the order of CouchDB; None for begin and end of all.
-    """
+    """A part of a comparison: a time, or ids that a range begins with and ends before; None for no bound."""
 
     name: str
     interval: tuple[datetime | None, datetime | None] = (None, None)
@@ -92,7 +89,7 @@ class Summary:
         return bool(self.doubtful or self.unfinished or self.differing_parts)
 
 
-class Verdicts:
+class PartResults:
     """Plans and verdicts of one proof of one source."""
 
     def __init__(self, stored: StoredSide, run: str, source: str) -> None:

@@ -64,13 +64,22 @@ def _options(settings: Settings, params: Any) -> Options:
 
 
 def prove_load(settings: Settings, hook: CouchDBHook, database: str, source: str, *, began: str, budget: float) -> bool:
-    """Proves a source that was just loaded, part by part, and repairs what differs; the next run goes on with the rest.
+    """Compares a source that was just loaded, part by part, and repairs what differs; the next run does the rest.
 
-    :param began: when the load began: names the proof in ``couchdb_reconciliation``.
+    :param began: when the load began: names the run in ``couchdb_reconciliation``.
     :param budget: seconds after which no further part is begun.
     """
+    begun = time.monotonic()
+    context = {"run_id": f"first_load {began}", "params": {}}
     try:
-        return _prove(settings, hook, database, source, began=began, budget=budget)
+        with open_proof(settings, hook, database, source, context) as proof:
+            parts = proof.results.unfinished()
+            for part in proof.plan(None, full=True) if parts is None else parts:
+                if time.monotonic() - begun > budget:
+                    log.info("%s: the time budget (%s s) is used; the next run goes on comparing.", source, budget)
+                    return False
+                proof.run_part(part)
+            summary = proof.results.summary()
     except RequestRefusedError as error:
         # The copy itself can do without.
         log.warning(
@@ -79,20 +88,6 @@ def prove_load(settings: Settings, hook: CouchDBHook, database: str, source: str
             source, error,
         )  # fmt: skip
         return False
-
-
-def _prove(settings: Settings, hook: CouchDBHook, database: str, source: str, *, began: str, budget: float) -> bool:
-    begun = time.monotonic()
-    with open_proof(settings, hook, database, source, {"run_id": f"first_load {began}", "params": {}}) as proof:
-        parts = proof.verdicts.unfinished()
-        if parts is None:
-            parts = proof.plan(None, full=True)
-        for part in parts:
-            if time.monotonic() - begun > budget:
-                log.info("%s: %s s are over; the next run goes on with the proof of the first load.", source, budget)
-                return False
-            proof.do(part)
-        summary = proof.verdicts.summary()
     said = "equal" if not summary.bad else "not equal: " + " ".join(summary.reasons)
     log.log(
         logging.WARNING if summary.bad else logging.INFO,

@@ -79,10 +79,8 @@ class TouchedDocuments:
 
         Their ids come from three places, for each knows what the others do not: the feed, read again without bodies
         from where it stood then (rows that were lost since), the rows by their stamps (documents that were purged
-        since), and the quarantine.
-
-        :param by_reported_date: whether documents are taken by what they say of themselves where the ledger does not
-            reach back; those that Postgres lacks are not found then.
+        since), and the quarantine. ``by_reported_date`` takes rows by what their documents say instead, where the
+        ledger does not reach back; those that Postgres lacks are not found then.
         """
         reaches, since = self._ledger_reaches(interval)
         if reaches:

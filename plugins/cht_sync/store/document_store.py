@@ -227,7 +227,7 @@ class DocumentStore:
         """Stores a page and moves the checkpoint, both or neither."""
 
         def work(cursor: Cursor) -> Written:
-            written = self._writer.write(cursor, source, page.results, page.held, page.checkpoint)
+            written = self._writer.write(cursor, source, page.results, page.refused, page.checkpoint)
             ledger = self._windows.growth(source, written, page, since, instance)
             self._checkpoints.move(cursor, source, page, since, instance, ledger=ledger)
             return written

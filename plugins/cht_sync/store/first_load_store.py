@@ -50,7 +50,7 @@ class FirstLoadStore(DocumentStore):
 
         def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
-            written = self._writer.write(cursor, source, page.results, page.held, None, expect_new=True)
+            written = self._writer.write(cursor, source, page.results, page.refused, None, expect_new=True)
             cursor.execute(*self._windows.growth(source, written, size=page.size))
             self._parts(source).advance(cursor, before, after)
             return written

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from cht_sync.common.concurrency import SideBySide
 from cht_sync.common.units import MEGABYTE
-from cht_sync.couchdb.adaptive_reader import MANY
+from cht_sync.couchdb.adaptive_reader import MANY, PageSize
+from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.filtered_feed import FilteredFeed
 from cht_sync.couchdb.id_ranges import id_ranges_side_by_side
 from cht_sync.couchdb.range_feed import RangeFeed
@@ -119,7 +120,9 @@ class FirstLoad:
             else:
                 feed = RangeFeed(
                     hook, self._database, part.keys, part.position,
-                    batch_size=self._batch_size, most_bytes=self._most_bytes, page_bytes=self._page_bytes,
+                    size=PageSize(self._batch_size, self._page_bytes // 4),
+                    page_bytes=min(self._most_bytes, self._page_bytes),
+                    fetcher=DocumentFetcher(hook, self._database, self._most_bytes),
                 )  # fmt: skip
             yield from feed
             yield None, None
@@ -130,7 +133,7 @@ class FirstLoad:
         """Stores a page and how far its part has come, both or neither."""
         after = replace(part, done=True) if page is None else replace(part, position=position)
         page = page or Page([], NO_SEQ)
-        after.documents += len(page.results) + len(page.held)
+        after.documents += len(page.results) + len(page.refused)
         written = self._store.save_part(self._source, page, part, after, state)
         part.position, part.documents, part.done = after.position, after.documents, after.done
         self._progress.count(written)

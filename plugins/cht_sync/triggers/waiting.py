@@ -103,11 +103,7 @@ def note_look(settings: Settings, source: str, seq: str) -> None:
 
 
 def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:
-    """Notes that changes ask for a run, except where one has come by itself.
-
-    :param waiting: by source the checkpoint beyond which there are changes; None where it was never read.
-    :return: names of the sources that still wait.
-    """
+    """Notes that changes ask for a run, except where one has come by itself; returns the sources that still wait."""
     asking = [name for name, seq in waiting.items() if seq is None]
     if len(asking) < len(waiting):
         with _cursor(settings) as cursor:

@@ -229,12 +229,12 @@ def test_a_proof_that_is_ended_goes_on_and_still_tells_what_it_repaired(synced, 
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context("one run")) as proof:
         parts = proof.plan(None, full=True)
         with pytest.raises(KeyboardInterrupt):
-            proof.do(parts[0])
-        assert proof.verdicts.summary().unfinished == len(parts)
+            proof.run_part(parts[0])
+        assert proof.results.summary().unfinished == len(parts)
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context("one run")) as proof:
         for part in parts:
-            proof.do(part)
-        summary = proof.verdicts.summary()
+            proof.run_part(part)
+        summary = proof.results.summary()
     assert (summary.bad, summary.repaired) == (False, 21)
     assert database.rows("select verdict from v1.couchdb_reconciliation where part = 'range 1'") == [("repaired",)]
     assert differences(synced) == []
@@ -246,7 +246,7 @@ def test_what_is_too_old_is_forgotten(synced, database):
     database.rows("update v1.couchdb_reconciliation set planned_at = now() - interval '11 days'")
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context()) as proof:
         proof.plan(None, full=True)
-        proof.verdicts.prune(10)
+        proof.results.prune(10)
         planned = database.value("select count(*) from v1.couchdb_reconciliation")
     assert database.value("select count(*) from v1.couchdb_window") == 0
     assert 0 < planned == database.value("select count(*) from v1.couchdb_reconciliation where verdict is null")
@@ -258,7 +258,7 @@ def sizes_of(synced):
     """Parts that are ranges, with the documents that each compared."""
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context()) as proof:
         parts = [part for part in proof.plan(None, full=True) if part.startswith("range")]
-        return [proof.do(part).compared for part in parts]
+        return [proof.run_part(part).compared for part in parts]
 
 
 def test_ranges_are_drawn_without_making_the_server_walk(synced, monkeypatch):

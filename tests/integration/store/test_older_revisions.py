@@ -71,7 +71,7 @@ def cluster(monkeypatch):
     for name, value in {"HOST": "127.0.0.1", "PORT": str(server.port)}.items():
         monkeypatch.setenv(f"COUCHDB_{name}", value)
     monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.0)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.0)
     monkeypatch.setattr(older_documents, "PAUSE", timedelta())
     yield server
     server.close()

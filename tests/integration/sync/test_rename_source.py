@@ -314,7 +314,7 @@ def couch(couchdb_server, database, monkeypatch):
         "COUCHDB_PASSWORD": couchdb_server.password,
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.0)
     couch = Couch(couchdb_server)
     monkeypatch.setenv("COUCHDB_DBS", couch.name)
     couch.write(*({"_id": f"d{n}"} for n in range(300)), {"_id": "_design/medic"})
