@@ -81,10 +81,7 @@ class PatientSession:
 
     @contextmanager
     def autocommitted(self, doing: str, timeout: str) -> Iterator[Cursor]:
-        """A cursor for statements that allow no transaction around them.
-
-        :param timeout: of each statement, as Postgres reads it: ``30min``.
-        """
+        """A cursor for statements that allow no transaction; ``timeout`` of each as Postgres reads it: ``30min``."""
         with self._watched(doing) as conn:
             conn.autocommit = True
             try:
@@ -97,10 +94,7 @@ class PatientSession:
                     conn.autocommit = False
 
     def patiently(self, once: Callable[[], T]) -> T:
-        """Calls until it succeeds, through restarts and deadlocks.
-
-        :param once: what to call; whatever it does may be done again.
-        """
+        """Calls until it succeeds, through restarts and deadlocks: whatever it does may be done again."""
         return patiently(once, lambda error: isinstance(error, StoreError) and error.passing, self._tolerance, log)
 
     def ask(self, doing: str, question: Callable[[Cursor], T]) -> T:

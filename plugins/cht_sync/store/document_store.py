@@ -86,10 +86,7 @@ class DocumentStore:
     # --- before the first page -----------------------------------------------------------------
 
     def prepare(self) -> list[str]:
-        """Creates or upgrades the schema.
-
-        :raises SettingsError: if a table of that name is another kind of table or rights are missing.
-        """
+        """Creates or upgrades the schema, see :meth:`cht_sync.store.migrations.Schema.prepare`."""
 
         def once() -> list[str]:
             with self._session.made_again():
@@ -98,10 +95,7 @@ class DocumentStore:
         return self._session.patiently(once)
 
     def order_sources(self, sources: list[str]) -> int:
-        """Takes over which source has the row where several hold the same ``_id``; needs no claim.
-
-        :param sources: names of those that are copied, the first one first.
-        """
+        """Applies the order of the sources, which decides who has the row of an ``_id``; needs no claim."""
         return SourceOrder(self._session, self._names, self._writer).apply(sources)
 
     def claim(self, source: str, patience: float = MOMENT_S) -> None:
@@ -159,10 +153,7 @@ class DocumentStore:
         return self._session.ask("read couchdb_progress", lambda cursor: self._checkpoints.state(cursor, source))
 
     def checkpoint(self, source: str) -> str | None:
-        """Where the feed of a source goes on.
-
-        :return: the opaque seq; None where the source is to be read from the beginning.
-        """
+        """The opaque seq where the feed of a source goes on; None where it is read from the beginning."""
         return self.state(source).seq
 
     def sources(self) -> set[str]:
@@ -170,10 +161,7 @@ class DocumentStore:
         return self._session.ask("read couchdb_progress", self._checkpoints.sources)
 
     def main_owner(self, changes: list[Change], sources: list[str]) -> tuple[str | None, int]:
-        """Which of some sources has most rows of some documents.
-
-        :return: name of the source and number of the rows; None where none has any.
-        """
+        """Which of some sources has most rows of some documents, and how many; None where none has any."""
         some = [change for change in changes if storable(change.id)]
         values = {
             "ids": [change.id for change in some],
@@ -201,10 +189,7 @@ class DocumentStore:
         self._surely(source, work)
 
     def known(self, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
-        """Documents of a source that are stored or in quarantine and not deleted, in the order of their ids.
-
-        :param after: ``_id`` of the last one seen; empty at first.
-        """
+        """Live documents of a source, stored or in quarantine, ordered by ``_id``, behind ``after``: empty at first."""
         return self._session.ask("read the documents", lambda cursor: self._known.live(cursor, source, after, limit))
 
     def quarantined(
@@ -295,19 +280,13 @@ class DocumentStore:
         return Written(older=len(tombstones))
 
     def older_revisions(self, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
-        """Documents of which CouchDB names an older revision than Postgres holds; they count as looked at.
-
-        :param pause: those that were looked at so recently are left out.
-        """
+        """Documents with an older revision in CouchDB, not checked within ``pause``; they count as checked."""
         return self._session.ask(
             "write couchdb_older_revision", lambda cursor: self.older.take(cursor, source, limit, pause)
         )
 
     def looked(self, source: str, claimed: dict[bytes, str | None]) -> None:
-        """Notes what CouchDB named when it was asked again for such documents.
-
-        :param claimed: the revision that it named by key of the document; None where it knows no such document.
-        """
+        """Notes by key the revision that CouchDB named when it was asked again; None where there is no document."""
         self._session.ask("write couchdb_older_revision", lambda cursor: self.older.looked(cursor, source, claimed))
 
     def count_older(self, source: str) -> int:

@@ -17,10 +17,7 @@ from cht_sync.store.page_writer import Written
 
 
 class FirstLoadStore(DocumentStore):
-    """Stores pages that come by ranges of ids, each with how far its part has come.
-
-    Its parameters are those of :class:`cht_sync.store.document_store.DocumentStore`.
-    """
+    """A :class:`DocumentStore` that stores pages by ranges of ids, each with how far its part has come."""
 
     def load_plan(self, source: str) -> LoadPlan | None:
         """The first load of a source that is under way."""
@@ -58,10 +55,7 @@ class FirstLoadStore(DocumentStore):
         return self._surely(source, work)
 
     def end_load(self, source: str, plan: LoadPlan) -> None:
-        """Sets the checkpoint to where the feed stood before the load.
-
-        :raises CheckpointConflictError: if another writer has set one; the load stays as it is.
-        """
+        """Sets the checkpoint to where the feed stood before the load, of which all parts are done."""
         # That something is pending is all that is known until the feed is asked.
         page = Page([], msgspec.Raw(json.dumps(plan.seq).encode()), pending=1)
 

@@ -144,11 +144,7 @@ class OlderRevisions:
         )
 
     def hold_back(self, cursor: Cursor, source: str, turn: Turn, changes: Iterable[Change] | None = None) -> set[str]:
-        """Notes those of some documents that are older than what is stored of them.
-
-        :param changes: the documents, default those of the page table, by what they say of themselves.
-        :return: their ids: they must not be stored.
-        """
+        """Notes which documents, default those of the page table, are older than stored; they must not be stored."""
         values = {**_arrays(source, _plain(changes or ())), "made_again_at": turn.made_again_at}
         of = _OF_PAGE if changes is None else _NAMED
         cursor.execute(self._compose(_HOLD_BACK, "page.rev", "stored.held", of), values)

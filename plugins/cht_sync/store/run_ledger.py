@@ -84,11 +84,7 @@ class Windows:
         *,
         size: int = 0,
     ) -> tuple[sql.Composed, dict[str, Any]]:
-        """The statement that adds to the window what a transaction stores.
-
-        :param page: the page of the feed; None where documents were fetched by id.
-        :param size: bytes, where there is no page of the feed.
-        """
+        """SQL and values that add to the run of a source what a transaction stores; ``size`` in bytes."""
         window = self._open.setdefault(source, str(uuid.uuid4()))
         values = {
             "window": window,

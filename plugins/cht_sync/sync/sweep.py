@@ -39,10 +39,7 @@ def sweep(
 
 
 def missing_documents(hook: CouchDBHook, database: str, source: str, ids: list[str]) -> list[str]:
-    """Those of some documents that a database does not hold, asked twice.
-
-    :raises CouchDBError: if CouchDB does not say it of one.
-    """
+    """Those of some documents that a database does not hold, asked twice."""
     missing = _without_revision(hook, database, ids)
     if missing:
         # A replica that lags may not know yet what is there.
