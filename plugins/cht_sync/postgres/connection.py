@@ -15,7 +15,7 @@ from airflow.sdk import Connection
 from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres.notice_death import NOTICE_DEATH, SET
+from cht_sync.postgres.keepalive import KEEPALIVE, SET
 from cht_sync.postgres.pooler import keeps_sessions
 from cht_sync.postgres.query import one_row
 from cht_sync.postgres.tls import secured, tls_advice
@@ -157,7 +157,7 @@ def _bound(conn: Session, application_name: str) -> None:
         )
         conn.served_by = one_row(cursor)[-1]
         # A process that was killed or cut off must not hold its claims for as long as TCP hopes.
-        cursor.execute(SET, (list(NOTICE_DEATH), list(NOTICE_DEATH.values())))
+        cursor.execute(SET, (list(KEEPALIVE), list(KEEPALIVE.values())))
     conn.set_client_encoding("UTF8")
 
 

@@ -55,7 +55,7 @@ class PatientSession:
             self._open = None
 
     @contextmanager
-    def made_again(self) -> Iterator[None]:
+    def reconnecting(self) -> Iterator[None]:
         """Closes the connection where an error says that it is lost, so that the next use opens another."""
         try:
             yield
@@ -74,7 +74,7 @@ class PatientSession:
     def _watched(self, doing: str) -> Iterator[Session]:
         """The connection, while whatever waits for a lock says so."""
         watch = LockWatch(self._connection, doing)
-        with self.made_again(), explained(self._connection, doing, watch):
+        with self.reconnecting(), explained(self._connection, doing, watch):
             conn = self.conn
             with watch.of_backend(conn):
                 yield conn

@@ -65,7 +65,7 @@ _WAITING = """
 select seq, updated_at, drained_at, asked_at, instance_start_time from {schema}.couchdb_progress where source = %s
 """
 # Only while the checkpoint is the one that was asked about.
-_LOOKED = """
+_NOTE_DRAINED = """
 update {schema}.couchdb_progress set updated_at = now(), drained_at = now()
 where source = %s and seq = %s and (pending = 0 or pending is null)
 """
@@ -189,9 +189,9 @@ class Checkpoints:
         self._names.execute(cursor, _WAITING, (source,))
         return cursor.fetchone() or ()
 
-    def looked(self, cursor: Cursor, source: str, seq: str) -> None:
+    def note_drained(self, cursor: Cursor, source: str, seq: str) -> None:
         """Notes that CouchDB holds nothing beyond a checkpoint, unless that has been moved meanwhile."""
-        self._names.execute(cursor, _LOOKED, (source, seq))
+        self._names.execute(cursor, _NOTE_DRAINED, (source, seq))
 
     def ask(self, cursor: Cursor, source: str, seq: str | None) -> bool:
         """Notes that changes beyond a checkpoint ask for a run; whether it is the checkpoint still."""

@@ -9,7 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.query import Names, one_row
 from cht_sync.store.rows import STUB_SQL
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 
 # Rows of the page whose _id another source owns, and how many collide already.
 # Lateral, because the planner knows no sizes of the page table and would read the whole table of documents.

@@ -14,7 +14,7 @@ from cht_sync.store.collisions import Collisions
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.first_load_plan import LoadParts
 from cht_sync.store.quarantine import Quarantine
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 from cht_sync.store.task_errors import forget_subject
 
 # To rewrite a hundred million rows takes hours, and is done as a whole or not at all.

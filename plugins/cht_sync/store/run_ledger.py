@@ -64,7 +64,7 @@ class Run:
         return cls(getattr(run, "dag_id", None), getattr(run, "run_id", None), start, end)
 
 
-class Windows:
+class RunLedger:
     """Lets one window for each source of a run grow, in the transaction of whoever stores something.
 
     A window that was committed is there whatever is killed later, and one that was rolled back is not.
@@ -74,7 +74,7 @@ class Windows:
         self._names, self._run = names, run
         self._open: dict[str, str] = {}
 
-    def growth(
+    def entry(
         self,
         source: str,
         written: Written,

@@ -24,7 +24,7 @@ from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.migrations import Schema
 from cht_sync.store.quarantine import Entry, Quarantine
 from cht_sync.store.rows import STUB_SQL, stub_of
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 
 # Rows that are looked for at once, and that one transaction cuts.
 LOOK, STEP = 50_000, 500
@@ -74,7 +74,7 @@ class TombstoneStore(DocumentStore):
             raise SettingsError(f"The tables lack {', '.join(pending)}: let the DAG cht_sync run once before.")
 
     def _pending(self) -> list[str]:
-        with self._session.made_again():
+        with self._session.reconnecting():
             return Schema(self._session.conn, self._connection, self._raw).pending()
 
     def some(self) -> bool:

@@ -116,7 +116,7 @@ def note_look(settings: Settings, source: str, seq: str) -> None:
     :raises StoreError: if Postgres does not answer.
     """
     with _cursor(settings) as cursor:
-        _checkpoints(settings).looked(cursor, source, seq)
+        _checkpoints(settings).note_drained(cursor, source, seq)
 
 
 def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:
