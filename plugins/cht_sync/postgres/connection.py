@@ -15,7 +15,7 @@ from airflow.sdk import Connection
 from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres.notice_death import NOTICE_DEATH, SET
+from cht_sync.postgres.keepalive import KEEPALIVE, SET
 from cht_sync.postgres.pooler import keeps_sessions
 from cht_sync.postgres.query import one_row
 from cht_sync.postgres.tls import secured, tls_advice
@@ -56,10 +56,7 @@ class Watch(Protocol):
 
 
 class Psycopg2Hook(PostgresHook):
-    """Airflow's Postgres hook, always on psycopg2.
-
-    The provider picks psycopg 3 where SQLAlchemy 2 is installed; one driver behaves alike everywhere.
-    """
+    """Airflow's Postgres hook on psycopg2, although the provider picks psycopg 3 where SQLAlchemy 2 is installed."""
 
     def __init__(self, connection: Connection, waits: bool = True) -> None:
         super().__init__(connection.conn_id, connection=connection)
@@ -76,10 +73,7 @@ class Psycopg2Hook(PostgresHook):
 
 
 class Session(psycopg2.extensions.connection):
-    """A psycopg2 connection that knows which process of Postgres serves it.
-
-    ``info.backend_pid`` does not tell it behind a pooler, which invents that number.
-    """
+    """A connection that knows its backend: behind a pooler ``info.backend_pid`` is an invented number."""
 
     served_by: int | None = None
     _all: WeakSet[Session] = WeakSet()
@@ -163,16 +157,13 @@ def _bound(conn: Session, application_name: str) -> None:
         )
         conn.served_by = one_row(cursor)[-1]
         # A process that was killed or cut off must not hold its claims for as long as TCP hopes.
-        cursor.execute(SET, (list(NOTICE_DEATH), list(NOTICE_DEATH.values())))
+        cursor.execute(SET, (list(KEEPALIVE), list(KEEPALIVE.values())))
     conn.set_client_encoding("UTF8")
 
 
 @contextmanager
 def explained(connection: Connection, doing: str, watch: Watch | None = None) -> Iterator[None]:
-    """Turns what Postgres refuses into one sentence.
-
-    :param doing: what was tried, as in "create the tables".
-    """
+    """Turns what Postgres refuses into one sentence; ``doing`` is what was tried: "create the tables"."""
     try:
         yield
     except errors.InsufficientPrivilege as error:

@@ -23,10 +23,7 @@ class Names(dict[str, sql.Composable]):
         return sql.SQL(text).format(**self, **more)
 
     def execute(self, cursor: Cursor, text: str, values: Any = None, **more: sql.Composable) -> None:
-        """Runs a query that :meth:`compose` makes.
-
-        :param values: its parameters, as ``cursor.execute`` takes them.
-        """
+        """Runs a query that :meth:`compose` makes."""
         cursor.execute(self.compose(text, **more), values)
 
 

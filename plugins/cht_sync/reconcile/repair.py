@@ -109,7 +109,7 @@ class Repair:
         gone = [each for each in changes if each.id in {one.id for one in batch if one.rev is None}]
         if gone and not self._one_copy:
             # Of a cluster no single answer tells that a document is not there.
-            store.doubt_gone(self._source, gone, state)
+            store.note_missing(self._source, gone, state)
             changes = [each for each in changes if each not in gone]
         doubted = 0 if self._one_copy else len(gone)
 
@@ -117,7 +117,7 @@ class Repair:
             self._note(cursor, len(batch) - doubted - written.older)
 
         # Two looks have named an older revision already: where there is one copy, that is what CouchDB holds.
-        written = store.put(self._source, changes, refused, state, note, sure=self._one_copy)
+        written = store.save_documents(self._source, changes, refused, state, note, sure=self._one_copy)
         found.count(batch)
         found.repaired += len(batch) - doubted - written.older
         if left := doubted + written.older:

@@ -12,7 +12,8 @@ from cht_sync.errors import RequestRefusedError
 from cht_sync.reconcile.postgres_side import StoredSide
 from cht_sync.reconcile.proof import Options, Proof
 from cht_sync.settings.connections import postgres_connection
-from cht_sync.store.document_store import REPAIR, DocumentStore
+from cht_sync.store.claims import REPAIR
+from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.run_ledger import Run
 
 if TYPE_CHECKING:

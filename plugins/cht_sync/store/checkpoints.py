@@ -65,7 +65,7 @@ _WAITING = """
 select seq, updated_at, drained_at, asked_at, instance_start_time from {schema}.couchdb_progress where source = %s
 """
 # Only while the checkpoint is the one that was asked about.
-_LOOKED = """
+_NOTE_DRAINED = """
 update {schema}.couchdb_progress set updated_at = now(), drained_at = now()
 where source = %s and seq = %s and (pending = 0 or pending is null)
 """
@@ -123,10 +123,7 @@ class Checkpoints:
         *,
         ledger: tuple[sql.Composed, dict[str, Any]],
     ) -> None:
-        """Moves a checkpoint behind a page, if it is where the page was read from.
-
-        :param ledger: what is sent along, for one answer less to wait for.
-        """
+        """Moves a checkpoint behind a page if it is ``since``; sends the ledger along, to wait for one answer less."""
         pending = 0 if page.is_last else page.pending
         values = {
             "source": source,
@@ -167,10 +164,7 @@ class Checkpoints:
         return dict(cursor.fetchall())
 
     def proven(self, cursor: Cursor, source: str, run: str) -> None:
-        """Takes a doubt away that is older than a full proof.
-
-        :param run: name of the proof, which has found nothing wrong.
-        """
+        """Clears a doubt that is older than a full comparison, named ``run``, which has found nothing wrong."""
         self._names.execute(cursor, _PROVEN, {"source": source, "run": run})
 
     def go_on_from(self, cursor: Cursor, source: str, since: str, seq: str) -> bool:
@@ -195,17 +189,11 @@ class Checkpoints:
         self._names.execute(cursor, _WAITING, (source,))
         return cursor.fetchone() or ()
 
-    def looked(self, cursor: Cursor, source: str, seq: str) -> None:
-        """Notes that CouchDB holds nothing beyond a checkpoint.
-
-        :param seq: the checkpoint; nothing is noted where it is another one by now.
-        """
-        self._names.execute(cursor, _LOOKED, (source, seq))
+    def note_drained(self, cursor: Cursor, source: str, seq: str) -> None:
+        """Notes that CouchDB holds nothing beyond a checkpoint, unless that has been moved meanwhile."""
+        self._names.execute(cursor, _NOTE_DRAINED, (source, seq))
 
     def ask(self, cursor: Cursor, source: str, seq: str | None) -> bool:
-        """Notes that changes ask for a run.
-
-        :param seq: the checkpoint beyond which they are; None where the source was never read.
-        """
+        """Notes that changes beyond a checkpoint ask for a run; whether it is the checkpoint still."""
         self._names.execute(cursor, _ASK, (source, seq))
         return bool(cursor.rowcount)

@@ -9,7 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.query import Names, one_row
 from cht_sync.store.rows import STUB_SQL
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 
 # Rows of the page whose _id another source owns, and how many collide already.
 # Lateral, because the planner knows no sizes of the page table and would read the whole table of documents.
@@ -182,10 +182,7 @@ class Collisions:
         return [(bytes(key), source) for key, source in cursor]
 
     def cut(self, cursor: Cursor, found: list[tuple[bytes, str]]) -> tuple[int, int, int]:
-        """Cuts deleted documents down to stubs.
-
-        :return: how many were to be cut, how many were written, and how many are stubs now.
-        """
+        """Cuts deleted documents down to stubs: how many were to be cut, were written, and are stubs now."""
         values = ([psycopg2.Binary(key) for key, _ in found], [source for _, source in found])
         self._names.execute(cursor, _CUT, values, **STUB_SQL)
         wanted, updated, stubs = one_row(cursor)
@@ -197,10 +194,7 @@ class Collisions:
         return int(one_row(cursor)[0])
 
     def unite(self, cursor: Cursor, loser: str, winner: str, new: str, stamp: Any) -> None:
-        """Lets of the documents of two sources those states stand that count, where they are to become one.
-
-        :param new: of the two the name that both get.
-        """
+        """Merges two sources that both become ``new``: where both have a document, the state of the winner stays."""
         values = {"loser": loser, "winner": winner, "new": new, "stamp": stamp}
         self._names.execute(cursor, _TAKE_STATES, values)
         self._names.execute(cursor, _DROP_STATES, values)

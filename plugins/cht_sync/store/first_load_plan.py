@@ -58,10 +58,7 @@ class LoadPart:
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """A first load that is under way.
-
-    :param seq: where the feed stood before anything was read.
-    """
+    """A first load that is under way; ``seq`` is where the feed stood before anything was read."""
 
     parts: list[LoadPart]
     seq: str
@@ -81,12 +78,7 @@ class LoadParts:
         if not rows:
             return None
         parts = [
-            LoadPart(
-                name,
-                (_id(first), _id(end)),
-                position if name in {TOMBSTONES, REST} else _id(position),
-                *others,
-            )
+            LoadPart(name, (_id(first), _id(end)), position if name in {TOMBSTONES, REST} else _id(position), *others)
             for name, first, end, position, *others, _, _ in rows
         ]
         return LoadPlan(parts, rows[0][-2], rows[0][-1])

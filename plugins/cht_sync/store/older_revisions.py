@@ -70,7 +70,7 @@ where o.source = %(source)s and o.key = sha256(convert_to(p._id, 'UTF8')) and ({
     when o.known[1] is null then {page_order} >= {held_order} else {page_order} > {peak_order}
 end)
 """
-_DOUBT_GONE = """
+_NOTE_MISSING = """
 insert into {schema}.couchdb_older_revision as o (source, key, _id, held)
 select %(source)s, sha256(convert_to(p._id, 'UTF8')), p._id, coalesce(p.rev, '0')
 from unnest(%(ids)s::varchar[], %(revs)s::varchar[]) as p (_id, rev)
@@ -89,7 +89,7 @@ update {schema}.couchdb_older_revision o set looked_at = now() from next
 where o.source = %(source)s and o.key = next.key
 returning o.key, o._id, o.held, o.claimed, o.known, o.looks, now() - o.first_seen
 """
-_LOOKED = """
+_NOTE_CLAIMED = """
 update {schema}.couchdb_older_revision o set
     first_seen = case when o.claimed is not distinct from l.claimed then o.first_seen else now() end,
     looks = case when o.claimed is not distinct from l.claimed then o.looks + 1 else 1 end,
@@ -144,11 +144,7 @@ class OlderRevisions:
         )
 
     def hold_back(self, cursor: Cursor, source: str, turn: Turn, changes: Iterable[Change] | None = None) -> set[str]:
-        """Notes those of some documents that are older than what is stored of them.
-
-        :param changes: the documents, default those of the page table, by what they say of themselves.
-        :return: their ids: they must not be stored.
-        """
+        """Notes which documents, default those of the page table, are older than stored; they must not be stored."""
         values = {**_arrays(source, _plain(changes or ())), "made_again_at": turn.made_again_at}
         of = _OF_PAGE if changes is None else _NAMED
         cursor.execute(self._compose(_HOLD_BACK, "page.rev", "stored.held", of), values)
@@ -159,21 +155,21 @@ class OlderRevisions:
         if plain := _plain(changes):
             cursor.execute(self._compose(_FORGET), _arrays(source, plain))
 
-    def doubt_gone(self, cursor: Cursor, source: str, held: dict[str, str | None]) -> None:
+    def note_missing(self, cursor: Cursor, source: str, held: dict[str, str | None]) -> None:
         """Notes documents that Postgres holds and CouchDB does not know."""
         # What has no row cannot go back.
         if plain := {name: rev for name, rev in held.items() if storable(name)}:
-            cursor.execute(self._compose(_DOUBT_GONE), _arrays(source, plain))
+            cursor.execute(self._compose(_NOTE_MISSING), _arrays(source, plain))
 
     def take(self, cursor: Cursor, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
         """Documents to look at again, those first that have waited longest; they count as looked at."""
         self._names.execute(cursor, _OPEN, {"source": source, "limit": limit, "pause": pause})
         return [OlderRevision(bytes(key), *rest) for key, *rest in cursor]
 
-    def looked(self, cursor: Cursor, source: str, claimed: dict[bytes, str | None]) -> None:
+    def note_claimed(self, cursor: Cursor, source: str, claimed: dict[bytes, str | None]) -> None:
         """Notes what CouchDB named when it was asked again."""
         values = {"source": source, "keys": list(claimed), "claimed": list(claimed.values())}
-        self._names.execute(cursor, _LOOKED, values)
+        self._names.execute(cursor, _NOTE_CLAIMED, values)
 
     def settle(self, cursor: Cursor, source: str, key: bytes, known: list[str]) -> None:
         """Keeps in mind with which revisions an older one, or a tombstone for none, was stored.

@@ -22,7 +22,7 @@ from cht_sync.store.collisions import Collisions
 from cht_sync.store.older_revisions import OlderRevisions
 from cht_sync.store.quarantine import Quarantine, shown
 from cht_sync.store.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
-from cht_sync.store.swallowed import check_stamped, check_stored, not_stored
+from cht_sync.store.silent_triggers import check_stamped, check_stored, not_stored
 from cht_sync.store.turn import Turn
 
 PAGE_TABLE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -108,28 +109,25 @@ class Quarantine:
         self._names = names
 
     def add(self, cursor: Cursor, source: str, refused: Refused, seq: str | None) -> None:
-        """Notes the newest state of a document that was refused.
-
-        :param refused: the document and why; its body is not kept where it is a CouchDB user whose password
-            material cannot be told apart.
-        """
+        """Notes the newest state of a refused document, without a body that may hold password material."""
         change = refused.change
-        body, reason = _body_to_keep(refused)
-        parts = _parts(body)
-        first = next(parts)
+        kept, reason = _body_to_keep(refused)
+        body = io.BytesIO(kept) if isinstance(kept, bytes) else kept
+        body.seek(0, io.SEEK_END)
+        size, parts = body.tell(), _parts(body)
         fields = {
             "source": source,
             "key": fingerprint(change.id),
             "id": shown(change.id),
             "rev": None if change.rev is None else shown(change.rev),
             "seq": seq,
-            "body": psycopg2.Binary(first),
-            "size": _size(body),
+            "body": psycopg2.Binary(next(parts)),
+            "size": size,
             "sqlstate": refused.sqlstate,
             "reason": shown(reason)[:2000],
         }
         self._names.execute(cursor, _ADD, fields, keep=sql.SQL(_KEEP))
-        if one_row(cursor)[0] != fields["size"]:
+        if one_row(cursor)[0] != size:
             return
         self._names.execute(cursor, _DROP_PARTS, fields)
         for number, part in enumerate(parts, start=2):
@@ -232,24 +230,9 @@ def _body_to_keep(refused: Refused) -> tuple[bytes | IO[bytes], str]:
     return b"", f"{refused.reason} Its body is not kept, because its password material cannot be told apart."
 
 
-def _parts(body: bytes | IO[bytes]) -> Iterator[bytes]:
+def _parts(body: IO[bytes]) -> Iterator[bytes]:
     """At least one part, maybe empty."""
-    if isinstance(body, bytes):
-        yield body[:PART]
-        for start in range(PART, len(body), PART):
-            yield body[start : start + PART]
-        return
     body.seek(0)
     yield body.read(PART)
     while part := body.read(PART):
         yield part
-
-
-def _size(body: bytes | IO[bytes]) -> int:
-    if isinstance(body, bytes):
-        return len(body)
-    here = body.tell()
-    body.seek(0, 2)
-    size = body.tell()
-    body.seek(here)
-    return size

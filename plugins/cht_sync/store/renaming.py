@@ -9,12 +9,12 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.query import one_row
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.store.collisions import Collisions
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.first_load_plan import LoadParts
 from cht_sync.store.quarantine import Quarantine
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 from cht_sync.store.task_errors import forget_subject
 
 # To rewrite a hundred million rows takes hours, and is done as a whole or not at all.
@@ -31,11 +31,12 @@ _NEW_COUNTS = """
 select exists (select from {schema}.couchdb_progress where source = %(new)s and seq is not null)
     or not exists (select from {schema}.couchdb_progress where source = %(old)s)
 """
-_COUNT = "select count(*) from {relation} where source = %(old)s"
-_RENAME_STAMPED = "update {relation} set source = %(new)s, saved_timestamp = %(stamp)s where source = %(old)s"
-_RENAME = "update {relation} set source = %(new)s where source = %(old)s"
+_COUNT = "select count(*) from {schema}.{table} where source = %(old)s"
+_RENAME_STAMPED = "update {schema}.{table} set source = %(new)s, saved_timestamp = %(stamp)s where source = %(old)s"
+_RENAME = "update {schema}.{table} set source = %(new)s where source = %(old)s"
 _FORGET_DOUBLE = """
-delete from {relation} lost using {relation} kept where lost.source = %(loser)s and kept.source = %(winner)s
+delete from {schema}.{table} lost using {schema}.{table} kept
+where lost.source = %(loser)s and kept.source = %(winner)s{same}
 """
 # Every other table with the name of a source; couchdb_deployment means that of a dbt project.
 _OTHERS = """
@@ -53,10 +54,7 @@ order by c.relname
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """What was renamed, or would be.
-
-    :param new_counts: whether of these the states under the new name count.
-    """
+    """What was renamed, or would be; ``new_counts``: whether states under the new name win."""
 
     old: str
     new: str
@@ -112,7 +110,7 @@ class RenamingStore(DocumentStore):
     def _found(self, cursor: Cursor, old: str, new: str) -> Renamed:
         values, counts = {"old": old, "new": new}, {}
         for table in [self._raw.table, "couchdb_collision", *self._others(cursor)]:
-            cursor.execute(self._of(table, _COUNT), values)
+            Names(self._raw.schema, table).execute(cursor, _COUNT, values)
             counts[table] = one_row(cursor)[0]
         in_both = Collisions(self._names).in_both(cursor, old, new)
         self._names.execute(cursor, _NEW_COUNTS, values)
@@ -127,13 +125,14 @@ class RenamingStore(DocumentStore):
         # What failed under the old name will neither fail nor succeed under it again.
         forget_subject(cursor, self._raw.schema, pair.old)
         for table in (self._raw.table, "couchdb_collision"):
-            cursor.execute(self._of(table, _RENAME_STAMPED), values)
+            Names(self._raw.schema, table).execute(cursor, _RENAME_STAMPED, values)
         for table, key in self._others(cursor).items():
+            names = Names(self._raw.schema, table)
             if "source" in key:
                 same = [sql.SQL(" and lost.{0} = kept.{0}").format(sql.Identifier(name)) for name in key - {"source"}]
-                cursor.execute(self._of(table, _FORGET_DOUBLE) + sql.Composed(same), values)
-            cursor.execute(self._of(table, _RENAME), values)
-        cursor.execute(self._of(self._raw.table, _COUNT), values)
+                names.execute(cursor, _FORGET_DOUBLE, values, same=sql.Composed(same))
+            names.execute(cursor, _RENAME, values)
+        self._names.execute(cursor, _COUNT, values)
         if left := one_row(cursor)[0]:
             raise not_stored(cursor, self._names, left, pair.counts[self._raw.table])
 
@@ -141,6 +140,3 @@ class RenamingStore(DocumentStore):
         """Names of the tables with the columns of their keys."""
         cursor.execute(_OTHERS, (self._raw.schema, self._raw.table))
         return {table: set(key) for table, key in cursor.fetchall()}
-
-    def _of(self, table: str, text: str) -> sql.Composed:
-        return sql.SQL(text).format(relation=sql.Identifier(self._raw.schema, table))

@@ -24,7 +24,7 @@ from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.migrations import Schema
 from cht_sync.store.quarantine import Entry, Quarantine
 from cht_sync.store.rows import STUB_SQL, stub_of
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 
 # Rows that are looked for at once, and that one transaction cuts.
 LOOK, STEP = 50_000, 500
@@ -50,10 +50,7 @@ select (select count(*) from wanted), count(*), count(*) filter (where doc is di
 
 @dataclass(slots=True)
 class Bodies:
-    """Deleted documents of which more than a stub is stored.
-
-    :param unchanged: documents and collisions of which a trigger of somebody else made again what they were.
-    """
+    """Deleted documents with more than a stub; ``unchanged``: those that another trigger restored."""
 
     documents: int = 0
     collisions: int = 0
@@ -72,15 +69,12 @@ class TombstoneStore(DocumentStore):
         self._collisions, self._quarantine = Collisions(self._names), Quarantine(self._names)
 
     def check(self) -> None:
-        """Refuses tables of an older release.
-
-        :raises SettingsError: if a run of ``cht_sync`` has to come first.
-        """
+        """Refuses tables of an older release: a run of ``cht_sync`` has to come first."""
         if pending := self._session.patiently(self._pending):
             raise SettingsError(f"The tables lack {', '.join(pending)}: let the DAG cht_sync run once before.")
 
     def _pending(self) -> list[str]:
-        with self._session.made_again():
+        with self._session.reconnecting():
             return Schema(self._session.conn, self._connection, self._raw).pending()
 
     def some(self) -> bool:
@@ -175,9 +169,7 @@ class TombstoneStore(DocumentStore):
         return found
 
     def _without_row(self, write: bool) -> Iterator[int]:
-        """1 for each entry of a deleted document that Postgres cannot hold at all, such as those with odd ids; each is
-        read alone, for it may be large.
-        """
+        """1 for each entry of a deleted document that no row can hold; each is read alone, for it may be large."""
         others = self._walk("read couchdb_quarantine", self._quarantine.without_tombstone, _FIRST, STEP)
         for entries in others:
             for entry in entries:

@@ -7,10 +7,7 @@ from typing import NamedTuple
 
 
 class Turn(NamedTuple):
-    """What a writer knows when it is its turn.
-
-    :param made_again_at: while a database that was made again is read: rows stamped up to here are of the one before.
-    """
+    """What a writer knows once it holds the lock of stamps; ``made_again_at``: rows up to it are of an old database."""
 
     stamp: datetime
     collisions: bool

@@ -62,10 +62,7 @@ def stays_behind(look_again: Callable[[], DatabaseInfo], info: DatabaseInfo, seq
 
 
 def check_not_emptied(source: str, info: DatabaseInfo, recreated: bool, has_rows: Callable[[], bool]) -> None:
-    """Refuses to take an empty database for the truth.
-
-    :raises SettingsError: if all documents would go.
-    """
+    """Refuses to delete all documents of a source because its database is empty."""
     was_emptied = info.doc_count == 0 and (recreated or info.doc_del_count == 0)
     if was_emptied and has_rows():
         raise SettingsError(

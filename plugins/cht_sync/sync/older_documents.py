@@ -115,7 +115,7 @@ class OlderRevisionCheck:
             else:
                 waiting[each.key] = best.rev if best else None
         if waiting:
-            self._store.looked(self._source, waiting)
+            self._store.note_claimed(self._source, waiting)
         for decisions, sure in ((newer, False), (older, True)):
             if decisions:
                 yield from self._put(decisions, sure)
@@ -156,7 +156,7 @@ class OlderRevisionCheck:
             self._store.older.drop(cursor, self._source, others if sure else [])
 
         changes = [each.change for each in decisions if each.change.id not in bad]
-        return self._store.put(self._source, changes, refused, state, note, sure=sure)
+        return self._store.save_documents(self._source, changes, refused, state, note, sure=sure)
 
     def _complete(self, changes: list[Change], bodies: dict[str, bytes]) -> list[Refused]:
         """Gives changes the bodies of their revisions, fetched where they are not there; those that cannot be had."""

@@ -24,10 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def check_not_renamed(store: DocumentStore, hook: CouchDBHook, database: str, source: str, order: list[str]) -> None:
-    """Refuses a source that was never read and whose documents are those of one that is configured no more.
-
-    :raises SettingsError: with what to do; nothing was written.
-    """
+    """Refuses a source that was never read, with the documents of one that is configured no more."""
     # Where the settings do not name it, an operator alone does, and nobody knows which others are meant to be copied.
     if source not in order or store.checkpoint(source) is not None:
         return

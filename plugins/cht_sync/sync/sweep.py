@@ -29,20 +29,19 @@ def sweep(
     """
     state, begun = store.state(source), time.monotonic()
     while state.sweep_after is not None and time.monotonic() - begun < budget:
-        found = store.known(source, state.sweep_after, AT_A_TIME)
+        found = store.live_documents(source, state.sweep_after, AT_A_TIME)
         revisions = dict(found)
         gone = missing(list(revisions)) if found else []
         # The last in the order of Postgres, which is not that of Python.
         after = found[-1][0] if found else None
-        yield store.bury(source, [_tombstone(name, revisions[name]) for name in gone], state, after, sure=sure)
+        yield store.save_tombstones(
+            source, [_tombstone(name, revisions[name]) for name in gone], state, after, sure=sure
+        )
         state = replace(state, sweep_after=after)
 
 
 def missing_documents(hook: CouchDBHook, database: str, source: str, ids: list[str]) -> list[str]:
-    """Those of some documents that a database does not hold, asked twice.
-
-    :raises CouchDBError: if CouchDB does not say it of one.
-    """
+    """Those of some documents that a database does not hold, asked twice."""
     missing = _without_revision(hook, database, ids)
     if missing:
         # A replica that lags may not know yet what is there.

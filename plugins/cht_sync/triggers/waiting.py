@@ -99,7 +99,7 @@ def has_work_left(settings: Settings, source: str) -> bool:
 def note_look(settings: Settings, source: str, seq: str) -> None:
     """Notes that CouchDB holds nothing beyond a checkpoint: who watches would else take rest for a failure."""
     with _cursor(settings) as cursor:
-        _checkpoints(settings).looked(cursor, source, seq)
+        _checkpoints(settings).note_drained(cursor, source, seq)
 
 
 def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:

@@ -163,7 +163,7 @@ def test_quarantine_and_collisions_are_places_too(synced, couchdb_server, databa
     with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
         store.claim(synced.source)
         change = Change("odd", [Revision(odd)])
-        store.put(synced.source, [], [Refused(change, "why", body=b"{}")], store.state(synced.source))
+        store.save_documents(synced.source, [], [Refused(change, "why", body=b"{}")], store.state(synced.source))
     database.rows("delete from v1.couchdb where _id = 'odd'")
     assert prove_all(synced.name, synced.source).differences == 0
     assert prove_all(other.name, other.source).differences == 0

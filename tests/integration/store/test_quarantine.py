@@ -239,10 +239,10 @@ def test_a_large_body_is_kept_in_parts(store, database):
     assert size == len(body)
     assert b"".join([bytes(first), *(bytes(part) for (part,) in rest)]) == body
     # an answer without any bytes does not take those away; a new revision does
-    store.put(SOURCE, [], [Refused(Change("x", [Revision("1-g")]), "server down")], store.state(SOURCE))
+    store.save_documents(SOURCE, [], [Refused(Change("x", [Revision("1-g")]), "server down")], store.state(SOURCE))
     assert database.rows("select body_bytes, reason from v1.couchdb_quarantine") == [(len(body), "server down")]
     assert database.value("select count(*) from v1.couchdb_quarantine_part") == 2
-    store.put(SOURCE, [], [Refused(Change("x", [Revision("2-g")]), "server down")], store.state(SOURCE))
+    store.save_documents(SOURCE, [], [Refused(Change("x", [Revision("2-g")]), "server down")], store.state(SOURCE))
     assert database.rows("select body_bytes, _rev from v1.couchdb_quarantine") == [(0, "2-g")]
     assert database.value("select count(*) from v1.couchdb_quarantine_part") == 0
 

@@ -208,9 +208,9 @@ def test_quarantine_follows(copied, store, database):
     copied.write(NEW, doc("stored", "new"))
     store.claim(OLD)
     refused = [Refused(Change(name), "Because.", body=b"{}") for name in ("only old", "stored", "both")]
-    store.put(OLD, [], refused, state(OLD))
+    store.save_documents(OLD, [], refused, state(OLD))
     store.claim(NEW)
-    store.put(NEW, [], [Refused(Change("both"), "Newer.", body=b"{1}")], state(NEW))
+    store.save_documents(NEW, [], [Refused(Change("both"), "Newer.", body=b"{1}")], state(NEW))
     store.rename([(OLD, NEW)])
     assert database.rows("select source, _id, reason, resolved_at is null from v1.couchdb_quarantine order by _id") == [
         (NEW, "both", "Newer.", True),
