@@ -97,7 +97,7 @@ class SourceCopy:
         self._retry_quarantined()
         self._read_changes(info)
         if self._progress.drained:
-            # Of a cluster no single answer tells that a document is not there.
+            # In a cluster one answer does not prove that a document is gone.
             self._sweep(sure=self._confirmed_gone or info.has_one_copy)
         self._check_older_revisions(info)
 
@@ -250,7 +250,7 @@ class SourceCopy:
                 log.info("%s: time budget (%s s) used; the next run goes on from here.", self._source, self._budget)
                 break
         if self._newest_seq and since and progress.drained:
-            # Else changes up to the number of the checkpoint would not be told of again.
+            # Else changes up to the number of the checkpoint would not come again.
             self._store.go_on_from(self._source, since, self._newest_seq)
 
     def _check_older_revisions(self, info: DatabaseInfo) -> None:
