@@ -24,7 +24,7 @@ from cht_sync.redaction import message_of, of_error
 STATEMENT_TIMEOUT = "10min"
 LOCK_TIMEOUT = "2min"
 # Nothing of a role that may create functions or operators in a schema is found without that schema's name. Where only
-# its owner may in public, that stays: the functions of people's own triggers may have been written so.
+# its owner may in public, that stays: the functions of triggers that are not ours may have been written so.
 # Source: https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
 _SEARCH_PATH = """
 case when exists (
@@ -50,7 +50,7 @@ _REMEDIES = {
 
 
 class Watch(Protocol):
-    """What has looked on while a statement waited: :class:`cht_sync.postgres.lock_watch.LockWatch`."""
+    """What has watched a statement that waited: :class:`cht_sync.postgres.lock_watch.LockWatch`."""
 
     blockers: str
 

@@ -15,8 +15,10 @@ class Names(dict[str, sql.Composable]):
     """
 
     def __init__(self, schema: str, table: str = "", **more: sql.Composable) -> None:
-        super().__init__(schema=sql.Identifier(schema), table=sql.Identifier(table), **more)
+        super().__init__(schema=sql.Identifier(schema), **more)
         self.schema, self.table = schema, table
+        if table:
+            self["table"] = sql.Identifier(table)
 
     def compose(self, text: str, **more: sql.Composable) -> sql.Composed:
         """A query with everything in its place."""

@@ -1,4 +1,4 @@
-"""One session with Postgres, made again when it was lost, and whatever is asked of it tried again for a while."""
+"""One session with Postgres: reconnects when it was lost, and retries for a while."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class SourceState:
 
     :param seq: the opaque checkpoint; None where the feed starts at the beginning.
     :param instance: ``instance_start_time`` of the database that the checkpoint is of.
-    :param sweep_after: while rows of documents that no longer exist are looked for: how far that has come.
+    :param sweep_after: ``_id`` that the search for deleted documents has come to, while there is one.
     """
 
     seq: str | None = None

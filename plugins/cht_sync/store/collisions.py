@@ -1,4 +1,4 @@
-"""One _id in several sources: the first in their order keeps the row, what the others hold is kept beside it."""
+"""One _id in several sources: the first in their order has the row, the others' states are in couchdb_collision."""
 
 from __future__ import annotations
 
@@ -124,9 +124,9 @@ group by 1, 2 order by 1, 2
 
 
 def read_collisions(cursor: Cursor, names: Names, most: int | None = None) -> list[tuple[str, str | None, int]]:
-    """How many documents of each source are kept beside rows of which other source.
+    """How many documents of each source are hidden by rows of which other source.
 
-    A tombstone beside the row of a source that is copied is left out: that row is what models should read.
+    A tombstone hidden by the row of a source that is copied is left out: that row is what models should read.
 
     :param most: documents of each source that are looked at, default all of them.
     :return: source, source that owns the rows, documents; in the order of the names.
@@ -145,7 +145,7 @@ class Collisions:
         """Decides who owns each row of the page table that has just been stored.
 
         :param cursor: of the transaction that stores the page, which holds the lock of stamps.
-        :return: documents kept beside another source's row, and rows that changed their owner.
+        :return: documents that another source's row hides, and rows that changed their owner.
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
         values = {"source": source, "stamp": stamp}

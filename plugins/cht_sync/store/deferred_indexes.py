@@ -113,7 +113,7 @@ class DeferredIndexes:
         return one_row(cursor)[0]
 
     def build(self, session: PatientSession) -> None:
-        """Builds what was postponed, unless a load is under way; nobody who writes has to wait for it.
+        """Builds what was deferred, unless a load is under way; nobody who writes has to wait for it.
 
         Where it fails the documents are copied all the same, and it is tried again an hour later.
         """

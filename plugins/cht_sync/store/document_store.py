@@ -197,7 +197,7 @@ class DocumentStore:
         """Stores tombstones that a sweep has found to be missing, and how far it has come.
 
         :param after: ``_id`` that the sweep has come to; None at its end.
-        :param sure: whether that can be relied on; else the documents are only noted, to be looked for again.
+        :param sure: whether that can be relied on; else the documents are only noted, to be checked again.
         """
 
         def work(cursor: Cursor) -> Written:
@@ -239,11 +239,11 @@ class DocumentStore:
         )
 
     def count_older(self, source: str) -> int:
-        """How many such documents wait to be looked at again."""
+        """How many such documents wait to be checked again."""
         return self._session.ask("read couchdb_older_revision", lambda cursor: self.older.count(cursor, source))
 
     def doubt(self, source: str, reason: str) -> None:
-        """Notes why a copy may not be complete: the next proof then compares all of it."""
+        """Notes why a copy may not be complete: the next run of cht_reconcile then compares all of it."""
         self._session.ask("write couchdb_progress", lambda cursor: self._checkpoints.doubt(cursor, source, reason))
 
     def doubts(self) -> dict[str, str]:

@@ -123,13 +123,13 @@ class LoadParts:
         self._names.execute(cursor, _FINISH, (self._source,))
 
     def unproven(self, cursor: Cursor) -> str | None:
-        """When the load began that is finished and not proven; None where there is none."""
+        """When the load began that is finished, but was not compared; None where there is none."""
         self._names.execute(cursor, _UNPROVEN, (self._source,))
         row = cursor.fetchone()
         return row[0] if row else None
 
     def proven(self, cursor: Cursor) -> None:
-        """Notes that the proof has ended, whatever it found."""
+        """Notes that the comparison has ended, whatever it found."""
         self._names.execute(cursor, _PROVEN, (self._source,))
 
 

@@ -24,7 +24,7 @@ class FirstLoadStore(DocumentStore):
         return self._session.ask("read couchdb_first_load", self._parts(source).unfinished)
 
     def begin_load(self, source: str, plan: LoadPlan) -> None:
-        """Notes a first load that begins; the indexes of an empty table are postponed."""
+        """Notes a first load that begins; the indexes of an empty table are deferred."""
 
         def work(cursor: Cursor) -> None:
             self._parts(source).plan(cursor, plan)
@@ -71,15 +71,15 @@ class FirstLoadStore(DocumentStore):
         self._until_committed(source, self._parts(source).forget)
 
     def build_indexes(self) -> None:
-        """Builds what a load has postponed, be it another one that was given up."""
+        """Builds indexes that a load has deferred, be it another one that was given up."""
         DeferredIndexes(self._raw).build(self._session)
 
     def unproven_load(self, source: str) -> str | None:
-        """When the load began that has ended and whose proof has not."""
+        """When the load began that has ended, but was not compared to its end."""
         return self._session.ask("read couchdb_first_load", self._parts(source).unproven)
 
     def load_is_proven(self, source: str) -> None:
-        """Notes that the proof after a load has ended."""
+        """Notes that the comparison after a load has ended."""
         self._session.ask("write couchdb_first_load", self._parts(source).proven)
 
     def _parts(self, source: str) -> LoadParts:

@@ -1,4 +1,4 @@
-"""Which documents of a source Postgres knows: as a row, beside the row of another source, or in quarantine."""
+"""Which documents of a source Postgres knows: as a row, as a collision, or in quarantine."""
 
 from __future__ import annotations
 

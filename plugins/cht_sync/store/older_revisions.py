@@ -18,7 +18,7 @@ from cht_sync.store.turn import Turn
 
 _OF_PAGE = "(select _id, doc->>'_rev' from pg_temp.cht_sync_page)"
 _NAMED = "unnest(%(ids)s::varchar[], %(revs)s::varchar[])"
-# Documents older than what is stored of them: as a row, beside another source's row, in quarantine, or once before.
+# Documents older than what is stored of them: as a row, as a collision, in quarantine, or once before.
 # What was stored before a database was made again is no measure, see couchdb_progress.made_again_at.
 _HOLD_BACK = """
 with page as materialized (
@@ -162,7 +162,7 @@ class OlderRevisions:
             cursor.execute(self._compose(_NOTE_MISSING), _arrays(source, plain))
 
     def take(self, cursor: Cursor, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
-        """Documents to look at again, those first that have waited longest; they count as looked at."""
+        """Documents to check again, those first that have waited longest; they count as checked."""
         self._names.execute(cursor, _OPEN, {"source": source, "limit": limit, "pause": pause})
         return [OlderRevision(bytes(key), *rest) for key, *rest in cursor]
 
@@ -174,7 +174,7 @@ class OlderRevisions:
     def settle(self, cursor: Cursor, source: str, key: bytes, known: list[str]) -> None:
         """Keeps in mind with which revisions an older one, or a tombstone for none, was stored.
 
-        A copy that lags is told by that from one that does not.
+        That distinguishes a copy that lags from one that does not.
 
         :param known: the ends of its revision tree, the newest first; none where CouchDB knew no such document.
         """
@@ -189,7 +189,7 @@ class OlderRevisions:
         self._names.execute(cursor, _DROP_ALL, (source,))
 
     def count(self, cursor: Cursor, source: str) -> int:
-        """How many documents wait to be looked at again."""
+        """How many documents wait to be checked again."""
         self._names.execute(cursor, _COUNT, (source,))
         return int(one_row(cursor)[0])
 

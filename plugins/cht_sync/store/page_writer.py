@@ -45,7 +45,7 @@ select greatest(
     exists (select from {schema}.couchdb_older_revision where source = %(source)s),
     (select made_again_at from {schema}.couchdb_progress where source = %(source)s)
 """
-# What an entry of the quarantine, an older revision or a collision needs, the page table has to tell.
+# What an entry of the quarantine, an older revision or a collision needs, only the page table can say.
 _SET_ASIDE = """
 with page as (select sha256(convert_to(i, 'UTF8')) as key from unnest(%(ids)s::varchar[]) i)
 select exists (select from {schema}.couchdb_collision where key in (select key from page))
@@ -285,7 +285,7 @@ class PageWriter:
             written += moved
         if turn.quarantine:
             resolved = self._quarantine.resolve(cursor, source)
-        if looked and not sure:  # whoever is sure says itself what is to be kept in mind
+        if looked and not sure:  # whoever is sure says itself what is remembered
             self._older.forget(cursor, source, [row.change for row in rows if row.change.id not in older])
         done.rows += written
         done.collisions += beside

@@ -91,7 +91,7 @@ class TaskErrors:
     def end_run(self, dag_id: str, run_id: str, states: Mapping[str, str]) -> set[tuple[str, int]]:
         """Drops what earlier runs have left of tasks that ran again: what fails still, this run has noted anew.
 
-        So a source, a model or a part that is not there any more is not told of for ever.
+        So a source, a model or a part that is not there any more does not stay an error for ever.
 
         :param states: state by task of the run, mapped ones as ``sync_0``.
         :return: task and number of its instance, of what this run has noted.

@@ -26,13 +26,13 @@ from cht_sync.store.quarantine import Entry, Quarantine
 from cht_sync.store.rows import STUB_SQL, stub_of
 from cht_sync.store.silent_triggers import not_stored
 
-# Rows that are looked for at once, and that one transaction cuts.
+# Rows of one query, and of one transaction that cuts them.
 LOOK, STEP = 50_000, 500
 _FIRST: Entry = ("", b"")
 T = TypeVar("T")
 _COUNT = "select count(*) from {schema}.{table} where {is_whole}"
 _FIND = "select _id from {schema}.{table} where _id > %s and {is_whole} order by _id limit %s"
-# A look that takes a moment, whatever there is.
+# Takes a moment, however many rows there are.
 _SOME = """
 select exists (
     select from (select _id, _deleted, doc from {schema}.{table} where _deleted limit 1000) first where {is_whole}
@@ -62,7 +62,7 @@ class Bodies:
 
 
 class TombstoneStore(DocumentStore):
-    """Finds and cuts bodies of deleted documents, beside running syncs; its parameters are those of its parent."""
+    """Finds and cuts bodies of deleted documents while syncs run."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -97,7 +97,7 @@ class SourceCopy:
         self._retry_quarantined()
         self._read_changes(info)
         if self._progress.drained:
-            # Of a cluster no single answer tells that a document is not there.
+            # In a cluster one answer does not prove that a document is gone.
             self._sweep(sure=self._confirmed_gone or info.has_one_copy)
         self._check_older_revisions(info)
 
@@ -154,13 +154,13 @@ class SourceCopy:
         if sign or (self._confirmed_gone and info.doc_count == 0):
             log.warning(
                 "%s is another database than before: %s. It is read from its beginning; then documents that it does"
-                " not hold become tombstones.",
+                " not hold are marked as deleted.",
                 self._source, sign or "it was confirmed to be empty",
             )  # fmt: skip
             self._store.restart(self._source, self._instance)
         elif self._confirmed_gone:
             log.warning(
-                "%s is in confirm_gone, but its database is there with %s documents: nothing is given up.",
+                "%s is in confirm_gone, but its database exists with %s documents: nothing is marked as deleted.",
                 self._source, f"{info.doc_count:,}",
             )  # fmt: skip
         else:
@@ -247,10 +247,10 @@ class SourceCopy:
             if written.documents:
                 log.info(progress.line(page, written, total))
             if progress.seconds > self._budget and not page.is_last:
-                log.info("%s: time budget (%s s) used; the next run goes on from here.", self._source, self._budget)
+                log.info("%s: time budget (%s s) used; the next run continues from here.", self._source, self._budget)
                 break
         if self._newest_seq and since and progress.drained:
-            # Else changes up to the number of the checkpoint would not be told of again.
+            # Else changes up to the number of the checkpoint would not come again.
             self._store.go_on_from(self._source, since, self._newest_seq)
 
     def _check_older_revisions(self, info: DatabaseInfo) -> None:

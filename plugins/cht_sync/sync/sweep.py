@@ -25,7 +25,7 @@ def sweep(
     """Looks through the documents of a source, where a restart asked for it, from where an earlier run came to.
 
     :param budget: seconds after which the rest is left to the next run.
-    :param sure: whether what ``missing`` says can be relied on; else it is only noted, to be looked for again.
+    :param sure: whether what ``missing`` says can be relied on; else it is only noted, to be checked again.
     """
     state, begun = store.state(source), time.monotonic()
     while state.sweep_after is not None and time.monotonic() - begun < budget:

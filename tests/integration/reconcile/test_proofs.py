@@ -217,7 +217,7 @@ def test_the_answer_on_one_line(synced, database, monkeypatch, capsys):
 def test_a_proof_that_is_ended_goes_on_and_still_tells_what_it_repaired(synced, database, differences, monkeypatch):
     monkeypatch.setattr("cht_sync.reconcile.repair.AT_ONCE", 5)
     database.rows("delete from v1.couchdb where _id between 'd000' and 'd020'")
-    put, calls = DocumentStore.put, []
+    put, calls = DocumentStore.save_documents, []
 
     def ended(self, *arguments, **options):
         calls.append(arguments)
@@ -225,7 +225,7 @@ def test_a_proof_that_is_ended_goes_on_and_still_tells_what_it_repaired(synced, 
             raise KeyboardInterrupt
         return put(self, *arguments, **options)
 
-    monkeypatch.setattr(DocumentStore, "put", ended)
+    monkeypatch.setattr(DocumentStore, "save_documents", ended)
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context("one run")) as proof:
         parts = proof.plan(None, full=True)
         with pytest.raises(KeyboardInterrupt):

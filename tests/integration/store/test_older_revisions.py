@@ -442,13 +442,13 @@ def test_bodies_that_are_large_together_come_one_by_one(medic, monkeypatch):
     medic.sync()
     medic.couch.restore()
     medic.read_again()
-    sizes, put = [], DocumentStore.put
+    sizes, put = [], DocumentStore.save_documents
 
     def measured(self, source, changes, *arguments, **options):
         sizes.append(sum(len(each.doc) for each in changes))
         return put(self, source, changes, *arguments, **options)
 
-    monkeypatch.setattr(DocumentStore, "put", measured)
+    monkeypatch.setattr(DocumentStore, "save_documents", measured)
     medic.sync(accept_older=[SOURCE])
     assert set(medic.rows().values()) == {("1-a", False)}
     assert max(sizes) < 400_000

@@ -58,14 +58,14 @@ def test_a_sweep_that_was_cut_off_goes_on(couch, database, monkeypatch):  # noqa
     make_again(couch)
     couch.write({"_id": "new"})
     monkeypatch.setattr("cht_sync.sync.sweep.AT_A_TIME", 10)
-    bury, calls = DocumentStore.bury, itertools.count(1)
+    bury, calls = DocumentStore.save_tombstones, itertools.count(1)
 
     def cut(self, *arguments, **options):
         if next(calls) == 3:
             raise KeyboardInterrupt
         return bury(self, *arguments, **options)
 
-    monkeypatch.setattr(DocumentStore, "bury", cut)
+    monkeypatch.setattr(DocumentStore, "save_tombstones", cut)
     with pytest.raises(KeyboardInterrupt):
         copy(couch)
     assert sum(states(database).values()) == 19  # "new" is the first of the twenty
