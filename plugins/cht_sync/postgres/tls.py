@@ -29,9 +29,7 @@ _LIBPQ_ROOTS = "~/.postgresql/root.crt"
 def secured(connection: Connection) -> Connection:
     """The connection with all that libpq has to know about TLS; asks the server where nothing says it.
 
-    :param connection: a Postgres connection.
     :raises SettingsError: if ``sslmode`` is unknown or the file of a certificate cannot be read.
-    :raises StoreError: if the server cannot be asked.
     """
     extra = connection.extra_dejson
     mode = extra.get("sslmode") or ""
@@ -49,19 +47,12 @@ def tls_environment(connection: Connection) -> dict[str, str]:
 
     A profile that held it would differ from the one that the project was parsed with, and dbt would parse it again.
     Source: https://www.postgresql.org/docs/current/libpq-envars.html
-
-    :param connection: a Postgres connection.
-    :raises StoreError: if the server cannot be asked.
     """
     return {f"PG{name.upper()}": value for name, value in _decided(connection).items()}
 
 
 def tls_advice(connection: Connection, text: str) -> str | None:
-    """What a person can do about a refusal that has to do with TLS; None for any other.
-
-    :param connection: the connection that was refused.
-    :param text: what libpq said.
-    """
+    """What a person can do about a refusal that has to do with TLS; None for any other."""
     prefix, place = _prefix(connection), _place(connection)
     both = f"set sslcert and sslkey {place}, or {prefix}SSLCERT and {prefix}SSLKEY"
     advice = {
@@ -103,10 +94,7 @@ def _left_to_libpq(connection: Connection) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name leads to this machine whatever a name server says.
-
-    :param host: name or address.
-    """
+    """Whether a host name leads to this machine whatever a name server says."""
     try:
         return ip_address(host.strip("[]").partition("%")[0]).is_loopback
     except ValueError:
@@ -117,25 +105,18 @@ def _offers_tls(connection: Connection) -> bool:
     """Asks the server as libpq does before it says who it is."""
     extra, port = connection.extra_dejson, connection.port or 5432
     host = str(extra.get("hostaddr") or connection.host).strip()
+    advice = f"check POSTGRES_HOST and POSTGRES_PORT, or connection {connection.conn_id!r}, and that the server is up"
     try:
         timeout = float(extra.get("connect_timeout") or 10)
         with socket.create_connection((host, port), timeout=timeout if timeout > 0 else None) as probe:
             probe.sendall(_SSL_REQUEST)
             answer = probe.recv(1)
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"Postgres at {connection.host}:{port} could not be reached ({error}): check POSTGRES_HOST and"
-            f" POSTGRES_PORT, or connection {connection.conn_id!r}, and that the server is up.",
-            passing=True,
-            lost=True,
-        ) from None
+        text = f"Postgres at {connection.host}:{port} could not be reached ({error}): {advice}."
+        raise StoreError(text, passing=True, lost=True) from None
     if answer not in {_OFFERED, _NOT_OFFERED}:
-        raise StoreError(
-            f"{connection.host}:{port} did not answer as Postgres does: check POSTGRES_HOST and POSTGRES_PORT, or"
-            f" connection {connection.conn_id!r}, and that the server is up.",
-            passing=True,
-            lost=True,
-        )
+        text = f"{connection.host}:{port} did not answer as Postgres does: {advice}."
+        raise StoreError(text, passing=True, lost=True)
     if answer == _NOT_OFFERED:
         _warn_once(f"{connection.host}:{port}", _place(connection), _prefix(connection))
     return answer == _OFFERED
@@ -146,10 +127,8 @@ def _warn_once(server: str, place: str, prefix: str) -> None:
     log.warning(
         "Postgres at %s offers no TLS: passwords and documents go over the network unencrypted. Turn ssl on there;"
         " sslmode=verify-full %s or %sSSLMODE=verify-full then makes sure of it.",
-        server,
-        place,
-        prefix,
-    )
+        server, place, prefix,
+    )  # fmt: skip
 
 
 def _check_file(connection: Connection, name: str, value: Any) -> None:

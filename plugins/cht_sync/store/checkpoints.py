@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.structs import Page
 from cht_sync.errors import CheckpointConflictError
+from cht_sync.postgres.query import Names
 
 _LARGEST_INTEGER = 2**31 - 1
 _STATE = "select seq, instance_start_time, sweep_after from {schema}.couchdb_progress where source = %s"
@@ -63,7 +65,7 @@ _WAITING = """
 select seq, updated_at, drained_at, asked_at, instance_start_time from {schema}.couchdb_progress where source = %s
 """
 # Only while the checkpoint is the one that was asked about.
-_LOOKED = """
+_NOTE_DRAINED = """
 update {schema}.couchdb_progress set updated_at = now(), drained_at = now()
 where source = %s and seq = %s and (pending = 0 or pending is null)
 """
@@ -86,7 +88,7 @@ class SourceState:
 
     :param seq: the opaque checkpoint; None where the feed starts at the beginning.
     :param instance: ``instance_start_time`` of the database that the checkpoint is of.
-    :param sweep_after: while rows of documents that no longer exist are looked for: how far that has come.
+    :param sweep_after: ``_id`` that the search for deleted documents has come to, while there is one.
     """
 
     seq: str | None = None
@@ -95,38 +97,25 @@ class SourceState:
 
 
 class Checkpoints:
-    """Reads and moves checkpoints, each inside a transaction of whoever calls.
+    """Reads and moves checkpoints, each inside a transaction of whoever calls."""
 
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
-
-    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
 
-    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
-        cursor.execute(sql.SQL(text).format(**self._names), values)
-
-    def state(self, cursor: Any, source: str) -> SourceState:
-        """What is known of a source; nothing where it was never read.
-
-        :param cursor: any.
-        :param source: name of the source.
-        """
-        self._execute(cursor, _STATE, (source,))
+    def state(self, cursor: Cursor, source: str) -> SourceState:
+        """What is known of a source; nothing where it was never read."""
+        self._names.execute(cursor, _STATE, (source,))
         row = cursor.fetchone()
         return SourceState(*row) if row else SourceState()
 
-    def sources(self, cursor: Any) -> set[str]:
-        """Names of all sources that were ever read.
-
-        :param cursor: any.
-        """
-        self._execute(cursor, "select source from {schema}.couchdb_progress")
+    def sources(self, cursor: Cursor) -> set[str]:
+        """Names of all sources that were ever read."""
+        self._names.execute(cursor, "select source from {schema}.couchdb_progress")
         return {name for (name,) in cursor}
 
     def move(
         self,
-        cursor: Any,
+        cursor: Cursor,
         source: str,
         page: Page,
         since: str | None,
@@ -134,16 +123,7 @@ class Checkpoints:
         *,
         ledger: tuple[sql.Composed, dict[str, Any]],
     ) -> None:
-        """Moves a checkpoint behind a page, if it is where the page was read from.
-
-        :param cursor: of the transaction that stores the page.
-        :param source: name of the source.
-        :param page: the page.
-        :param since: the checkpoint that the page was read from.
-        :param instance: ``instance_start_time`` of the database.
-        :param ledger: what is sent along, for one answer less to wait for.
-        :raises CheckpointConflictError: if the checkpoint is not ``since`` any more.
-        """
+        """Moves a checkpoint behind a page if it is ``since``; sends the ledger along, to wait for one answer less."""
         pending = 0 if page.is_last else page.pending
         values = {
             "source": source,
@@ -154,116 +134,66 @@ class Checkpoints:
             "drained": page.is_last,
         }
         note, noted = ledger
-        text = sql.SQL(_FIRST if since is None else _NEXT).format(**self._names)
+        text = self._names.compose(_FIRST if since is None else _NEXT)
         cursor.execute(note + sql.SQL(";") + text, {**noted, **values})
         if cursor.rowcount != 1:
             raise CheckpointConflictError(_MOVED.format(source=source))
 
-    def check(self, cursor: Any, source: str, state: SourceState) -> None:
-        """Makes sure that nobody else has moved a checkpoint, and that nobody will before the transaction ends.
-
-        :param cursor: of the transaction that stores something.
-        :param source: name of the source.
-        :param state: as it was found before.
-        :raises CheckpointConflictError: if it is another one now.
-        """
-        self._execute(cursor, _STATE + " for update", (source,))
+    def check(self, cursor: Cursor, source: str, state: SourceState) -> None:
+        """Makes sure that nobody else has moved a checkpoint, and that nobody will before the transaction ends."""
+        self._names.execute(cursor, _STATE + " for update", (source,))
         row = cursor.fetchone()
         if (SourceState(*row) if row else SourceState()) != state:
             raise CheckpointConflictError(_MOVED.format(source=source))
 
-    def restart(self, cursor: Any, source: str, instance: str | None) -> None:
-        """Makes the feed of a source begin at the beginning, and a sweep follow it.
+    def restart(self, cursor: Cursor, source: str, instance: str | None) -> None:
+        """Makes the feed of a source begin at the beginning, and a sweep follow it."""
+        self._names.execute(cursor, _RESTART, {"source": source, "instance": instance})
 
-        :param cursor: any.
-        :param source: name of the source.
-        :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
-        """
-        self._execute(cursor, _RESTART, {"source": source, "instance": instance})
+    def swept(self, cursor: Cursor, source: str, after: str | None) -> None:
+        """Notes how far a sweep has come."""
+        self._names.execute(cursor, _SWEPT, {"source": source, "after": after})
 
-    def swept(self, cursor: Any, source: str, after: str | None) -> None:
-        """Notes how far a sweep has come.
+    def doubt(self, cursor: Cursor, source: str, reason: str) -> None:
+        """Notes why the copy may not be complete."""
+        self._names.execute(cursor, _DOUBT, (reason, source))
 
-        :param cursor: of the transaction that stores what it found.
-        :param source: name of the source.
-        :param after: ``_id`` that it has come to; None at its end.
-        """
-        self._execute(cursor, _SWEPT, {"source": source, "after": after})
-
-    def doubt(self, cursor: Any, source: str, reason: str) -> None:
-        """Notes why the copy may not be complete.
-
-        :param cursor: any.
-        :param source: name of the source.
-        :param reason: one sentence.
-        """
-        self._execute(cursor, _DOUBT, (reason, source))
-
-    def doubts(self, cursor: Any) -> dict[str, str]:
-        """Why the copy of a source may not be complete, by source.
-
-        :param cursor: any.
-        """
-        self._execute(cursor, "select source, doubt from {schema}.couchdb_progress where doubt is not null")
+    def doubts(self, cursor: Cursor) -> dict[str, str]:
+        """Why the copy of a source may not be complete, by source."""
+        self._names.execute(cursor, "select source, doubt from {schema}.couchdb_progress where doubt is not null")
         return dict(cursor.fetchall())
 
-    def proven(self, cursor: Any, source: str, run: str) -> None:
-        """Takes a doubt away that is older than a full proof.
+    def proven(self, cursor: Cursor, source: str, run: str) -> None:
+        """Clears a doubt that is older than a full comparison, named ``run``, which has found nothing wrong."""
+        self._names.execute(cursor, _PROVEN, {"source": source, "run": run})
 
-        :param cursor: any.
-        :param source: name of the source.
-        :param run: name of the proof, which has found nothing wrong.
-        """
-        self._execute(cursor, _PROVEN, {"source": source, "run": run})
-
-    def go_on_from(self, cursor: Any, source: str, since: str, seq: str) -> bool:
-        """Moves a checkpoint without a page.
-
-        :param cursor: any.
-        :param source: name of the source.
-        :param since: the checkpoint as it is.
-        :param seq: the new one.
-        :return: whether it was ``since`` still.
-        """
-        self._execute(cursor, _GO_ON_FROM, (seq, source, since))
+    def go_on_from(self, cursor: Cursor, source: str, since: str, seq: str) -> bool:
+        """Moves a checkpoint without a page."""
+        self._names.execute(cursor, _GO_ON_FROM, (seq, source, since))
         return bool(cursor.rowcount == 1)
 
-    def begin_load(self, cursor: Any, source: str, instance: str | None) -> None:
-        """Notes that a first load begins; a checkpoint that is there stays.
+    def begin_load(self, cursor: Cursor, source: str, instance: str | None) -> None:
+        """Notes that a first load begins; a checkpoint that is there stays."""
+        self._names.execute(cursor, _BEGIN_LOAD, (source, instance))
 
-        :param cursor: of a transaction that holds the source.
-        :param instance: ``instance_start_time`` of the database.
-        """
-        self._execute(cursor, _BEGIN_LOAD, (source, instance))
+    def load_advanced(self, cursor: Cursor, source: str) -> None:
+        """Notes how much a first load has to do yet."""
+        self._names.execute(cursor, _LOAD_PENDING, {"source": source})
 
-    def load_advanced(self, cursor: Any, source: str) -> None:
-        """Notes how much a first load has to do yet.
-
-        :param cursor: of the transaction that stores a page of it.
-        """
-        self._execute(cursor, _LOAD_PENDING, {"source": source})
-
-    def waiting(self, cursor: Any, source: str) -> tuple[Any, ...]:
+    def waiting(self, cursor: Cursor, source: str) -> tuple[Any, ...]:
         """What whoever waits for changes wants to know; empty where the source was never read.
 
         :return: seq, when a run stored something or looked, when the feed was read to its end, when a run was asked
             for, and ``instance_start_time``.
         """
-        self._execute(cursor, _WAITING, (source,))
+        self._names.execute(cursor, _WAITING, (source,))
         return cursor.fetchone() or ()
 
-    def looked(self, cursor: Any, source: str, seq: str) -> None:
-        """Notes that CouchDB holds nothing beyond a checkpoint.
+    def note_drained(self, cursor: Cursor, source: str, seq: str) -> None:
+        """Notes that CouchDB holds nothing beyond a checkpoint, unless that has been moved meanwhile."""
+        self._names.execute(cursor, _NOTE_DRAINED, (source, seq))
 
-        :param seq: the checkpoint; nothing is noted where it is another one by now.
-        """
-        self._execute(cursor, _LOOKED, (source, seq))
-
-    def ask(self, cursor: Any, source: str, seq: str | None) -> bool:
-        """Notes that changes ask for a run.
-
-        :param seq: the checkpoint beyond which they are; None where the source was never read.
-        :return: whether it is the checkpoint still.
-        """
-        self._execute(cursor, _ASK, (source, seq))
+    def ask(self, cursor: Cursor, source: str, seq: str | None) -> bool:
+        """Notes that changes beyond a checkpoint ask for a run; whether it is the checkpoint still."""
+        self._names.execute(cursor, _ASK, (source, seq))
         return bool(cursor.rowcount)

@@ -1,11 +1,13 @@
-"""Looks again at documents of which CouchDB has named an older revision than Postgres holds."""
+"""Checks again documents of which CouchDB has named an older revision than Postgres holds."""
 
 from __future__ import annotations
 
 import logging
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.request import PageTooLargeError
@@ -23,28 +25,23 @@ if TYPE_CHECKING:
     from cht_sync.store.page_writer import Written
 
 AT_A_TIME = 50
-# So often in a row, and with such a pause between, a cluster has to name the same: each look may be answered by
+# So often in a row, and with such a pause between, a cluster has to name the same: each check may be answered by
 # another copy.
 LOOKS = 5
 PAUSE = timedelta(seconds=30)
 log = logging.getLogger(__name__)
 
 
-class OlderLook:
+class OlderRevisionCheck:
     """Decides whether a row may go back to an older revision, or to a tombstone of a document that is gone.
 
     It may where the revision tree that CouchDB answers with holds the newer revision too: such a copy does not lag, the
     newer one was deleted in favour of the older. Where the tree does not know it, either the copy lags or a backup was
     restored; then CouchDB has to name the same again: at once where it keeps one copy of each document, else in several
-    looks over some time, which no copy that lags stands as long as the copies reach each other.
+    checks over some time, which no copy that lags stands as long as the copies reach each other.
 
-    :param hook: of the server.
-    :param database: name of the database.
-    :param store: where the documents are; the source is claimed.
-    :param source: name of the source.
-    :param at_once: whether one look is enough, as where the server keeps each document once.
+    :param at_once: whether one check is enough, as where the server keeps each document once.
     :param patience: seconds for which a cluster has to name the same.
-    :param most_bytes: bytes read into memory at most.
     """
 
     def __init__(
@@ -63,13 +60,10 @@ class OlderLook:
         self._fetcher = DocumentFetcher(hook, database, most_bytes)
 
     def run(self, budget: float) -> Iterator[Written]:
-        """Looks at all that wait.
+        """Checks all that wait.
 
         :param budget: seconds after which the rest is left to the next run.
-        :return: what was stored.
         :raises RequestRefusedError: if it may be asked neither by ``_bulk_get`` nor by ``_all_docs``.
-        :raises CouchDBError: if CouchDB does not answer.
-        :raises StoreError: if Postgres fails.
         """
         begun, pause = time.monotonic(), timedelta() if self._at_once else PAUSE
         left = self._store.count_older(self._source)  # each once in a run
@@ -83,7 +77,7 @@ class OlderLook:
             yield from self._decide([(each, trees[each.id]) for each in found if each.id in trees])
 
     def _trees(self, ids: list[str]) -> dict[str, list[Leaf]]:
-        """Revision trees by ``_id``, of those documents of which the server tells."""
+        """Revision trees by ``_id``, of the documents that the server knows."""
         try:
             trees = self._hook.leaves(self._database, ids, self._most_bytes)
             return trees | self._rest([each for each in ids if each not in trees])
@@ -95,7 +89,7 @@ class OlderLook:
             return self._bare(ids)
 
     def _rest(self, ids: list[str]) -> dict[str, list[Leaf]]:
-        """Of those of which no tree tells."""
+        """The winning revisions of documents without a tree."""
         try:
             return self._bare(ids)
         except RequestRefusedError as error:
@@ -121,7 +115,7 @@ class OlderLook:
             else:
                 waiting[each.key] = best.rev if best else None
         if waiting:
-            self._store.looked(self._source, waiting)
+            self._store.note_claimed(self._source, waiting)
         for decisions, sure in ((newer, False), (older, True)):
             if decisions:
                 yield from self._put(decisions, sure)
@@ -154,7 +148,7 @@ class OlderLook:
         if sure and (restored := sum(not each.known for each in done)):
             log.warning("%s: CouchDB keeps to older revisions of %d documents: stored.", self._source, restored)
 
-        def note(cursor: Any, written: Written) -> None:  # noqa: ARG001 - what was stored does not matter here
+        def note(cursor: Cursor, written: Written) -> None:  # noqa: ARG001 - what was stored does not matter here
             for each in done:
                 if each.known is not None:
                     self._store.older.settle(cursor, self._source, each.of.key, each.known)
@@ -162,7 +156,7 @@ class OlderLook:
             self._store.older.drop(cursor, self._source, others if sure else [])
 
         changes = [each.change for each in decisions if each.change.id not in bad]
-        return self._store.put(self._source, changes, refused, state, note, sure=sure)
+        return self._store.save_documents(self._source, changes, refused, state, note, sure=sure)
 
     def _complete(self, changes: list[Change], bodies: dict[str, bytes]) -> list[Refused]:
         """Gives changes the bodies of their revisions, fetched where they are not there; those that cannot be had."""
@@ -177,7 +171,6 @@ class OlderLook:
 class _Decision:
     """What is to be stored of a document.
 
-    :param of: the document.
     :param best: the end of its tree that CouchDB takes for it; None where there is no such document.
     :param known: all ends of its tree, where they are to be kept in mind.
     """

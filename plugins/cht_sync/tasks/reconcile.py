@@ -113,12 +113,12 @@ def report_verdicts() -> None:
     for source in sources:
         hook = CouchDBHook(source["couchdb_conn_id"])
         with open_proof(settings, hook, source["database"], source["source"], context) as proof:
-            summary = proof.verdicts.summary()
+            summary = proof.results.summary()
             if not summary.bad:
-                proof.take_doubt_away()
+                proof.clear_doubt()
             name, database = source["source"], source["database"]
             lines.append(line_of(hook, database, name, proof.stored, summary, configured=configured))
-            proof.verdicts.prune(settings.ledger_days)
+            proof.results.prune(settings.ledger_days)
     with StoredSide(postgres_connection(settings), settings.raw_table, "all") as stored:
         beside = vanished(stored, configured)
     log.info("The copy against CouchDB:\n%s", table([*lines, *beside]))

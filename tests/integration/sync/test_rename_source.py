@@ -208,9 +208,9 @@ def test_quarantine_follows(copied, store, database):
     copied.write(NEW, doc("stored", "new"))
     store.claim(OLD)
     refused = [Refused(Change(name), "Because.", body=b"{}") for name in ("only old", "stored", "both")]
-    store.put(OLD, [], refused, state(OLD))
+    store.save_documents(OLD, [], refused, state(OLD))
     store.claim(NEW)
-    store.put(NEW, [], [Refused(Change("both"), "Newer.", body=b"{1}")], state(NEW))
+    store.save_documents(NEW, [], [Refused(Change("both"), "Newer.", body=b"{1}")], state(NEW))
     store.rename([(OLD, NEW)])
     assert database.rows("select source, _id, reason, resolved_at is null from v1.couchdb_quarantine order by _id") == [
         (NEW, "both", "Newer.", True),
@@ -314,7 +314,7 @@ def couch(couchdb_server, database, monkeypatch):
         "COUCHDB_PASSWORD": couchdb_server.password,
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.0)
     couch = Couch(couchdb_server)
     monkeypatch.setenv("COUCHDB_DBS", couch.name)
     couch.write(*({"_id": f"d{n}"} for n in range(300)), {"_id": "_design/medic"})
@@ -503,7 +503,7 @@ def test_another_server_with_some_ids_in_common_is_copied(couchdb_server, couch,
 
 def test_a_second_server_beside_the_first_is_copied(couch, database, monkeypatch):
     """Both names are configured: that is meant."""
-    monkeypatch.setattr("cht_sync.operators.couchdb_to_postgres.source_order", lambda settings: [couch.old, couch.new])
+    monkeypatch.setattr("cht_sync.sync.source_sync.source_order", lambda settings: [couch.old, couch.new])
     assert copy(couch)["collisions"] == 301
 
 
@@ -527,8 +527,8 @@ def test_names_that_cannot_be_meant_are_refused(couch, database, old, new, words
 
 def test_verify_does_not_say_equal_beside_a_source_that_nobody_copies(couch, database, monkeypatch):
     """As a copy was that met the new name before it was refused."""
-    monkeypatch.setattr("cht_sync.operators.couchdb_to_postgres.check_not_renamed", lambda *_: None)
-    monkeypatch.setattr("cht_sync.operators.couchdb_to_postgres.source_order", lambda settings: [])
+    monkeypatch.setattr("cht_sync.sync.source_sync.check_not_renamed", lambda *_: None)
+    monkeypatch.setattr("cht_sync.sync.source_sync.source_order", lambda settings: [])
     assert copy(couch)["collisions"] == 301
     lines = {line.source: line for line in verify(Settings(), content=False)}
     line = lines[couch.new]
@@ -544,7 +544,7 @@ def test_verify_does_not_say_equal_beside_a_source_that_nobody_copies(couch, dat
 
 
 def test_a_deletion_that_such_a_source_hides_is_told(couch, database, monkeypatch):
-    monkeypatch.setattr("cht_sync.operators.couchdb_to_postgres.check_not_renamed", lambda *_: None)
+    monkeypatch.setattr("cht_sync.sync.source_sync.check_not_renamed", lambda *_: None)
     (rev,) = (each["_rev"] for each in couch.states().values() if each["_id"] == "d5")
     couch.write({"_id": "d5", "_rev": rev, "_deleted": True})
     assert copy(couch)["collisions"] == 1

@@ -33,14 +33,14 @@ import signal, sys
 from types import SimpleNamespace
 from functools import partial
 from cht_sync.settings.connections import dbt_connection
-from cht_sync.postgres.notice_death import notice_death
+from cht_sync.postgres.keepalive import end_with_process
 from cht_sync.dbt.run.dbt_runner import DbtRuns
 from cht_sync.dbt.launch.sessions import end_sessions, session_name
 from cht_sync.dbt.run.ending import Ending
 from cht_sync.settings.settings import Settings
 import os
 folder, connection = sys.argv[1], dbt_connection()
-notice_death(session_name("v1"))
+end_with_process(session_name("v1"))
 context = {"ti": SimpleNamespace(dag_id="cht_sync")}
 limit = Ending(Settings(), context, partial(end_sessions, connection, "v1", 2.0))
 signal.signal(signal.SIGTERM, lambda *_: limit.stop())
