@@ -30,7 +30,6 @@ def tables_page(cursor: Any, schema: str) -> str:
     """The page.
 
     :param cursor: in a database where the migrations ran.
-    :param schema: of the documents.
     """
     lines = [HEAD]
     cursor.execute(_TABLES, (schema,))

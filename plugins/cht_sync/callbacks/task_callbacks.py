@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.log import redact
 
 from cht_sync.callbacks.error_in_log import LAST_LINE, is_tried_again, kept, silence
-from cht_sync.common.background import Background
+from cht_sync.common.concurrency import Background
 from cht_sync.redaction import without_secrets
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
@@ -29,10 +29,7 @@ _MAPPED_OVER = {"sync": "sources", "compare": "plan", "beside": "plan_beside"}
 
 
 def begin(context: Context) -> None:
-    """Makes the sentence of an expected error the last line of the log; Airflow's ``on_execute_callback``.
-
-    :param context: Airflow's.
-    """
+    """Makes the sentence of an expected error the last line of the log; Airflow's ``on_execute_callback``."""
     LAST_LINE.begin(context)
     atexit.unregister(_release_locks)
     atexit.register(_release_locks)
@@ -51,8 +48,6 @@ def failed(context: Context) -> None:
     """Keeps why the task failed; Airflow's ``on_failure_callback`` and ``on_retry_callback``.
 
     Where the process of a task was lost, Airflow's DAG processor calls it.
-
-    :param context: Airflow's.
     """
     error, ti = context.get("exception"), context["ti"]
     message = without_secrets(str(redact(kept(error, ti.dag_id))), ())
@@ -81,10 +76,7 @@ def _hand_over(context: Context, message: str) -> None:
 
 
 def succeeded(context: Context) -> None:
-    """Drops what is known of failures of the task; Airflow's ``on_success_callback``.
-
-    :param context: Airflow's.
-    """
+    """Drops what is known of failures of the task; Airflow's ``on_success_callback``."""
     ti = context["ti"]
     _write(lambda errors: errors.forget(ti.dag_id, ti.task_id, subject(context)))
 
@@ -93,27 +85,19 @@ def succeeded_at_last(context: Context) -> None:
     """The same for one of very many tasks, of which only those that failed in this run look themselves.
 
     The last task of the run looks for all others.
-
-    :param context: Airflow's.
     """
     if context["ti"].try_number > 1:
         succeeded(context)
 
 
 def run_failed(context: Context) -> None:
-    """Ends what is known of earlier runs too; ``on_failure_callback`` of the last task of a run.
-
-    :param context: Airflow's.
-    """
+    """Ends what is known of earlier runs too; ``on_failure_callback`` of the last task of a run."""
     failed(context)
     _end_run(context)
 
 
 def run_succeeded(context: Context) -> None:
-    """Ends what is known of earlier runs too; ``on_success_callback`` of the last task of a run.
-
-    :param context: Airflow's.
-    """
+    """Ends what is known of earlier runs too; ``on_success_callback`` of the last task of a run."""
     succeeded(context)
     _end_run(context)
 
@@ -140,10 +124,7 @@ def run_ended_early(context: Context) -> None:
 
 
 def all_is_well(dag_id: str) -> None:
-    """Drops all that is known of failures of a DAG.
-
-    :param dag_id: its id.
-    """
+    """Drops all that is known of failures of a DAG."""
     _write(lambda errors: errors.forget_dag(dag_id))
 
 
@@ -157,10 +138,7 @@ LAST_TASK: dict[str, Any] = {"on_failure_callback": run_failed, "on_success_call
 
 
 def subject(context: Context) -> str:
-    """What the task works on: its ``subject``, where it has one.
-
-    :param context: Airflow's.
-    """
+    """What the task works on: its ``subject``, where it has one."""
     return str(getattr(context["task"], "subject", "") or "")
 
 

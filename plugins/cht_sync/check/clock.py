@@ -14,11 +14,6 @@ def compared(subject: str, theirs: datetime, before: datetime, after: datetime) 
     """One finding about a server's clock and ours.
 
     The copy does not go by clocks; Airflow's tokens and what people conclude from two logs do.
-
-    :param subject: whose clock.
-    :param theirs: what it showed, aware.
-    :param before: our clock when it was asked.
-    :param after: our clock when it had answered.
     """
     off = max((before - theirs).total_seconds(), (theirs - after).total_seconds(), 0.0)
     if off <= TOLERANCE_S:

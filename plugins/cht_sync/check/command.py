@@ -25,8 +25,6 @@ Check = Callable[[], Iterable[Finding]]
 def check(settings: Settings | None = None, show: Callable[[str], None] = print) -> int:
     """Tells what is missing for a run.
 
-    :param settings: the environment; ``os.environ`` by default.
-    :param show: takes each line as soon as it is known.
     :return: exit code: 1 where something failed, 0 where there is nothing worse than a warning.
     """
     counts = dict.fromkeys(State, 0)
@@ -59,10 +57,7 @@ def checks(settings: Settings) -> dict[str, Check]:
 
 
 def findings(named: dict[str, Check]) -> Iterator[Finding]:
-    """What the checks find; one that breaks does not stop the others.
-
-    :param named: the checks.
-    """
+    """What the checks find; one that breaks does not stop the others."""
     for name, each in named.items():
         try:
             yield from each()

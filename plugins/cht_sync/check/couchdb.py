@@ -33,10 +33,7 @@ class QuietHook(CouchDBHook):
 
 
 def check_couchdb(settings: Settings) -> Iterator[Finding]:
-    """Findings about each server and each of its databases.
-
-    :param settings: the environment.
-    """
+    """Findings about each server and each of its databases."""
     sources = _Sources(settings)
     yield sources.finding
     for conn_id in settings.couchdb_conn_ids:
@@ -79,11 +76,7 @@ class _Sources:
 
 
 def check_feed(hook: CouchDBHook, source: Source) -> Finding:
-    """Whether the user may read a database's feed, asked for one change without its document.
-
-    :param hook: of the server.
-    :param source: one of its databases.
-    """
+    """Whether the user may read a database's feed, asked for one change without its document."""
     subject = f"Source {source['source']}"
     try:
         hook.patiently(lambda: hook.changes(source["database"], None, 1, bodies=False))
@@ -94,10 +87,7 @@ def check_feed(hook: CouchDBHook, source: Source) -> Finding:
 
 
 def check_clock(hook: CouchDBHook) -> Finding:
-    """Compares the ``Date`` of an answer with this machine's clock.
-
-    :param hook: of the server.
-    """
+    """Compares the ``Date`` of an answer with this machine's clock."""
     subject = f"Clock of {hook.conn_id}"
     session, before = hook.get_conn(), datetime.now(UTC)
     try:

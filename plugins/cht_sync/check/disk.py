@@ -15,21 +15,14 @@ SCARCE, TOO_LITTLE = 2 * GIGABYTE, GIGABYTE // 5
 
 
 def check_disk(settings: Settings) -> Iterator[Finding]:
-    """One finding each for AIRFLOW_HOME and CHT_PIPELINE_DIR.
-
-    :param settings: the environment.
-    """
+    """One finding each for AIRFLOW_HOME and CHT_PIPELINE_DIR."""
     home = Path(settings.text("AIRFLOW_HOME", "~/airflow")).expanduser()
     yield check_folder("Disk of AIRFLOW_HOME", home)
     yield check_folder("Disk of CHT_PIPELINE_DIR", settings.pipeline_dir)
 
 
 def check_folder(subject: str, folder: Path) -> Finding:
-    """Free space of a folder that may be still to be made, and whether this user may write there.
-
-    :param subject: what the folder is for.
-    :param folder: its path.
-    """
+    """Free space of a folder that may be still to be made, and whether this user may write there."""
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         return failed(

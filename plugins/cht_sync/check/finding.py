@@ -19,7 +19,6 @@ class Finding:
     """One prerequisite and how it stands.
 
     :param state: ``failed`` is what makes a run fail, ``warning`` what may.
-    :param subject: what was looked at, a few words.
     :param text: what was seen and, where it is not ok, the remedy; never a secret.
     """
 

@@ -13,10 +13,7 @@ from cht_sync.settings.settings import Settings
 
 
 def check_models(settings: Settings) -> Iterator[Finding]:
-    """Findings about the dbt project that the settings name.
-
-    :param settings: the environment.
-    """
+    """Findings about the dbt project that the settings name."""
     subject = "dbt project"
     if passed_over := folder_passed_over(settings):
         remedy = "Empty it, or name a folder that exists; a container sees only folders that are mounted into it."

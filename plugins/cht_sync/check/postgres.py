@@ -24,10 +24,7 @@ ROLES_SCRIPT = "grant it, or run include/roles/roles.sql"
 
 
 def check_postgres(settings: Settings) -> Iterator[Finding]:
-    """Findings about the role of the documents and that of the models.
-
-    :param settings: the environment.
-    """
+    """Findings about the role of the documents and that of the models."""
     yield from _checked("Postgres, documents", lambda: postgres_connection(settings), settings, _check_documents)
     yield from _checked("Postgres, models", lambda: dbt_connection(settings), settings, _check_models)
 

@@ -15,10 +15,7 @@ from cht_sync.sync.rename_source import check_not_renamed
 
 
 def check_renamed(settings: Settings) -> Iterator[Finding]:
-    """One finding for each source that a run would refuse; servers that do not answer are found by others.
-
-    :param settings: the environment.
-    """
+    """One finding for each source that a run would refuse; servers that do not answer are found by others."""
     try:
         sources = configured_sources(settings)
         order = [source["source"] for source in sources]

@@ -32,25 +32,13 @@ WRITES = ["select", "insert", "update", "delete"]
 def missing_for_documents(conn: Any, connection: Connection, raw: RawTable) -> list[str]:
     """What the role that writes documents lacks.
 
-    :param conn: an open psycopg2 connection of the role.
-    :param connection: what it was made of, for error texts.
-    :param raw: the table of documents.
     :return: what it may not do, as in "create tables in schema 'v1'".
-    :raises StoreError: if Postgres fails.
     """
     return _of_schema(conn, connection, raw.schema) + _of_table(conn, connection, raw, WRITES, owner=True)
 
 
 def missing_for_models(conn: Any, connection: Connection, raw: RawTable, schema: str) -> list[str]:
-    """What the role that builds the models lacks.
-
-    :param conn: an open psycopg2 connection of the role.
-    :param connection: what it was made of, for error texts.
-    :param raw: the table of documents.
-    :param schema: of the models.
-    :return: what it may not do.
-    :raises StoreError: if Postgres fails.
-    """
+    """What the role that builds the models lacks."""
     missing = _of_schema(conn, connection, schema) + _of_table(conn, connection, raw, ["select"], owner=False)
     # The starter reads it, and leaves documents of a second source out where it may not.
     beside = RawTable(raw.schema, "couchdb_collision")

@@ -15,7 +15,6 @@ LATE = timedelta(minutes=2)
 def check_triggerer(settings: Settings, newest: Callable[[], datetime | None] | None = None) -> Iterator[Finding]:
     """One finding about Airflow's triggerer, where ``CHT_SYNC_MODE`` needs one; behind that about Airflow's database.
 
-    :param settings: the environment.
     :param newest: gives the newest heartbeat of a triggerer; by default that of Airflow's database.
     """
     subject, mode = "Triggerer", settings.sync_mode

@@ -26,10 +26,7 @@ UNREAD = {
 
 
 def check_unread(settings: Settings) -> Iterator[Finding]:
-    """A warning for each such variable that is set; its value may be a secret and is not shown.
-
-    :param settings: the environment.
-    """
+    """A warning for each such variable that is set; its value may be a secret and is not shown."""
     for start, remedy in UNREAD.items():
         for name in settings.names(start):
             if name == start or start.endswith("_"):

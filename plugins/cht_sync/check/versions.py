@@ -31,10 +31,7 @@ OTHER_NAMES = {"psycopg2-binary": "psycopg2"}
 
 
 def check_versions(installed: Callable[[str], str] = version) -> Iterator[Finding]:
-    """One finding for Python and each package.
-
-    :param installed: gives the version of a package.
-    """
+    """One finding for Python and each package."""
     yield _judged("Python", platform.python_version(), PYTHON, "use a Python of that range")
     for name, supported in PACKAGES.items():
         found = _version(name, installed)

@@ -44,17 +44,11 @@ class Watch:
         self._thread.join()
 
     def came(self, size: int) -> None:
-        """Tells of a part of the answer.
-
-        :param size: its bytes.
-        """
+        """Tells of a part of the answer."""
         self._bytes += size
 
     def over(self, connection: socket.socket) -> None:
-        """Tells over what the answer comes.
-
-        :param connection: the socket.
-        """
+        """Tells over what the answer comes."""
         self._socket = connection
 
     def _run(self) -> None:
@@ -100,10 +94,6 @@ class WatchedAdapter(HTTPAdapter):
     """An adapter of requests whose connections a :class:`Watch` of the same thread can end."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Makes the pools; see ``requests``.
-
-        :param args: as they are.
-        :param kwargs: as they are.
-        """
+        """Makes the pools; see ``requests``."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _EncryptedPool}

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cht_sync.common.background import Background
+from cht_sync.common.concurrency import Background
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.page_size import TARGET, PageSize

@@ -18,7 +18,6 @@ class Login:
 
     :param url: of Superset, without a slash at its end.
     :param user: name of a user of Superset's own database, with the role Admin or one that may import assets.
-    :param password: of that user.
     :param ca_bundle: file of the CAs to trust; empty for those of certifi.
     """
 
@@ -33,11 +32,7 @@ class Warehouse:
     """The database as Superset sees it.
 
     :param host: as the machine of Superset resolves it.
-    :param port: TCP port.
-    :param database: name.
-    :param schema: of the models.
     :param user: a role that reads the models and nothing else.
-    :param password: of that role.
     :param tls: parameters by libpq's names; files are those of Superset's machine.
     """
 

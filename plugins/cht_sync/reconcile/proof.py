@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cht_sync.common.background import Background
+from cht_sync.common.concurrency import Background
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.id_ranges import Range, id_ranges, id_ranges_near

@@ -94,10 +94,7 @@ def _forms() -> tuple[_Form, ...]:
 
 
 def known(text: str) -> str | None:
-    """The known message that a text begins with, without values, and … for what follows; None where it is not known.
-
-    :param text: what PostgreSQL or dbt said.
-    """
+    """The known message that a text begins with, without values, and … for what follows; None where it is not known."""
     for form in _forms():
         if match := form.pattern.match(text):
             more = f" {CUT}" if text[match.end() :].strip(" \n.") else ""
@@ -106,10 +103,7 @@ def known(text: str) -> str | None:
 
 
 def without_known_values(text: str) -> str:
-    """A text with … in place of each value that a known message in the midst of it quotes.
-
-    :param text: any.
-    """
+    """A text with … in place of each value that a known message in the midst of it quotes."""
     for form in _forms():
         if form.quotes:
             text = form.pattern.sub(form.fill, text)

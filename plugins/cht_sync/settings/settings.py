@@ -90,8 +90,6 @@ class Settings(
         """Since when a source must have been read: for ``CHT_ALERT_FAILING_MINUTES`` a run has been due.
 
         With a schedule rarer than that, nobody is missed before the next run.
-
-        :param now: the time, with a zone.
         """
         from airflow.sdk import timezone
         from croniter import croniter

@@ -9,11 +9,7 @@ MODELS_DAGS = {"cht_sync", "cht_models", "cht_data_tests"}
 
 
 def limit_of(settings: Settings, dag_id: str) -> tuple[str, int] | None:
-    """The setting that limits the runs of a DAG, and its minutes; None where no setting does.
-
-    :param settings: the environment.
-    :param dag_id: the DAG.
-    """
+    """The setting that limits the runs of a DAG, and its minutes; None where no setting does."""
     try:
         if dag_id == "cht_pipeline_deploy":
             return "CHT_PIPELINE_TIMEOUT", settings.pipeline_timeout
@@ -28,11 +24,7 @@ def limit_of(settings: Settings, dag_id: str) -> tuple[str, int] | None:
 
 
 def remedy(settings: Settings, dag_id: str) -> str:
-    """What to do where the models of a DAG need longer than its runs may take.
-
-    :param settings: the environment.
-    :param dag_id: the DAG.
-    """
+    """What to do where the models of a DAG need longer than its runs may take."""
     found = limit_of(settings, dag_id or "cht_sync")
     name = found[0] if found else "execution_timeout or dagrun_timeout of the DAG"
     if name == "CHT_SYNC_TIMEOUT":
@@ -46,8 +38,6 @@ def remedy(settings: Settings, dag_id: str) -> str:
 def said_of_models(settings: Settings, dag_id: str, began: bool = True) -> str:
     """The sentence of a task that ends dbt because the time of its run is over.
 
-    :param settings: the environment.
-    :param dag_id: its DAG.
     :param began: whether dbt was at work, and did not wait for another one.
     """
     if not began:
@@ -66,8 +56,6 @@ def said_of_models(settings: Settings, dag_id: str, began: bool = True) -> str:
 def said_of_run(settings: Settings, dag_id: str, task_id: str) -> str:
     """The sentence about a run that Airflow has ended.
 
-    :param settings: the environment.
-    :param dag_id: its DAG.
     :param task_id: what was at work last; empty where that is not known.
     """
     at_work = f" while {task_id} was at work" if task_id else ""

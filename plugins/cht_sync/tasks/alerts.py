@@ -51,7 +51,6 @@ def alert() -> int:
     """Tells people what they do not know yet.
 
     :return: messages that went out.
-    :raises SettingsError: if a setting of alerts cannot be used.
     """
     settings = Settings()
     settings.check()
@@ -67,7 +66,6 @@ def alert() -> int:
 def tell(settings: Settings) -> int:
     """Judges what is the case and sends what is new.
 
-    :param settings: the environment.
     :return: messages that went out.
     :raises StoreError: if Postgres does not answer.
     """
@@ -136,9 +134,7 @@ def find_all(
 ) -> tuple[list[Finding], list[Unknown]]:
     """What health finds in the destination, and what could not be read.
 
-    :param settings: the environment.
     :param sources: names of those that are to be copied; None where that is not known.
-    :param now: the time, with a zone.
     :param limits: from when on something is late.
     """
     with _looking(settings) as destination:
@@ -169,10 +165,7 @@ def _in_the_way(settings: Settings, said: str) -> str:
 
 
 def deployment_failed(context: Any) -> None:
-    """Notes that a deployment failed; of Airflow's ``on_failure_callback``.
-
-    :param context: Airflow's.
-    """
+    """Notes that a deployment failed; of Airflow's ``on_failure_callback``."""
     name = context["ti"].task_id
     with silence():
         # The reason is the last line of the log already.
