@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from cht_sync.check.airflow_database import check_airflow_database
-from cht_sync.check.couchdb import check_couchdb
-from cht_sync.check.disk import check_disk
+from cht_sync.check.airflow_database import check_airflow_database, check_paused, check_triggerer
+from cht_sync.check.couchdb import check_couchdb, check_renamed
 from cht_sync.check.finding import Finding, State, failed, ok
-from cht_sync.check.models import check_models
-from cht_sync.check.paused import check_paused
+from cht_sync.check.machine import check_disk, check_versions
 from cht_sync.check.postgres import check_postgres
-from cht_sync.check.renamed import check_renamed
-from cht_sync.check.triggerer import check_triggerer
-from cht_sync.check.unread import check_unread
-from cht_sync.check.versions import check_versions
+from cht_sync.check.settings import check_models, check_unread
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
 
