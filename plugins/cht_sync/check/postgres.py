@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import connection as PostgresConnection
 
 from cht_sync.check.finding import Finding, State, clock_finding, failed, ok, warning
 from cht_sync.errors import SettingsError, StoreError
@@ -43,7 +43,7 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
     yield from _checked("Postgres, models", lambda: dbt_connection(settings), settings, _check_models)
 
 
-_Check = Callable[[Any, Connection, Settings], Iterator[Finding]]
+_Check = Callable[[PostgresConnection, Connection, Settings], Iterator[Finding]]
 
 
 def _checked(subject: str, find: Callable[[], Connection], settings: Settings, check: _Check) -> Iterator[Finding]:
@@ -56,10 +56,10 @@ def _checked(subject: str, find: Callable[[], Connection], settings: Settings, c
         yield failed(subject, str(error))
 
 
-def _server(conn: Any, connection: Connection, subject: str) -> Finding:
+def _server(conn: PostgresConnection, connection: Connection, subject: str) -> Finding:
     with explained(connection, "tell its version"), conn, conn.cursor() as cursor:
         cursor.execute("select pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean")
-        read_only = cursor.fetchone()[0]
+        [(read_only,)] = cursor.fetchall()
     major = conn.server_version // 10_000
     seen = f"PostgreSQL {major} answers {describe(connection)}"
     if read_only:
@@ -69,7 +69,7 @@ def _server(conn: Any, connection: Connection, subject: str) -> Finding:
     return ok(subject, f"{seen}.")
 
 
-def _check_documents(conn: Any, connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _check_documents(conn: PostgresConnection, connection: Connection, settings: Settings) -> Iterator[Finding]:
     raw = settings.raw_table
     yield _rights("Rights, documents", connection, missing_for_documents(conn, connection, raw))
     tables = _tables(conn, connection, settings)
@@ -79,7 +79,7 @@ def _check_documents(conn: Any, connection: Connection, settings: Settings) -> I
     yield _clock(conn, connection)
 
 
-def _check_models(conn: Any, connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _check_models(conn: PostgresConnection, connection: Connection, settings: Settings) -> Iterator[Finding]:
     missing = missing_for_models(conn, connection, settings.raw_table, settings.dbt_schema)
     yield _rights("Rights, models", connection, missing)
 
@@ -90,7 +90,7 @@ def _rights(subject: str, connection: Connection, missing: list[str]) -> Finding
     return ok(subject, f"role {connection.login!r} has what it needs.")
 
 
-def _tables(conn: Any, connection: Connection, settings: Settings) -> Finding:
+def _tables(conn: PostgresConnection, connection: Connection, settings: Settings) -> Finding:
     raw = settings.raw_table
     subject = f"Table {raw.schema}.{raw.table}"
     try:
@@ -112,15 +112,15 @@ def _tombstones(connection: Connection, settings: Settings) -> Iterator[Finding]
             )
 
 
-def _clock(conn: Any, connection: Connection) -> Finding:
+def _clock(conn: PostgresConnection, connection: Connection) -> Finding:
     before = datetime.now(UTC)
     with explained(connection, "tell the time"), conn, conn.cursor() as cursor:
         cursor.execute("select clock_timestamp()")
-        theirs = cursor.fetchone()[0]
+        [(theirs,)] = cursor.fetchall()
     return clock_finding("Clock of Postgres", theirs, before, datetime.now(UTC))
 
 
-def missing_for_documents(conn: Any, connection: Connection, raw: RawTable) -> list[str]:
+def missing_for_documents(conn: PostgresConnection, connection: Connection, raw: RawTable) -> list[str]:
     """What the role that writes documents lacks.
 
     :return: what it may not do, as in "create tables in schema 'v1'".
@@ -128,7 +128,7 @@ def missing_for_documents(conn: Any, connection: Connection, raw: RawTable) -> l
     return _of_schema(conn, connection, raw.schema) + _of_table(conn, connection, raw, WRITES, owner=True)
 
 
-def missing_for_models(conn: Any, connection: Connection, raw: RawTable, schema: str) -> list[str]:
+def missing_for_models(conn: PostgresConnection, connection: Connection, raw: RawTable, schema: str) -> list[str]:
     """What the role that builds the models lacks."""
     missing = _of_schema(conn, connection, schema) + _of_table(conn, connection, raw, ["select"], owner=False)
     # The starter reads it, and leaves documents of a second source out where it may not.
@@ -138,15 +138,17 @@ def missing_for_models(conn: Any, connection: Connection, raw: RawTable, schema:
     ]
 
 
-def _of_schema(conn: Any, connection: Connection, schema: str) -> list[str]:
+def _of_schema(conn: PostgresConnection, connection: Connection, schema: str) -> list[str]:
     with explained(connection, "tell its rights"), conn, conn.cursor() as cursor:
         cursor.execute(_SCHEMA, (schema,))
-        temporary, create = cursor.fetchone()
+        [(temporary, create)] = cursor.fetchall()
     missing = [] if create else [f"create tables in schema {schema!r}"]
     return missing if temporary else [*missing, f"make temporary tables in database {connection.schema!r}"]
 
 
-def _of_table(conn: Any, connection: Connection, raw: RawTable, wanted: list[str], owner: bool) -> list[str]:
+def _of_table(
+    conn: PostgresConnection, connection: Connection, raw: RawTable, wanted: list[str], owner: bool
+) -> list[str]:
     """Nothing where the table is still to be made: who makes it owns it, or is granted it by default privileges."""
     with explained(connection, "tell its rights"), conn, conn.cursor() as cursor:
         cursor.execute(_TABLE, (raw.schema, raw.table))

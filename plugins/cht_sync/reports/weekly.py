@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from airflow.sdk import Connection
 from psycopg2 import sql
+from psycopg2.extensions import connection as PostgresConnection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import connect, explained
@@ -137,17 +139,18 @@ class WeeklyReport:
     def _values(self, week: Week) -> dict[str, Any]:
         return {"week": str(week), "begin": week.begin, "end": week.end, "least": SMALLEST_CELL}
 
-    def _rows(self, conn: Any, week: Week) -> Iterator[Any]:
+    def _rows(self, conn: PostgresConnection, week: Week) -> Iterator[Any]:
         """A cursor of the server's: memory holds a block of rows at a time."""
         with conn.cursor("cht_weekly_report") as cursor:
             cursor.itersize = _AT_ONCE
             cursor.execute(self._statement(), self._values(week))
             yield from cursor
 
-    def _store(self, cursor: Any, week: Week) -> None:
+    def _store(self, cursor: Cursor, week: Week) -> None:
         table = sql.Identifier(self._schema, "weekly_report")
         cursor.execute("select to_regnamespace(quote_ident(%s)) is null", (self._schema,))
-        if cursor.fetchone()[0]:
+        [(is_missing,)] = cursor.fetchall()
+        if is_missing:
             cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(self._schema)))
         cursor.execute(sql.SQL(_TABLE).format(table))
         # A form that was corrected away must not stay.

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Variable, task
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.callbacks.error_in_log import silence
 from cht_sync.couchdb.sources import configured_sources
@@ -107,7 +108,8 @@ def _prepared(settings: Settings) -> bool:
     raw = settings.raw_table
     with _transaction(settings) as cursor:
         cursor.execute("select to_regclass(%s)", (regclass_text(raw.schema, "couchdb_migration"),))
-        if cursor.fetchone()[0] is None:
+        [(known,)] = cursor.fetchall()
+        if known is None:
             return False
     with DocumentStore(postgres_connection(settings), raw, "cht_alerts") as store:
         store.prepare()
@@ -188,7 +190,7 @@ def _note(condition: Condition | None) -> None:
 
 
 @contextmanager
-def _transaction(settings: Settings) -> Iterator[Any]:
+def _transaction(settings: Settings) -> Iterator[Cursor]:
     doing = "read and write couchdb_incident"
     with transaction(postgres_connection(settings), "cht_alerts", doing) as cursor:
         cursor.execute("select set_config('statement_timeout', %s, true)", (STATEMENT_TIMEOUT,))
