@@ -9,7 +9,7 @@ class CHTSync2Section(Section):
     """What has no effect here."""
 
     title = "Of CHT Sync 2.x, without effect here"
-    interval = Text("DATAEMON_INTERVAL", "", "The schedules take its place.")
+    interval = Text("DATAEMON_INTERVAL", about="The schedules take its place.")
 
 
 class ComposeSection(Section):
@@ -28,22 +28,22 @@ class ComposeSection(Section):
         " effect.",
     )
     base_url = Text(
-        "AIRFLOW_BASE_URL", "",
+        "AIRFLOW_BASE_URL",
         about="Where Airflow's UI is from outside; an https address makes its cookies go over https alone. Links in"
         " alerts and mails lead there. Empty: http://127.0.0.1 with AIRFLOW_PORT.",
     )
     trusted_proxies = Text(
-        "AIRFLOW_TRUSTED_PROXIES", "",
+        "AIRFLOW_TRUSTED_PROXIES",
         about="Whose word on https (X-Forwarded-Proto) the API server takes: addresses of the proxy, separated by"
         " commas. Empty: those of private networks.",
     )
     auth_manager = Text(
-        "AIRFLOW_AUTH_MANAGER", "",
+        "AIRFLOW_AUTH_MANAGER",
         about="Who may log in: a class of an auth manager, such as"
         " airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager. Empty: Airflow's simple auth manager,"
         " which is made for development; outside the profile local it is refused.",
     )
-    simple_auth = Text("CHT_SIMPLE_AUTH", "", "accept: use the simple auth manager all the same.")
+    simple_auth = Text("CHT_SIMPLE_AUTH", about="accept: use the simple auth manager all the same.")
     airflow_port = Port(
         "AIRFLOW_PORT", 8080,
         about="Ports on 127.0.0.1: Airflow's UI; of the profile local CouchDB, Postgres and Adminer; of monitoring"
@@ -56,19 +56,19 @@ class ComposeSection(Section):
     superset_port = Port("SUPERSET_PORT", 8088)
     postgrest_port = Port("POSTGREST_PORT", 3000)
     postgrest_conf = Text(
-        "POSTGREST_CONF_FILE", "",
+        "POSTGREST_CONF_FILE",
         about="The configuration file of PostgREST: docs/how-to-postgrest.md",
     )
-    documents = Number("DOCUMENTS", 20_000, "Documents that the profile local generates.", low=1, high=10_000_000)
+    documents = Number("DOCUMENTS", 20_000, about="Documents that the profile local generates.", low=1, high=10_000_000)
     superset_key = Text(
-        "SUPERSET_SECRET_KEY_FILE", "",
+        "SUPERSET_SECRET_KEY_FILE",
         about="Of the profile superset: its own key, see docs/how-to-superset.md.",
     )
     parallelism = Number(
         "AIRFLOW_PARALLELISM", 16, low=1, high=10_000,
         about="Tasks that run at once with LocalExecutor (gamma, production, local).",
     )
-    log_days = Number("LOG_RETENTION_DAYS", 15, "Days that logs of tasks are kept.", low=1, high=36_500)
+    log_days = Number("LOG_RETENTION_DAYS", 15, about="Days that logs of tasks are kept.", low=1, high=36_500)
     monitoring_user = Text(
         "MONITORING_USER", "cht_monitoring",
         about="The role that monitoring reads couchdb_progress with; sslmode disable for the profile local.",

@@ -50,15 +50,15 @@ class SupersetSection(Section):
 
     title = "Superset: `make dashboards` alone reads these, docs/how-to-superset.md"
     # fmt: off
-    _url = Text("SUPERSET_URL", "", "Address of Superset, and a user of its own database who may import.")
+    _url = Text("SUPERSET_URL", about="Address of Superset, and a user of its own database who may import.")
     _user = Text("SUPERSET_USER", "admin")
     _password = Secret("SUPERSET_PASSWORD")
     _ca_bundle = Text(
-        "SUPERSET_CA_BUNDLE", "",
+        "SUPERSET_CA_BUNDLE",
         about="File of the CAs to trust, for an https address, in place of those of certifi.",
     )
     _db_host = Text(
-        "SUPERSET_DB_HOST", "",
+        "SUPERSET_DB_HOST",
         about="What Superset reads the models with. Host and port by default those of the models' role, as Superset"
         " resolves them.",
     )

@@ -11,19 +11,19 @@ class AlertsSection(Section):
     title = "Alerts: docs/how-to-alerts.md"
     # fmt: off
     alert_email = Words(
-        "CHT_ALERT_EMAIL", "",
-        about="Addresses that get a mail, separated by commas; where neither this nor the next but one is set, nobody"
-        " is told.",
+        "CHT_ALERT_EMAIL",
+        about="Addresses that get a mail, separated by commas; where neither this nor the next but one is set, no"
+        " alert is sent.",
     )
     alert_smtp_conn_id = Text("CHT_ALERT_SMTP_CONN_ID", "smtp_default", about="Airflow connection of the mail server.")
     alert_apprise_conn_id = Text(
-        "CHT_ALERT_APPRISE_CONN_ID", "",
+        "CHT_ALERT_APPRISE_CONN_ID",
         about="Airflow connection of type Apprise: Slack, Teams, Telegram, webhooks and many more.",
     )
     alert_schedule = Schedule("CHT_ALERT_SCHEDULE", "* * * * *")
     alert_failing_minutes = Number(
         "CHT_ALERT_FAILING_MINUTES", 15, low=1, high=100_000,
-        about="Minutes after a run was due without a good look at a source; minutes that changes may wait in CouchDB,"
+        about="Minutes after a run was due in which a source was not read; minutes that changes may wait in CouchDB,"
         " or for the models. The status page and metrics judge by them, too: the API server needs the same values.",
     )
     alert_freshness_minutes = Number("CHT_ALERT_FRESHNESS_MINUTES", 60, low=1, high=100_000)
@@ -42,7 +42,7 @@ class StatusSection(Section):
     # fmt: off
     status_seconds = Number(
         "CHT_STATUS_SECONDS", 3, low=0, high=300,
-        about="Seconds for which its readers share an answer; 0 to make each anew.",
+        about="Seconds for which its readers share an answer; 0 for a new one each time.",
     )
     # fmt: on
 
@@ -53,7 +53,7 @@ class MetricsSection(Section):
     title = "Metrics: docs/how-to-monitoring.md"
     # fmt: off
     metrics_token = Secret(
-        "CHT_METRICS_TOKEN", "",
+        "CHT_METRICS_TOKEN",
         about="What Prometheus shows at /cht-sync/metrics of the API server, itself or in a file; where neither is set"
         " there is no such page.",
     )

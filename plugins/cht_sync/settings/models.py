@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from cht_sync.common.units import MEGABYTE
@@ -41,23 +41,23 @@ class ProjectLimits:
         return f"it has more files and folders than CHT_PIPELINE_MAX_FILES={self.most_files} allows"
 
 
+@dataclass(frozen=True)
 class Numbers(Setting[list[int]]):
     """One number for all groups of models, or one each, separated by ``;``."""
 
-    def __init__(self, each: Number) -> None:
-        super().__init__(each.name, each.default, each.about)
-        self._each = each
+    _: KW_ONLY
+    low: int
+    high: int
 
     def convert(self, value: str) -> list[int]:
-        """The numbers, as many as there are."""
-        return [self._each.convert(part.strip() or self.default) for part in value.split(";")]
+        each = Number(self.name, low=self.low, high=self.high)
+        return [each.convert(part.strip() or str(self.default)) for part in value.split(";")]
 
 
 class TeamVariables(Setting[dict[str, str]]):
     """Variables of the team's own: the project reads ``<prefix><NAME>`` as ``env_var('<NAME>')``."""
 
     def read(self, environment: Environment) -> dict[str, str]:
-        """Their values by ``<NAME>``."""
         found = {name.removeprefix(self.name): environment.text(name) for name in environment.names(self.name)}
         for name in found:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or _NOT_A_TEAMS.match(name):
@@ -75,15 +75,15 @@ class ModelsSection(Section):
     title = "The dbt models"
     # fmt: off
     dbt_local_path = Text(
-        "DBT_LOCAL_PATH", "",
+        "DBT_LOCAL_PATH",
         about="The first of these three that is set is used, else the starter models of this repository. The DAG"
         " cht_pipeline_deploy deploys it, and each new state of it. A folder that holds a dbt project; one that does"
-        " not exist counts for nothing beside one of the next two.",
+        " not exist is ignored where one of the next two is set.",
     )
-    pipeline_branch_url = Text("CHT_PIPELINE_BRANCH_URL", "", "Any git address, with #branch, #tag or #commit.")
-    dbt_tarball_url = Text("DBT_PACKAGE_TARBALL_URL", "", "An http or https address of a dbt package as .tar.gz.")
+    pipeline_branch_url = Text("CHT_PIPELINE_BRANCH_URL", about="Any git address, with #branch, #tag or #commit.")
+    dbt_tarball_url = Text("DBT_PACKAGE_TARBALL_URL", about="An http or https address of a dbt package as .tar.gz.")
     pipeline_token = Secret(
-        "CHT_PIPELINE_TOKEN", "",
+        "CHT_PIPELINE_TOKEN",
         about="Of a private one the token, or user:password, in a file that holds nothing else."
         " https://<token>@host/... works too, as in CHT Sync 2.x, but whoever sees the settings sees the token then;"
         " as an argument of a build it is refused.",
@@ -94,7 +94,7 @@ class ModelsSection(Section):
         " env_var('REGION') reads. docs/how-to-dbt-variables.md",
     )
     _pipeline_dir = Text(
-        "CHT_PIPELINE_DIR", "",
+        "CHT_PIPELINE_DIR",
         about="Where the project is installed, on a volume that the DAG processor and all workers share. Default:"
         " $AIRFLOW_HOME/cht_pipeline",
     )
@@ -132,11 +132,9 @@ class ModelsSection(Section):
         about="When the snapshots of the dbt project are taken, or none. Default: daily, where it has any.",
     )
     _thread_counts = Numbers(
-        Number(
-            "DBT_THREAD_COUNT", 1,
-            "Models built at once; with several groups of DBT_SELECTOR one number for all, or one each, separated by ;",
-            low=1, high=64,
-        )
+        "DBT_THREAD_COUNT", 1, low=1, high=64,
+        about="Models built at once; with several groups of DBT_SELECTOR one number for all, or one each, separated by"
+        " ;",
     )
     dbt_batch_size = Number(
         "DBT_BATCH_SIZE", 0, low=0, high=2**31 - 1,
@@ -151,7 +149,7 @@ class ModelsSection(Section):
         about="Percent of its rows that a model may lose from one run to the next; 100 for any number.",
     )
     _selector = Text(
-        "DBT_SELECTOR", "",
+        "DBT_SELECTOR",
         about="A dbt --select expression, such as tag:base. Default: every model. Several, separated by ; are groups"
         " that run one after the other.",
     )

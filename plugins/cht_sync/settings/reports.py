@@ -14,10 +14,10 @@ class ReportSection(Section):
     title = "The weekly report, an example of batch analytics: docs/how-to-report.md"
     # fmt: off
     _report_dir = Text(
-        "CHT_REPORT_DIR", "",
+        "CHT_REPORT_DIR",
         about="An absolute folder that workers may write; without one there is no DAG cht_weekly_report.",
     )
-    report_schema = SchemaName("CHT_REPORT_SCHEMA", "cht_report", "The schema of its table.")
+    report_schema = SchemaName("CHT_REPORT_SCHEMA", "cht_report", about="The schema of its table.")
     # fmt: on
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -67,27 +67,29 @@ class RawTable:
     tombstone_bodies: bool = False
 
 
+@dataclass(frozen=True)
 class Tls(Setting[dict[str, str]]):
-    """``<prefix>_SSLMODE``, ``_SSLROOTCERT``, ``_SSLCERT`` and ``_SSLKEY`` where set, by libpq's names.
+    """``<name>_SSLMODE``, ``_SSLROOTCERT``, ``_SSLCERT`` and ``_SSLKEY`` where set, by libpq's names.
 
-    :param about: the help of each parameter.
+    :param abouts: the help of each parameter.
     """
 
-    def __init__(self, prefix: str, about: Mapping[str, str] | None = None) -> None:
-        super().__init__(f"{prefix}_SSLMODE")
-        said = about or {}
-        self._parts: dict[str, Choice | Text] = {
-            name: Text(f"{prefix}_{name.upper()}", "", said.get(name, "")) for name in SSL_PARAMETERS
-        }
-        self._parts["sslmode"] = Choice(self.name, "", SSL_MODES, said.get("sslmode", ""))
+    _: KW_ONLY
+    abouts: Mapping[str, str] = field(default_factory=dict)
+
+    def _parts(self) -> Iterator[tuple[str, Setting[str]]]:
+        for parameter in SSL_PARAMETERS:
+            name, about = f"{self.name}_{parameter.upper()}", self.abouts.get(parameter, "")
+            if parameter == "sslmode":
+                yield parameter, Choice(name, "", SSL_MODES, about=about)
+            else:
+                yield parameter, Text(name, about=about)
 
     def read(self, environment: Environment) -> dict[str, str]:
-        """Those that are set."""
-        return {name: value for name, part in self._parts.items() if (value := part.read(environment))}
+        return {parameter: value for parameter, part in self._parts() if (value := part.read(environment))}
 
     def lines(self) -> Iterator[Line]:
-        """One for each parameter."""
-        for part in self._parts.values():
+        for _, part in self._parts():
             yield from part.lines()
 
 
@@ -103,7 +105,7 @@ class CouchDBSection(Section):
     )
     _couchdb_port = Port("COUCHDB_PORT", 5984)
     _couchdb_secure = Flag(
-        "COUCHDB_SECURE", "",
+        "COUCHDB_SECURE",
         about="true for https, false for http, which sends the password as plain text. Without it https, save where"
         " the host is this machine (localhost, 127.0.0.1) or a name without a dot, as in Docker Compose.",
     )
@@ -114,7 +116,7 @@ class CouchDBSection(Section):
         " for each password.",
     )
     _couchdb_ca_bundle = Text(
-        "COUCHDB_CA_BUNDLE", "",
+        "COUCHDB_CA_BUNDLE",
         about="With https: file of the CAs to trust in place of those that come with Python's certifi; a client"
         " certificate.",
     )
@@ -198,7 +200,7 @@ class PostgresSection(Section):
     _raw_table = Identifier("POSTGRES_TABLE", "couchdb")
     postgres_tls = Tls(
         "POSTGRES",
-        {
+        abouts={
             "sslmode": "TLS, by the names of libpq. Without a mode, a server elsewhere that offers TLS has to prove who"
             " it is (verify-full, by the CAs this machine trusts); one that offers none is used with a warning."
             " verify-full demands TLS.",
@@ -207,7 +209,7 @@ class PostgresSection(Section):
         },
     )
     _dbt_host = Text(
-        "DBT_POSTGRES_HOST", "",
+        "DBT_POSTGRES_HOST",
         about="A role of its own for the models: or the Airflow connection `cht_postgres_dbt`. Default: as above.",
     )
     _dbt_user = Text("DBT_POSTGRES_USER")
@@ -215,7 +217,7 @@ class PostgresSection(Section):
     # They come before those of the other role.
     dbt_postgres_tls = Tls("DBT_POSTGRES")
     _dbt_schema = SchemaName(
-        "DBT_POSTGRES_SCHEMA", "",
+        "DBT_POSTGRES_SCHEMA",
         about="Schema of the models. cht-pipeline 2.x needs the schema of the documents, the default.",
     )
     # fmt: on

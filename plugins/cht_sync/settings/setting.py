@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Generic, NamedTuple, Self, TypeVar, overload
 
 from cht_sync.errors import SettingsError
@@ -23,6 +24,7 @@ class Line(NamedTuple):
     about: str
 
 
+@dataclass(frozen=True)
 class Setting(Generic[T]):
     """One environment variable, read and checked whenever the attribute of its section is.
 
@@ -33,9 +35,11 @@ class Setting(Generic[T]):
     :param template: what ``.env.template`` sets, where that is not the default.
     """
 
-    def __init__(self, name: str, default: str | int = "", about: str = "", *, template: str | None = None) -> None:
-        self.name, self.default, self.about = name, str(default), about
-        self.template = self.default if template is None else template
+    name: str
+    default: str | int = ""
+    _: KW_ONLY
+    about: str = ""
+    template: str | None = None
 
     @overload
     def __get__(self, section: None, owner: type) -> Self: ...
@@ -46,7 +50,7 @@ class Setting(Generic[T]):
 
     def read(self, environment: Environment) -> T:
         """The value; raises a :class:`SettingsError` if it cannot be used."""
-        return self.convert(environment.text(self.name, self.default))
+        return self.convert(environment.text(self.name, str(self.default)))
 
     def convert(self, value: str) -> T:
         """The value of a text that is not empty, or of the default."""
@@ -54,7 +58,7 @@ class Setting(Generic[T]):
 
     def lines(self) -> Iterator[Line]:
         """What ``.env.template`` and the reference say."""
-        yield Line(self.name, self.template, self.about)
+        yield Line(self.name, str(self.default) if self.template is None else self.template, self.about)
 
     def refused(self, value: str, remedy: str) -> SettingsError:
         """The error of a value that cannot be used."""
@@ -74,7 +78,6 @@ class Text(Setting[str]):
     """Any text."""
 
     def convert(self, value: str) -> str:
-        """The text as it is."""
         return value
 
 
@@ -82,79 +85,73 @@ class Words(Setting[list[str]]):
     """A list separated by commas or white space, each word once, in order."""
 
     def convert(self, value: str) -> list[str]:
-        """The words."""
         return list(dict.fromkeys(word for word in re.split(r"[,\s]+", value) if word))
 
 
+@dataclass(frozen=True)
 class Secret(Setting[str]):
     """A password, of the variable or of the file that ``<name>_FILE`` names.
 
     :param about_file: the help of the latter.
     """
 
-    def __init__(self, name: str, default: str = "", about: str = "", about_file: str = "") -> None:
-        super().__init__(name, default, about, template="")
-        self._about_file = about_file
+    _: KW_ONLY
+    about_file: str = ""
 
     def read(self, environment: Environment) -> str:
-        """The password."""
-        return environment.secret(self.name, self.default)
+        return environment.secret(self.name, str(self.default))
 
     def lines(self) -> Iterator[Line]:
-        """Both variables."""
-        yield from super().lines()
-        yield Line(f"{self.name}_FILE", "", self._about_file)
+        yield Line(self.name, "", self.about)
+        yield Line(f"{self.name}_FILE", "", self.about_file)
 
 
+@dataclass(frozen=True)
 class Number(Setting[int]):
     """A whole number within bounds.
 
     :param unit: what the value is multiplied by.
     """
 
-    def __init__(
-        self, name: str, default: int | str, about: str = "", *, low: int, high: int, unit: int = 1,
-        template: str | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(name, default, about, template=template)
-        self._low, self._high, self._unit = low, high, unit
+    _: KW_ONLY
+    low: int
+    high: int
+    unit: int = 1
 
     def convert(self, value: str) -> int:
-        """The number, in the smaller unit."""
-        if not re.fullmatch(r"-?[0-9]{1,18}", value) or not self._low <= int(value) <= self._high:
-            raise self.refused(value, f"cannot be used: set it to a whole number from {self._low} to {self._high}.")
-        return int(value) * self._unit
+        if not re.fullmatch(r"-?[0-9]{1,18}", value) or not self.low <= int(value) <= self.high:
+            raise self.refused(value, f"cannot be used: set it to a whole number from {self.low} to {self.high}.")
+        return int(value) * self.unit
 
 
+@dataclass(frozen=True)
 class Port(Number):
     """A TCP port."""
 
-    def __init__(self, name: str, default: int, about: str = "", *, template: str | None = None) -> None:
-        super().__init__(name, default, about, low=1, high=65_535, template=template)
+    _: KW_ONLY
+    low: int = 1
+    high: int = 65_535
 
 
 class Flag(Setting[bool | None]):
     """``true`` or ``false``, in any case; None where neither is set."""
 
     def convert(self, value: str) -> bool | None:
-        """The flag."""
         if value.lower() not in {"true", "false", ""}:
             raise self.refused(value.lower(), "cannot be used: set it to true or false.")
         return value.lower() == "true" if value else None
 
 
+@dataclass(frozen=True)
 class Choice(Setting[str]):
     """One of several words, in any case; empty where there is no default."""
 
-    def __init__(self, name: str, default: str, options: Sequence[str], about: str = "") -> None:
-        super().__init__(name, default, about)
-        self._options = options
+    options: Sequence[str] = ()
 
     def convert(self, value: str) -> str:
-        """The word, in small letters."""
         word = value.lower()
-        if word and word not in self._options:
-            *others, last = map(repr, self._options)
+        if word and word not in self.options:
+            *others, last = map(repr, self.options)
             raise self.refused(word, f"is unknown: use {', '.join(others)} or {last}.")
         return word
 
@@ -167,7 +164,6 @@ class Identifier(Setting[str]):
     """
 
     def convert(self, value: str) -> str:
-        """The name as it is."""
         if '"' in value or "%" in value or not value.isprintable() or len(value.encode(errors="surrogatepass")) > 63:
             raise self.refused(
                 value,
@@ -180,7 +176,6 @@ class SchemaName(Identifier):
     """A schema that may be created. Source: https://www.postgresql.org/docs/current/sql-createschema.html"""
 
     def convert(self, value: str) -> str:
-        """The name as it is."""
         name = super().convert(value)
         if name.startswith("pg_") or name == "information_schema":
             raise self.refused(
@@ -191,26 +186,23 @@ class SchemaName(Identifier):
         return name
 
 
+@dataclass(frozen=True)
 class Schedule(Setting[str | None]):
     """A cron expression or a preset of Airflow's; None for ``none``.
 
     :param intervals: whether it needs data intervals, which rules out some presets.
     """
 
-    def __init__(
-        self, name: str, default: str, about: str = "", *, intervals: bool = False, template: str | None = None
-    ) -> None:
-        super().__init__(name, default, about, template=template)
-        self._intervals = intervals
+    _: KW_ONLY
+    intervals: bool = False
 
     def convert(self, value: str) -> str | None:
-        """The expression."""
         from croniter import croniter
 
         if value.lower() in {"none", "@none"}:
             return None
-        if (self._intervals or value not in NOT_IN_CRONITER) and not croniter.is_valid(value):
-            presets = "'@hourly'" if self._intervals else "'@hourly' or '@continuous'"
+        if (self.intervals or value not in NOT_IN_CRONITER) and not croniter.is_valid(value):
+            presets = "'@hourly'" if self.intervals else "'@hourly' or '@continuous'"
             raise self.refused(
                 value,
                 f"is no cron expression: use one such as '*/5 * * * *', a preset such as {presets}, or 'none'.",

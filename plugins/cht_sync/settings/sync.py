@@ -60,7 +60,7 @@ class SyncSection(Section):
         " what was kept.",
     )
     _owner_link = Text(
-        "CHT_OWNER_LINK", "",
+        "CHT_OWNER_LINK",
         about="Where the owner of the DAGs leads in Airflow's UI: a page or a mailto: address of the team on call.",
     )
     # fmt: on
@@ -96,11 +96,11 @@ class SyncSection(Section):
 class ReconcileSection(Section):
     """When and how fast the copy is compared with CouchDB."""
 
-    title = "Proof and repair (the DAG cht_reconcile)"
+    title = "Reconciliation (the DAG cht_reconcile)"
     # fmt: off
     reconcile_schedule = Schedule(
         "CHT_RECONCILE_SCHEDULE", "0 0 * * *", intervals=True,
-        about="When the past interval is proven: a cron expression (UTC), or none to start runs by hand only.",
+        about="When the past interval is compared: a cron expression (UTC), or none to start runs by hand only.",
     )
     _full_proof_day = Choice(
         "CHT_RECONCILE_FULL", "sunday", (*WEEKDAYS, "never"),
@@ -108,7 +108,7 @@ class ReconcileSection(Section):
     )
     reconcile_range = Number(
         "CHT_RECONCILE_RANGE", 50_000, low=1, high=10_000_000,
-        about="Documents that one task of a full proof compares.",
+        about="Documents that one task of a full comparison compares.",
     )
     reconcile_parallel = Number(
         "CHT_RECONCILE_PARALLEL", 2, low=1, high=64,
@@ -122,7 +122,8 @@ class ReconcileSection(Section):
     )
     ledger_days = Number(
         "CHT_SYNC_LEDGER_DAYS", 400, low=1, high=36_500,
-        about="Days for which the ledger of the sync and the verdicts are kept: no backfill reaches back farther.",
+        about="Days for which the sync run history and results of reconciliations are kept: no backfill reaches"
+        " back farther.",
     )
     # fmt: on
 

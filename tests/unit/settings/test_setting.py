@@ -8,10 +8,10 @@ from include.reference.settings_page import SECTIONS, env_template
 
 class Kitchen(Section):
     title = "Kitchen"
-    ovens = Number("OVENS", 2, "Ovens that burn at once.", low=1, high=4, unit=10)
-    dish = Choice("DISH", "soup", ("soup", "rice", "tea"), "What is cooked.")
+    ovens = Number("OVENS", 2, about="Ovens that burn at once.", low=1, high=4, unit=10)
+    dish = Choice("DISH", "soup", ("soup", "rice", "tea"), about="What is cooked.")
     name = Text("NAME", "Kisumu", template="")
-    key = Secret("KEY", "", "What opens it.", "Or a file.")
+    key = Secret("KEY", about="What opens it.", about_file="Or a file.")
     lit = Flag("LIT")
     cooks = Words("COOKS")
     when = Schedule("WHEN", "@daily")
