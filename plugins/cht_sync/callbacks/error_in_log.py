@@ -65,7 +65,7 @@ class LastLine:
             event["exc_info"], event["event"] = None, f"{text} ({type(error).__name__})"
         if text != FAILED:
             return event
-        said = sentence(error, getattr(self._context["ti"], "dag_id", ""))
+        said = text_of_expected(error, getattr(self._context["ti"], "dag_id", ""))
         if said is None:
             return event
         self._told = True
@@ -89,7 +89,7 @@ def _clean(record: logging.LogRecord) -> bool:
     return True
 
 
-def sentence(error: BaseException, dag_id: str = "") -> str | None:
+def text_of_expected(error: BaseException, dag_id: str = "") -> str | None:
     """What a person can act on, on one line; None for an error that nobody expects."""
     if isinstance(error, _TIMEOUTS):
         return (
@@ -104,7 +104,7 @@ def sentence(error: BaseException, dag_id: str = "") -> str | None:
     return None
 
 
-def kept(error: BaseException | str | None, dag_id: str = "") -> str:
+def text_to_store(error: BaseException | str | None, dag_id: str = "") -> str:
     """What may be stored of an error: no value of a document, also of errors that nobody expects.
 
     :param error: what ended a task; None where that is not known.
@@ -116,7 +116,7 @@ def kept(error: BaseException | str | None, dag_id: str = "") -> str:
         )
     if isinstance(error, str):
         return " ".join(error.split())
-    said = sentence(error, dag_id)
+    said = text_of_expected(error, dag_id)
     if said is not None:
         return said
     name = f"Postgres says {of_error(error)}" if isinstance(error, psycopg2.Error) else type(error).__name__

@@ -35,7 +35,7 @@ def remedy(settings: Settings, dag_id: str) -> str:
     return f"raise {name}"
 
 
-def said_of_models(settings: Settings, dag_id: str, began: bool = True) -> str:
+def models_time_limit_text(settings: Settings, dag_id: str, began: bool = True) -> str:
     """The sentence of a task that ends dbt because the time of its run is over.
 
     :param began: whether dbt was at work, and did not wait for another one.
@@ -43,29 +43,29 @@ def said_of_models(settings: Settings, dag_id: str, began: bool = True) -> str:
     if not began:
         return (
             "dbt did not begin in time, as it waited for another one, or the tasks before it took all the time:"
-            f" {_may_take(settings, dag_id)}. The next run tries again; if it meets the same,"
+            f" {_limit_text(settings, dag_id)}. The next run tries again; if it meets the same,"
             f" {remedy(settings, dag_id)}"
         )
     return (
-        f"dbt did not end in time: {_may_take(settings, dag_id)}. Its statements in PostgreSQL were cancelled; the"
+        f"dbt did not end in time: {_limit_text(settings, dag_id)}. Its statements in PostgreSQL were cancelled; the"
         " models that have ended are kept, and the next run takes up the others. If it needs that long again,"
         f" {remedy(settings, dag_id)}"
     )
 
 
-def said_of_run(settings: Settings, dag_id: str, task_id: str) -> str:
+def run_time_limit_text(settings: Settings, dag_id: str, task_id: str) -> str:
     """The sentence about a run that Airflow has ended.
 
     :param task_id: what was at work last; empty where that is not known.
     """
     at_work = f" while {task_id} was at work" if task_id else ""
     return (
-        f"Airflow ended the run{at_work}, because {_may_take(settings, dag_id)}. What was stored by then is kept, and"
+        f"Airflow ended the run{at_work}, because {_limit_text(settings, dag_id)}. What was stored by then is kept, and"
         f" the next run goes on. If it needs that long again, {remedy(settings, dag_id)}."
     )
 
 
-def _may_take(settings: Settings, dag_id: str) -> str:
+def _limit_text(settings: Settings, dag_id: str) -> str:
     found = limit_of(settings, dag_id)
     if found is None:
         return f"the time limit of the DAG {dag_id} is over"

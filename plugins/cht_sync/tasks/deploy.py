@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from cht_sync.callbacks.task_callbacks import all_is_well
+from cht_sync.callbacks.task_callbacks import forget_failures
 from cht_sync.settings.settings import Settings
 from cht_sync.tasks.alerts import deployment_worked
 
@@ -76,7 +76,7 @@ def switch_version(
 def settled(_context: Any = None) -> None:
     """Notes that the version in use is the one wanted; also Airflow's ``on_success_callback`` of the last task."""
     deployment_worked()
-    all_is_well("cht_pipeline_deploy")
+    forget_failures("cht_pipeline_deploy")
 
 
 def _wish(params: dict[str, Any]) -> Wish:
