@@ -51,10 +51,7 @@ class LastLine:
             handler.addFilter(_clean)
 
     def __call__(self, _logger: Any, _method: str, event: Any) -> Any:
-        """Looks at one record.
-
-        :raises structlog.DropEvent: for the marks behind the sentence.
-        """
+        """Looks at one record."""
         text = event.get("event")
         if self._told and text in MARKS:
             raise structlog.DropEvent

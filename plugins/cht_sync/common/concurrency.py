@@ -38,10 +38,7 @@ class Background(Generic[T]):
             self._outcome.put((None, error))
 
     def abandon(self, error: BaseException) -> None:
-        """Makes whoever waits for the result stop waiting; the call itself goes on until its thread ends.
-
-        :param error: what :meth:`result` raises.
-        """
+        """Makes whoever waits for the result stop waiting; the call itself goes on until its thread ends."""
         self._outcome.put((None, error))
 
     def wait(self, seconds: float) -> bool:
@@ -65,7 +62,6 @@ class SideBySide(Generic[Job, Piece]):
 
     While a piece is worked on, each thread reads one more and then waits, so that memory stays bounded.
 
-    :param jobs: what is to be done, in the order in which it is begun.
     :param workers: one for each thread: gives the pieces of a job. Each may hold what threads cannot share.
     """
 

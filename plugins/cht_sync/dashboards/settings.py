@@ -32,7 +32,6 @@ class Warehouse:
     """The database as Superset sees it.
 
     :param host: as the machine of Superset resolves it.
-    :param user: a role that reads the models and nothing else.
     :param tls: parameters by libpq's names; files are those of Superset's machine.
     """
 
@@ -78,10 +77,7 @@ class SupersetSettings(Settings, SupersetSection):
 
     @property
     def login(self) -> Login:
-        """Superset's address and user.
-
-        :raises SettingsError: if the address is missing or none, or the password is missing.
-        """
+        """Superset's address and user."""
         url = self._url.rstrip("/")
         try:
             parts = urlsplit(url)
@@ -107,10 +103,7 @@ class SupersetSettings(Settings, SupersetSection):
 
     @property
     def warehouse(self) -> Warehouse:
-        """The database as Superset sees it; host, port and database are by default those of the role of the models.
-
-        :raises SettingsError: if the password is missing or another variable cannot be used.
-        """
+        """The database as Superset sees it; host, port and database are by default those of the role of the models."""
         known = dbt_connection(self)
         tls = {"sslmode": self._db_sslmode, "sslrootcert": self._db_sslrootcert}
         return Warehouse(

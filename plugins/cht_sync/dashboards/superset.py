@@ -37,7 +37,6 @@ class Superset:
     def __enter__(self) -> Superset:
         """Signs in.
 
-        :raises SettingsError: if the address, the user or the password is wrong.
         :raises SupersetError: if Superset cannot be reached or does not answer as it should.
         """
         login = self._login
@@ -62,7 +61,6 @@ class Superset:
         Source: https://superset.apache.org/docs/api/, ``/api/v1/assets/import/``.
 
         :param passwords: of databases, by their path in the archive.
-        :raises SettingsError: if the user may not import, or Superset does not take the assets.
         :raises SupersetError: if Superset cannot be reached or does not answer as it should.
         """
         self._secrets += passwords.values()

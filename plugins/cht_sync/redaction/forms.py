@@ -45,7 +45,6 @@ class _Form:
     """One known message.
 
     :param pattern: fits it at the begin of a text.
-    :param parts: its literal parts and the kinds of what is between, in turn.
     :param weight: number of literal characters: of several that fit, the one that says most counts.
     :param quotes: whether it puts a value into quotes, so that its end can be told in the midst of a text.
     """
@@ -111,10 +110,7 @@ def without_known_values(text: str) -> str:
 
 
 def condition(code: str) -> str:
-    """What a SQLSTATE means, in words; empty for one that PostgreSQL does not have.
-
-    :param code: five characters.
-    """
+    """What a SQLSTATE means, in words; empty for one that PostgreSQL does not have."""
     try:
         return str(errorcodes.lookup(code)).lower().replace("_", " ").rstrip()
     except KeyError:

@@ -27,10 +27,7 @@ def whole(target: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Row]) -> int:
-    """Writes CSV, row by row; null is an empty cell.
-
-    :return: rows written.
-    """
+    """Writes CSV, row by row; null is an empty cell."""
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -102,8 +102,6 @@ class WeeklyReport:
         """Writes the report.
 
         :param week: which; it has to be over to be complete.
-        :return: rows.
-        :raises SettingsError: if the folder cannot be written.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

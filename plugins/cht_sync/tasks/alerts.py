@@ -49,10 +49,7 @@ STATEMENT_TIMEOUT = "60s"
     doc_md="Looks at the tables of the sync and tells what is new.",
 )
 def alert() -> int:
-    """Tells people what they do not know yet.
-
-    :return: messages that went out.
-    """
+    """Tells people what they do not know yet."""
     settings = Settings()
     settings.check()
     try:
@@ -67,7 +64,6 @@ def alert() -> int:
 def tell(settings: Settings) -> int:
     """Judges what is the case and sends what is new.
 
-    :return: messages that went out.
     :raises StoreError: if Postgres does not answer.
     """
     incidents, open_channels, sent = Incidents(settings.raw_table.schema), channels(settings), 0
@@ -137,7 +133,6 @@ def find_all(
     """What health finds in the destination, and what could not be read.
 
     :param sources: names of those that are to be copied; None where that is not known.
-    :param limits: from when on something is late.
     """
     with _looking(settings) as destination:
         facts = read(destination, now, sources or (), is_gone_by(sources), incidents=True)

@@ -39,7 +39,6 @@ def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
 
     :param params: of the run; a source in ``confirm_gone`` that is not configured any more is given up here, those of
         ``rename_source`` are renamed, and those in ``accept_older`` have to be configured.
-    :raises SettingsError: if a setting or a param cannot be used.
     """
     settings = _checked()
     sources = configured_sources(settings)
