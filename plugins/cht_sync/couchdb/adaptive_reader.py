@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from cht_sync.common.background import Background
+from cht_sync.common.concurrency import Background
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.errors import BrokenAnswerError, UnreadableAnswerError

@@ -7,7 +7,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cht_sync.common.background import Background
+from cht_sync.common.concurrency import Background
 from cht_sync.errors import CouchDBError, RequestRefusedError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from cht_sync.common.background import Background
+from cht_sync.common.concurrency import Background
 from cht_sync.errors import StoppedError
 from cht_sync.postgres.connection import cancel_statements
 

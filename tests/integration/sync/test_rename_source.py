@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cht_sync.__main__ import main
-from cht_sync.check.renamed import check_renamed
+from cht_sync.check.couchdb import check_renamed
 from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.errors import CheckpointConflictError, SettingsError, StoreError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
