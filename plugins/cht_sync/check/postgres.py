@@ -7,11 +7,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from airflow.sdk import Connection
-from psycopg2.extensions import connection as PostgresConnection
 
 from cht_sync.check.finding import Finding, State, clock_finding, failed, ok, warning
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres.connection import connect, describe, explained
+from cht_sync.postgres.connection import Session, connect, describe, explained
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.migrations import Schema
@@ -43,7 +42,7 @@ def check_postgres(settings: Settings) -> Iterator[Finding]:
     yield from _checked("Postgres, models", lambda: dbt_connection(settings), settings, _check_models)
 
 
-_Check = Callable[[PostgresConnection, Connection, Settings], Iterator[Finding]]
+_Check = Callable[[Session, Connection, Settings], Iterator[Finding]]
 
 
 def _checked(subject: str, find: Callable[[], Connection], settings: Settings, check: _Check) -> Iterator[Finding]:
@@ -56,7 +55,7 @@ def _checked(subject: str, find: Callable[[], Connection], settings: Settings, c
         yield failed(subject, str(error))
 
 
-def _server(conn: PostgresConnection, connection: Connection, subject: str) -> Finding:
+def _server(conn: Session, connection: Connection, subject: str) -> Finding:
     with explained(connection, "tell its version"), conn, conn.cursor() as cursor:
         cursor.execute("select pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean")
         [(read_only,)] = cursor.fetchall()
@@ -69,7 +68,7 @@ def _server(conn: PostgresConnection, connection: Connection, subject: str) -> F
     return ok(subject, f"{seen}.")
 
 
-def _check_documents(conn: PostgresConnection, connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _check_documents(conn: Session, connection: Connection, settings: Settings) -> Iterator[Finding]:
     raw = settings.raw_table
     yield _rights("Rights, documents", connection, missing_for_documents(conn, connection, raw))
     tables = _tables(conn, connection, settings)
@@ -79,7 +78,7 @@ def _check_documents(conn: PostgresConnection, connection: Connection, settings:
     yield _clock(conn, connection)
 
 
-def _check_models(conn: PostgresConnection, connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _check_models(conn: Session, connection: Connection, settings: Settings) -> Iterator[Finding]:
     missing = missing_for_models(conn, connection, settings.raw_table, settings.dbt_schema)
     yield _rights("Rights, models", connection, missing)
 
@@ -90,7 +89,7 @@ def _rights(subject: str, connection: Connection, missing: list[str]) -> Finding
     return ok(subject, f"role {connection.login!r} has what it needs.")
 
 
-def _tables(conn: PostgresConnection, connection: Connection, settings: Settings) -> Finding:
+def _tables(conn: Session, connection: Connection, settings: Settings) -> Finding:
     raw = settings.raw_table
     subject = f"Table {raw.schema}.{raw.table}"
     try:
@@ -112,7 +111,7 @@ def _tombstones(connection: Connection, settings: Settings) -> Iterator[Finding]
             )
 
 
-def _clock(conn: PostgresConnection, connection: Connection) -> Finding:
+def _clock(conn: Session, connection: Connection) -> Finding:
     before = datetime.now(UTC)
     with explained(connection, "tell the time"), conn, conn.cursor() as cursor:
         cursor.execute("select clock_timestamp()")
@@ -120,7 +119,7 @@ def _clock(conn: PostgresConnection, connection: Connection) -> Finding:
     return clock_finding("Clock of Postgres", theirs, before, datetime.now(UTC))
 
 
-def missing_for_documents(conn: PostgresConnection, connection: Connection, raw: RawTable) -> list[str]:
+def missing_for_documents(conn: Session, connection: Connection, raw: RawTable) -> list[str]:
     """What the role that writes documents lacks.
 
     :return: what it may not do, as in "create tables in schema 'v1'".
@@ -128,7 +127,7 @@ def missing_for_documents(conn: PostgresConnection, connection: Connection, raw:
     return _of_schema(conn, connection, raw.schema) + _of_table(conn, connection, raw, WRITES, owner=True)
 
 
-def missing_for_models(conn: PostgresConnection, connection: Connection, raw: RawTable, schema: str) -> list[str]:
+def missing_for_models(conn: Session, connection: Connection, raw: RawTable, schema: str) -> list[str]:
     """What the role that builds the models lacks."""
     missing = _of_schema(conn, connection, schema) + _of_table(conn, connection, raw, ["select"], owner=False)
     # The starter reads it, and leaves documents of a second source out where it may not.
@@ -138,7 +137,7 @@ def missing_for_models(conn: PostgresConnection, connection: Connection, raw: Ra
     ]
 
 
-def _of_schema(conn: PostgresConnection, connection: Connection, schema: str) -> list[str]:
+def _of_schema(conn: Session, connection: Connection, schema: str) -> list[str]:
     with explained(connection, "tell its rights"), conn, conn.cursor() as cursor:
         cursor.execute(_SCHEMA, (schema,))
         [(temporary, create)] = cursor.fetchall()
@@ -146,9 +145,7 @@ def _of_schema(conn: PostgresConnection, connection: Connection, schema: str) ->
     return missing if temporary else [*missing, f"make temporary tables in database {connection.schema!r}"]
 
 
-def _of_table(
-    conn: PostgresConnection, connection: Connection, raw: RawTable, wanted: list[str], owner: bool
-) -> list[str]:
+def _of_table(conn: Session, connection: Connection, raw: RawTable, wanted: list[str], owner: bool) -> list[str]:
     """Nothing where the table is still to be made: who makes it owns it, or is granted it by default privileges."""
     with explained(connection, "tell its rights"), conn, conn.cursor() as cursor:
         cursor.execute(_TABLE, (raw.schema, raw.table))
