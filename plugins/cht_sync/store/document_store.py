@@ -75,8 +75,6 @@ class DocumentStore:
     def _lock_name(self, subject: str) -> str:
         return f"{self._raw.schema}.{self._raw.table} {subject}"
 
-    # --- before the first page -----------------------------------------------------------------
-
     def prepare(self) -> list[str]:
         """Creates or upgrades the schema, see :meth:`cht_sync.store.migrations.Schema.prepare`."""
 
@@ -151,8 +149,6 @@ class DocumentStore:
         return self._session.ask(
             "read couchdb_quarantine", lambda cursor: entries.open(cursor, source, after, limit, everything)
         )
-
-    # --- pages ---------------------------------------------------------------------------------
 
     def save(self, source: str, page: Page, since: str | None, instance: str | None = None) -> Written:
         """Stores a page and moves the checkpoint, both or neither."""

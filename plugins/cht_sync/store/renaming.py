@@ -9,7 +9,7 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.query import one_row
 from cht_sync.store.collisions import Collisions
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.first_load_plan import LoadParts
@@ -31,12 +31,11 @@ _NEW_COUNTS = """
 select exists (select from {schema}.couchdb_progress where source = %(new)s and seq is not null)
     or not exists (select from {schema}.couchdb_progress where source = %(old)s)
 """
-_COUNT = "select count(*) from {schema}.{table} where source = %(old)s"
-_RENAME_STAMPED = "update {schema}.{table} set source = %(new)s, saved_timestamp = %(stamp)s where source = %(old)s"
-_RENAME = "update {schema}.{table} set source = %(new)s where source = %(old)s"
+_COUNT = "select count(*) from {relation} where source = %(old)s"
+_RENAME_STAMPED = "update {relation} set source = %(new)s, saved_timestamp = %(stamp)s where source = %(old)s"
+_RENAME = "update {relation} set source = %(new)s where source = %(old)s"
 _FORGET_DOUBLE = """
-delete from {schema}.{table} lost using {schema}.{table} kept
-where lost.source = %(loser)s and kept.source = %(winner)s{same}
+delete from {relation} lost using {relation} kept where lost.source = %(loser)s and kept.source = %(winner)s{same}
 """
 # Every other table with the name of a source; couchdb_deployment means that of a dbt project.
 _OTHERS = """
@@ -110,7 +109,7 @@ class RenamingStore(DocumentStore):
     def _found(self, cursor: Cursor, old: str, new: str) -> Renamed:
         values, counts = {"old": old, "new": new}, {}
         for table in [self._raw.table, "couchdb_collision", *self._others(cursor)]:
-            Names(self._raw.schema, table).execute(cursor, _COUNT, values)
+            self._execute(cursor, table, _COUNT, values)
             counts[table] = one_row(cursor)[0]
         in_both = Collisions(self._names).in_both(cursor, old, new)
         self._names.execute(cursor, _NEW_COUNTS, values)
@@ -125,14 +124,13 @@ class RenamingStore(DocumentStore):
         # What failed under the old name will neither fail nor succeed under it again.
         forget_subject(cursor, self._raw.schema, pair.old)
         for table in (self._raw.table, "couchdb_collision"):
-            Names(self._raw.schema, table).execute(cursor, _RENAME_STAMPED, values)
+            self._execute(cursor, table, _RENAME_STAMPED, values)
         for table, key in self._others(cursor).items():
-            names = Names(self._raw.schema, table)
             if "source" in key:
                 same = [sql.SQL(" and lost.{0} = kept.{0}").format(sql.Identifier(name)) for name in key - {"source"}]
-                names.execute(cursor, _FORGET_DOUBLE, values, same=sql.Composed(same))
-            names.execute(cursor, _RENAME, values)
-        self._names.execute(cursor, _COUNT, values)
+                self._execute(cursor, table, _FORGET_DOUBLE, values, same=sql.Composed(same))
+            self._execute(cursor, table, _RENAME, values)
+        self._execute(cursor, self._raw.table, _COUNT, values)
         if left := one_row(cursor)[0]:
             raise not_stored(cursor, self._names, left, pair.counts[self._raw.table])
 
@@ -140,3 +138,7 @@ class RenamingStore(DocumentStore):
         """Names of the tables with the columns of their keys."""
         cursor.execute(_OTHERS, (self._raw.schema, self._raw.table))
         return {table: set(key) for table, key in cursor.fetchall()}
+
+    def _execute(self, cursor: Cursor, table: str, text: str, values: dict[str, Any], **more: sql.Composable) -> None:
+        relation = sql.Identifier(self._raw.schema, table)
+        self._names.execute(cursor, text, values, relation=relation, **more)
