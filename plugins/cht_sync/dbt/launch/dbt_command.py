@@ -39,9 +39,6 @@ SHOWN = 1500
 class DbtProgram:
     """Runs commands of dbt; what they say is told without secrets.
 
-    :param source: where the project came from.
-    :param folder: the version: wrapper project and package.
-    :param settings: the environment.
     :param connected: whether dbt gets the password of the models' role; without it no command reaches a database.
     """
 
@@ -62,20 +59,11 @@ class DbtProgram:
             self.refuse(command, failure)
 
     def refuse(self, command: str, failure: str) -> None:
-        """Raises what a command said.
-
-        :param command: ``deps``, ``parse`` or ``compile``.
-        :param failure: its output.
-        :raises SettingsError: always.
-        """
+        """Raises what a command said."""
         raise SettingsError(f"{self._source.text} cannot be installed: {self.said(command, failure)}")
 
     def said(self, command: str, failure: str) -> str:
-        """What a command said, for a person.
-
-        :param command: ``deps``, ``parse`` or ``compile``.
-        :param failure: its output.
-        """
+        """What a command said, for a person."""
         lines = [line.strip() for line in CLOCK.sub("", failure).splitlines() if line.strip()]
         words = without_secrets(" ".join(lines[-12:]), self._source.secrets)[-SHOWN:]
         return f"dbt {command} says: {words}{advice(failure)}"
@@ -97,7 +85,6 @@ class DbtProgram:
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
 
-        :param unit_tests: whether to run these.
         :returns: one result for each model and unit test, as ``dbt/subprocess/checks.py`` writes them.
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """
@@ -113,7 +100,6 @@ class DbtProgram:
     def select(self, atoms: list[str]) -> dict[str, Any]:
         """Asks dbt which models parts of a ``--select`` expression mean.
 
-        :param atoms: the parts.
         :returns: unique ids by part; dbt's message where it does not take one.
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """

@@ -22,10 +22,8 @@ PROGRAM = "cht_sync.dbt.subprocess.runs"
 class Outcome:
     """What of ``dbtRunnerResult`` is looked at here and in Cosmos, under the same names.
 
-    :param success: whether all went well.
     :param exception: why dbt could not do it at all; empty where it could.
     :param result: with ``results``, one for each node, where the command gives such.
-    :param lineage: of the project, where the command has read it.
     """
 
     success: bool
@@ -35,10 +33,7 @@ class Outcome:
 
 
 def own_process(environment: Mapping[str, str]) -> OwnProcess:
-    """Starts dbt; the password comes with each command, so that the start of the process does not hold it.
-
-    :param environment: of the commands.
-    """
+    """Starts dbt; the password comes with each command, so that the start of the process does not hold it."""
     secret = environment.get(ModelsProfile.get_env_var_name("password"), "")
     name = session_name(Settings().dbt_schema)
     return OwnProcess(PROGRAM, to_start(), Path("/"), [name], secrets=[secret])
@@ -55,13 +50,8 @@ def ask(  # noqa: PLR0917
 ) -> Outcome:
     """Gives a command and waits for its end.
 
-    :param process: of :func:`own_process`.
     :param command: ``parse``, ``run`` or ``invoke``.
-    :param arguments: of dbt.
-    :param environment: all variables that dbt gets.
-    :param folder: to run in.
     :param told: is given what is told of each node meanwhile.
-    :param more: what else the command takes.
     """
     more |= {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
     try:
@@ -81,8 +71,6 @@ def invoked(command: list[str], environment: Mapping[str, str], folder: str) -> 
     """Runs one command in a process of its own.
 
     :param command: as Cosmos has made it: program, options and command of dbt.
-    :param environment: all variables that dbt gets.
-    :param folder: to run in.
     """
     process = own_process(environment)
     try:
@@ -95,10 +83,7 @@ def invoked(command: list[str], environment: Mapping[str, str], folder: str) -> 
 
 
 def as_object(told: Any) -> Any:
-    """The same with attributes in place of keys.
-
-    :param told: of JSON.
-    """
+    """The same with attributes in place of keys."""
     if isinstance(told, dict):
         return SimpleNamespace(**{name: as_object(value) for name, value in told.items()})
     return told

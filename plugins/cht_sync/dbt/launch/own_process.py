@@ -25,7 +25,6 @@ class ProcessEndedError(Exception):
     """The process has ended before it answered; its text says how.
 
     :param code: its exit code; negative where a signal ended it.
-    :param last: what it said last.
     """
 
     def __init__(self, code: int, last: str = "") -> None:
@@ -47,10 +46,7 @@ def _signal(number: int) -> str:
 class OwnProcess:
     """Starts a program of ``cht_sync.dbt.subprocess``, which ends with this process, however that ends.
 
-    :param module: its name.
     :param environment: all variables that it begins with.
-    :param folder: to run in.
-    :param arguments: of the program.
     :param secrets: what its output must not show.
     """
 
@@ -90,7 +86,6 @@ class OwnProcess:
 
         :param command: name of a method of the program.
         :param told: is given what the program tells meanwhile.
-        :param more: arguments of the method.
         :raises ProcessEndedError: if the process ends before.
         """
         try:

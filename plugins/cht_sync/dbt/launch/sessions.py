@@ -25,10 +25,7 @@ where application_name = %s and usename = current_user and datname = current_dat
 
 
 def session_name(schema: str) -> str:
-    """What ``pg_stat_activity`` calls the sessions of dbt that work on a schema, one of another schema otherwise.
-
-    :param schema: schema of the models.
-    """
+    """What ``pg_stat_activity`` calls the sessions of dbt that work on a schema, one of another schema otherwise."""
     shown = re.sub(r"[^A-Za-z0-9_-]", "_", schema)[:_LONGEST]
     if shown == schema:
         return f"cht_sync dbt {schema}"
@@ -38,8 +35,6 @@ def session_name(schema: str) -> str:
 def end_sessions(connection: Connection, schema: str, patience: float = PATIENCE_S) -> int:
     """Ends what dbt has left at work on a schema: whoever calls has its lock, so nobody waits for it any more.
 
-    :param connection: of the role that runs the models.
-    :param schema: schema of the models.
     :param patience: seconds to wait for the end.
     :return: how many sessions were at work.
     :raises SettingsError: if role, password or database are refused.

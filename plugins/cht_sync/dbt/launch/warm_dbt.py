@@ -74,9 +74,7 @@ def start(module: str, arguments: list[str], environment: Mapping[str, str], fol
     """Starts a program of ours.
 
     :param module: its name; its ``main`` gets the file descriptor of its answers, and the arguments.
-    :param arguments: texts.
     :param environment: all its variables.
-    :param folder: to run in.
     :param pipes: what it gets; the caller closes its own copies.
     """
     demand = {"module": module, "arguments": arguments, "environment": dict(environment), "folder": str(folder)}

@@ -53,11 +53,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         return ".".join(task_id.split(".")[1:-1])
 
     def build_cmd(self, context: Any, cmd_flags: list[str] | None = None) -> Any:
-        """The command, with what the params of the run say in place of the settings.
-
-        :param context: of the task.
-        :param cmd_flags: options of the command.
-        """
+        """The command, with what the params of the run say in place of the settings."""
         params = context.get("params")
         variables = run_vars(Settings(), params)
         if not self.takes_batches:
@@ -68,9 +64,6 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     def run_command(self, cmd: list[str], env: Any, context: Any, **kwargs: Any) -> Any:
         """Runs one dbt command.
 
-        :param cmd: program and arguments.
-        :param env: environment for dbt.
-        :param context: of the task.
         :raises SettingsError: if the project that the settings name is not installed.
         """
         settings = Settings()
@@ -99,19 +92,12 @@ class DbtTaskMixin(AbstractDbtLocalBase):
                 self._runs = ()
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **_: Any) -> Outcome:
-        """Runs a command of dbt's in a process of its own, not in this one as Cosmos would.
-
-        :param command: program and arguments.
-        :param env: all variables for dbt.
-        :param cwd: folder to run in.
-        :returns: what dbt returned.
-        """
+        """Runs a command of dbt's in a process of its own, not in this one as Cosmos would."""
         return invoked(command, env, cwd)
 
     def handle_exception_dbt_runner(self, result: Any) -> None:
         """Takes values of documents out of what dbt has returned, before it is raised.
 
-        :param result: what dbt returned.
         :raises CosmosDbtRunError: if dbt failed.
         """
         for one in getattr(result.result, "results", None) or []:
@@ -138,10 +124,6 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         """Finds the assets of the task's own model in the manifest that dbt has just written.
 
         Cosmos would make lineage events for it, which takes a second, even where nobody listens.
-
-        :param env: environment of dbt.
-        :param project_dir: where dbt ran.
-        :param dbt_command_line: what was run.
         """
         if find_spec("airflow.providers.openlineage"):
             super().calculate_openlineage_events_completes(env, project_dir, dbt_command_line)
@@ -165,13 +147,7 @@ class RunsModels(DbtTaskMixin):
     """Runs models, as often as it takes, in a process of dbt's that has parsed the project once."""
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Has dbt parse the project and does what the task is for; the process ends with :meth:`run_command`.
-
-        :param command: program and arguments.
-        :param env: all variables for dbt.
-        :param cwd: folder to run in.
-        :returns: what dbt returned.
-        """
+        """Has dbt parse the project and does what the task is for; the process ends with :meth:`run_command`."""
         dbt = DbtRuns(command, env, cwd)
         self._runs = (*self._runs, dbt)
         broken = self.parse_project(dbt)
@@ -180,16 +156,10 @@ class RunsModels(DbtTaskMixin):
     def parse_project(self, dbt: DbtRuns) -> Outcome | None:
         """Has dbt parse the project.
 
-        :param dbt: what runs it.
         :returns: what dbt returned, where it cannot.
         """
         return dbt.parse()
 
     def run_models(self, dbt: DbtRuns, context: Any) -> Any:
-        """What the task is for.
-
-        :param dbt: what runs models, as often as one likes.
-        :param context: of the task.
-        :returns: what dbt returned.
-        """
+        """What the task is for."""
         raise NotImplementedError

@@ -12,10 +12,7 @@ if TYPE_CHECKING:
 
 @task.short_circuit(trigger_rule="all_done", ignore_downstream_trigger_rules=False)
 def go_on(ti: RuntimeTaskInstanceProtocol | None = None) -> bool:
-    """Lets the next group of models run, however the one before it ended, unless that was skipped.
-
-    :param ti: Airflow's task instance.
-    """
+    """Lets the next group of models run, however the one before it ended, unless that was skipped."""
     if ti is None:
         return False
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})

@@ -19,7 +19,6 @@ class ModelEvents:
     Cosmos's own turns every event into JSON and pushes seven XComs for each model, which on a small machine takes
     longer than the models; dbt waits for it.
 
-    :param ti: task instance that pushes.
     :param namespace: start of the names of assets, or None to name none.
     """
 
@@ -31,7 +30,6 @@ class ModelEvents:
     def tell(self, result: ModelResult, node: Any) -> None:
         """Tells the task of a model; where dbt will run once more, only what failed.
 
-        :param result: how the model ended.
         :param node: dbt's information of it; None where dbt did not run it.
         """
         # A model behind one that failed must be tried again with it, which Airflow does not do for skipped tasks.
@@ -53,8 +51,6 @@ class ModelEvents:
     def hold(self, models: set[str], why: str, status: str = HELD) -> None:
         """Tells the tasks of models that these do not run.
 
-        :param models: unique ids.
-        :param why: one sentence.
         :param status: ``held``, or ``not reached``.
         """
         for model in models:

@@ -10,19 +10,12 @@ from cht_sync.errors import SettingsError
 
 
 class RefuseOperator(BaseOperator):
-    """Fails with a sentence that says what to do.
-
-    :param reason: the sentence.
-    """
+    """Fails with a sentence that says what to do."""
 
     def __init__(self, *, reason: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.reason = reason
 
     def execute(self, context: Any) -> None:  # noqa: ARG002
-        """Fails.
-
-        :param context: of the task.
-        :raises SettingsError: always.
-        """
+        """Fails."""
         raise SettingsError(self.reason)

@@ -26,12 +26,7 @@ class RetryFailedModels(RunsModels, DbtRunLocalOperator):
     """
 
     def run_models(self, dbt: DbtRuns, context: Any) -> Any:
-        """Runs the models that failed the last time; nothing where none did.
-
-        :param dbt: what runs models.
-        :param context: of the task.
-        :returns: what dbt returned.
-        """
+        """Runs the models that failed the last time; nothing where none did."""
         if is_lifted(context):
             self.log.info("The guard is lifted for this run.")
             return Outcome(success=True)
@@ -47,7 +42,6 @@ class RetryFailedModels(RunsModels, DbtRunLocalOperator):
     def handle_exception_dbt_runner(self, result: Any) -> None:
         """Fails for good where a model fails again: what Airflow tries once more is a task that was lost.
 
-        :param result: what dbt returned.
         :raises StillFailingError: if a model fails again.
         :raises CosmosDbtRunError: if dbt failed in another way.
         """

@@ -30,10 +30,7 @@ LIFT = "lift_guard"
 
 
 def is_lifted(context: Any) -> bool:
-    """Whether a person lets every model run, and believes any number of rows.
-
-    :param context: of the task.
-    """
+    """Whether a person lets every model run, and believes any number of rows."""
     return bool((context.get("params") or {}).get(LIFT))
 
 
@@ -56,7 +53,6 @@ class RunAllModels(RunsModels, DbtProducerWatcherOperator):
     def execute(self, context: Any, **kwargs: Any) -> None:
         """Runs dbt.
 
-        :param context: of the task.
         :raises CosmosDbtRunError: if dbt failed in another way than in a model.
         :raises OutOfTimeError: if it did not end in time.
         """
@@ -66,12 +62,7 @@ class RunAllModels(RunsModels, DbtProducerWatcherOperator):
         note_alone(context)
 
     def run_models(self, dbt: DbtRuns, context: Any) -> Any:
-        """Runs all models, as often as it takes.
-
-        :param dbt: what runs models.
-        :param context: of the task.
-        :returns: what dbt returned.
-        """
+        """Runs all models, as often as it takes."""
         settings, ti = Settings(), context["ti"]
         lift = is_lifted(context)
         namespace = postgres_namespace(dbt_connection(settings)) if self._should_generate_model_uris else None
@@ -103,7 +94,6 @@ class RunAllModels(RunsModels, DbtProducerWatcherOperator):
     def handle_exception_dbt_runner(self, result: Any) -> None:
         """Lets failed models be told by their own tasks.
 
-        :param result: what dbt returned.
         :raises CosmosDbtRunError: if anything else failed, such as the connection or a hook.
         """
         results = getattr(result.result, "results", None) or []

@@ -30,10 +30,7 @@ class RunModel(RunsModels, DbtRunLocalOperator):
     """Runs ``dbt run`` for its own model, as ``airflow dags test`` needs it."""
 
     def execute(self, context: Any, **kwargs: Any) -> None:
-        """Runs dbt.
-
-        :param context: of the task.
-        """
+        """Runs dbt."""
         super().execute(context, **kwargs)
         note_alone(context)
 
@@ -44,7 +41,6 @@ class RunModel(RunsModels, DbtRunLocalOperator):
     def parse_project(self, dbt: DbtRuns) -> Outcome | None:
         """Takes the manifest that an earlier task of this process had dbt parse, or has it parse the project.
 
-        :param dbt: what runs it.
         :returns: what dbt returned, where it cannot.
         """
         if self._key not in _parsed:
@@ -53,12 +49,7 @@ class RunModel(RunsModels, DbtRunLocalOperator):
         return None
 
     def run_models(self, dbt: DbtRuns, context: Any) -> Any:
-        """Runs its own model.
-
-        :param dbt: what runs models.
-        :param context: of the task.
-        :returns: what dbt returned.
-        """
+        """Runs its own model."""
         result = watched_run(dbt, is_lifted(context))
         _keep(self._key, dbt)
         api_views.follow(dbt_connection(Settings()))
@@ -78,11 +69,9 @@ def watched_run(dbt: DbtRuns, lift: bool, select: str | None = None, own: str = 
 
     A model that has shrunk is told by the last task of the run: what reads it must run all the same.
 
-    :param dbt: parsed.
     :param lift: believe any number of rows, and run what is held back.
     :param select: which models; default those of the command.
     :param own: unique id of the only model, where it may have to wait for others.
-    :return: dbt's result.
     :raises HeldError: if it has to.
     :raises ChangedError: if a table is not as it was built.
     """

@@ -41,7 +41,6 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
     def execute(self, context: Any, **kwargs: Any) -> None:
         """Runs dbt.
 
-        :param context: of the task.
         :raises AirflowSkipException: if nothing has been modelled yet.
         :raises CosmosDbtRunError: if dbt failed in another way than in a test.
         """
@@ -91,13 +90,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         return True
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt.
-
-        :param command: program and arguments.
-        :param env: environment for dbt.
-        :param cwd: folder to run in.
-        :returns: what dbt returned.
-        """
+        """Runs dbt."""
         result = DbtTaskMixin.run_dbt_runner(self, command, env, cwd, **kwargs)
         raise_if_ending()
         results = [self._told(one) for one in _ended(result) if one.node.resource_type == "test"]
@@ -114,7 +107,6 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
     def handle_exception_dbt_runner(self, result: Any) -> None:
         """Lets failed tests be told by the tasks of their models.
 
-        :param result: what dbt returned.
         :raises CosmosDbtRunError: if anything else failed, such as the connection or a hook.
         """
         failed = [one for one in _ended(result) if str(one.status) in BAD_STATUSES]

@@ -17,8 +17,6 @@ class ShowTests(BaseOperator):
     """Reads the results of the run from Postgres, and fails where a test has failed or was not run.
 
     A failure that people have acknowledged is listed and fails nothing.
-
-    :param tests: unique ids of the tests.
     """
 
     ui_color = "#e8f0d5"
@@ -35,8 +33,6 @@ class ShowTests(BaseOperator):
     def execute(self, context: Any) -> dict[str, int]:
         """Tells of each test.
 
-        :param context: of the task.
-        :return: number of tests by status.
         :raises AirflowFailException: if a test has failed or was not run.
         """
         settings = Settings()

@@ -28,9 +28,7 @@ log = logging.getLogger(__name__)
 def left_out(settings: Settings) -> list[str]:
     """Snapshots of models that ``DBT_SELECTOR`` does not choose and that are not there: dbt would fail on them.
 
-    :param settings: the environment.
     :return: the path of each, for ``fqn:``.
-    :raises StoreError: if Postgres fails.
     """
     deployment = require_current(settings)
     manifest = json.loads(deployment.manifest.read_text())
@@ -74,7 +72,6 @@ class TakeSnapshots(DbtTaskMixin, DbtSnapshotLocalOperator):
     def execute(self, context: Any, **kwargs: Any) -> None:
         """Runs dbt.
 
-        :param context: of the task.
         :raises AirflowSkipException: if nothing has been modelled yet.
         :raises CosmosDbtRunError: if a snapshot failed, with its name.
         """
@@ -89,7 +86,6 @@ class TakeSnapshots(DbtTaskMixin, DbtSnapshotLocalOperator):
     def handle_exception_dbt_runner(self, result: Any) -> None:
         """Names what failed.
 
-        :param result: what dbt returned.
         :raises CosmosDbtRunError: if anything failed.
         """
         results = getattr(result.result, "results", None) or []

@@ -39,8 +39,6 @@ class WatchModel(RunsModels, DbtRunWatcherOperator):
     def poke(self, context: Any) -> bool:
         """Looks for the end of the model.
 
-        :param context: of the task.
-        :returns: whether it has ended well.
         :raises ModelFailedError: if the model failed, or dbt ended without it.
         :raises ShrunkError: if it lost more rows than is believed.
         :raises HeldError: if it waits for another that fails.
@@ -91,10 +89,5 @@ class WatchModel(RunsModels, DbtRunWatcherOperator):
         return is_producer_task_terminated(status)
 
     def run_models(self, dbt: DbtRuns, context: Any) -> Any:
-        """Runs its own model, in a second try, unless it has to wait for another.
-
-        :param dbt: what runs models.
-        :param context: of the task.
-        :returns: what dbt returned.
-        """
+        """Runs its own model, in a second try, unless it has to wait for another."""
         return watched_run(dbt, is_lifted(context), own=self.model_unique_id)

@@ -14,11 +14,7 @@ where (n.nspname, c.relname) in %s and c.relkind in ('r', 'p', 'v', 'm')
 
 
 def absent_models(cursor: Any, manifest: Manifest) -> set[str]:
-    """The models that have no relation though dbt makes one for them, by unique id.
-
-    :param cursor: of any role.
-    :param manifest: of the project.
-    """
+    """The models that have no relation though dbt makes one for them, by unique id."""
     made = {name: node for name, node in models(manifest).items() if node["config"]["materialized"] in RELATIONS}
     places = {name: (node["schema"], node["alias"]) for name, node in made.items()}
     if not places:
@@ -36,10 +32,8 @@ def with_what_they_read(
     A model that is there needs those that it reads to be made with it. One that is not there itself is left to the next
     run of the models, which makes all of them in their order.
 
-    :param manifest: of the project.
     :param why: reason by unique id.
     :param chosen: models that are run.
-    :param absent: what :func:`absent_models` gave.
     """
     parents = _parents(manifest)
     found = dict(why)

@@ -27,7 +27,6 @@ where n.nspname = 'api' and p.proname in ('refresh', 'withdraw') and p.pronargs 
 def withdraw(cursor: Any) -> bool:
     """Takes the views away, in the transaction that swaps models: none of them can hold up a deployment.
 
-    :param cursor: of the role of the models.
     :return: whether there is such a schema, so that :func:`refresh` has to follow.
     :raises RebuildError: if views of people hang on them.
     """
@@ -48,7 +47,6 @@ def withdraw(cursor: Any) -> bool:
 def refresh(cursor: Any) -> int:
     """Makes the views follow the models; PostgREST is told at the commit where any changed.
 
-    :param cursor: of the role of the models.
     :return: views that were made anew or taken away.
     """
     cursor.execute("select api.refresh()")
@@ -56,10 +54,7 @@ def refresh(cursor: Any) -> int:
 
 
 def follow(connection: Connection) -> None:
-    """Makes the views follow after a run of the models. That they cannot is no fault of the models: it is warned of.
-
-    :param connection: of the role of the models.
-    """
+    """Makes the views follow after a run of the models. That they cannot is no fault of the models: it is warned of."""
     try:
         with transaction(connection, "cht_sync api", "make the views of the schema api") as cursor:
             cursor.execute(_THERE)

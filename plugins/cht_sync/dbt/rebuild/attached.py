@@ -158,7 +158,6 @@ class Attached:
 
     :param place: when to make it again: those with a lower number first.
     :param kind: what it is, in words.
-    :param name: what tells it from others of its kind.
     :param statement: what makes it again on a relation of the same name.
     :param column: the column that it belongs to and goes with; None for none.
     """
@@ -181,33 +180,20 @@ class Attached:
 
 
 def attached(cursor: Any, oid: int) -> tuple[Attached, ...]:
-    """What is attached to a relation; ``search_path`` has to be empty, so that each name is told in full.
-
-    :param cursor: of the role that owns it.
-    :param oid: of the relation.
-    """
+    """What is attached to a relation; ``search_path`` has to be empty, so that each name is told in full."""
     publications = _PUBLICATIONS if cursor.connection.server_version >= 150000 else _PUBLICATIONS_14
     cursor.execute(_ATTACHED + publications + " order by 1, 2, 3", {"oid": oid})
     return tuple(Attached(*row) for row in cursor.fetchall())
 
 
 def unchecked(cursor: Any, oid: int) -> list[str]:
-    """Foreign keys of a relation whose checks somebody has turned off.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+    """Foreign keys of a relation whose checks somebody has turned off."""
     cursor.execute(_UNCHECKED, (oid,))
     return [row[0] for row in cursor.fetchall()]
 
 
 def detach(cursor: Any, relations: Collection[Relation], things: Collection[Attached]) -> None:
-    """Takes from relations what would keep others from being dropped, or would be dropped with them and is to be kept.
-
-    :param cursor: of the role that owns them.
-    :param relations: those that are to be dropped.
-    :param things: what is attached to them.
-    """
+    """Takes off relations that are to be dropped what blocks the drop, or what would go with them and is to stay."""
     cursor.execute(_IN_THE_WAY, {"oids": [relation.oid for relation in relations]})
     for (statement,) in cursor.fetchall():
         cursor.execute(statement)
@@ -219,10 +205,6 @@ def detach(cursor: Any, relations: Collection[Relation], things: Collection[Atta
 def attach(cursor: Any, relation: Relation, things: Sequence[Attached]) -> list[Attached]:
     """Attaches to a relation what another one of its name had and it has not by itself.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param things: of the other one.
-    :return: what was attached.
     :raises SettingsError: if one of them does not fit.
     """
     if not things:

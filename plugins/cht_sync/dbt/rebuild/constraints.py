@@ -31,13 +31,7 @@ _KINDS = {"unique": "u", "primary_key": "p"}
 
 
 def missing_constraints(connection: Connection, manifest: Manifest) -> list[str]:
-    """What the contracts of a project declare and Postgres has not, of the models that are there.
-
-    :param connection: of the role that owns the models.
-    :param manifest: content of ``manifest.json``.
-    :return: a line for each, empty where all is well.
-    :raises StoreError: if Postgres fails.
-    """
+    """What the contracts of a project declare and Postgres has not, of the models that are there."""
     with transaction(connection, "cht_sync constraints", "look for the constraints of the models") as cursor:
         return [line for lines in missing_by_model(cursor, manifest).values() for line in lines]
 
@@ -45,8 +39,6 @@ def missing_constraints(connection: Connection, manifest: Manifest) -> list[str]
 def missing_by_model(cursor: Any, manifest: Manifest, among: Collection[str] | None = None) -> dict[str, list[str]]:
     """The same, by unique id of the model.
 
-    :param cursor: of the role that owns the models.
-    :param manifest: content of ``manifest.json``.
     :param among: unique ids to look at; all by default.
     """
     declared = {
@@ -74,12 +66,7 @@ class _Known:
         self._not_null = set(cursor.fetchall())
 
     def missing(self, oid: int, manifest: Manifest, node: dict[str, Any]) -> list[str]:
-        """What one model lacks.
-
-        :param oid: of its relation.
-        :param manifest: of the project.
-        :param node: of the manifest.
-        """
+        """What one model lacks."""
         rows = [row for row in self._rows if row[0] == oid]
         relation = f"{node['schema']}.{node['alias']}"
         lines = []

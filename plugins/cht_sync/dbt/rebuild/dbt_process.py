@@ -24,8 +24,6 @@ from cht_sync.settings.settings import Settings
 class DbtProcess:
     """dbt in a process that ends with this one, however that ends.
 
-    :param settings: the environment.
-    :param folder: of a built version of the project.
     :param aside: schema of the models that are built aside.
     """
 
@@ -61,7 +59,6 @@ class DbtProcess:
     def modified(self, state: dict[str, Any]) -> dict[str, Any]:
         """What differs from another manifest.
 
-        :param state: the other manifest.
         :return: ``modified``, unique ids; or ``unreadable``, why this dbt cannot read that manifest.
         :raises RebuildError: if dbt fails.
         """
@@ -73,9 +70,6 @@ class DbtProcess:
     def run(self, members: Iterable[str], schemas: Mapping[str, str], full_refresh: bool) -> list[dict[str, str]]:
         """Builds models in schemas aside.
 
-        :param members: unique ids.
-        :param schemas: the schema aside for each schema of a model.
-        :param full_refresh: from the beginning, or only what is new.
         :return: what hooks and macros do beside these models, for the swap.
         :raises RebuildError: if one of them fails.
         """

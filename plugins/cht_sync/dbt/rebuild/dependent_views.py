@@ -49,10 +49,7 @@ _OWNER = "select pg_get_userbyid(relowner)::text, pg_has_role(relowner, 'usage')
 class HangingView:
     """A view of people, or of a model that is not built anew.
 
-    :param relation: the view.
-    :param query: what it selects.
     :param populated: whether a materialized view holds rows.
-    :param saved: what else is on it.
     """
 
     relation: Relation
@@ -65,8 +62,6 @@ class HangingViews:
     """All views over relations that are to be dropped.
 
     :param cursor: in the transaction of the swap; ``search_path`` has to be empty.
-    :param old: the relations.
-    :param role: of the cursor, for texts.
     :param waiting: what hooks make anew: such a view is theirs, and need not fit the new relations as it was.
     :raises SettingsError: if a view belongs to a role that this one is no member of.
     """
@@ -153,8 +148,6 @@ class HangingViews:
 def views_over(cursor: Any, oids: Collection[int], without: str | None = None) -> list[Relation]:
     """The views among relations and over them, those first that others hang on.
 
-    :param cursor: of any role.
-    :param oids: of the relations.
     :param without: a schema whose views do not count, nor what hangs on these.
     """
     cursor.execute(_HANGING, {"oids": list(oids), "without": without})
@@ -164,9 +157,6 @@ def views_over(cursor: Any, oids: Collection[int], without: str | None = None) -
 def require_makeable(cursor: Any, view: Relation, role: str | None) -> None:
     """Refuses a view that could not be made again.
 
-    :param cursor: of the role that is to make it.
-    :param view: the view.
-    :param role: of the cursor, for the text.
     :raises SettingsError: if the view belongs to a role that this one is no member of.
     """
     cursor.execute(_OWNER, (view.oid,))

@@ -61,21 +61,14 @@ class Key:
         return f"{self.child_schema}.{self.child_name} ({', '.join(self.columns)})"
 
     def pointed_to(self, parent: sql.Composable) -> sql.Composed:
-        """Its definition, with another table to point to.
-
-        :param parent: that table.
-        """
+        """Its definition, with another table to point to."""
         before, _, after = self.definition.partition(" REFERENCES ")
         rest = after.removeprefix(self.parent_text)
         return sql.SQL(before) + sql.SQL(" references {}").format(parent) + sql.SQL(rest)
 
 
 def keys_of(cursor: Any, oids: Collection[int]) -> list[Key]:
-    """The foreign keys on or to relations; ``search_path`` has to be empty.
-
-    :param cursor: of any role.
-    :param oids: of the relations.
-    """
+    """The foreign keys on or to relations; ``search_path`` has to be empty."""
     cursor.execute(_KEYS, {"oids": list(oids)})
     return [Key(*row) for row in cursor.fetchall()]
 
@@ -83,7 +76,6 @@ def keys_of(cursor: Any, oids: Collection[int]) -> list[Key]:
 def require_owned_key(key: Key) -> None:
     """Refuses a foreign key, to a relation that is built anew, of a table that is somebody else's.
 
-    :param key: the foreign key.
     :raises SettingsError: if the table belongs to a role that this one is no member of.
     """
     if not key.owned:
@@ -98,7 +90,6 @@ class KeyKeeper:
 
     What takes long is done before any lock that a reader would notice.
 
-    :param cursor: in the transaction of the swap.
     :param pairs: old relation, where there was one, and new relation.
     :param places: schema and name that each new relation is to have.
     """
@@ -124,8 +115,6 @@ class KeyKeeper:
     def declare(self, child: Relation, keys: Collection[ForeignKey]) -> None:
         """Adds foreign keys of a contract that lead to tables which stay, and which dbt was kept from making.
 
-        :param child: the new relation.
-        :param keys: those that its contract declares.
         :raises SettingsError: if one does not fit.
         """
         for key in keys:

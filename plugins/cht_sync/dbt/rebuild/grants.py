@@ -54,21 +54,13 @@ where d.defaclobjtype = 'r' and d.defaclnamespace = to_regnamespace(quote_ident(
 
 
 def grants(cursor: Any, oid: int) -> tuple[Grant, ...]:
-    """What others than the owner may do on a relation.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+    """What others than the owner may do on a relation."""
     cursor.execute(_GRANTS, {"oid": oid})
     return tuple(cursor.fetchall())
 
 
 def not_of_owner(cursor: Any, oid: int) -> tuple[str, ...]:
-    """What its owner has taken from itself.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+    """What its owner has taken from itself."""
     cursor.execute(_NOT_OF_OWNER, (oid,))
     return tuple(row[0] for row in cursor.fetchall())
 
@@ -77,9 +69,6 @@ def default_grants(cursor: Any, schema: str) -> list[Grant]:
     """What the role grants on each table that it makes in a schema.
 
     Source: https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html
-
-    :param cursor: of that role.
-    :param schema: the schema.
     """
     cursor.execute(_DEFAULT_GRANTS, (schema,))
     return list(cursor.fetchall())
@@ -88,8 +77,6 @@ def default_grants(cursor: Any, schema: str) -> list[Grant]:
 def give(cursor: Any, relation: Relation, wanted: Sequence[Grant]) -> None:
     """Grants on a relation what is for columns that it has.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
     :param wanted: what; those of the owner before those that others gave on.
     """
     there = columns(cursor, relation.oid)
@@ -114,9 +101,6 @@ def give_like(cursor: Any, relation: Relation, saved: Sequence[Grant], own: Coll
     What a role makes may come with grants of its own, by default privileges: here they would undo that somebody has
     taken them away.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param saved: grants of the other one.
     :param own: privileges that the project grants by itself: these are as the relation has them.
     """
     wanted = [grant for grant in saved if grant[0] not in own]

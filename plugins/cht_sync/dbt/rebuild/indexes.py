@@ -70,11 +70,7 @@ class Index:
 
 
 def indexes(cursor: Any, oid: int) -> list[Index]:
-    """The indexes of a relation; ``search_path`` has to be empty.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+    """The indexes of a relation; ``search_path`` has to be empty."""
     cursor.execute(_INDEXES, (oid,))
     return [Index(*row) for row in cursor.fetchall()]
 
@@ -82,9 +78,6 @@ def indexes(cursor: Any, oid: int) -> list[Index]:
 def keep_indexes(cursor: Any, relation: Relation, wanted: Sequence[Index], place: str) -> list[str]:
     """Gives a relation the indexes that people made on another one, and lets equal ones be as they were there.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param wanted: of the other one.
     :param place: the name that people know the relation by.
     :return: what could not be kept, each with why.
     :raises SettingsError: if that is what tells rows from each other for a publication.

@@ -80,8 +80,6 @@ def require_keepable(cursor: Any, relations: Collection[Relation], role: str | N
     """Refuses relations on which something is that their successors could not have.
 
     :param cursor: of the role that owns the models; ``search_path`` has to be empty.
-    :param relations: those in use that are to be replaced.
-    :param role: of the cursor, for texts.
     :raises SettingsError: if something belongs to a role that this one is no member of.
     :raises RebuildError: if something would have to be dropped.
     """
@@ -118,10 +116,7 @@ def require_keepable(cursor: Any, relations: Collection[Relation], role: str | N
 
 
 def blocked(detail: str) -> str:
-    """The sentence of what hangs on a model and keeps it from being dropped.
-
-    :param detail: what depends on what.
-    """
+    """The sentence of what hangs on a model and keeps it from being dropped."""
     return (
         f"Something of people's hangs on a model that is built anew, nothing was changed: {' '.join(detail.split())};"
         " drop it, and the next deployment goes on."

@@ -40,10 +40,6 @@ limit 1
 def require_apart(cursor: Any, old: Collection[Relation], new: Collection[Relation], schemas: Collection[str]) -> None:
     """Refuses views that were built on tables in use, or on what is left in the staging schemas.
 
-    :param cursor: in the transaction of the swap; ``search_path`` has to be empty.
-    :param old: the relations in use that are to be replaced.
-    :param new: those that were built.
-    :param schemas: the staging schemas.
     :raises RebuildError: naming view and relation.
     """
     built = {relation.oid for relation in new}

@@ -24,9 +24,7 @@ SUFFIX = "__next"
 class ForeignKey:
     """A foreign key that the contract of a model declares.
 
-    :param columns: of the model.
     :param schema: schema of the table it points to; empty where the contract names none.
-    :param table: that table.
     :param target_columns: columns there; empty for its primary key.
     :param cascades: whether deletes are carried on.
     :param expression: what follows ``references`` in the contract; empty where it names the parts.
@@ -43,7 +41,6 @@ class ForeignKey:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a built version.
 
-    :param folder: of the version.
     :raises SettingsError: if there is none.
     """
     path = folder / "target" / "manifest.json"
@@ -55,10 +52,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def models(manifest: Manifest) -> dict[str, Any]:
-    """The models that have, or may have, a relation, and the seeds, by unique id.
-
-    :param manifest: of the project.
-    """
+    """The models that have, or may have, a relation, and the seeds, by unique id."""
     return {
         name: node
         for name, node in manifest["nodes"].items()
@@ -68,10 +62,7 @@ def models(manifest: Manifest) -> dict[str, Any]:
 
 
 def tables(manifest: Manifest) -> dict[str, Any]:
-    """The same and the snapshots, by unique id.
-
-    :param manifest: of the project.
-    """
+    """The same and the snapshots, by unique id."""
     snapshots = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "snapshot"}
     return {**models(manifest), **snapshots}
 
@@ -79,8 +70,6 @@ def tables(manifest: Manifest) -> dict[str, Any]:
 def tables_read(manifest: Manifest, start: Iterable[str], kind: str) -> set[str]:
     """The seeds or snapshots that models read, directly or through others.
 
-    :param manifest: of the project.
-    :param start: unique ids of the models.
     :param kind: ``seed`` or ``snapshot``.
     """
     nodes = manifest["nodes"]
@@ -94,11 +83,7 @@ def tables_read(manifest: Manifest, start: Iterable[str], kind: str) -> set[str]
 
 
 def descendants(manifest: Manifest, start: Iterable[str]) -> set[str]:
-    """Models and all that hang from them.
-
-    :param manifest: of the project.
-    :param start: unique ids.
-    """
+    """Models and all that hang from them."""
     children: dict[str, list[str]] = {}
     for name, node in manifest["nodes"].items():
         for parent in node.get("depends_on", {}).get("nodes", ()):
@@ -114,18 +99,13 @@ def constrained(node: dict[str, Any]) -> bool:
     """Whether dbt makes the constraints of a model: it does so for tables with an enforced contract.
 
     Source: https://docs.getdbt.com/reference/resource-properties/constraints
-
-    :param node: of the manifest.
     """
     enforced = (node["config"].get("contract") or {}).get("enforced")
     return bool(enforced) and node["config"]["materialized"] in {"table", "incremental"}
 
 
 def constraints(node: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The constraints that a model declares, each with its columns.
-
-    :param node: of the manifest.
-    """
+    """The constraints that a model declares, each with its columns."""
     for column in node["columns"].values():
         for constraint in column.get("constraints") or ():
             yield (column["name"],), constraint
@@ -134,10 +114,7 @@ def constraints(node: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[st
 
 
 def constraint_texts(node: dict[str, Any]) -> set[str]:
-    """The constraints that dbt makes for a model, other than foreign keys, as :func:`constraint_text` has them.
-
-    :param node: of the model.
-    """
+    """The constraints that dbt makes for a model, other than foreign keys, as :func:`constraint_text` has them."""
     place = f"{node['schema']}.{node['alias']}"
     return {
         constraint_text(place, constraint["type"], names)
@@ -151,18 +128,13 @@ def constraint_text(place: str, kind: str, names: Iterable[str]) -> str:
     """A constraint for comparisons and for a person.
 
     :param place: ``schema.name`` of its relation.
-    :param kind: as dbt has it.
     :param names: of its columns, or its own one.
     """
     return f"{place}: {kind} ({', '.join(sorted(names))})"
 
 
 def foreign_keys(manifest: Manifest, node: dict[str, Any]) -> list[ForeignKey]:
-    """The foreign keys that a model declares.
-
-    :param manifest: of the project.
-    :param node: of the model.
-    """
+    """The foreign keys that a model declares."""
     found = []
     for columns, constraint in constraints(node):
         if constraint["type"] != "foreign_key":
@@ -184,10 +156,7 @@ def _model_named(manifest: Manifest, to: str) -> dict[str, Any] | None:
 
 
 def aside_schema(schema: str) -> str:
-    """The schema where models of a schema are built before they are swapped in.
-
-    :param schema: schema of the models in use.
-    """
+    """The schema where models of a schema are built before they are swapped in."""
     if len((schema + SUFFIX).encode()) <= LONGEST_NAME:
         return schema + SUFFIX
     # A name that Postgres would cut could be that of the schema itself.

@@ -50,11 +50,8 @@ _ESTIMATE = "select reltuples::bigint from pg_class where oid = to_regclass(%s) 
 class PlannedModel:
     """A model to build anew.
 
-    :param unique_id: of dbt.
-    :param name: of the model.
     :param relation: its ``schema.name``.
     :param rows: rows it has now; None where it is not there.
-    :param why: in words.
     """
 
     unique_id: str
@@ -72,7 +69,6 @@ class RebuildPlan:
     :param removed: relations of models that the project has no longer; they stay.
     :param given_up: constraints that the project declared and declares no longer: foreign keys as
         ``relation (columns)``, others as ``relation: kind (columns)``.
-    :param warnings: what a person should know.
     """
 
     models: tuple[PlannedModel, ...] = ()
@@ -98,14 +94,11 @@ def plan_rebuild(
     dbt itself tells what differs from the last deployment.
     Source: https://docs.getdbt.com/reference/node-selection/state-selection
 
-    :param settings: the environment.
-    :param folder: of the built version.
     :param state: manifest of the last successful deployment; None where nothing is known, then nothing is modified.
     :param selector: which models are run, as ``DBT_SELECTOR``; empty for all.
     :param full_refresh: names of models to build anew in any case, or ``["all"]``.
     :raises SettingsError: if a name is unknown.
     :raises RebuildError: if dbt fails.
-    :raises StoreError: if Postgres fails.
     """
     manifest = read_manifest(folder)
     chosen = _chosen(manifest, folder, selector)

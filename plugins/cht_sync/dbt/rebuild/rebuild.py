@@ -37,7 +37,6 @@ CATCH_UP_TWICE_AFTER_S = 60.0
 class RebuiltModel:
     """A model that was built anew.
 
-    :param name: of the model.
     :param relation: its ``schema.name``.
     :param rows_before: rows when the rebuild was planned; None where it was not there.
     :param rows: rows now; None where it has no relation.
@@ -53,12 +52,9 @@ class RebuiltModel:
 class RebuildReport:
     """How a rebuild went.
 
-    :param models: what was built anew.
     :param build_s: seconds that dbt built aside while the models in use went on.
     :param waited_s: seconds for which the minute-by-minute runs of the models had to wait.
     :param locked_s: seconds for which a reader had to wait at most.
-    :param tries: tries to get the locks.
-    :param notes: what a person should know.
     """
 
     models: tuple[RebuiltModel, ...]
@@ -82,15 +78,12 @@ def rebuild(  # noqa: PLR0917
     Whatever fails or is killed before the commit leaves the models in use as they were. After it, they are the new
     ones, with every constraint that the project declares, grants, comments and the views of people.
 
-    :param settings: the environment.
-    :param folder: of the built version.
     :param plan: what to build; at least one model.
     :param holder: who asks, shown to those who wait.
     :param in_swap: called with a cursor inside the transaction of the swap; again, where readers held it up.
     :param published: called right after its commit, while no other run of the models can begin.
     :raises RebuildError: if dbt fails or is killed, a constraint is missing, or readers do not let go.
     :raises SettingsError: if a right is missing, or something that hangs on a model does not fit.
-    :raises StoreError: if Postgres fails.
     """
     connection = dbt_connection(settings)
     manifest = read_manifest(folder)

@@ -29,9 +29,6 @@ _COLUMNS = "select attname::text from pg_attribute where attrelid = %s and attnu
 class Relation:
     """A table, view or materialized view.
 
-    :param oid: of ``pg_class``.
-    :param schema: its schema.
-    :param name: its name.
     :param kind: ``relkind``.
     """
 
@@ -57,23 +54,14 @@ class Relation:
 
 
 def find(cursor: Any, schema: str, name: str) -> Relation | None:
-    """The relation of a name, where it is there.
-
-    :param cursor: of any role.
-    :param schema: its schema.
-    :param name: its name.
-    """
+    """The relation of a name, where it is there."""
     cursor.execute(_FIND, (schema, name))
     row = cursor.fetchone()
     return Relation(*row) if row else None
 
 
 def columns(cursor: Any, oid: int) -> set[str]:
-    """The columns of a relation.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+    """The columns of a relation."""
     cursor.execute(_COLUMNS, (oid,))
     return {row[0] for row in cursor.fetchall()}
 
@@ -81,8 +69,6 @@ def columns(cursor: Any, oid: int) -> set[str]:
 def tried(cursor: Any, *statements: Any) -> str:
     """Executes statements of which none is left where one fails.
 
-    :param cursor: in a transaction, which goes on in any case.
-    :param statements: what to execute.
     :return: what Postgres said, without what may quote a row; empty where all went well.
     """
     cursor.execute("savepoint tried")

@@ -29,13 +29,8 @@ class Saved:
     """What is on a relation apart from its rows.
 
     :param owner: its role, where that is another one.
-    :param grants: what others may do.
     :param not_of_owner: privileges that its owner has taken from itself.
     :param comments: by column; that of the relation by None.
-    :param storage: how it is stored.
-    :param indexes: its indexes.
-    :param constraints: its constraints.
-    :param statistics: its extended statistics.
     :param attached: what one statement makes again.
     """
 
@@ -51,11 +46,7 @@ class Saved:
 
 
 def save(cursor: Any, oid: int) -> Saved:
-    """Reads what is on a relation; ``search_path`` has to be empty, so that each name is told in full.
-
-    :param cursor: of the role that owns it.
-    :param oid: of the relation.
-    """
+    """Reads what is on a relation; ``search_path`` has to be empty, so that each name is told in full."""
     cursor.execute(_OWNER, (oid,))
     owner = cursor.fetchone()[0]
     cursor.execute(_COMMENTS, (oid,))
@@ -76,9 +67,6 @@ def save(cursor: Any, oid: int) -> Saved:
 def hand_over(cursor: Any, relation: Relation, saved: Saved) -> list[str]:
     """Gives a relation to the role that owned another one.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param saved: of the other one.
     :return: what could not be kept, with why.
     """
     if not saved.owner:
@@ -91,9 +79,6 @@ def hand_over(cursor: Any, relation: Relation, saved: Saved) -> list[str]:
 def permit(cursor: Any, relation: Relation, saved: Saved, own: set[str]) -> None:
     """Gives a relation the grants that another one had.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param saved: of the other one.
     :param own: privileges that the project grants by itself.
     """
     give_like(cursor, relation, saved.grants, own)
@@ -103,12 +88,7 @@ def permit(cursor: Any, relation: Relation, saved: Saved, own: set[str]) -> None
 
 
 def comment(cursor: Any, relation: Relation, comments: dict[str | None, str]) -> None:
-    """Gives a relation the comments for which it has none of its own.
-
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param comments: by column; that of the relation by None.
-    """
+    """Gives a relation the comments for which it has none of its own."""
     if not comments:
         return
     cursor.execute(_COMMENTS, (relation.oid,))

@@ -45,10 +45,7 @@ where (n.nspname, c.relname) in %s and not pg_has_role(c.relowner, 'usage')
 def prepare(connection: Connection, schemas: Iterable[str]) -> None:
     """Makes the schemas, or empties those that an earlier rebuild has left behind.
 
-    :param connection: of the role that owns the models.
-    :param schemas: their names.
     :raises SettingsError: if the role may neither make nor use one.
-    :raises StoreError: if Postgres fails.
     """
     with _cursor(connection, "make a schema to build models in") as cursor:
         for schema in schemas:
@@ -57,12 +54,7 @@ def prepare(connection: Connection, schemas: Iterable[str]) -> None:
 
 
 def clear(connection: Connection, schemas: Iterable[str]) -> None:
-    """Empties the schemas.
-
-    :param connection: of the role that owns the models.
-    :param schemas: their names.
-    :raises StoreError: if Postgres fails.
-    """
+    """Empties the schemas."""
     with _cursor(connection, "empty the schema where models were built") as cursor:
         for schema in schemas:
             _empty(cursor, schema)
@@ -73,9 +65,7 @@ def tell_rows_apart(connection: Connection, schemas: Mapping[str, str]) -> None:
 
     Source: https://www.postgresql.org/docs/current/logical-replication-publication.html
 
-    :param connection: of the role that owns the models.
     :param schemas: the schema aside for each schema of a model.
-    :raises StoreError: if Postgres fails.
     """
     with _cursor(connection, "set the replica identity of the models") as cursor:
         for schema, aside in schemas.items():
@@ -88,10 +78,7 @@ def tell_rows_apart(connection: Connection, schemas: Mapping[str, str]) -> None:
 def require_owned(connection: Connection, relations: Iterable[tuple[str, str]]) -> None:
     """Refuses relations that the role may not drop.
 
-    :param connection: of the role that owns the models.
-    :param relations: schema and name of each.
     :raises SettingsError: naming the first of another role.
-    :raises StoreError: if Postgres fails.
     """
     with _cursor(connection, "look at the owners of the models") as cursor:
         cursor.execute(_FOREIGN_OWNED, (tuple(relations),))

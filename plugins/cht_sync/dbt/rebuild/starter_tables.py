@@ -18,8 +18,6 @@ def move_progress(cursor: Any, manifest: Manifest, built: Collection[str], schem
 
     Of the others nothing is known then, so that the next run compares them with everything once.
 
-    :param cursor: in the transaction of the swap.
-    :param manifest: of the project.
     :param built: unique ids of the models.
     :param schemas: the schema aside for each schema of a model.
     """
@@ -47,8 +45,6 @@ def move_edited_keys(cursor: Any, manifest: Manifest, built: Collection[str], sc
     What was noted of the tables before goes with them. The next run of the models takes away those rows that it does
     not write anew. Source: include/dbt/wrapper/macros/edited_rows.sql.
 
-    :param cursor: in the transaction of the swap.
-    :param manifest: of the project.
     :param built: unique ids of the models.
     :param schemas: the schema aside for each schema of a model.
     """

@@ -46,11 +46,7 @@ class Statistics:
 
 
 def statistics(cursor: Any, oid: int) -> list[Statistics]:
-    """The extended statistics of a relation; ``search_path`` has to be empty.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+    """The extended statistics of a relation; ``search_path`` has to be empty."""
     cursor.execute(_STATISTICS, (oid,))
     return [Statistics(*row) for row in cursor.fetchall()]
 
@@ -58,9 +54,7 @@ def statistics(cursor: Any, oid: int) -> list[Statistics]:
 class KeptStatistics:
     """Gives a relation the statistics of another one: made before it is analyzed, named when the other one is gone.
 
-    :param cursor: of the role that owns it.
     :param relation: the relation, in the schema where it was built.
-    :param wanted: of the other one.
     """
 
     def __init__(self, cursor: Any, relation: Relation, wanted: Sequence[Statistics]) -> None:

@@ -55,7 +55,6 @@ class Storage:
     :param options: ``reloptions``, those of the table beside it too, by name.
     :param tablespace: where that is not the database's own.
     :param persistence: ``relpersistence``.
-    :param method: access method of a table.
     :param columns: by column and setting, what follows ``alter column``.
     """
 
@@ -67,11 +66,7 @@ class Storage:
 
 
 def storage(cursor: Any, oid: int) -> Storage:
-    """Reads how a relation is stored.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+    """Reads how a relation is stored."""
     cursor.execute(_OPTIONS, {"oid": oid})
     options = dict(cursor.fetchall())
     cursor.execute(_PLACE, (oid,))
@@ -84,10 +79,6 @@ def storage(cursor: Any, oid: int) -> Storage:
 def store_like(cursor: Any, relation: Relation, wanted: Storage, there: set[str]) -> list[str]:
     """Lets a relation be stored as another one of its kind was, save where the project says otherwise.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param wanted: of the other one.
-    :param there: its columns.
     :return: what could not be kept, each with why.
     """
     own, alter = storage(cursor, relation.oid), sql.SQL("alter {} {} ").format(relation.word, relation.identifier)
@@ -112,7 +103,6 @@ def store_like(cursor: Any, relation: Relation, wanted: Storage, there: set[str]
 def keep_persistence(cursor: Any, wanted: Collection[tuple[Relation, Storage]]) -> list[str]:
     """Lets tables be unlogged that others were in their place.
 
-    :param cursor: of the role that owns them.
     :param wanted: the tables, each with how the other one was stored.
     :return: what could not be kept, each with why.
     """

@@ -60,9 +60,7 @@ where l.locktype = 'relation' and l.granted and l.relation = any(%s) and l.pid <
 class Pair:
     """A model's relation in use and the one built aside.
 
-    :param unique_id: of the model.
     :param old: None where the model is new.
-    :param new: the one aside.
     :param saved: what is on the old one.
     :param statistics: extended statistics that it had, made on the new one.
     """
@@ -83,10 +81,8 @@ class Pair:
 class Swapped:
     """How a swap went.
 
-    :param tries: tries to get the locks.
     :param locked_s: seconds for which readers had to wait at most, in the try that succeeded.
     :param rows: rows of each model that has a relation, by unique id.
-    :param notes: what a person should know.
     """
 
     tries: int = 0
@@ -99,10 +95,6 @@ class Swap:
     """One swap.
 
     :param conn: connection of the role that owns the models, of no use for anything else afterwards.
-    :param connection: its Airflow connection, for texts.
-    :param manifest: of the new version.
-    :param plan: what was built.
-    :param schemas: the schema aside for each schema of a model.
     :param built: the columns that dbt gave the tables in use, as far as it is known.
     :param waiting: what hooks do beside the models.
     """

@@ -32,11 +32,8 @@ select attname::text from pg_attribute where attrelid = %s and attnum > 0 and no
 class Constraint:
     """A constraint of a relation.
 
-    :param name: its name.
     :param kind: ``contype``.
     :param definition: what follows its name.
-    :param columns: by name.
-    :param comment: None for none.
     """
 
     name: str
@@ -46,10 +43,7 @@ class Constraint:
     comment: str | None
 
     def is_like(self, other: Constraint) -> bool:
-        """Whether another relation has the same, or says for itself what this name is to mean.
-
-        :param other: of the other relation.
-        """
+        """Whether another relation has the same, or says for itself what this name is to mean."""
         if self.kind != other.kind:
             return False
         if self.name == other.name or self.kind == "p":
@@ -61,22 +55,14 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """Those of a relation.
-
-    :param named: that have a name of their own.
-    :param not_null: columns that must have a value.
-    """
+    """Those of a relation."""
 
     named: tuple[Constraint, ...]
     not_null: tuple[str, ...]
 
 
 def constraints_of(cursor: Any, oid: int) -> Constraints:
-    """The constraints of a relation; ``search_path`` has to be empty.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+    """The constraints of a relation; ``search_path`` has to be empty."""
     cursor.execute(_CONSTRAINTS, (oid,))
     named = tuple(Constraint(*row) for row in cursor.fetchall())
     cursor.execute(_NOT_NULL, (oid,))
@@ -88,9 +74,6 @@ def keep_constraints(
 ) -> list[str]:
     """Gives a relation the constraints that another one had, save those that are the project's to make.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param wanted: of the other one.
     :param place: the name that people know the relation by.
     :param of_project: those that the project declares or has given up, as :func:`constraint_text` has them.
     :return: what went with its column.
@@ -115,12 +98,7 @@ def keep_constraints(
 
 
 def keep_comments(cursor: Any, relation: Relation, wanted: Sequence[Constraint]) -> None:
-    """Gives the constraints of a relation the comments that those of another one had.
-
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param wanted: of the other one.
-    """
+    """Gives the constraints of a relation the comments that those of another one had."""
     commented = [one for one in wanted if one.comment]
     own = constraints_of(cursor, relation.oid).named if commented else ()
     for one in commented:

@@ -21,7 +21,6 @@ class Statement:
 
     :param by: unique id of the model in whose hooks or macros it is, or what dbt calls a hook of the run.
     :param view: in quotes, the view that it makes or drops; empty where it does something else.
-    :param drops: whether it drops that view.
     :param sql: with the names of the tables in use.
     """
 
@@ -33,7 +32,6 @@ class Statement:
     def execute(self, cursor: Any) -> None:
         """Executes it as dbt would, with the path of the role.
 
-        :param cursor: in the transaction of the swap.
         :raises RebuildRefusedError: if it fails, naming whose it is.
         """
         cursor.execute("set local search_path to default")
@@ -87,9 +85,6 @@ class Waiting:
     def make(self, cursor: Any, view: Relation) -> bool:
         """Makes a view in place of one that was taken away, where the project does.
 
-        :param cursor: in the transaction of the swap.
-        :param view: the one that is gone.
-        :return: whether it did.
         :raises RebuildRefusedError: if it cannot.
         """
         statement = self._views_left.pop(view.identifier.as_string(cursor), None)
@@ -100,7 +95,6 @@ class Waiting:
     def finish(self, cursor: Any) -> None:
         """Does the rest.
 
-        :param cursor: in the transaction of the swap, with all relations in their places.
         :raises RebuildRefusedError: if something cannot be done.
         """
         for statement in [*self._views_left.values(), *self._others]:

@@ -51,9 +51,6 @@ def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
     In watcher mode a task more, ``dbt_run``, runs dbt once for all of them. Where ``DBT_SELECTOR`` makes several
     groups, each is a group of its own within this one, and they run one after the other, however the one before
     ended. Where there is nothing to draw, the group holds one task that fails and says why. Reads local files only.
-
-    :param settings: the environment.
-    :param group_id: id of the task group.
     """
     cosmos_defaults.apply()
     try:
@@ -106,7 +103,6 @@ def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: Mode
 def read_graph(deployment: Deployment) -> Graph:
     """The models and tests of a version.
 
-    :param deployment: the version.
     :raises SettingsError: if its file cannot be read.
     """
     try:
@@ -117,11 +113,7 @@ def read_graph(deployment: Deployment) -> Graph:
 
 
 def refusal(group_id: str, reason: str) -> TaskGroup:
-    """A group of one task that fails and says why there is nothing else.
-
-    :param group_id: id of the task group.
-    :param reason: a sentence.
-    """
+    """A group of one task that fails and says why there is nothing else."""
     log.warning("%s", reason)
     with TaskGroup(group_id) as group:
         RefuseOperator(task_id=REFUSE_TASK_ID, reason=reason, doc_md=reason, retries=0)
@@ -148,22 +140,13 @@ class _Draw:
         }
 
     def task_id(self, node: DbtNode) -> str:
-        """The name of the model, with its package where two packages have a model of that name.
-
-        :param node: the model.
-        """
+        """The name of the model, with its package where two packages have a model of that name."""
         return node.name if self._names[node.name] < 2 else f"{node.package_name}__{node.name}"
 
     def model(self, node: DbtNode, task_id: str, task_args: dict[str, Any], dag: Any, task_group: Any, **_: Any) -> Any:
         """The task of a model; None for one that is not selected.
 
         Source: ``generate_or_convert_task`` in ``cosmos/airflow/graph.py``.
-
-        :param node: the model.
-        :param task_id: its task id.
-        :param task_args: what Cosmos would give its own operator.
-        :param dag: the DAG.
-        :param task_group: the group.
         """
         place = {"dag": dag, "task_group": task_group}
         if node.unique_id not in self._chosen:

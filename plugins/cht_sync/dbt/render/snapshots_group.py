@@ -19,10 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def has_snapshots(settings: Settings) -> bool:
-    """Whether the installed project has snapshots. Reads local files only.
-
-    :param settings: the environment.
-    """
+    """Whether the installed project has snapshots. Reads local files only."""
     try:
         return bool(read_graph(require_current(settings)).get("snapshots"))
     except SettingsError as error:
@@ -31,10 +28,7 @@ def has_snapshots(settings: Settings) -> bool:
 
 
 def draw_snapshots(settings: Settings) -> None:
-    """One task that takes all snapshots; used inside a DAG.
-
-    :param settings: the environment.
-    """
+    """One task that takes all snapshots; used inside a DAG."""
     cosmos_defaults.apply()
     try:
         deployment = require_current(settings)

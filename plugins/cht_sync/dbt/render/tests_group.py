@@ -35,8 +35,6 @@ def draw_data_tests(settings: Settings) -> None:
     """One task that runs the data tests, one for each model that shows how its tests ended, one that sums up.
 
     Beside them one publishes the documentation. Reads local files only.
-
-    :param settings: the environment.
     """
     cosmos_defaults.apply()
     try:
@@ -72,8 +70,6 @@ def draw_data_tests(settings: Settings) -> None:
 def report_tests(run_id: str | None = None) -> dict[str, int]:
     """Counts the tests of the run by how they ended, and makes the run fail where one has failed.
 
-    :param run_id: Airflow's id of the run.
-    :return: number of tests by status.
     :raises AirflowFailException: if a test has failed, or none was run.
     """
     settings = Settings()

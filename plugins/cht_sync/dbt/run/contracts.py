@@ -17,7 +17,6 @@ class Contracts:
 
     :param conn: connection of the role that owns the models, in autocommit mode.
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param schema: of the documents.
     :param kept: the models whose tables dbt adds to, by unique id.
     """
 
@@ -29,7 +28,6 @@ class Contracts:
     def changed(self, models: Collection[str]) -> dict[str, str]:
         """Models whose tables are not as they were built.
 
-        :param models: unique ids of those that are to run.
         :return: by unique id, what is to be said of them.
         """
         kept = {model: one for model in sorted(models) if (one := self._kept.get(model))}
@@ -49,7 +47,6 @@ class Contracts:
     def batches(self, models: Collection[str]) -> dict[str, Any]:
         """Which batches are built of those models that dbt builds in batches.
 
-        :param models: unique ids.
         :return: by unique id; without those of which nothing is known.
         """
         places = {model: one.place for model in models if (one := self._kept.get(model)) and one.in_batches}
@@ -62,7 +59,6 @@ class Contracts:
     def record(self, models: Collection[str], batches: Mapping[str, Any] | None = None) -> None:
         """Remembers the tables of models that have run well.
 
-        :param models: their unique ids.
         :param batches: which batches of them are built, as dbt has told, by unique id.
         """
         kept = [one for model in models if (one := self._kept.get(model))]

@@ -21,8 +21,6 @@ class DbtRuns:
     """Runs ``dbt run`` again and again with other models or variables.
 
     :param command: as Cosmos has made it: program, options of dbt, ``run`` and its options.
-    :param env: all variables that dbt runs with.
-    :param cwd: folder to run in.
     """
 
     def __init__(self, command: list[str], env: Mapping[str, str], cwd: str) -> None:
@@ -76,10 +74,7 @@ class DbtRuns:
             self._process = None
 
     def compiled(self, model: str) -> str:
-        """The SQL that dbt made of a model that failed in the newest run; empty where it came not so far.
-
-        :param model: unique id.
-        """
+        """The SQL that dbt made of a model that failed in the newest run; empty where it came not so far."""
         return self._compiled.get(model, "")
 
     def run(  # noqa: PLR0917
@@ -95,11 +90,9 @@ class DbtRuns:
 
         :param callback: is told how each model ends, in the form of dbt's events.
         :param select: which; default those of the command.
-        :param exclude: which of them not.
         :param variables: of dbt, in place of those of the command with the same name.
         :param beside: what selects seeds and snapshots that are to be made too, in their order with the models.
         :param batches: which batches of microbatch models are built, by unique id.
-        :return: dbt's result.
         """
         chosen = select if select is not None else self.select
         if beside:

@@ -30,10 +30,6 @@ class Ending:
 
     Airflow itself ends a run at its time limit without a word: it skips its tasks and kills their processes, and what
     dbt has asked of Postgres goes on.
-
-    :param settings: the environment.
-    :param context: of the task.
-    :param end_sessions: ends dbt's sessions.
     """
 
     now: Ending | None = None
@@ -77,10 +73,7 @@ class Ending:
             self._owns = False
 
     def stop(self) -> None:
-        """Ends dbt because Airflow ends the task.
-
-        :raises EndedError: always.
-        """
+        """Ends dbt because Airflow ends the task."""
         self._end(
             StoppedError(
                 "Airflow ended this task, as its state was changed, its worker stopped or was not heard of; dbt's"
@@ -132,11 +125,7 @@ def raise_if_ending() -> None:
 
 
 def seconds_left(context: Any, now: datetime | None = None) -> float | None:
-    """How long the task may go on so that the run can still say why it ended; None for any time.
-
-    :param context: of the task.
-    :param now: the time, with a zone.
-    """
+    """How long the task may go on so that the run can still say why it ended; None for any time."""
     limits: list[float] = []
     task, dag, run = (context.get(name) for name in ("task", "dag", "dag_run"))
     if own := getattr(task, "execution_timeout", None):

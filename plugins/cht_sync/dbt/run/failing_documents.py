@@ -37,11 +37,8 @@ def documents_at_fault(
 
     :param conn: connection of the role that runs the models, in autocommit mode.
     :param query: the model's compiled SQL.
-    :param raw: names of schema and table of the documents.
-    :param database: name of the database.
     :param since: ``saved_timestamp`` of the model's newest row; None for all documents.
     :param known: what an earlier search found: the answer, where these still fail.
-    :return: their ids, in no order.
     """
     narrowed = _narrowed(conn, query, raw, database)
     if narrowed is None:

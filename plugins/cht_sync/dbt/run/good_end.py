@@ -24,12 +24,7 @@ _ENDED = {"success", "failed", "upstream_failed"}
 
 
 def stamps(ti: Any, models_group: str, states: Mapping[str, str]) -> list[str]:
-    """The stamp that each group of models has reached, empty for one that did not run all; of watcher mode alone.
-
-    :param ti: a task instance of the run.
-    :param models_group: task group of the models.
-    :param states: state by task of the run.
-    """
+    """The stamp that each group of models has reached, empty for one that did not run all; of watcher mode alone."""
     dbt = re.compile(rf"{re.escape(models_group)}\.(?:.+\.)?{RUN_ALL_TASK_ID}")
     return [_stamp(ti, name, states) for name in states if dbt.fullmatch(name)]
 

@@ -23,10 +23,7 @@ where c.contype = 'f' and c.confdeltype = 'c' and c.conrelid <> c.confrelid
 
 
 def cascades(cursor: Any) -> set[tuple[Relation, Relation]]:
-    """Foreign keys of the database through which a delete in one table reaches another, as (child, parent).
-
-    :param cursor: of any role; every role sees them.
-    """
+    """Foreign keys of the database through which a delete in one table reaches another, as (child, parent)."""
     cursor.execute(_CASCADES)
     return {((a, b), (c, d)) for a, b, c, d in cursor}
 
@@ -37,10 +34,7 @@ def held(failing: Collection[str], lineage: Lineage, keys: set[tuple[Relation, R
     dbt's ``delete+insert`` deletes an edited row before it writes it anew. The cascade takes the row out of every
     table that hangs on it, and a model that fails, or that is behind one that fails, does not put it back.
 
-    :param failing: unique ids of the models that fail.
-    :param lineage: of the project.
     :param keys: from :func:`cascades`.
-    :return: unique ids.
     """
     owners: Mapping[Relation, str] = {relation: model for model, relation in lineage.relations.items()}
     parents: dict[str, set[str]] = {}

@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 class ModelWatch:
     """Is told dbt's events, and judges and records each model that has ended.
 
-    :param settings: the environment.
-    :param lineage: of the project.
     :param compiled: gives the SQL of a model that dbt has compiled, by unique id.
     :param lift: believe any number of rows, as a person has said.
     :param tell: is given each result as soon as it is known, with dbt's information of the model.
@@ -75,8 +73,6 @@ class ModelWatch:
         """Looks at one event of dbt.
 
         Source: https://docs.getdbt.com/reference/programmatic-invocations#registering-callbacks
-
-        :param event: of dbt.
         """
         if self._closed or is_ending():
             return  # a model that was cut off has not failed
@@ -96,10 +92,7 @@ class ModelWatch:
             self.error = self.error or error
 
     def chosen(self, select: str | None) -> set[str]:
-        """The models that a selection means.
-
-        :param select: as :meth:`Lineage.select` makes it; nothing for all models.
-        """
+        """The models that a selection means."""
         return self._lineage.chosen(select)
 
     def missing(self, models: Collection[str]) -> list[str]:
@@ -107,8 +100,6 @@ class ModelWatch:
 
         A new version brings its seeds itself, and snapshots have a schedule of their own; here no model fails because
         the first of these has still to come.
-
-        :param models: unique ids of the models that are to run.
         """
         wanted = sorted(self._lineage.tables[name] for name in self._lineage.read_by(models))
         found = []
@@ -130,25 +121,18 @@ class ModelWatch:
         return set(self._before) - gone
 
     def since(self, model: str) -> str:
-        """When a model began to fail, for a sentence.
-
-        :param model: unique id.
-        """
+        """When a model began to fail, for a sentence."""
         before = self._before.get(model)
         return f"since {before.since:%Y-%m-%d %H:%M} UTC" if before else "in this run"
 
     def held(self, failing: set[str]) -> set[str]:
-        """Models that must wait for others.
-
-        :param failing: unique ids of models that fail.
-        """
+        """Models that must wait for others."""
         with explained(self._connection, "read the foreign keys"), self._conn.cursor() as cursor:
             return held(failing, self._lineage, cascades(cursor))
 
     def changed(self, models: Collection[str]) -> dict[str, str]:
         """Models whose tables are not as they were built, so that dbt must not add to them.
 
-        :param models: unique ids of those that are to run.
         :return: by unique id, what is to be said of them.
         """
         with explained(self._connection, "compare the models with what was built"):
@@ -157,7 +141,6 @@ class ModelWatch:
     def batches(self, models: Collection[str]) -> dict[str, Any]:
         """Which batches of microbatch models are built.
 
-        :param models: unique ids of those that are to run.
         :return: by unique id, what dbt has told of the newest run that noted it.
         """
         with explained(self._connection, "read which batches were built"):
@@ -167,7 +150,6 @@ class ModelWatch:
         """Notes that models do not run, and those that read them neither.
 
         :param changed: from :meth:`changed`.
-        :param models: unique ids of those that were to run.
         :return: all that do not run.
         """
         behind = (self._lineage.descendants(changed) & set(models)) - set(changed)

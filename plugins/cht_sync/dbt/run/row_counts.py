@@ -21,7 +21,6 @@ _ESTIMATE = "select n_live_tup from pg_stat_user_tables where schemaname = %s an
 def limited(conn: Any, timeout: str) -> Iterator[None]:
     """Bounds statements of a shared connection for a block.
 
-    :param conn: in autocommit mode.
     :param timeout: as Postgres writes it.
     """
     with conn.cursor() as cursor:
@@ -37,7 +36,6 @@ class RowCounts:
     """Counts tables and compares with what was accepted before.
 
     :param conn: connection of the role that owns the models, in autocommit mode.
-    :param accepted: rows that each model is held to, by unique id.
     :param most_drop: percent that may be missing between two runs; 100 for any number.
     """
 
@@ -49,8 +47,6 @@ class RowCounts:
 
         Source: https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-TABLES-VIEW
 
-        :param schema: of the table.
-        :param table: its name.
         :return: None where it cannot be told.
         """
         try:
@@ -66,9 +62,6 @@ class RowCounts:
     def complaint(self, model: str, name: str, rows: int | None) -> str:
         """What is to be said of a model that lost rows.
 
-        :param model: unique id.
-        :param name: name of the model.
-        :param rows: it has now.
         :return: one sentence; empty where nothing is wrong.
         """
         before = self._accepted.get(model)

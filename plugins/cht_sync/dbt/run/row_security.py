@@ -22,8 +22,6 @@ where c.oid = to_regclass(%s) and row_security_active(c.oid) and not exists (
 def require_seen(cursor: Any, raw: RawTable) -> None:
     """Refuses to model nothing.
 
-    :param cursor: of the role of the models.
-    :param raw: the table of documents.
     :raises SettingsError: if row security hides every document from it.
     """
     for table in (raw.table, "couchdb_collision"):

@@ -45,10 +45,6 @@ class Tells(Protocol):
 class ModelsRun:
     """Runs dbt until the models hold what was stored when it began, or a model fails, or the time is over.
 
-    :param dbt: runs it; parsed.
-    :param watch: judges and records what it does.
-    :param waiting: what is not yet modelled.
-    :param tells: is told how models ended.
     :param lift: run every model although one that hangs on it fails.
     :param budget: seconds after which no further batch is begun.
     :param clock: monotonic seconds.

@@ -50,8 +50,6 @@ def model_params() -> dict[str, Param]:
 def run_vars(settings: Settings, params: Params) -> dict[str, Any]:
     """The variables that dbt gets.
 
-    :param settings: the environment.
-    :param params: of the run.
     :return: ``batch_size`` where documents are taken in batches, and those of ``dbt_vars``, which come first.
     """
     chosen = (params or {}).get("batch_size")
@@ -60,9 +58,6 @@ def run_vars(settings: Settings, params: Params) -> dict[str, Any]:
 
 
 def thread_flags(params: Params) -> list[str]:
-    """The option of dbt for the run's number of threads; empty where the profile's counts.
-
-    :param params: of the run.
-    """
+    """The option of dbt for the run's number of threads; empty where the profile's counts."""
     threads = (params or {}).get("threads")
     return ["--threads", str(threads)] if threads else []
