@@ -9,7 +9,6 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtSnapshotLocalOperator
-from psycopg2 import sql
 
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.operators.dbt_task import DbtTaskMixin
@@ -17,6 +16,7 @@ from cht_sync.dbt.project.groups import chosen_models
 from cht_sync.dbt.project.version import require_current
 from cht_sync.dbt.tables.model_results import FAILED
 from cht_sync.dbt.tables.model_runs import ModelRuns
+from cht_sync.postgres.lookups import relation_exists
 from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import of_text
 from cht_sync.settings.connections import dbt_connection, postgres_connection
@@ -34,11 +34,12 @@ def left_out(settings: Settings) -> list[str]:
     manifest = json.loads(deployment.manifest.read_text())
     chosen = chosen_models(with_selections(json.loads(deployment.graph.read_text()), deployment.path), settings)
     nodes, found = manifest["nodes"], []
+    places = {name: (node["schema"], node["alias"]) for name, node in nodes.items()}
     with transaction(dbt_connection(settings), "cht_sync snapshots", "look for what snapshots read") as cursor:
         for name, node in sorted(nodes.items()):
             read = _read(nodes, name) - chosen if node["resource_type"] == "snapshot" else set()
             if absent := sorted(
-                f"{nodes[one]['schema']}.{nodes[one]['alias']}" for one in read if _absent(cursor, nodes[one])
+                ".".join(place) for one in read if not relation_exists(cursor, *(place := places[one]))
             ):
                 log.warning("%s is not taken: DBT_SELECTOR does not choose %s.", node["name"], ", ".join(absent))
                 found.append(".".join(node["fqn"]))
@@ -55,11 +56,6 @@ def _read(nodes: dict[str, Any], name: str) -> set[str]:
         elif parent.get("resource_type") == "model":
             found.add(parent["unique_id"])
     return found
-
-
-def _absent(cursor: Any, node: dict[str, Any]) -> bool:
-    cursor.execute("select to_regclass(%s) is null", (sql.Identifier(node["schema"], node["alias"]).as_string(cursor),))
-    return bool(cursor.fetchone()[0])
 
 
 class TakeSnapshots(DbtTaskMixin, DbtSnapshotLocalOperator):

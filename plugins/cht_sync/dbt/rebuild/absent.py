@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.manifest import RELATIONS, Manifest, foreign_keys, models
 
@@ -13,7 +14,7 @@ where (n.nspname, c.relname) in %s and c.relkind in ('r', 'p', 'v', 'm')
 """
 
 
-def absent_models(cursor: Any, manifest: Manifest) -> set[str]:
+def absent_models(cursor: Cursor, manifest: Manifest) -> set[str]:
     """The models that have no relation though dbt makes one for them, by unique id."""
     made = {name: node for name, node in models(manifest).items() if node["config"]["materialized"] in RELATIONS}
     places = {name: (node["schema"], node["alias"]) for name, node in made.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import psycopg2
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.postgres.lookups import value_of
 from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 
@@ -24,14 +25,13 @@ where n.nspname = 'api' and p.proname in ('refresh', 'withdraw') and p.pronargs 
 """
 
 
-def withdraw(cursor: Any) -> bool:
+def withdraw(cursor: Cursor) -> bool:
     """Takes the views away, in the transaction that swaps models: none of them can hold up a deployment.
 
     :return: whether there is such a schema, so that :func:`refresh` has to follow.
     :raises RebuildError: if views of people hang on them.
     """
-    cursor.execute(_THERE)
-    if not cursor.fetchone()[0]:
+    if not value_of(cursor, _THERE):
         return False
     try:
         cursor.execute("select api.withdraw()")
@@ -44,21 +44,19 @@ def withdraw(cursor: Any) -> bool:
     return True
 
 
-def refresh(cursor: Any) -> int:
+def refresh(cursor: Cursor) -> int:
     """Makes the views follow the models; PostgREST is told at the commit where any changed.
 
     :return: views that were made anew or taken away.
     """
-    cursor.execute("select api.refresh()")
-    return int(cursor.fetchone()[0])
+    return int(value_of(cursor, "select api.refresh()"))
 
 
 def follow(connection: Connection) -> None:
     """Makes the views follow after a run of the models. That they cannot is no fault of the models: it is warned of."""
     try:
         with transaction(connection, "cht_sync api", "make the views of the schema api") as cursor:
-            cursor.execute(_THERE)
-            if not cursor.fetchone()[0]:
+            if not value_of(cursor, _THERE):
                 return
             cursor.execute("set local lock_timeout = '2s'")
             changed = refresh(cursor)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.relation import Relation, columns, tried
 from cht_sync.errors import SettingsError
@@ -179,20 +180,20 @@ class Attached:
         return f"{self.kind} {self.name}".strip()
 
 
-def attached(cursor: Any, oid: int) -> tuple[Attached, ...]:
+def attached(cursor: Cursor, oid: int) -> tuple[Attached, ...]:
     """What is attached to a relation; ``search_path`` has to be empty, so that each name is told in full."""
     publications = _PUBLICATIONS if cursor.connection.server_version >= 150000 else _PUBLICATIONS_14
     cursor.execute(_ATTACHED + publications + " order by 1, 2, 3", {"oid": oid})
     return tuple(Attached(*row) for row in cursor.fetchall())
 
 
-def unchecked(cursor: Any, oid: int) -> list[str]:
+def unchecked(cursor: Cursor, oid: int) -> list[str]:
     """Foreign keys of a relation whose checks somebody has turned off."""
     cursor.execute(_UNCHECKED, (oid,))
     return [row[0] for row in cursor.fetchall()]
 
 
-def detach(cursor: Any, relations: Collection[Relation], things: Collection[Attached]) -> None:
+def detach(cursor: Cursor, relations: Collection[Relation], things: Collection[Attached]) -> None:
     """Takes off relations that are to be dropped what blocks the drop, or what would go with them and is to stay."""
     cursor.execute(_IN_THE_WAY, {"oids": [relation.oid for relation in relations]})
     for (statement,) in cursor.fetchall():
@@ -202,7 +203,7 @@ def detach(cursor: Any, relations: Collection[Relation], things: Collection[Atta
             cursor.execute(f"alter sequence {thing.name} owned by none")
 
 
-def attach(cursor: Any, relation: Relation, things: Sequence[Attached]) -> list[Attached]:
+def attach(cursor: Cursor, relation: Relation, things: Sequence[Attached]) -> list[Attached]:
     """Attaches to a relation what another one of its name had and it has not by itself.
 
     :raises SettingsError: if one of them does not fit.

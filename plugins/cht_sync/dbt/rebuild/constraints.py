@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.manifest import Manifest, constrained, constraints, foreign_keys, models
 from cht_sync.postgres.transaction import transaction
@@ -36,7 +37,7 @@ def missing_constraints(connection: Connection, manifest: Manifest) -> list[str]
         return [line for lines in missing_by_model(cursor, manifest).values() for line in lines]
 
 
-def missing_by_model(cursor: Any, manifest: Manifest, among: Collection[str] | None = None) -> dict[str, list[str]]:
+def missing_by_model(cursor: Cursor, manifest: Manifest, among: Collection[str] | None = None) -> dict[str, list[str]]:
     """The same, by unique id of the model.
 
     :param among: unique ids to look at; all by default.
@@ -59,7 +60,7 @@ def missing_by_model(cursor: Any, manifest: Manifest, among: Collection[str] | N
 class _Known:
     """The constraints that relations have."""
 
-    def __init__(self, cursor: Any, oids: list[int]) -> None:
+    def __init__(self, cursor: Cursor, oids: list[int]) -> None:
         cursor.execute(_CONSTRAINTS, (oids,))
         self._rows = cursor.fetchall()
         cursor.execute(_NOT_NULL, (oids,))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.dependent_views import require_makeable, views_over
 from cht_sync.dbt.rebuild.errors import RebuildError
@@ -76,7 +77,7 @@ limit 1
 _SUBSCRIBED = "select srrelid from pg_subscription_rel where srrelid = any(%s) limit 1"
 
 
-def require_keepable(cursor: Any, relations: Collection[Relation], role: str | None) -> None:
+def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str | None) -> None:
     """Refuses relations on which something is that their successors could not have.
 
     :param cursor: of the role that owns the models; ``search_path`` has to be empty.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.dependent_views import views_over
 from cht_sync.dbt.rebuild.errors import RebuildError
@@ -37,7 +38,9 @@ limit 1
 """
 
 
-def require_apart(cursor: Any, old: Collection[Relation], new: Collection[Relation], schemas: Collection[str]) -> None:
+def require_apart(
+    cursor: Cursor, old: Collection[Relation], new: Collection[Relation], schemas: Collection[str]
+) -> None:
     """Refuses views that were built on tables in use, or on what is left in the staging schemas.
 
     :raises RebuildError: naming view and relation.

@@ -155,7 +155,7 @@ def _model_named(manifest: Manifest, to: str) -> dict[str, Any] | None:
     return next((node for node in models(manifest).values() if node["name"] == name), None) if name else None
 
 
-def aside_schema(schema: str) -> str:
+def staging_schema(schema: str) -> str:
     """The schema where models of a schema are built before they are swapped in."""
     if len((schema + SUFFIX).encode()) <= LONGEST_NAME:
         return schema + SUFFIX

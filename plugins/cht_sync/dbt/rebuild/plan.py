@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.project.graph import drawable
@@ -20,16 +21,18 @@ from cht_sync.dbt.rebuild.constraints import missing_by_model
 from cht_sync.dbt.rebuild.dbt_process import DbtProcess
 from cht_sync.dbt.rebuild.manifest import (
     Manifest,
-    aside_schema,
     constraint_texts,
     descendants,
     foreign_keys,
     models,
     read_manifest,
+    staging_schema,
     tables,
     tables_read,
 )
 from cht_sync.errors import SettingsError
+from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.lookups import relation_exists, value_of
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
@@ -106,8 +109,7 @@ def plan_rebuild(
     warnings: list[str] = []
     with transaction(dbt_connection(settings), "cht_sync plan", "look at the models") as cursor:
         if state is not None:
-            aside = aside_schema(settings.dbt_schema)
-            with DbtProcess(settings, folder, aside) as dbt:
+            with DbtProcess(settings, folder, staging_schema(settings.dbt_schema)) as dbt:
                 differing = dbt.modified(state)
             if unreadable := differing.get("unreadable"):
                 warnings.append(
@@ -148,16 +150,14 @@ def _chosen(manifest: Manifest, folder: Path, selector: str) -> set[str]:
     return chosen | (tables_read(manifest, chosen, "seed") if selector else seeds)
 
 
-def _not_there(cursor: Any, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:
+def _not_there(cursor: Cursor, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:
     """Seeds that have to be loaded, and snapshots without which a model cannot be built anew."""
     nodes = manifest["nodes"]
     direct = {parent for name in members for parent in nodes[name].get("depends_on", {}).get("nodes", ())}
     wanted = {name for name in chosen if nodes[name]["resource_type"] == "seed"}
     wanted |= {name for name in direct if nodes.get(name, {}).get("resource_type") == "snapshot"}
     for name in sorted(wanted - members):
-        place = sql.Identifier(nodes[name]["schema"], nodes[name]["alias"])
-        cursor.execute("select to_regclass(%s) is null", (place.as_string(cursor),))
-        if cursor.fetchone()[0]:
+        if not relation_exists(cursor, nodes[name]["schema"], nodes[name]["alias"]):
             yield name
 
 
@@ -209,33 +209,28 @@ def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
     return order
 
 
-def _planned(cursor: Any, node: dict[str, Any], why: str) -> PlannedModel:
-    relation = f"{node['schema']}.{node['alias']}"
-    rows = _rows(cursor, sql.Identifier(node["schema"], node["alias"]))
-    return PlannedModel(node["unique_id"], node["name"], relation, rows, why)
+def _planned(cursor: Cursor, node: dict[str, Any], why: str) -> PlannedModel:
+    schema, name = node["schema"], node["alias"]
+    return PlannedModel(node["unique_id"], node["name"], f"{schema}.{name}", _rows(cursor, schema, name), why)
 
 
-def _rows(cursor: Any, relation: sql.Identifier) -> int | None:
-    text = relation.as_string(cursor)
-    cursor.execute("select to_regclass(%s) is not null", (text,))
-    if not cursor.fetchone()[0]:
+def _rows(cursor: Cursor, schema: str, name: str) -> int | None:
+    if not relation_exists(cursor, schema, name):
         return None
     cursor.execute("savepoint counting")
     try:
         cursor.execute("set local statement_timeout = %s", (COUNT_WITHIN,))
-        cursor.execute(sql.SQL("select count(*) from {}").format(relation))
+        return value_of(cursor, sql.SQL("select count(*) from {}").format(sql.Identifier(schema, name)))
     except psycopg2.errors.QueryCanceled:
         cursor.execute("rollback to savepoint counting")
-        cursor.execute(_ESTIMATE, (text,))
-    return (cursor.fetchone() or (0,))[0]
+        return value_of(cursor, _ESTIMATE, (regclass_text(schema, name),)) or 0
 
 
-def _removed(cursor: Any, manifest: Manifest, state: Manifest | None) -> Iterator[str]:
+def _removed(cursor: Cursor, manifest: Manifest, state: Manifest | None) -> Iterator[str]:
     relations = {(node["schema"], node["alias"]) for node in tables(manifest).values()}
     for node in tables(state).values() if state else ():
         place = (node["schema"], node["alias"])
-        cursor.execute("select to_regclass(%s) is not null", (sql.Identifier(*place).as_string(cursor),))
-        if cursor.fetchone()[0] and place not in relations:
+        if place not in relations and relation_exists(cursor, *place):
             yield ".".join(place)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.redaction import message_of
 
@@ -52,21 +54,28 @@ class Relation:
         """Its kind for a statement."""
         return sql.SQL(KINDS[self.kind])
 
+    def alter(self, clause: str, *names: sql.Composable) -> sql.Composed:
+        """``alter table ...`` or the like.
 
-def find(cursor: Any, schema: str, name: str) -> Relation | None:
+        :param clause: what follows its name; braces stand for ``names``.
+        """
+        return sql.SQL("alter {} {} ").format(self.word, self.identifier) + sql.SQL(clause).format(*names)
+
+
+def find(cursor: Cursor, schema: str, name: str) -> Relation | None:
     """The relation of a name, where it is there."""
     cursor.execute(_FIND, (schema, name))
     row = cursor.fetchone()
     return Relation(*row) if row else None
 
 
-def columns(cursor: Any, oid: int) -> set[str]:
+def columns(cursor: Cursor, oid: int) -> set[str]:
     """The columns of a relation."""
     cursor.execute(_COLUMNS, (oid,))
     return {row[0] for row in cursor.fetchall()}
 
 
-def tried(cursor: Any, *statements: Any) -> str:
+def tried(cursor: Cursor, *statements: Any) -> str:
     """Executes statements of which none is left where one fails.
 
     :return: what Postgres said, without what may quote a row; empty where all went well.
@@ -82,3 +91,12 @@ def tried(cursor: Any, *statements: Any) -> str:
         return message_of(error)
     cursor.execute("release savepoint tried")
     return ""
+
+
+def lost_of(cursor: Cursor, steps: Iterable[tuple[str, sql.Composed]]) -> list[str]:
+    """Executes statements of which each may fail.
+
+    :param steps: what would be lost without it, and the statement.
+    :return: what is lost, each with why.
+    """
+    return [f"{what} ({said})" for what, statement in steps if (said := tried(cursor, statement))]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.attached import Attached, attached
 from cht_sync.dbt.rebuild.grants import Grant, give_like, grants, not_of_owner
@@ -14,6 +14,7 @@ from cht_sync.dbt.rebuild.relation import Relation, columns, tried
 from cht_sync.dbt.rebuild.statistics import Statistics, statistics
 from cht_sync.dbt.rebuild.storage import Storage, storage
 from cht_sync.dbt.rebuild.table_constraints import Constraints, constraints_of
+from cht_sync.postgres.lookups import value_of
 
 _COMMENTS = """
 select a.attname::text, d.description
@@ -25,7 +26,7 @@ _OWNER = "select nullif(pg_get_userbyid(relowner)::text, current_user::text) fro
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class RelationState:
     """What is on a relation apart from its rows.
 
     :param owner: its role, where that is another one.
@@ -45,13 +46,12 @@ class Saved:
     attached: tuple[Attached, ...]
 
 
-def save(cursor: Any, oid: int) -> Saved:
+def save(cursor: Cursor, oid: int) -> RelationState:
     """Reads what is on a relation; ``search_path`` has to be empty, so that each name is told in full."""
-    cursor.execute(_OWNER, (oid,))
-    owner = cursor.fetchone()[0]
+    owner = value_of(cursor, _OWNER, (oid,))
     cursor.execute(_COMMENTS, (oid,))
     comments = dict(cursor.fetchall())
-    return Saved(
+    return RelationState(
         owner,
         grants(cursor, oid),
         not_of_owner(cursor, oid),
@@ -64,19 +64,18 @@ def save(cursor: Any, oid: int) -> Saved:
     )
 
 
-def hand_over(cursor: Any, relation: Relation, saved: Saved) -> list[str]:
+def hand_over(cursor: Cursor, relation: Relation, saved: RelationState) -> list[str]:
     """Gives a relation to the role that owned another one.
 
     :return: what could not be kept, with why.
     """
     if not saved.owner:
         return []
-    to = sql.SQL("alter {} {} owner to {}").format(relation.word, relation.identifier, sql.Identifier(saved.owner))
-    said = tried(cursor, to)
+    said = tried(cursor, relation.alter("owner to {}", sql.Identifier(saved.owner)))
     return [f"that {relation.text} belongs to role {saved.owner} ({said})"] if said else []
 
 
-def permit(cursor: Any, relation: Relation, saved: Saved, own: set[str]) -> None:
+def permit(cursor: Cursor, relation: Relation, saved: RelationState, own: set[str]) -> None:
     """Gives a relation the grants that another one had.
 
     :param own: privileges that the project grants by itself.
@@ -87,7 +86,7 @@ def permit(cursor: Any, relation: Relation, saved: Saved, own: set[str]) -> None
         cursor.execute(sql.SQL(f"revoke {privilege} on table {{}} from {{}}").format(relation.identifier, owner))
 
 
-def comment(cursor: Any, relation: Relation, comments: dict[str | None, str]) -> None:
+def comment(cursor: Cursor, relation: Relation, comments: dict[str | None, str]) -> None:
     """Gives a relation the comments for which it has none of its own."""
     if not comments:
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.manifest import constraint_text
 from cht_sync.dbt.rebuild.relation import Relation, columns, tried
@@ -61,7 +61,7 @@ class Constraints:
     not_null: tuple[str, ...]
 
 
-def constraints_of(cursor: Any, oid: int) -> Constraints:
+def constraints_of(cursor: Cursor, oid: int) -> Constraints:
     """The constraints of a relation; ``search_path`` has to be empty."""
     cursor.execute(_CONSTRAINTS, (oid,))
     named = tuple(Constraint(*row) for row in cursor.fetchall())
@@ -70,7 +70,7 @@ def constraints_of(cursor: Any, oid: int) -> Constraints:
 
 
 def keep_constraints(
-    cursor: Any, relation: Relation, wanted: Constraints, place: str, of_project: Collection[str]
+    cursor: Cursor, relation: Relation, wanted: Constraints, place: str, of_project: Collection[str]
 ) -> list[str]:
     """Gives a relation the constraints that another one had, save those that are the project's to make.
 
@@ -80,24 +80,23 @@ def keep_constraints(
     :raises SettingsError: if the rows do not fit one.
     """
     own, there, lost = constraints_of(cursor, relation.oid), columns(cursor, relation.oid), []
-    alter = sql.SQL("alter table {} ").format(relation.identifier)
     for one in wanted.named:
         if one.kind == "f" or any(one.is_like(each) for each in own.named) or _is_of(one, place, of_project):
             continue
         if not set(one.columns) <= there:
             lost.append(f"the constraint {one.name} of {place}: there is no such column any more")
             continue
-        add = sql.SQL("add constraint {} {}").format(sql.Identifier(one.name), sql.SQL(one.definition))
-        _require(tried(cursor, alter + add), f"The constraint {one.name}", place)
+        add = relation.alter("add constraint {} {}", sql.Identifier(one.name), sql.SQL(one.definition))
+        _require(tried(cursor, add), f"The constraint {one.name}", place)
     done = set(constraints_of(cursor, relation.oid).not_null)
     for column in wanted.not_null:
         if column in there and column not in done and constraint_text(place, "not_null", [column]) not in of_project:
-            clause = sql.SQL("alter column {} set not null").format(sql.Identifier(column))
-            _require(tried(cursor, alter + clause), f"That {column} has a value", place)
+            alter = relation.alter("alter column {} set not null", sql.Identifier(column))
+            _require(tried(cursor, alter), f"That {column} has a value", place)
     return lost
 
 
-def keep_comments(cursor: Any, relation: Relation, wanted: Sequence[Constraint]) -> None:
+def keep_comments(cursor: Cursor, relation: Relation, wanted: Sequence[Constraint]) -> None:
     """Gives the constraints of a relation the comments that those of another one had."""
     commented = [one for one in wanted if one.comment]
     own = constraints_of(cursor, relation.oid).named if commented else ()

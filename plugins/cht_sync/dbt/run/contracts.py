@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import connection as PgConnection
 
 from cht_sync.dbt.run.table_columns import Found, Kept, built_now, complaint, declared_types, look
 from cht_sync.dbt.tables.built_models import BuiltModels, Columns, Place
@@ -20,7 +21,7 @@ class Contracts:
     :param kept: the models whose tables dbt adds to, by unique id.
     """
 
-    def __init__(self, conn: Any, connection: Connection, schema: str, kept: Mapping[str, Kept]) -> None:
+    def __init__(self, conn: PgConnection, connection: Connection, schema: str, kept: Mapping[str, Kept]) -> None:
         self._conn, self._connection, self._schema, self._kept = conn, connection, schema, kept
         self._built: dict[Place, Columns] | None = None
         self._before: dict[Place, Found] = {}

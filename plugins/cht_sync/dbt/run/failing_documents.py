@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection as PgConnection
 
 from cht_sync.settings.settings import RawTable
 
@@ -29,7 +30,7 @@ _NO_ALIAS = (
 
 
 def documents_at_fault(
-    conn: Any, query: str, raw: RawTable, database: str, *, since: Any = None, known: list[str] | None = None
+    conn: PgConnection, query: str, raw: RawTable, database: str, *, since: Any = None, known: list[str] | None = None
 ) -> list[str]:
     """Documents on which a model's query fails, at most ten; empty where it is not the documents.
 
@@ -54,7 +55,7 @@ def documents_at_fault(
         return []
 
 
-def _narrowed(conn: Any, query: str, raw: RawTable, database: str) -> str | None:
+def _narrowed(conn: PgConnection, query: str, raw: RawTable, database: str) -> str | None:
     """The query with the raw table cut down to the ids of a parameter; None where it does not read it."""
     names = [rf'(?:"{re.escape(part)}"|\b{re.escape(part)}\b)' for part in (database, raw.schema, raw.table)]
     table = rf"(?:{names[0]}\s*\.\s*)?{names[1]}\s*\.\s*{names[2]}(?![\w.])"
@@ -70,7 +71,7 @@ def _narrowed(conn: Any, query: str, raw: RawTable, database: str) -> str | None
 
 
 class _Search:
-    def __init__(self, conn: Any, query: str) -> None:
+    def __init__(self, conn: PgConnection, query: str) -> None:
         self._conn, self._until = conn, time.monotonic() + PATIENCE_S
         self._query = _ALL.format(query=sql.SQL(query.rstrip().rstrip(";")))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.project.lineage import Lineage
 
@@ -22,7 +23,7 @@ where c.contype = 'f' and c.confdeltype = 'c' and c.conrelid <> c.confrelid
 """
 
 
-def cascades(cursor: Any) -> set[tuple[Relation, Relation]]:
+def cascades(cursor: Cursor) -> set[tuple[Relation, Relation]]:
     """Foreign keys of the database through which a delete in one table reaches another, as (child, parent)."""
     cursor.execute(_CASCADES)
     return {((a, b), (c, d)) for a, b, c, d in cursor}

@@ -20,6 +20,7 @@ from cht_sync.dbt.run.row_counts import RowCounts
 from cht_sync.dbt.run.row_security import require_seen
 from cht_sync.dbt.tables.model_results import FAILED, SHRUNK, ModelResult, ModelResults, with_ids
 from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.lookups import relation_exists, value_of
 from cht_sync.redaction import of_text
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -105,8 +106,7 @@ class ModelWatch:
         found = []
         with explained(self._connection, "look for seeds and snapshots"), self._conn.cursor() as cursor:
             for schema, table, path in wanted:
-                cursor.execute("select to_regclass(%s) is null", (sql.Identifier(schema, table).as_string(cursor),))
-                if cursor.fetchone()[0]:
+                if not relation_exists(cursor, schema, table):
                     log.info(
                         "%s.%s, a seed or snapshot, is not there yet and is made before what reads it.", schema, table
                     )
@@ -214,7 +214,6 @@ class ModelWatch:
         table = sql.Identifier(*self._lineage.relations[model])
         try:
             with self._conn.cursor() as cursor:
-                cursor.execute(sql.SQL("select max(saved_timestamp) from {}").format(table))
-                return cursor.fetchone()[0]
+                return value_of(cursor, sql.SQL("select max(saved_timestamp) from {}").format(table))
         except psycopg2.Error:
             return None  # not built yet, or without that column

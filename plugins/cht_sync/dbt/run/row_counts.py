@@ -8,8 +8,10 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection as PgConnection
 
 from cht_sync.postgres.connection import STATEMENT_TIMEOUT
+from cht_sync.postgres.lookups import value_of
 
 FEW = 20  # with fewer rows a fifth is a row or two
 LARGE = 1_000_000
@@ -18,7 +20,7 @@ _ESTIMATE = "select n_live_tup from pg_stat_user_tables where schemaname = %s an
 
 
 @contextmanager
-def limited(conn: Any, timeout: str) -> Iterator[None]:
+def limited(conn: PgConnection, timeout: str) -> Iterator[None]:
     """Bounds statements of a shared connection for a block.
 
     :param timeout: as Postgres writes it.
@@ -39,7 +41,7 @@ class RowCounts:
     :param most_drop: percent that may be missing between two runs; 100 for any number.
     """
 
-    def __init__(self, conn: Any, accepted: Mapping[str, int], most_drop: int) -> None:
+    def __init__(self, conn: PgConnection, accepted: Mapping[str, int], most_drop: int) -> None:
         self._conn, self._accepted, self._most_drop = conn, accepted, most_drop
 
     def count(self, schema: str, table: str) -> int | None:
@@ -73,8 +75,7 @@ class RowCounts:
             " right; until then nothing that is scheduled on this model starts."
         )
 
-    def _value(self, statement: Any, *values: Any) -> int | None:
+    def _value(self, statement: str | sql.Composable, *values: Any) -> int | None:
         with self._conn.cursor() as cursor:
-            cursor.execute(statement, values or None)
-            row = cursor.fetchone()
-        return row[0] if row else None
+            count: int | None = value_of(cursor, statement, values or None)
+            return count

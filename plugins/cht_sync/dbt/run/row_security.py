@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import regclass_text
@@ -19,7 +19,7 @@ where c.oid = to_regclass(%s) and row_security_active(c.oid) and not exists (
 """
 
 
-def require_seen(cursor: Any, raw: RawTable) -> None:
+def require_seen(cursor: Cursor, raw: RawTable) -> None:
     """Refuses to model nothing.
 
     :raises SettingsError: if row security hides every document from it.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import string_types
 
 from cht_sync.dbt.project.kept import MADE_ANEW, Kept
@@ -54,7 +55,7 @@ class Found:
     hides: bool = False
 
 
-def look(cursor: Any, places: Collection[Place]) -> dict[Place, Found]:
+def look(cursor: Cursor, places: Collection[Place]) -> dict[Place, Found]:
     """Relations as they are, in one question for all of them."""
     found: dict[Place, Found] = {}
     cursor.execute(_FOUND, ([schema for schema, _ in places], [name for _, name in places]))
@@ -67,7 +68,7 @@ def look(cursor: Any, places: Collection[Place]) -> dict[Place, Found]:
     return found
 
 
-def declared_types(cursor: Any, kept: Iterable[Kept]) -> dict[str, int]:
+def declared_types(cursor: Cursor, kept: Iterable[Kept]) -> dict[str, int]:
     """The numbers of the types that contracts name; none of those that are no names of types alone."""
     names = list({kind for one in kept for kind in one.declared.values()})
     try:
@@ -152,7 +153,7 @@ def built_now(before: Found | None, after: Found, built: Columns | None) -> Colu
     }
 
 
-def note_rebuilt(cursor: Any, schema: str, nodes: Iterable[Mapping[str, Any]]) -> None:
+def note_rebuilt(cursor: Cursor, schema: str, nodes: Iterable[Mapping[str, Any]]) -> None:
     """Notes the columns of tables that were built anew, in the transaction that puts them in place."""
     places = {(node["schema"], node["alias"]): node["config"]["materialized"] in MADE_ANEW for node in nodes}
     found = look(cursor, [place for place, made_anew in places.items() if not made_anew])

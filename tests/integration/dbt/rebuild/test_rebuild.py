@@ -114,7 +114,7 @@ class Rig:
         return plan_rebuild(self.settings, folder, state, "", full_refresh)
 
     def rebuild(self, folder, plan, in_swap=lambda cursor: None, published=lambda: None):
-        return rebuild(self.settings, folder, plan, "test", in_swap, published)
+        return rebuild(self.settings, folder, plan, holder="test", in_swap=in_swap, published=published)
 
     def state(self):
         """Everything that must be as it was after a failure, but the tables that a first lock makes."""

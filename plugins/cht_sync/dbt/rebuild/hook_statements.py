@@ -1,12 +1,12 @@
-"""What hooks and macros of a project do beside the tables that are built anew: it waits for the swap."""
+"""What hooks and macros of a project do outside of the tables that are rebuilt: it waits for the swap."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg2
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.errors import RebuildRefusedError
 from cht_sync.dbt.rebuild.relation import PASSING, Relation
@@ -16,7 +16,7 @@ _SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class HookStatement:
     """One statement that waits for the swap.
 
     :param by: unique id of the model in whose hooks or macros it is, or what dbt calls a hook of the run.
@@ -29,7 +29,7 @@ class Statement:
     drops: bool
     sql: str
 
-    def execute(self, cursor: Any) -> None:
+    def execute(self, cursor: Cursor) -> None:
         """Executes it as dbt would, with the path of the role.
 
         :raises RebuildRefusedError: if it fails, naming whose it is.
@@ -59,19 +59,19 @@ class Statement:
         return head if len(head) <= _SHOWN else f"{head[:_SHOWN]} ..."
 
 
-class Waiting:
+class HookStatements:
     """All that waits for one swap.
 
-    :param told: what dbt's process tells, in order.
+    :param statements: as dbt's process reports them, in order.
     """
 
-    def __init__(self, told: Iterable[dict[str, str]] = ()) -> None:
+    def __init__(self, statements: Iterable[dict[str, str]] = ()) -> None:
         # What each run of dbt says again is done once.
         once: dict[str, dict[str, str]] = {}
-        for one in told:
+        for one in statements:
             once.pop(one["sql"], None)
             once[one["sql"]] = one
-        listed = [Statement(one["by"], one["view"], bool(one["drops"]), one["sql"]) for one in once.values()]
+        listed = [HookStatement(one["by"], one["view"], bool(one["drops"]), one["sql"]) for one in once.values()]
         made = {one.view: one for one in listed if one.view and not one.drops}
         # The last one counts, and what it drops first is dropped by the swap itself.
         self._made = made
@@ -82,7 +82,7 @@ class Waiting:
         """Everything waits again, for another try."""
         self._views_left = dict(self._made)
 
-    def make(self, cursor: Any, view: Relation) -> bool:
+    def make(self, cursor: Cursor, view: Relation) -> bool:
         """Makes a view in place of one that was taken away, where the project does.
 
         :raises RebuildRefusedError: if it cannot.
@@ -92,7 +92,7 @@ class Waiting:
             statement.execute(cursor)
         return statement is not None
 
-    def finish(self, cursor: Any) -> None:
+    def finish(self, cursor: Cursor) -> None:
         """Does the rest.
 
         :raises RebuildRefusedError: if something cannot be done.
