@@ -50,11 +50,7 @@ class DbtProgram:
         self._to_fetch = to_fetch(settings)
 
     def run(self, command: str) -> None:
-        """Runs a command.
-
-        :param command: ``deps`` or ``parse``.
-        :raises SettingsError: with dbt's own words, if it fails.
-        """
+        """Runs ``deps`` or ``parse``; SettingsError with dbt's own words, if it fails."""
         if failure := self.try_to(command):
             self.refuse(command, failure)
 
@@ -88,14 +84,8 @@ class DbtProgram:
         :returns: one result for each model and unit test, as ``dbt/subprocess/checks.py`` writes them.
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            report = Path(folder, "report.json")
-            # -P keeps this package's folder, which holds a profile.py and a git.py, from the start of sys.path.
-            program = ["-P", str(CHECKS), str(report), folder, "tests" if unit_tests else "compile"]
-            if failure := self._run(program, {}):
-                self.refuse("compile", failure)
-            results: list[dict[str, Any]] = json.loads(report.read_text())
-        return results
+        with tempfile.TemporaryDirectory() as target:
+            return self._report("compile", CHECKS, target, "tests" if unit_tests else "compile")
 
     def select(self, atoms: list[str]) -> dict[str, Any]:
         """Asks dbt which models parts of a ``--select`` expression mean.
@@ -103,13 +93,16 @@ class DbtProgram:
         :returns: unique ids by part; dbt's message where it does not take one.
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """
+        return self._report("ls", SELECT, json.dumps(atoms), str(self._folder / "project"))
+
+    def _report(self, command: str, program: Path, *arguments: str) -> Any:
+        """What a program of ours writes as JSON."""
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "report.json")
-            program = ["-P", str(SELECT), str(report), json.dumps(atoms), str(self._folder / "project")]
-            if failure := self._run(program, {}):
-                self.refuse("ls", failure)
-            found: dict[str, Any] = json.loads(report.read_text())
-        return found
+            # -P keeps this package's folder, which holds a profile.py and a git.py, from the start of sys.path.
+            if failure := self._run(["-P", str(program), str(report), *arguments], {}):
+                self.refuse(command, failure)
+            return json.loads(report.read_text())
 
     def _run_deps(self, program: list[str], variables: dict[str, str]) -> str | None:
         """``dbt deps`` downloads and unpacks what strangers hand out, of any size."""

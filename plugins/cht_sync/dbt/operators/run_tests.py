@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtTestLocalOperator
 
+from cht_sync.dbt.launch.outcome import messages_of, node_results
 from cht_sync.dbt.operators.dbt_task import DbtTaskMixin
 from cht_sync.dbt.run.ending import raise_if_ending
 from cht_sync.dbt.tables.acknowledgements import FAILED
@@ -39,11 +40,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         self.model_of = model_of
 
     def execute(self, context: Any, **kwargs: Any) -> None:
-        """Runs dbt.
-
-        :raises AirflowSkipException: if nothing has been modelled yet.
-        :raises CosmosDbtRunError: if dbt failed in another way than in a test.
-        """
+        """Runs dbt; skips where nothing has been modelled yet."""
         settings = Settings()
         settings.check()
         runs = ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema, settings.dbt_selector)
@@ -93,7 +90,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         """Runs dbt."""
         result = DbtTaskMixin.run_dbt_runner(self, command, env, cwd, **kwargs)
         raise_if_ending()
-        results = [self._told(one) for one in _ended(result) if one.node.resource_type == "test"]
+        results = [self._test_result(one) for one in node_results(result) if one.node.resource_type == "test"]
         settings = Settings()
         stored = DataTestResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
         known = stored.acknowledgements.all()
@@ -105,19 +102,15 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         return result
 
     def handle_exception_dbt_runner(self, result: Any) -> None:
-        """Lets failed tests be told by the tasks of their models.
-
-        :raises CosmosDbtRunError: if anything else failed, such as the connection or a hook.
-        """
-        failed = [one for one in _ended(result) if str(one.status) in BAD_STATUSES]
+        """Leaves failed tests to the tasks of their models; what else fails, such as a hook, fails this one."""
+        failed = [one for one in node_results(result) if str(one.status) in BAD_STATUSES]
         others = [one for one in failed if one.node.resource_type != "test"]
         if others:
-            said = "; ".join(f"{one.node.name}: {of_text(one.message or '')}" for one in others)
-            raise CosmosDbtRunError(f"dbt test failed beside the tests: {said}")
+            raise CosmosDbtRunError(f"dbt test failed beside the tests: {messages_of(others)}")
         if not failed:
             super().handle_exception_dbt_runner(result)
 
-    def _told(self, one: Any) -> DataTestResult:
+    def _test_result(self, one: Any) -> DataTestResult:
         test = one.node.unique_id
         model = self.model_of.get(test)
         message = of_text(one.message or "")
@@ -128,7 +121,3 @@ def _wait(runs: ModelRuns) -> bool:
     """Whether documents wait for the models."""
     state = runs.state()
     return state.newest is not None and (state.modelled_to is None or state.newest > state.modelled_to)
-
-
-def _ended(result: Any) -> list[Any]:
-    return getattr(result.result, "results", None) or []

@@ -31,10 +31,7 @@ class ShowTests(BaseOperator):
         return str(self.task_id).rpartition(".")[2]
 
     def execute(self, context: Any) -> dict[str, int]:
-        """Tells of each test.
-
-        :raises AirflowFailException: if a test has failed or was not run.
-        """
+        """Logs each test, fails where one has failed or was not run, and gives the number of tests by status."""
         settings = Settings()
         stored = DataTestResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
         results = {one.test: one for one in stored.of_run(context["run_id"])}

@@ -45,10 +45,7 @@ def withdraw(cursor: Cursor) -> bool:
 
 
 def refresh(cursor: Cursor) -> int:
-    """Makes the views follow the models; PostgREST is told at the commit where any changed.
-
-    :return: views that were made anew or taken away.
-    """
+    """Makes the views follow the models and counts those that changed; PostgREST is told at the commit."""
     return int(value_of(cursor, "select api.refresh()"))
 
 

@@ -204,10 +204,7 @@ def detach(cursor: Cursor, relations: Collection[Relation], things: Collection[A
 
 
 def attach(cursor: Cursor, relation: Relation, things: Sequence[Attached]) -> list[Attached]:
-    """Attaches to a relation what another one of its name had and it has not by itself.
-
-    :raises SettingsError: if one of them does not fit.
-    """
+    """Attaches to a relation what another one of its name had and it lacks; SettingsError if one does not fit."""
     if not things:
         return []
     own = {thing.key for thing in attached(cursor, relation.oid)}

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.manifest import Manifest, constrained, constraints, foreign_keys, models
-from cht_sync.postgres.transaction import transaction
 
 _RELATIONS = """
 select n.nspname, c.relname, c.oid
@@ -31,17 +29,8 @@ _NOT_NULL = "select attrelid, attname::text from pg_attribute where attrelid = a
 _KINDS = {"unique": "u", "primary_key": "p"}
 
 
-def missing_constraints(connection: Connection, manifest: Manifest) -> list[str]:
-    """What the contracts of a project declare and Postgres has not, of the models that are there."""
-    with transaction(connection, "cht_sync constraints", "look for the constraints of the models") as cursor:
-        return [line for lines in missing_by_model(cursor, manifest).values() for line in lines]
-
-
 def missing_by_model(cursor: Cursor, manifest: Manifest, among: Collection[str] | None = None) -> dict[str, list[str]]:
-    """The same, by unique id of the model.
-
-    :param among: unique ids to look at; all by default.
-    """
+    """What the contracts of models declare and their tables lack, by unique id; of all models where ``among`` is None."""
     declared = {
         name: node for name, node in models(manifest).items() if constrained(node) and (among is None or name in among)
     }
@@ -51,8 +40,7 @@ def missing_by_model(cursor: Cursor, manifest: Manifest, among: Collection[str] 
     found = {}
     for name, node in declared.items():
         oid = there.get((node["schema"], node["alias"]))
-        lines = known.missing(oid, manifest, node) if oid else []
-        if lines:
+        if oid and (lines := known.missing(oid, manifest, node)):
             found[name] = lines
     return found
 

@@ -22,10 +22,7 @@ from cht_sync.settings.settings import Settings
 
 
 class DbtProcess:
-    """dbt in a process that ends with this one, however that ends.
-
-    :param staging: schema in place of ``target.schema``.
-    """
+    """dbt in a process that ends with this one, however that ends; ``staging`` takes the place of ``target.schema``."""
 
     def __init__(self, settings: Settings, folder: Path, staging: str) -> None:
         self._settings = settings
@@ -71,10 +68,7 @@ class DbtProcess:
         return self._ask("modified", "compare the project", profiles=self._profiles["live"], state=str(folder))
 
     def run(self, members: Iterable[str], schemas: Mapping[str, str], full_refresh: bool) -> None:
-        """Builds models, by their unique ids, in staging schemas.
-
-        :raises RebuildError: if one of them fails.
-        """
+        """Builds models, by their unique ids, in staging schemas; RebuildError if one of them fails."""
         answer = self._ask(
             "run",
             "build the models aside",

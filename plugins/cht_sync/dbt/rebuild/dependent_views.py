@@ -90,10 +90,7 @@ class DependentViews:
             self._cursor.execute(sql.SQL("drop {} {}").format(relation.word, relation.identifier))
 
     def make(self) -> None:
-        """Makes again those that are not rebuilt, materialized ones without rows.
-
-        :raises SettingsError: if one does not fit the new relations.
-        """
+        """Makes again those that are not rebuilt, materialized ones without rows; SettingsError if one does not fit."""
         for view in self.outside:
             with _fitting(view):
                 self._make(view)
@@ -143,19 +140,13 @@ class DependentViews:
 
 
 def views_over(cursor: Cursor, oids: Collection[int], without: str | None = None) -> list[Relation]:
-    """The views among relations and over them, those first that others depend on.
-
-    :param without: a schema whose views do not count, nor what depends on these.
-    """
+    """The views among relations and over them, those first that others depend on; ``without`` those of a schema."""
     cursor.execute(_DEPENDENT, {"oids": list(oids), "without": without})
     return [Relation(*row[:4]) for row in cursor.fetchall()]
 
 
 def require_makeable(cursor: Cursor, view: Relation, role: str | None) -> None:
-    """Refuses a view that could not be made again.
-
-    :raises SettingsError: if the view belongs to a role that this one is no member of.
-    """
+    """Refuses a view that could not be made again: its role is one that this role is no member of."""
     cursor.execute(_OWNER, (view.oid,))
     [(owner, may)] = cursor.fetchall()
     if not may:

@@ -57,10 +57,7 @@ class Key:
         return sql.Identifier(self.child_schema, self.child_name)
 
     def alter(self, clause: str, *names: str) -> sql.Composed:
-        """``alter table`` for that table.
-
-        :param clause: what follows its name; braces stand for ``names``.
-        """
+        """``alter table`` for that table; braces in the clause stand for ``names``."""
         return sql.SQL("alter table {} ").format(self.table) + sql.SQL(clause).format(*map(sql.Identifier, names))
 
     @property
@@ -82,10 +79,7 @@ def keys_of(cursor: Cursor, oids: Collection[int]) -> list[Key]:
 
 
 def require_owned_key(key: Key) -> None:
-    """Refuses a foreign key, to a relation that is built anew, of a table that is somebody else's.
-
-    :raises SettingsError: if the table belongs to a role that this one is no member of.
-    """
+    """Refuses a foreign key, to a rebuilt relation, of a table whose role this role is no member of."""
     if not key.owned:
         raise SettingsError(
             f"{key.text} has a foreign key to {key.parent_text}, which is built anew, and belongs to role"
@@ -121,10 +115,7 @@ class ForeignKeySwap:
                 self._add(key, key.name, self._new[key.child], self._successor[key.parent])
 
     def declare(self, child: Relation, keys: Collection[ForeignKey]) -> None:
-        """Adds foreign keys of a contract that lead to tables which stay, and which dbt was kept from making.
-
-        :raises SettingsError: if one does not fit.
-        """
+        """Adds foreign keys of a contract to tables that are not rebuilt, which dbt was kept from making."""
         for key in keys:
             if not key.schema or (key.schema, key.table) in self._places:
                 continue

@@ -75,10 +75,7 @@ def default_grants(cursor: Cursor, schema: str) -> list[Grant]:
 
 
 def give(cursor: Cursor, relation: Relation, wanted: Sequence[Grant]) -> None:
-    """Grants on a relation what is for columns that it has.
-
-    :param wanted: what; those of the owner before those that others gave on.
-    """
+    """Grants on a relation what is for columns that it has; those of the owner come before those of grantees."""
     there = columns(cursor, relation.oid)
     for privilege, column, role, passed_on, by in wanted:
         if column is not None and column not in there:

@@ -30,10 +30,7 @@ class HookStatement:
     sql: str
 
     def execute(self, cursor: Cursor) -> None:
-        """Executes it as dbt would, with the path of the role.
-
-        :raises RebuildRefusedError: if it fails, naming whose it is.
-        """
+        """Executes it as dbt would, with the ``search_path`` of the role."""
         cursor.execute("set local search_path to default")
         try:
             # It is the project's own SQL, as dbt would have executed it.
@@ -60,10 +57,7 @@ class HookStatement:
 
 
 class HookStatements:
-    """All that waits for one swap.
-
-    :param statements: as dbt's process reports them, in order.
-    """
+    """All that waits for one swap, as dbt's process reports it, in order."""
 
     def __init__(self, statements: Iterable[dict[str, str]] = ()) -> None:
         # What each run of dbt says again is done once.
@@ -83,19 +77,13 @@ class HookStatements:
         self._views_left = dict(self._made)
 
     def make(self, cursor: Cursor, view: Relation) -> bool:
-        """Makes a view in place of one that was taken away, where the project does.
-
-        :raises RebuildRefusedError: if it cannot.
-        """
+        """Makes a view in place of one that was dropped, where a hook does; else returns False."""
         statement = self._views_left.pop(view.identifier.as_string(cursor), None)
         if statement:
             statement.execute(cursor)
         return statement is not None
 
     def finish(self, cursor: Cursor) -> None:
-        """Does the rest.
-
-        :raises RebuildRefusedError: if something cannot be done.
-        """
+        """Executes what is left."""
         for statement in [*self._views_left.values(), *self._others]:
             statement.execute(cursor)

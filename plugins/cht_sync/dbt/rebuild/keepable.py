@@ -117,7 +117,7 @@ def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str 
 
 
 def blocked(detail: str) -> str:
-    """The sentence of what hangs on a model and keeps it from being dropped."""
+    """The sentence about an object that depends on a model and keeps it from being dropped."""
     return (
         f"Something of people's hangs on a model that is built anew, nothing was changed: {' '.join(detail.split())};"
         " drop it, and the next deployment goes on."

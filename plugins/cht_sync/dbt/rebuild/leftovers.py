@@ -41,10 +41,7 @@ limit 1
 def require_apart(
     cursor: Cursor, old: Collection[Relation], new: Collection[Relation], schemas: Collection[str]
 ) -> None:
-    """Refuses views that were built on tables in use, or on what is left in the staging schemas.
-
-    :raises RebuildError: naming view and relation.
-    """
+    """Refuses views that were built on tables in use, or on what is left in the staging schemas."""
     built = {relation.oid for relation in new}
     for relation in old:
         for view in views_over(cursor, [relation.oid]):

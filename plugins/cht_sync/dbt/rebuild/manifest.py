@@ -39,10 +39,7 @@ class ForeignKey:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a built version.
-
-    :raises SettingsError: if there is none.
-    """
+    """The manifest of a built version; SettingsError if there is none."""
     path = folder / "target" / "manifest.json"
     try:
         manifest: Manifest = json.loads(path.read_text())
@@ -68,10 +65,7 @@ def tables(manifest: Manifest) -> dict[str, Any]:
 
 
 def tables_read(manifest: Manifest, start: Iterable[str], kind: str) -> set[str]:
-    """The seeds or snapshots that models read, directly or through others.
-
-    :param kind: ``seed`` or ``snapshot``.
-    """
+    """The seeds or snapshots, as ``kind`` says, that models read, directly or through others."""
     nodes = manifest["nodes"]
     reached = set(start)
     while (

@@ -55,10 +55,7 @@ class Relation:
         return sql.SQL(KINDS[self.kind])
 
     def alter(self, clause: str, *names: sql.Composable) -> sql.Composed:
-        """``alter table ...`` or the like.
-
-        :param clause: what follows its name; braces stand for ``names``.
-        """
+        """``alter table ...`` or the like; braces in the clause stand for ``names``."""
         return sql.SQL("alter {} {} ").format(self.word, self.identifier) + sql.SQL(clause).format(*names)
 
 
@@ -76,10 +73,7 @@ def columns(cursor: Cursor, oid: int) -> set[str]:
 
 
 def tried(cursor: Cursor, *statements: Any) -> str:
-    """Executes statements of which none is left where one fails.
-
-    :return: what Postgres said, without what may quote a row; empty where all went well.
-    """
+    """Executes statements, all or none; returns Postgres' message without values of rows, empty where all went well."""
     cursor.execute("savepoint tried")
     try:
         for statement in statements:
@@ -94,9 +88,5 @@ def tried(cursor: Cursor, *statements: Any) -> str:
 
 
 def lost_of(cursor: Cursor, steps: Iterable[tuple[str, sql.Composed]]) -> list[str]:
-    """Executes statements of which each may fail.
-
-    :param steps: what would be lost without it, and the statement.
-    :return: what is lost, each with why.
-    """
+    """Executes statements of which each may fail; returns what is lost without those that did, each with why."""
     return [f"{what} ({said})" for what, statement in steps if (said := tried(cursor, statement))]

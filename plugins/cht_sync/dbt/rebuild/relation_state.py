@@ -65,10 +65,7 @@ def save(cursor: Cursor, oid: int) -> RelationState:
 
 
 def hand_over(cursor: Cursor, relation: Relation, saved: RelationState) -> list[str]:
-    """Gives a relation to the role that owned another one.
-
-    :return: what could not be kept, with why.
-    """
+    """Gives a relation to the role that owned another one; returns that it could not, with why."""
     if not saved.owner:
         return []
     said = tried(cursor, relation.alter("owner to {}", sql.Identifier(saved.owner)))
@@ -76,10 +73,7 @@ def hand_over(cursor: Cursor, relation: Relation, saved: RelationState) -> list[
 
 
 def permit(cursor: Cursor, relation: Relation, saved: RelationState, own: set[str]) -> None:
-    """Gives a relation the grants that another one had.
-
-    :param own: privileges that the project grants by itself.
-    """
+    """Gives a relation the grants that another one had, but for privileges that the project grants by itself."""
     give_like(cursor, relation, saved.grants, own)
     for privilege in saved.not_of_owner:
         owner = sql.Identifier(saved.owner) if saved.owner else sql.SQL("current_user")

@@ -44,10 +44,7 @@ where (n.nspname, c.relname) in %s and not pg_has_role(c.relowner, 'usage')
 
 
 def prepare(connection: Connection, schemas: Iterable[str]) -> None:
-    """Makes the schemas, or empties those that an earlier rebuild has left behind.
-
-    :raises SettingsError: if the role may neither make nor use one.
-    """
+    """Makes the schemas, or empties those that an earlier rebuild has left; SettingsError if the role may not."""
     with transaction(connection, SESSION, "make a schema to build models in") as cursor:
         for schema in schemas:
             _make(connection, cursor, schema)
@@ -77,10 +74,7 @@ def identify_rows(connection: Connection, schemas: Mapping[str, str]) -> None:
 
 
 def require_owned(connection: Connection, relations: Iterable[tuple[str, str]]) -> None:
-    """Refuses relations that the role may not drop.
-
-    :raises SettingsError: naming the first of another role.
-    """
+    """Refuses relations that the role may not drop, naming the first."""
     with transaction(connection, SESSION, "look at the owners of the models") as cursor:
         cursor.execute(_FOREIGN_OWNED, (tuple(relations),))
         found = cursor.fetchone()

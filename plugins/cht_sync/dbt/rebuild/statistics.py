@@ -52,10 +52,7 @@ def statistics(cursor: Cursor, oid: int) -> list[Statistics]:
 
 
 class KeptStatistics:
-    """Gives a relation the statistics of another one: made before it is analyzed, named when the other one is gone.
-
-    :param relation: the relation, in the schema where it was built.
-    """
+    """Gives a relation the statistics of another one: made before it is analyzed, named when that one is gone."""
 
     def __init__(self, cursor: Cursor, relation: Relation, wanted: Sequence[Statistics]) -> None:
         self._cursor = cursor
@@ -78,10 +75,7 @@ class KeptStatistics:
                     cursor.execute(sql.SQL("alter statistics {} set statistics %s").format(place), (one.target,))
 
     def name(self) -> list[str]:
-        """Gives them their names.
-
-        :return: what could not be kept, each with why.
-        """
+        """Gives them their names; returns what could not be kept, each with why."""
         lost = []
         for one, place, name in self._made:
             moved, own = sql.Identifier(one.schema, name), sql.Identifier(one.schema, one.name)

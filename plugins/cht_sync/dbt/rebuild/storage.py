@@ -77,10 +77,7 @@ def storage(cursor: Cursor, oid: int) -> Storage:
 
 
 def store_like(cursor: Cursor, relation: Relation, wanted: Storage, there: set[str]) -> list[str]:
-    """Lets a relation be stored as another one of its kind was, save where the project says otherwise.
-
-    :return: what could not be kept, each with why.
-    """
+    """Stores a relation as another one of its kind was, save where the project says otherwise; returns what is lost."""
     own, name = storage(cursor, relation.oid), relation.name
     steps = [
         (f"the storage parameter {key} of {name}", relation.alter(f"set ({key} = {{}})", sql.Literal(value)))

@@ -58,10 +58,7 @@ class Ending:
 
     @contextmanager
     def of_own(self) -> Iterator[None]:
-        """Within this block dbt's sessions are those of this task; before it, another one may be at work.
-
-        :raises EndedError: where dbt is ended.
-        """
+        """Within this block dbt's sessions are those of this task; before it, another one may be at work."""
         self._owns = True
         try:
             yield
@@ -116,10 +113,7 @@ def is_ending() -> bool:
 
 
 def raise_if_ending() -> None:
-    """Goes on with the end that dbt, which catches everything, has swallowed.
-
-    :raises EndedError: if dbt is being ended.
-    """
+    """Goes on with the end that dbt, which catches everything, has swallowed."""
     if is_ending():
         raise EndedError
 

@@ -29,7 +29,7 @@ def cascades(cursor: Cursor) -> set[tuple[Relation, Relation]]:
     return {((a, b), (c, d)) for a, b, c, d in cursor}
 
 
-def held(failing: Collection[str], lineage: Lineage, keys: set[tuple[Relation, Relation]]) -> set[str]:
+def unsafe_to_run(failing: Collection[str], lineage: Lineage, keys: set[tuple[Relation, Relation]]) -> set[str]:
     """Models that must not run while others fail: those whose deletes would reach a failing one's table.
 
     dbt's ``delete+insert`` deletes an edited row before it writes it anew. The cascade takes the row out of every

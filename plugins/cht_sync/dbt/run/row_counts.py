@@ -21,10 +21,7 @@ _ESTIMATE = "select n_live_tup from pg_stat_user_tables where schemaname = %s an
 
 @contextmanager
 def limited(conn: PgConnection, timeout: str) -> Iterator[None]:
-    """Bounds statements of a shared connection for a block.
-
-    :param timeout: as Postgres writes it.
-    """
+    """Sets ``statement_timeout`` of a shared connection for a block."""
     with conn.cursor() as cursor:
         cursor.execute("select set_config('statement_timeout', %s, false)", (timeout,))
     try:
@@ -35,11 +32,7 @@ def limited(conn: PgConnection, timeout: str) -> Iterator[None]:
 
 
 class RowCounts:
-    """Counts tables and compares with what was accepted before.
-
-    :param conn: connection of the role that owns the models, in autocommit mode.
-    :param most_drop: percent that may be missing between two runs; 100 for any number.
-    """
+    """Counts tables and compares; ``most_drop`` percent may be missing between two runs, 100 for any number."""
 
     def __init__(self, conn: PgConnection, accepted: Mapping[str, int], most_drop: int) -> None:
         self._conn, self._accepted, self._most_drop = conn, accepted, most_drop
@@ -62,10 +55,7 @@ class RowCounts:
             return None
 
     def complaint(self, model: str, name: str, rows: int | None) -> str:
-        """What is to be said of a model that lost rows.
-
-        :return: one sentence; empty where nothing is wrong.
-        """
+        """A sentence about a model that lost rows; empty where nothing is wrong."""
         before = self._accepted.get(model)
         if rows is None or before is None or before < FEW or rows >= before * (100 - self._most_drop) / 100:
             return ""

@@ -20,10 +20,7 @@ where c.oid = to_regclass(%s) and row_security_active(c.oid) and not exists (
 
 
 def require_seen(cursor: Cursor, raw: RawTable) -> None:
-    """Refuses to model nothing.
-
-    :raises SettingsError: if row security hides every document from it.
-    """
+    """Refuses to model nothing, where row security hides every document from the role."""
     for table in (raw.table, "couchdb_collision"):
         cursor.execute(_HIDDEN, (regclass_text(raw.schema, table),))
         if found := cursor.fetchone():

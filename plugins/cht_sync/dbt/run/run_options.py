@@ -48,10 +48,7 @@ def model_params() -> dict[str, Param]:
 
 
 def run_vars(settings: Settings, params: Params) -> dict[str, Any]:
-    """The variables that dbt gets.
-
-    :return: ``batch_size`` where documents are taken in batches, and those of ``dbt_vars``, which come first.
-    """
+    """The variables that dbt gets: ``batch_size`` where one is set, and those of ``dbt_vars``, which win."""
     chosen = (params or {}).get("batch_size")
     batch = settings.dbt_batch_size if chosen is None else chosen
     return {**({"batch_size": batch} if batch else {}), **((params or {}).get("dbt_vars") or {})}

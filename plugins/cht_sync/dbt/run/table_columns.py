@@ -55,7 +55,7 @@ class Found:
     hides: bool = False
 
 
-def look(cursor: Cursor, places: Collection[Place]) -> dict[Place, Found]:
+def read_tables(cursor: Cursor, places: Collection[Place]) -> dict[Place, Found]:
     """Relations as they are, in one question for all of them."""
     found: dict[Place, Found] = {}
     cursor.execute(_FOUND, ([schema for schema, _ in places], [name for _, name in places]))
@@ -156,6 +156,6 @@ def built_now(before: Found | None, after: Found, built: Columns | None) -> Colu
 def note_rebuilt(cursor: Cursor, schema: str, nodes: Iterable[Mapping[str, Any]]) -> None:
     """Notes the columns of tables that were built anew, in the transaction that puts them in place."""
     places = {(node["schema"], node["alias"]): node["config"]["materialized"] in MADE_ANEW for node in nodes}
-    found = look(cursor, [place for place, made_anew in places.items() if not made_anew])
+    found = read_tables(cursor, [place for place, made_anew in places.items() if not made_anew])
     built = {place: one.columns for place, one in found.items() if one.kind in "rp"}
     BuiltModels(cursor, schema).record(built, [place for place, made_anew in places.items() if made_anew])
