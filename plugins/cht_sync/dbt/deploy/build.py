@@ -37,8 +37,6 @@ UNKNOWN_PACKAGE = re.compile(r"Package (\S+/\S+) was not found in the package in
 class Built:
     """What a build gave.
 
-    :param graph: file with the models to draw.
-    :param models: how many.
     :param stand_ins: hub packages that were replaced by empty ones.
     """
 
@@ -50,9 +48,6 @@ class Built:
 def build(source: Source, folder: Path, settings: Settings) -> Built:
     """Completes a folder that holds a package in ``project/``.
 
-    :param source: where the package came from.
-    :param folder: the new version.
-    :param settings: the environment.
     :raises SettingsError: if dbt cannot resolve or parse it, or a model needs a package that is missing.
     """
     for path, content in wrapper_files():

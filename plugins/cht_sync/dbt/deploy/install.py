@@ -31,9 +31,7 @@ def install(settings: Settings, force: bool = False) -> Deployment:
     No table is rebuilt: where models of another version are in the database, that is for the DAG
     ``cht_pipeline_deploy``.
 
-    :param settings: the environment.
     :param force: build again even if nothing changed.
-    :returns: the version that is in use afterwards.
     :raises SettingsError: if the project cannot be fetched or parsed; then the version in use stays.
     """
     made = stage(settings, force)
@@ -48,9 +46,7 @@ def stage(settings: Settings, force: bool = False) -> Deployment:
     One that was built without the dbt package hub is built again as soon as the hub answers. Nothing uses the new
     folder until :func:`publish`.
 
-    :param settings: the environment.
     :param force: build again even if nothing changed.
-    :returns: the version.
     :raises SettingsError: if the project cannot be fetched or parsed.
     """
     with _one_at_a_time(settings.pipeline_dir):
@@ -64,7 +60,6 @@ def stage(settings: Settings, force: bool = False) -> Deployment:
 def publish(settings: Settings, deployment: Deployment) -> None:
     """Lets ``current`` point to a version, in one step, and removes versions that nobody needs any more.
 
-    :param settings: the environment.
     :param deployment: a version that was built to an end.
     """
     folder = settings.pipeline_dir

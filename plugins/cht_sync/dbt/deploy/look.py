@@ -24,7 +24,6 @@ class Wish:
 
     :param roll_back_to: a version that is kept: its folder's name or the start of its revision.
     :param full_refresh: models to rebuild in any case; ``all`` for all.
-    :param run_unit_tests: whether the unit tests of the project have to pass.
     :param force: build again although nothing changed, and deploy what was rolled back from.
     :param drop_removed: relations of models that the project has no longer, to be dropped; ``all`` for all.
     """
@@ -40,7 +39,6 @@ class Wish:
 class Goal:
     """What a deployment is about; handed from task to task.
 
-    :param reason: why there is one, for people.
     :param before: version by group of models when it was looked.
     :param held: what is rolled back from, as :attr:`Deployment.content`.
     :param folder: name of the version's folder, once it is there.
@@ -55,11 +53,8 @@ class Goal:
 def look(settings: Settings, wish: Wish) -> Goal | None:
     """Finds out without fetching anything whether there is something to deploy.
 
-    :param settings: the environment.
-    :param wish: what is asked for.
     :return: None where the version in use is the one that the settings name.
     :raises SettingsError: if the source cannot be read, or the version to roll back to is not kept.
-    :raises StoreError: if Postgres fails.
     """
     deployments = Deployments(settings)
     deployments.prepare()

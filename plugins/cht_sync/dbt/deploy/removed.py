@@ -48,10 +48,7 @@ class RemovedModels:
         self._table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
 
     def known(self) -> list[str]:
-        """Those that are still there, as ``schema.name``.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """Those that are still there, as ``schema.name``."""
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models were removed") as cursor:
             return [name for name in self._recorded(cursor) if _exists(cursor, name)]
@@ -61,10 +58,7 @@ class RemovedModels:
 
         A view is none of them: it shows what it reads.
 
-        :param manifest: of the project.
-        :param chosen: unique ids of the models that are run.
         :return: ``schema.name`` of each that is there.
-        :raises StoreError: if Postgres fails.
         """
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models have run") as cursor:
@@ -76,12 +70,7 @@ class RemovedModels:
             return [place for place in places if _exists(cursor, place)]
 
     def differs(self, manifest: Manifest, chosen: Collection[str]) -> bool:
-        """Whether what is remembered is not what :meth:`note` would remember, since others are chosen.
-
-        :param manifest: of the version in use.
-        :param chosen: unique ids of the models that are run.
-        :raises StoreError: if Postgres fails.
-        """
+        """Whether what is remembered is not what :meth:`note` would remember, since others are chosen."""
         known = set(self.known())
         return bool(known & _made(manifest, chosen)) or not set(self.unchosen(manifest, chosen)) <= known
 
@@ -89,9 +78,7 @@ class RemovedModels:
         """What a person wants dropped.
 
         :param names: ``schema.name`` of each, or ``all``.
-        :return: ``schema.name`` of each.
         :raises SettingsError: if one of them is no relation of a removed model.
-        :raises StoreError: if Postgres fails.
         """
         known = self.known()
         unknown = [name for name in names if name != ALL and name not in known]
@@ -103,11 +90,7 @@ class RemovedModels:
         return self._meant(known, names)
 
     def asked(self, names: Sequence[str]) -> list[str]:
-        """What of it is there still.
-
-        :param names: as for :meth:`require_known`.
-        :raises StoreError: if Postgres fails.
-        """
+        """What of it is there still."""
         return self._meant(self.known(), names)
 
     @staticmethod
@@ -118,8 +101,6 @@ class RemovedModels:
         """Remembers what is no longer made, and forgets what is made again or somebody has dropped.
 
         :param cursor: in the transaction that records the deployment.
-        :param manifest: of the new version.
-        :param chosen: unique ids of the models that are run.
         :param removed: relations that only the version before made, and those of :meth:`unchosen`.
         :return: all that are there.
         """
@@ -134,10 +115,9 @@ class RemovedModels:
     def drop(self, names: Collection[str], holder: str) -> None:
         """Drops relations, and nothing that hangs on them.
 
-        :param names: of :meth:`require_known`.
         :param holder: who asks, shown to those who wait for the lock.
         :raises SettingsError: if one belongs to another role.
-        :raises RebuildError: if something of people's hangs on one.
+        :raises RebuildError: if a user-defined object depends on one.
         :raises StoreError: if Postgres fails, or readers hold one for long.
         """
         connection = dbt_connection(self._settings)
@@ -192,11 +172,7 @@ class RemovedModels:
 
 
 def readers(manifest: Manifest, chosen: Collection[str]) -> dict[str, list[str]]:
-    """Models that are run and read one that is not, by the ``schema.name`` of that.
-
-    :param manifest: of the project.
-    :param chosen: unique ids of the models that are run.
-    """
+    """Models that are run and read one that is not, by the ``schema.name`` of that."""
     found: dict[str, list[str]] = {}
     made = models(manifest)
     for name, node in sorted(manifest["nodes"].items()):

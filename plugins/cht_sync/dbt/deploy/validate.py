@@ -41,12 +41,7 @@ def validate(source: Source, deployment: Deployment, settings: Settings, unit_te
     Source: https://docs.getdbt.com/reference/commands/compile,
     https://docs.getdbt.com/docs/build/unit-tests#before-you-begin
 
-    :param source: where the project came from, for error texts.
-    :param deployment: a built version.
-    :param settings: the environment.
-    :param unit_tests: whether to run the unit tests of the project.
     :raises SettingsError: with dbt's or Postgres's own words, if a model or test fails.
-    :raises StoreError: if Postgres cannot be reached.
     """
     connection = dbt_connection(settings)
     # dbt would tell a server that is away as an error of the project.

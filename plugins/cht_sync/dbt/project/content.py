@@ -23,8 +23,6 @@ def content_hash(folder: Path, source: Source | None = None) -> str:
 
     Of a link it is where it leads, not what is there.
 
-    :param folder: the project.
-    :param source: where it came from, for its limits and for error texts.
     :raises SettingsError: if it is too large, or holds what is no file.
     """
     tree, digest = Tree(source or Source("folder", str(folder)), NOT_COPIED), hashlib.sha256()
@@ -44,7 +42,6 @@ def build_key(settings: Settings) -> str:
 
     A project may stand on the starter, which it gets as it is in this release.
 
-    :param settings: the environment.
     :raises SettingsError: if a variable cannot be used.
     """
     versions = {name: version(name) for name in ("dbt-core", "dbt-postgres")}

@@ -17,7 +17,6 @@ PROJECT_FILE = "dbt_project.yml"
 def fetch(source: Source, folder: Path, commit: str = "") -> str:
     """Writes the project into a folder.
 
-    :param source: the project.
     :param folder: where to; it must not exist yet.
     :param commit: for a git repository, what :meth:`GitRepository.commit` gave.
     :returns: what tells this content from another: the commit, or a hash of the files.
@@ -37,12 +36,7 @@ def fetch(source: Source, folder: Path, commit: str = "") -> str:
 
 
 def require_project(source: Source, folder: Path) -> None:
-    """Checks that a folder holds a dbt project.
-
-    :param source: what the folder came from, for the message.
-    :param folder: the folder.
-    :raises SettingsError: if it does not.
-    """
+    """Checks that a folder holds a dbt project."""
     if not folder.is_dir():
         raise SettingsError(f"{source.text} cannot be installed: there is no such folder; look at DBT_LOCAL_PATH.")
     if not (folder / PROJECT_FILE).is_file():

@@ -59,10 +59,7 @@ FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment for a git that must not take the current repository for its own.
-
-    :param environ: the environment of this process.
-    """
+    """An environment for a git that must not take the current repository for its own."""
     return {name: value for name, value in environ.items() if name not in OF_A_REPOSITORY}
 
 
@@ -70,7 +67,6 @@ def harmless(environ: Mapping[str, str], config: Mapping[str, str] | None = None
     """An environment for a git that reads from strangers, and for programs that start one.
 
     :param environ: the environment of this process; what it says of proxies and certificates is kept.
-    :param config: more of git's configuration.
     """
     env = {n: value for n, value in without_repository(environ).items() if not n.startswith("GIT_TRACE")}
     more = {**HARMLESS, **(REDIRECT_NOWHERE if _has_header(environ) else {}), **(config or {})}
@@ -93,10 +89,7 @@ class TooMuchFetchedError(SettingsError):
 
 
 class GitRepository:
-    """A repository reached through the git program.
-
-    :param source: where it is, with the ref that is wanted.
-    """
+    """A repository reached through the git program."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -166,11 +159,7 @@ class GitRepository:
             ) from None
 
     def _git(self, *arguments: str, within: str = "") -> str:
-        """Runs git.
-
-        :param arguments: of git.
-        :param within: the folder that it writes to.
-        """
+        """Runs git."""
         done = self._run(arguments, within)
         if done.code and REDIRECTED.search(done.errors) and self._sends_credentials:
             self._location, before = self._moved(), self._location

@@ -14,8 +14,6 @@ def drawable(manifest: dict[str, Any]) -> Graph:
 
     It holds no path of this machine, no time and no name of a database, so that equal projects give equal parts.
     Source: ``_build_dbt_node_from_manifest_resource`` in ``cosmos/dbt/graph.py``.
-
-    :param manifest: content of ``manifest.json``.
     """
     nodes = sorted(manifest["nodes"].items())
     selectors = {name: {"definition": one["definition"]} for name, one in sorted(manifest["selectors"].items())}

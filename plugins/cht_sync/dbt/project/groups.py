@@ -20,7 +20,6 @@ class ModelGroup:
 
     :param name: for the id of a task group.
     :param selector: what the person has written; empty for all models.
-    :param models: unique ids.
     :param threads: models built at once.
     :param takes_batches: whether ``DBT_BATCH_SIZE`` counts: in the group by which batches are followed.
     """
@@ -38,8 +37,6 @@ def model_groups(graph: Graph, settings: Settings) -> list[ModelGroup]:
     What the hooks of the project read is added to the first group: without it the first run on an empty database
     fails at its end.
 
-    :param graph: the models, as :func:`cht_sync.dbt.project.graph.drawable` gives them.
-    :param settings: the environment.
     :raises SettingsError: if an expression cannot be understood or means no model, if a group has no model of its
         own, or if a model reads one of a later group.
     """
@@ -66,10 +63,7 @@ def _follows(graph: Graph, group: ModelGroup) -> bool:
 
 
 def hook_models(graph: Graph) -> set[str]:
-    """The models that hooks at the start or end of a run read, with those that these are made of.
-
-    :param graph: the models.
-    """
+    """The models that hooks at the start or end of a run read, with those that these are made of."""
     found: set[str] = set()
     waiting = [model for model in graph.get("hooks", ()) if model in graph["nodes"]]
     while waiting:
@@ -82,8 +76,6 @@ def hook_models(graph: Graph) -> set[str]:
 def chosen_models(graph: Graph, settings: Settings) -> set[str]:
     """The models that any group runs.
 
-    :param graph: the models.
-    :param settings: the environment.
     :raises SettingsError: if an expression cannot be understood or means no model.
     """
     return hook_models(graph).union(*(selected(graph, one) for one in settings.dbt_selectors or [""]))

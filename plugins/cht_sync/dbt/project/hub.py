@@ -27,11 +27,7 @@ def hub_url() -> str:
 
 
 def hub_answers(url: str = HUB_URL, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
-    """Whether the dbt package hub can be reached.
-
-    :param url: its address; ``DBT_PACKAGE_HUB_URL`` of dbt.
-    :param timeout_s: how long to wait for it, in seconds.
-    """
+    """Whether the dbt package hub can be reached."""
     try:
         # The first thing that dbt asks for; a proxy that refuses it counts as no hub.
         with HttpSession() as session, session.get(f"{url}api/v1/index.json", timeout=timeout_s, stream=True) as answer:
@@ -82,7 +78,6 @@ class StandInHub:
     def answer(self, path: str) -> bytes | None:
         """The body for one address.
 
-        :param path: path of the request.
         :returns: JSON, a tarball, or None for what the hub does not have.
         """
         if path == "/api/v1/index.json":

@@ -24,7 +24,6 @@ def wanted(settings: Settings) -> Deployment:
 
     Its revision is empty where only a download can tell.
 
-    :param settings: the environment.
     :raises SettingsError: if the source cannot be read.
     """
     source = configured_source(settings)
@@ -52,9 +51,5 @@ def wanted(settings: Settings) -> Deployment:
 
 
 def is_mendable(found: Deployment, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
-    """Whether packages that the hub could not give when a version was built can be had now.
-
-    :param found: the version.
-    :param timeout_s: how long to wait for the hub, in seconds.
-    """
+    """Whether packages that the hub could not give when a version was built can be had now."""
     return bool(found.stand_ins) and hub_answers(hub_url(), timeout_s)

@@ -33,7 +33,6 @@ class TooMuchError(Exception):
 class Done:
     """How a program ended.
 
-    :param code: its exit code.
     :param out: what it printed; cut after 4 MB.
     :param errors: what it printed as errors; cut likewise.
     """
@@ -54,15 +53,7 @@ def run_limited(
 ) -> Done:
     """Runs a program to its end, and what it starts with it.
 
-    :param command: program and arguments.
-    :param env: its environment.
-    :param limits: how much it may write.
     :param folders: where it writes, which is looked at while it runs.
-    :param cwd: its folder.
-    :param timeout_s: seconds after which it is ended.
-    :raises TooMuchError: if it writes too much.
-    :raises subprocess.TimeoutExpired: if it does not end in time.
-    :raises FileNotFoundError: if there is no such program.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
@@ -95,11 +86,7 @@ def output_of(
 ) -> Iterator[IO[bytes]]:
     """What a program prints, while it prints; it is ended when that is left.
 
-    :param command: program and arguments.
-    :param env: its environment.
-    :param limits: how much memory it may have.
     :param given: what it reads.
-    :param timeout_s: seconds after which it is ended.
     """
     with tempfile.TemporaryFile() as file:
         file.write(given)

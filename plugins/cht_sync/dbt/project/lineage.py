@@ -21,7 +21,6 @@ class Lineage:
     :param strategies: incremental strategy of each model; ``upsert`` where the wrapper project makes one of
         ``delete+insert``, empty where there is none.
     :param paths: what ``fqn:`` selects each model by.
-    :param kept: models whose tables dbt adds to.
     :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which models read and dbt does not run
         with them.
     """
@@ -35,10 +34,7 @@ class Lineage:
 
     @classmethod
     def of(cls, manifest: Any) -> Lineage:
-        """Reads dbt's manifest.
-
-        :param manifest: ``dbt.contracts.graph.manifest.Manifest``.
-        """
+        """Reads dbt's manifest."""
         models = {name: node for name, node in manifest.nodes.items() if node.resource_type == "model"}
         return cls(
             parents={name: set(node.depends_on.nodes) for name, node in models.items()},
@@ -75,10 +71,7 @@ class Lineage:
         return set(self.parents)
 
     def descendants(self, models: Collection[str]) -> set[str]:
-        """Models that read others, directly or through others, and these themselves.
-
-        :param models: unique ids.
-        """
+        """Models that read others, directly or through others, and these themselves."""
         reached = set(models)
         while True:
             more = {name for name, parents in self.parents.items() if parents & reached} - reached
@@ -87,10 +80,7 @@ class Lineage:
             reached |= more
 
     def read_by(self, models: Collection[str]) -> set[str]:
-        """Seeds and snapshots that models read, directly or through others; all of them for all models.
-
-        :param models: unique ids.
-        """
+        """Seeds and snapshots that models read, directly or through others; all of them for all models."""
         if set(models) == self.models:
             return set(self.tables)
         reached = set(models)
@@ -112,25 +102,17 @@ class Lineage:
         return {name for name, path in self.paths.items() if not wanted or f"fqn:{path}" in wanted}
 
     def name(self, model: str) -> str:
-        """The name of a model, for a person.
-
-        :param model: unique id.
-        """
+        """The name of a model, for a person."""
         return self.paths[model].rpartition(".")[2]
 
     def select(self, models: Iterable[str]) -> str:
-        """What selects these models, for ``dbt --select``; :meth:`exclude` says what it selects too much.
-
-        :param models: unique ids.
-        """
+        """What selects these models, for ``dbt --select``; :meth:`exclude` says what it selects too much."""
         return " ".join(f"fqn:{self.paths[name]}" for name in sorted(models))
 
     def exclude(self, models: Collection[str]) -> str:
         """What to exclude beside :meth:`select`: the path of a model may be the folder of others.
 
         Source: https://docs.getdbt.com/reference/node-selection/methods#fqn
-
-        :param models: unique ids of those that are wanted.
         """
         folders = tuple(f"{self.paths[name]}." for name in models)
         return self.select(name for name, path in self.paths.items() if name not in models and path.startswith(folders))

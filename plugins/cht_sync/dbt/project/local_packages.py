@@ -25,7 +25,6 @@ def settle_local_packages(source: Source, folder: Path) -> None:
     dbt takes a path from the folder of the root project, also in packages of packages, and that is the wrapper here.
     Source: https://docs.getdbt.com/docs/build/packages#local-packages
 
-    :param source: where the project came from, for the message.
     :param folder: of the version, which holds the project in ``project/``.
     :raises SettingsError: if a path leads to no package of the project.
     """

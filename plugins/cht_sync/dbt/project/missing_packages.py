@@ -20,7 +20,6 @@ def first_use(manifest: Manifest, packages: Iterable[str]) -> tuple[str, str] | 
     materialization, and those that replace a macro of dbt itself. A name that is called where nothing runs counts too.
     Source: https://docs.getdbt.com/reference/artifacts/manifest-json
 
-    :param manifest: content of ``manifest.json``.
     :param packages: names of packages, such as ``dbt_utils``.
     :returns: name of the node and of the package, or None.
     """

@@ -17,8 +17,6 @@ _MATERIALIZATION = "materialization_"
 def told_of_root(project: dict[str, Any], manifest: Manifest, refused: str = "") -> str:
     """A sentence where something that a project says for all packages does not count; else nothing.
 
-    :param project: its ``dbt_project.yml``.
-    :param manifest: of the version.
     :param refused: why dbt did not take what the wrapper said for it; empty where it did.
     """
     own = project.get("name")

@@ -25,7 +25,6 @@ JINJA = ("{{", "{%", "{#")
 def require_sound(source: Source, folder: Path) -> None:
     """Checks that nothing in a version leads out of it, neither a link nor a folder that a project names.
 
-    :param source: where the project came from.
     :param folder: the version: wrapper project, package, and packages of the package.
     :raises SettingsError: with the name of what does.
     """
@@ -71,8 +70,6 @@ def _is_text(value: Any) -> bool:
 def read_yaml(source: Source, path: Path) -> dict[str, Any]:
     """A file that is small in any project; what is no mapping counts as empty, and dbt says so.
 
-    :param source: where the project came from.
-    :param path: the file.
     :raises SettingsError: if it is too large.
     """
     try:
@@ -85,8 +82,6 @@ def read_yaml(source: Source, path: Path) -> dict[str, Any]:
 def small_text(source: Source, path: Path) -> bytes:
     """The text of a file of YAML, which takes many times its size in memory once it is read.
 
-    :param source: where the project came from.
-    :param path: the file.
     :raises SettingsError: if it is too large.
     """
     with path.open("rb") as file:

@@ -61,10 +61,7 @@ class RootSettings:
     macros: str = ""
 
     def write(self, folder: Path) -> None:
-        """Writes them into the wrapper project of a version.
-
-        :param folder: the version.
-        """
+        """Writes them into the wrapper project of a version."""
         file = folder / PROJECT_FILE
         wrapper = yaml.safe_load(file.read_text())
         wrapper["flags"] = {**self.settings.get("flags", {}), **wrapper.get("flags", {})}
@@ -81,7 +78,6 @@ def root_settings(source: Source, folder: Path) -> RootSettings:
     project's own models get from it what they get from the project itself.
     Source: https://docs.getdbt.com/docs/build/packages, https://docs.getdbt.com/reference/dbt-jinja-functions/dispatch
 
-    :param source: where the project came from.
     :param folder: the version, with the packages that ``dbt deps`` has put there.
     """
     project = read_yaml(source, folder / "project" / PROJECT_FILE)
@@ -106,19 +102,12 @@ def root_settings(source: Source, folder: Path) -> RootSettings:
 
 
 def is_setting(name: object, value: object) -> bool:
-    """Whether dbt takes an entry of ``models`` and the like for a setting, and not for a folder or package.
-
-    :param name: its key.
-    :param value: its value.
-    """
+    """Whether dbt takes an entry of ``models`` and the like for a setting, and not for a folder or package."""
     return str(name).startswith("+") or not isinstance(value, dict)
 
 
 def setting_name(name: object) -> str:
-    """A setting's name, however it is written.
-
-    :param name: as ``+pre_hook`` or ``pre-hook``.
-    """
+    """A setting's name, however it is written."""
     return str(name).removeprefix("+").strip().replace("_", "-")
 
 

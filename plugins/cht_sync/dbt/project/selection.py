@@ -23,9 +23,7 @@ def selected(graph: Graph, expression: str) -> set[str]:
     was built or deployed: :mod:`cht_sync.dbt.launch.resolved_selectors`.
     Source: https://docs.getdbt.com/reference/node-selection/syntax
 
-    :param graph: the models, as :func:`cht_sync.dbt.project.graph.drawable` gives them.
     :param expression: the expression; empty for all models.
-    :returns: unique ids.
     :raises SettingsError: if it cannot be understood here, or means no model.
     """
     found = _Selection(graph, expression).union(expression.split()) if expression else set(graph["nodes"])
@@ -38,7 +36,6 @@ def selected(graph: Graph, expression: str) -> set[str]:
 def unresolved(graph: Graph, expression: str) -> list[str]:
     """The parts of an expression that only dbt can tell the meaning of, and has not told yet.
 
-    :param graph: the models.
     :param expression: the expression; empty for all models.
     """
     selection = _Selection(graph, expression)

@@ -35,7 +35,6 @@ def validator(source: Source) -> str:
 
     Source: https://www.rfc-editor.org/rfc/rfc9110#name-validator-fields
 
-    :param source: the tarball.
     :raises SettingsError: if there is no tarball to be had.
     """
     # Not HEAD: addresses that are signed for GET refuse it.
@@ -48,7 +47,6 @@ def validator(source: Source) -> str:
 def download(source: Source, folder: Path, project_file: str) -> None:
     """Writes the files of a tarball into a folder.
 
-    :param source: the tarball.
     :param folder: a new folder.
     :param project_file: what tells the top folder of a project, where the tarball has one.
     :raises SettingsError: if there is no tarball to be had, or it is unsound or too large.
@@ -141,7 +139,6 @@ class _Archive:
     Source: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html,
     https://www.gnu.org/software/tar/manual/html_node/Standard.html
 
-    :param source: where it came from: its limits count.
     :param file: unpacked bytes.
     """
 

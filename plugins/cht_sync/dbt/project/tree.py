@@ -27,7 +27,6 @@ class Member:
     """A file, a folder or a link below a folder.
 
     :param path: from that folder on.
-    :param name: in the folder that holds it.
     :param found: what the file system says of it, of a link itself.
     :param folder: descriptor of the folder that holds it, which is open until the next member is asked for.
     """
@@ -74,7 +73,6 @@ class Tree:
     def members(self, folder: Path) -> Iterator[Member]:
         """All that is below a folder: of each folder first its files and links, in the order of their names.
 
-        :param folder: where to begin.
         :raises SettingsError: if there is too much, too deep, unreadable, or neither file, folder nor link.
         """
         try:
@@ -134,7 +132,6 @@ class Tree:
     def content(self, member: Member) -> Iterator[bytes]:
         """The bytes of a file, piece by piece.
 
-        :param member: the file.
         :raises SettingsError: if it became something else, or too large, since it was looked at.
         """
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -150,11 +147,7 @@ class Tree:
 
 
 class Budget:
-    """Counts what is about to be written, with each folder that it takes.
-
-    :param tree: of the project.
-    :param source: where it came from: its limits count.
-    """
+    """Counts what is about to be written, with each folder that it takes."""
 
     def __init__(self, tree: Tree, source: Source) -> None:
         self._tree, self._limits = tree, source.limits
@@ -164,7 +157,6 @@ class Budget:
     def take(self, path: PurePath, size: int = 0) -> None:
         """Counts a file or folder.
 
-        :param path: its place in the project.
         :param size: bytes.
         :raises SettingsError: if that is too much, or too deep.
         """
@@ -186,10 +178,7 @@ class Budget:
 def copy_tree(source: Source, origin: Path, folder: Path, left_out: Collection[str]) -> None:
     """Copies a project; links within it stay links.
 
-    :param source: where it came from.
-    :param origin: its folder.
     :param folder: where to; it must not exist yet.
-    :param left_out: names that are not copied.
     :raises SettingsError: if a link leads out of it, or :class:`Tree` refuses something.
     """
     tree, names = Tree(source, left_out), _Names()
@@ -217,8 +206,6 @@ def copy_tree(source: Source, origin: Path, folder: Path, left_out: Collection[s
 def require_inside(source: Source, folder: Path, root: Path) -> None:
     """Checks that nothing below a folder leads out of another one that holds it.
 
-    :param source: where it came from.
-    :param folder: where to look.
     :param root: what no link may leave.
     :raises SettingsError: with the link's name, if one does; or if :class:`Tree` refuses something.
     """

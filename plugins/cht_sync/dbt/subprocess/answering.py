@@ -16,10 +16,7 @@ END: Command = {"do": "end"}
 
 
 class Answers:
-    """The pipe that answers go to, by any thread of dbt's.
-
-    :param number: its file descriptor.
-    """
+    """The pipe that answers go to, by any thread of dbt's."""
 
     def __init__(self, number: int) -> None:
         self._pipe = os.fdopen(number, "w")
@@ -40,7 +37,6 @@ def answer(dbt: Any, answers: Answers) -> None:
     """Answers commands until the last one, or until stdin is closed, which the death of whoever holds it does too.
 
     :param dbt: has a method for each command.
-    :param answers: where its results go.
     """
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
 

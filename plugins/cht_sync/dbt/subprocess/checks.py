@@ -19,8 +19,6 @@ from cht_sync.redaction.in_dbt import redact_dbt
 def main(report: str, target: str, what: str, *where: str) -> int:
     """Writes the results as JSON.
 
-    :param report: file to write.
-    :param target: folder for what dbt writes.
     :param what: ``compile``, or ``tests`` for unit tests too.
     :param where: options of dbt: project, profile, target.
     :returns: exit code; 0 also where models failed.

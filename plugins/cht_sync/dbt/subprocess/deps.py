@@ -17,8 +17,6 @@ from dbt_common.clients import system
 def take_out(tarball: tarfile.TarFile, path: str = ".") -> None:
     """Takes out files and folders; links and devices stay where they are.
 
-    :param tarball: the archive.
-    :param path: where to.
     :raises tarfile.TarError: if a name leads out of there.
     """
     root = Path(os.path.realpath(path))

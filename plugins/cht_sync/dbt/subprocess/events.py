@@ -20,8 +20,6 @@ def line_of(event: Any) -> tuple[int, str] | None:
 
     Deprecations of the project are told when a version is built, and not once more with every run.
     Source: https://docs.getdbt.com/reference/events-logging
-
-    :param event: of dbt.
     """
     info = event.info
     text = str(info.msg).strip()
@@ -31,19 +29,13 @@ def line_of(event: Any) -> tuple[int, str] | None:
 
 
 def print_line(event: Any) -> None:
-    """A callback for dbt in a process of its own: writes a line of JSON that :func:`read_line` reads.
-
-    :param event: of dbt.
-    """
+    """A callback for dbt in a process of its own: writes a line of JSON that :func:`read_line` reads."""
     if line := line_of(event):
         print(json.dumps(line), flush=True, file=sys.stdout)
 
 
 def read_line(line: str) -> tuple[int, str]:
-    """Level and text of what another process has printed; what is not from :func:`print_line` is news without a level.
-
-    :param line: of its output.
-    """
+    """Level and text of what another process has printed; what is not from :func:`print_line` is news without a level."""
     try:
         level, text = json.loads(line)
     except (ValueError, TypeError):

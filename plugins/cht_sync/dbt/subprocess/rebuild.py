@@ -34,10 +34,7 @@ class Dbt:
         batches.cover_batches()
 
     def parse(self, profiles: str) -> Command:
-        """Parses the project, as an ordinary run does.
-
-        :param profiles: folder of the profile.
-        """
+        """Parses the project, as an ordinary run does."""
         read_large_seeds()
         result = self._runner().invoke(self._command(["parse"], profiles))
         if result.success and isinstance(result.result, Manifest):
@@ -48,7 +45,6 @@ class Dbt:
     def modified(self, profiles: str, state: str) -> Command:
         """The models that differ from another manifest.
 
-        :param profiles: folder of the profile.
         :param state: folder of the other manifest.
         """
         try:
@@ -67,9 +63,9 @@ class Dbt:
     def run(self, profiles: str, members: list[str], schemas: dict[str, str], full_refresh: bool) -> Command:
         """Builds models in schemas aside.
 
-        :param profiles: folder of the profile, whose schema is the one aside.
+        :param profiles: folder of the profile, whose schema is the staging schema.
         :param members: unique ids of the models.
-        :param schemas: the schema aside for each schema of a model.
+        :param schemas: the staging schema for each schema of a model.
         :param full_refresh: from the beginning, or only what is new.
         :return: with ``waiting``, what the project wants done once the models are in place, see :class:`Redirect`.
         """

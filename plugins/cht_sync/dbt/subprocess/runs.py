@@ -40,12 +40,7 @@ class Runs:
         batches_of.cover_batches()
 
     def parse(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
-        """Reads the project.
-
-        :param arguments: of dbt.
-        :param environment: all variables that dbt gets.
-        :param folder: to run in.
-        """
+        """Reads the project."""
         _move(environment, folder)
         done = dbtRunner(callbacks=[print_line]).invoke([*NO_CONSOLE, *arguments])
         if not done.success or not isinstance(done.result, Manifest):
@@ -66,10 +61,7 @@ class Runs:
 
         Source: https://docs.getdbt.com/reference/programmatic-invocations#reusing-objects
 
-        :param arguments: of dbt.
-        :param environment: all variables that dbt gets.
-        :param folder: to run in.
-        :param batches: which batches of microbatch models are built, as runs before have told.
+        :param batches: which batches of microbatch models earlier runs have built.
         """
         batches_of.known.clear()
         batches_of.known.update(batches or {})
@@ -84,12 +76,7 @@ class Runs:
         return self._invoke(dbtRunner(manifest=manifest, callbacks=[print_line, tell]), arguments, environment, folder)
 
     def invoke(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
-        """Runs any other command.
-
-        :param arguments: of dbt.
-        :param environment: all variables that dbt gets.
-        :param folder: to run in.
-        """
+        """Runs any other command."""
         return self._invoke(dbtRunner(callbacks=[print_line]), arguments, environment, folder)
 
     @staticmethod

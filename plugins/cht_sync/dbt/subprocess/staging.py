@@ -22,8 +22,8 @@ def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str
 
     :param manifest: dbt's ``Manifest``, changed in place.
     :param members: unique ids of the models.
-    :param schemas: the schema aside for each schema of a model.
-    :return: the schema aside for schema and name of each relation that moves; the database.
+    :param schemas: the staging schema for each schema of a model.
+    :return: the staging schema for schema and name of each relation that moves; the database.
     """
     nodes = manifest.nodes
     _put_in_order(manifest, members)

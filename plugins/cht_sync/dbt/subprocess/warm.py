@@ -113,11 +113,7 @@ def _tell(pipe: int, number: int) -> None:
 
 
 def main(number: str, *modules: str) -> None:
-    """Loads modules, then serves.
-
-    :param number: file descriptor of the socket.
-    :param modules: what to load.
-    """
+    """Loads modules, then serves."""
     for each in modules:
         importlib.import_module(each)
     gc.collect()

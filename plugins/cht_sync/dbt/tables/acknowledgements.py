@@ -40,9 +40,6 @@ class Acknowledgement:
     """What people say of a data test that fails.
 
     :param test: its name, or its unique id in the dbt project.
-    :param reason: why it may fail.
-    :param by: who says so.
-    :param at: when.
     :param until: the last day on which it counts; None for good.
     :param at_most: rows that it may find; None for any number.
     :param errors: whether it also counts where the test cannot be run.
@@ -65,8 +62,6 @@ class Acknowledgement:
     def refusal(self, status: str, failures: int | None, today: date) -> str | None:
         """Why it does not count for a failure; None where it does.
 
-        :param status: of the test, as dbt says.
-        :param failures: rows that it found.
         :param today: in UTC.
         """
         if self.until and today > self.until:
@@ -82,18 +77,13 @@ class Acknowledgements:
     """The table ``couchdb_test_acknowledgement``, for the models of one schema.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    :param models_schema: schema of the models.
     """
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
         self._connection, self._raw, self._models_schema = connection, raw, models_schema
 
     def all(self) -> dict[str, Acknowledgement]:
-        """All of them, by what they name.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """All of them, by what they name."""
         with transaction(self._connection, APPLICATION, "read acknowledged data tests") as cursor:
             cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_test_acknowledgement"),))
             if not cursor.fetchone()[0]:
@@ -107,7 +97,6 @@ class Acknowledgements:
         :param one: what to say; its time is now.
         :param known: names and unique ids of all tests.
         :raises SettingsError: if no test has that name, or nothing can be meant by a value.
-        :raises StoreError: if Postgres fails.
         """
         if one.test not in known:
             names = ", ".join(sorted(name for name in known if "." not in name)) or "none has run yet"
@@ -121,12 +110,7 @@ class Acknowledgements:
             cursor.execute(self._sql(_ADD), (self._models_schema, *values))
 
     def remove(self, test: str) -> None:
-        """Takes an acknowledgement back.
-
-        :param test: what it names.
-        :raises SettingsError: if there is none.
-        :raises StoreError: if Postgres fails.
-        """
+        """Takes an acknowledgement back."""
         with self._writing("take an acknowledgement back") as cursor:
             cursor.execute(self._sql(_REMOVE), (self._models_schema, test))
             if not cursor.fetchone():

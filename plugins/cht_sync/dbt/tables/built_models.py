@@ -71,10 +71,7 @@ class BuiltModels:
         return {(schema, name): noted for schema, name, noted in self._cursor.fetchall()}
 
     def record_batches(self, built: Mapping[Place, Any]) -> None:
-        """Notes which batches are built of tables that were recorded.
-
-        :param built: as dbt has told it.
-        """
+        """Notes which batches are built of tables that were recorded."""
         self._cursor.execute(_HAS_BATCHES, (self._table,))
         if not self._cursor.fetchone()[0] or not self._may("update"):
             return

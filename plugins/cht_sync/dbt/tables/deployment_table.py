@@ -33,7 +33,6 @@ class DeploymentTable:
     """Reads and writes it, each time inside a transaction of whoever calls.
 
     :param schema: of the documents, where the table is.
-    :param models_schema: of the models.
     """
 
     def __init__(self, schema: str, models_schema: str) -> None:
@@ -53,7 +52,6 @@ class DeploymentTable:
         """Notes the version of a group.
 
         :param version: of the dbt project, where that comes from, and the revision of that.
-        :param held: what is rolled back from.
         :param zone: time zone of the models; a group that is noted already keeps its own.
         """
         self._execute(cursor, _RECORD, self._models_schema, models, *version, held, zone)

@@ -61,19 +61,12 @@ class Recorded:
         return next(iter([*ours, *self.versions.values()]), None)
 
     def is_for(self, groups: Sequence[str], version: str) -> bool:
-        """Whether every group was deployed from a version.
-
-        :param groups: those of the settings.
-        :param version: the version.
-        """
+        """Whether every group was deployed from a version."""
         return all(self.versions.get(models) == version for models in groups)
 
 
 class Deployments:
-    """The tables ``couchdb_deployment`` and ``_dataemon``, in the schema of the documents.
-
-    :param settings: the environment.
-    """
+    """The tables ``couchdb_deployment`` and ``_dataemon``, in the schema of the documents."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -85,7 +78,6 @@ class Deployments:
         """Creates the tables, and lets the role of the models write them.
 
         :raises SettingsError: if the role of the documents may not do that.
-        :raises StoreError: if Postgres fails.
         """
         connection, models_role = postgres_connection(self._settings), dbt_connection(self._settings).login or ""
         with closing(connect(connection, "cht_sync deployments")) as conn:
@@ -106,10 +98,7 @@ class Deployments:
                         )
 
     def recorded(self) -> Recorded:
-        """What is recorded; nothing where the tables are not there yet.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """What is recorded; nothing where the tables are not there yet."""
         with self._cursor(postgres_connection(self._settings)) as cursor:
             return self._recorded(cursor) if self._ready(cursor) else Recorded({})
 
@@ -117,7 +106,6 @@ class Deployments:
         """The manifest that each group was deployed from, by group; CHT Sync 2.x left one too.
 
         :param groups: groups of models; for one that was never deployed any other one of this project counts.
-        :raises StoreError: if Postgres fails.
         """
         with self._cursor(postgres_connection(self._settings)) as cursor:
             if not self._ready(cursor):
@@ -128,10 +116,7 @@ class Deployments:
     def record_first(self, deployment: Deployment, groups: Sequence[str]) -> bool:
         """Notes what is about to build the first models of all; changes nothing where anything is known of them.
 
-        :param deployment: the version.
-        :param groups: groups of models.
         :return: whether it was noted.
-        :raises StoreError: if Postgres fails.
         """
         with self._cursor(postgres_connection(self._settings)) as cursor:
             if not self._ready(cursor) or self._recorded(cursor).versions:
@@ -145,8 +130,6 @@ class Deployments:
         """Notes a deployment, in a transaction of the caller's.
 
         :param cursor: of the role of the models, or of the documents.
-        :param deployment: the version that the models now come from.
-        :param groups: groups of models.
         :param before: what was recorded when this deployment began.
         :param held: what is rolled back from, as :attr:`Deployment.content`; empty for none.
         :raises StoreError: if another deployment came in between; the caller's transaction must not be committed.
@@ -168,8 +151,6 @@ class Deployments:
     def require_unchanged(self, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
         """Refuses a deployment that another one has overtaken, before it costs anything.
 
-        :param deployment: the version to deploy.
-        :param groups: groups of models.
         :param before: what was recorded when this deployment began.
         :raises StoreError: if another version was deployed since.
         """
@@ -210,10 +191,7 @@ class Deployments:
 
 
 def dbt_locks(settings: Settings) -> Locks:
-    """The locks of whoever runs dbt, with the right of its role.
-
-    :param settings: the environment.
-    """
+    """The locks of whoever runs dbt, with the right of its role."""
     return Locks(settings.raw_table.schema, LOCKS)
 
 

@@ -65,7 +65,6 @@ _FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s an
 def with_ids(message: str, ids: Collection[str]) -> str:
     """What is said of a model that fails, with the documents that it fails on.
 
-    :param message: what dbt said.
     :param ids: of these documents, fit for a line of a log.
     """
     return f"{message}{_AT_FAULT}{', '.join(ids)})" if ids else message
@@ -95,10 +94,7 @@ class ModelResult:
     """How one model ended.
 
     :param model: dbt's unique id.
-    :param name: name of the model.
     :param status: dbt's word, or ``shrunk``.
-    :param message: what dbt or the check said.
-    :param seconds: how long it took.
     :param rows: rows of its table afterwards, where they were counted.
     :param at_fault: ids of documents that it fails on.
     """
@@ -121,8 +117,6 @@ class ModelResult:
 class Failing:
     """A model that failed the last time.
 
-    :param name: name of the model.
-    :param message: what dbt said.
     :param since: when it failed for the first time after a success.
     :param at_fault: ids of documents that it fails on.
     """
@@ -137,8 +131,6 @@ class ModelResults:
     """The table, for the models of one schema.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    :param models_schema: schema of the models.
     """
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
@@ -151,11 +143,7 @@ class ModelResults:
         }
 
     def record(self, results: Collection[ModelResult]) -> None:
-        """Notes how models ended; those that did not run keep what they had.
-
-        :param results: of one dbt run.
-        :raises StoreError: if Postgres fails.
-        """
+        """Notes how models ended; those that did not run keep what they had."""
         with self._cursor() as cursor:
             for one in results if cursor else ():
                 values = {
@@ -173,10 +161,7 @@ class ModelResults:
                 cursor.execute(self._sql(_RECORD), values)
 
     def failing(self) -> dict[str, Failing]:
-        """Models that failed the last time they ran, by unique id.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """Models that failed the last time they ran, by unique id."""
         with self._cursor() as cursor:
             if not cursor:
                 return {}
@@ -190,7 +175,6 @@ class ModelResults:
         """A sentence for each model that failed or shrank.
 
         :param seconds: how long ago at most.
-        :raises StoreError: if Postgres fails.
         """
         with self._cursor() as cursor:
             if not cursor:
@@ -199,10 +183,7 @@ class ModelResults:
             return [message if status == SHRUNK else f"{name}: {message}" for name, status, message in cursor]
 
     def accepted(self) -> dict[str, int]:
-        """Rows that each model is held to, by unique id; without those that were never counted.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """Rows that each model is held to, by unique id; without those that were never counted."""
         with self._cursor() as cursor:
             if not cursor:
                 return {}
@@ -210,12 +191,7 @@ class ModelResults:
             return {model: rows for model, rows in cursor if rows is not None}
 
     def hold(self, models: Collection[str], why: str) -> None:
-        """Notes which models a run holds back, until they run again.
-
-        :param models: unique ids.
-        :param why: one sentence.
-        :raises StoreError: if Postgres fails.
-        """
+        """Notes which models a run holds back, until they run again."""
         with self._cursor() as cursor:
             if cursor:
                 cursor.execute(
@@ -223,11 +199,7 @@ class ModelResults:
                 )
 
     def forget(self, models: Collection[str]) -> None:
-        """Drops what is known of models that are not in the project any more.
-
-        :param models: unique ids.
-        :raises StoreError: if Postgres fails.
-        """
+        """Drops what is known of models that are not in the project any more."""
         with self._cursor() as cursor:
             if cursor:
                 cursor.execute(self._sql(_FORGET), (self._models_schema, list(models)))

@@ -57,7 +57,6 @@ class ModelsState:
 
     :param newest: stamp of the newest document, None where there is none.
     :param modelled_to: the newest stamp when the last good run of the models began; None before the first.
-    :param deployment: the dbt deployment of that run.
     """
 
     newest: datetime | None
@@ -65,10 +64,7 @@ class ModelsState:
     deployment: str | None
 
     def reason_to_run(self, deployment: str) -> str | None:
-        """Why the models should run; None where they would find nothing new.
-
-        :param deployment: the dbt deployment in use.
-        """
+        """Why the models should run; None where they would find nothing new."""
         if self.newest is None:
             return None
         if self.modelled_to is None:
@@ -82,8 +78,6 @@ class ModelRuns:
     """The table ``couchdb_model_run``.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    :param models_schema: schema of the models.
     :param models: which models, as a dbt selection; empty for all.
     """
 
@@ -99,10 +93,7 @@ class ModelRuns:
         self._key = (models_schema, models)
 
     def state(self) -> ModelsState:
-        """What is stored and what of it is modelled.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """What is stored and what of it is modelled."""
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_READY))
             if not cursor.fetchone()[0]:  # nothing was ever copied; only the copy creates tables
@@ -117,9 +108,7 @@ class ModelRuns:
         """Notes a good run of the models.
 
         :param modelled_to: the newest stamp when it began.
-        :param deployment: the dbt deployment that ran.
         :return: the newest stamp now, and that of the models.
-        :raises StoreError: if Postgres fails.
         """
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_RECORD), (*self._key, modelled_to, deployment))
@@ -129,7 +118,6 @@ class ModelRuns:
         """Notes how far the models are behind after a run that was not good.
 
         :return: the newest stamp now, and that of the models; None where they have not run to a good end yet.
-        :raises StoreError: if Postgres fails.
         """
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_LOOK), self._key)
@@ -140,7 +128,6 @@ class ModelRuns:
 
         :param after: the stamp that models have come to; None for all documents.
         :param most: where to stop counting.
-        :raises StoreError: if Postgres fails.
         """
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_WAITING), {"after": after, "most": most})
@@ -154,7 +141,6 @@ class ModelRuns:
 
         :param connection: of the role that owns the models.
         :return: None where they do not show it.
-        :raises StoreError: if Postgres fails.
         """
         newest, shown = self.state().newest, self._shown(connection)
         return newest if newest and shown and newest > shown and not self.waiting(shown, 1) else shown

@@ -26,9 +26,6 @@ def models_zone(settings: Settings) -> str:
 
     Where models of CHT Sync 2.x or of an earlier release are there, it is the one they were computed in, that of the
     role's sessions, and is noted at once; else UTC.
-
-    :param settings: the environment.
-    :raises StoreError: if Postgres fails.
     """
     table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
     deployments = regclass_text(settings.raw_table.schema, "couchdb_deployment")

@@ -48,7 +48,6 @@ class DataTestResult:
     :param status: ``pass``, ``warn``, ``fail``, ``error`` or ``skipped``, as dbt says.
     :param failures: rows that it found; None where it could not be run.
     :param message: of dbt, without values of documents.
-    :param seconds: how long it took.
     :param acknowledged: who knew of the failure and why; empty where nobody did.
     :param not_acknowledged: why an acknowledgement that there is does not count.
     """
@@ -97,8 +96,6 @@ class DataTestResults:
     """The table ``couchdb_test_result``.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    :param models_schema: schema of the models.
     """
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
@@ -108,9 +105,7 @@ class DataTestResults:
         """Notes the results of a run in place of what an earlier try of it has noted; forgets old runs.
 
         :param run: Airflow's id of the run.
-        :param results: one for each test.
         :raises SettingsError: if the role may not write.
-        :raises StoreError: if Postgres fails.
         """
         with prepared(self._connection, self._raw, APPLICATION, "note results of data tests") as cursor:
             cursor.execute(self._sql(_FORGET), (self._models_schema, _KEPT, run))
@@ -123,7 +118,6 @@ class DataTestResults:
         """The results of a run, by test, with what people have acknowledged by now.
 
         :param run: Airflow's id of the run.
-        :raises StoreError: if Postgres fails.
         """
         known = self.acknowledgements.all()
         with self._reading() as cursor:
@@ -131,10 +125,7 @@ class DataTestResults:
             return [DataTestResult(*row).judged(known) for row in cursor]
 
     def names(self) -> set[str]:
-        """Names and unique ids of the tests of the newest run.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """Names and unique ids of the tests of the newest run."""
         with self._reading() as cursor:
             cursor.execute("select to_regclass(%s)", (regclass_text(self._raw.schema, "couchdb_test_result"),))
             if cursor.fetchone()[0] is None:
