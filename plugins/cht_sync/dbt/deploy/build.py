@@ -18,6 +18,7 @@ from cht_sync.dbt.project.content import wrapper_files
 from cht_sync.dbt.project.graph import drawable
 from cht_sync.dbt.project.hub import StandInHub, hub_answers, hub_url
 from cht_sync.dbt.project.local_packages import PACKAGE_FILES, settle_local_packages
+from cht_sync.dbt.project.manifest import Manifest
 from cht_sync.dbt.project.missing_packages import first_use
 from cht_sync.dbt.project.of_root import told_of_root
 from cht_sync.dbt.project.packages import PROJECT_FILE, read_yaml, require_sound, small_text
@@ -142,7 +143,7 @@ def _hub_names(source: Source, path: Path) -> Iterator[str]:
             yield str(entry["package"])
 
 
-def _prove(source: Source, manifest: dict[str, Any], stand_ins: list[str]) -> None:
+def _prove(source: Source, manifest: Manifest, stand_ins: list[str]) -> None:
     use = first_use(manifest, [name.rpartition("/")[2] for name in stand_ins])
     if use:
         node, package = use

@@ -12,9 +12,10 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild import api_views
 from cht_sync.dbt.rebuild.errors import RebuildError
-from cht_sync.dbt.rebuild.manifest import Manifest, models, tables
+from cht_sync.dbt.rebuild.manifest import models, tables
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.errors import SettingsError
@@ -184,16 +185,16 @@ def readers(manifest: Manifest, chosen: Collection[str]) -> dict[str, list[str]]
 
 
 def _made(manifest: Manifest, chosen: Collection[str]) -> set[str]:
-    nodes = tables({"nodes": {}, **manifest}).items()
+    nodes = tables({"nodes": manifest.get("nodes", {})}).items()
     return {_place(node) for name, node in nodes if name in chosen or not _holds(node)}
 
 
-def _holds(node: Any) -> bool:
+def _holds(node: Node) -> bool:
     """Whether it is a model whose relation holds rows, which get old."""
     return bool(node["resource_type"] == "model" and node["config"]["materialized"] != "view")
 
 
-def _place(node: Any) -> str:
+def _place(node: Node) -> str:
     return f"{node['schema']}.{node['alias']}"
 
 

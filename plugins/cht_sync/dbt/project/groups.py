@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cht_sync.dbt.project.graph import TAKES_BATCHES, Graph
+from cht_sync.dbt.project.manifest import reachable
 from cht_sync.dbt.project.selection import selected
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
@@ -64,13 +65,8 @@ def _follows(graph: Graph, group: ModelGroup) -> bool:
 
 def hook_models(graph: Graph) -> set[str]:
     """The models that hooks at the start or end of a run read, with those that these are made of."""
-    found: set[str] = set()
-    waiting = [model for model in graph.get("hooks", ()) if model in graph["nodes"]]
-    while waiting:
-        found.add(model := waiting.pop())
-        parents = graph["nodes"][model]["depends_on"]["nodes"]
-        waiting += [parent for parent in parents if parent in graph["nodes"] and parent not in found]
-    return found
+    parents = {name: node["depends_on"]["nodes"] for name, node in graph["nodes"].items()}
+    return set(reachable(graph.get("hooks", ()), parents)) & set(parents)
 
 
 def chosen_models(graph: Graph, settings: Settings) -> set[str]:

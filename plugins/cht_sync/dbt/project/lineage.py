@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cht_sync.dbt.project.kept import Kept
+from cht_sync.dbt.project.manifest import reachable, reversed_edges
 
 # Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
 WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
@@ -72,21 +73,13 @@ class Lineage:
 
     def descendants(self, models: Collection[str]) -> set[str]:
         """Models that read others, directly or through others, and these themselves."""
-        reached = set(models)
-        while True:
-            more = {name for name, parents in self.parents.items() if parents & reached} - reached
-            if not more:
-                return reached
-            reached |= more
+        return set(reachable(models, reversed_edges(self.parents)))
 
     def read_by(self, models: Collection[str]) -> set[str]:
         """Seeds and snapshots that models read, directly or through others; all of them for all models."""
         if set(models) == self.models:
             return set(self.tables)
-        reached = set(models)
-        while more := {parent for name in reached for parent in self.parents.get(name, ())} - reached:
-            reached |= more
-        return reached & set(self.tables)
+        return set(reachable(models, self.parents)) & set(self.tables)
 
     def of_documents(self) -> set[str]:
         """Models that are made from a source, so from documents; a log that dbt itself writes is not."""

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from cht_sync.dbt.project.kept import STARTER_PACKAGE
+from cht_sync.dbt.project.manifest import reachable
 from cht_sync.dbt.project.packages import INSTALLED, PROJECT_FILE, read_yaml, small_text
 from cht_sync.dbt.project.source import Source
 
@@ -203,10 +204,8 @@ def _macros(source: Source, folder: Path, project: dict[str, Any], own: str) -> 
     }
     texts = [text for name, text in naming.items() if name in defined]
     # Called without its project a macro is looked for in the root project alone, as this is where it begins.
-    reached, edge = set[str](), set(naming) & set(defined)
-    while edge:
-        reached |= edge
-        edge = {name for one in edge for name in _CALLED.findall(defined[one]) if name in defined} - reached
+    called = {name: defined.keys() & _CALLED.findall(text) for name, text in defined.items()}
+    reached = set(reachable(naming.keys() & called.keys(), called))
     return "".join([*texts, *(_HELPER.format(name=name, project=own) for name in sorted(reached - set(naming)))])
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import Connection
 
-from cht_sync.dbt.rebuild.manifest import Manifest, constrained, constraints, foreign_keys, models
+from cht_sync.dbt.project.manifest import Manifest, Node
+from cht_sync.dbt.rebuild.manifest import constrained, constraints, foreign_keys, models
 from cht_sync.postgres.transaction import transaction
 
 _RELATIONS = """
@@ -73,7 +74,7 @@ class _Known:
         cursor.execute(_NOT_NULL, (oids,))
         self._not_null = set(cursor.fetchall())
 
-    def missing(self, oid: int, manifest: Manifest, node: dict[str, Any]) -> list[str]:
+    def missing(self, oid: int, manifest: Manifest, node: Node) -> list[str]:
         """What one model lacks.
 
         :param oid: of its relation.

@@ -7,7 +7,8 @@ from typing import Any
 
 from psycopg2 import sql
 
-from cht_sync.dbt.rebuild.manifest import Manifest, models
+from cht_sync.dbt.project.manifest import Manifest
+from cht_sync.dbt.rebuild.manifest import models
 
 TABLE = "dbt_progress"
 EDITED = "cht_edited_keys"

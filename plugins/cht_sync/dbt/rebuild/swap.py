@@ -14,6 +14,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.common.log_throttle import Seldom
+from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild import api_views
 from cht_sync.dbt.rebuild.attached import attach, detach, unchecked
 from cht_sync.dbt.rebuild.constraints import missing_by_model
@@ -24,7 +25,7 @@ from cht_sync.dbt.rebuild.grants import default_grants, give
 from cht_sync.dbt.rebuild.indexes import keep_indexes
 from cht_sync.dbt.rebuild.keepable import blocked, require_keepable
 from cht_sync.dbt.rebuild.leftovers import require_apart
-from cht_sync.dbt.rebuild.manifest import RELATIONS, Manifest, constrained, constraint_texts, foreign_keys
+from cht_sync.dbt.rebuild.manifest import RELATIONS, constrained, constraint_texts, foreign_keys
 from cht_sync.dbt.rebuild.plan import RebuildPlan
 from cht_sync.dbt.rebuild.relation import PASSING, Relation, columns, find
 from cht_sync.dbt.rebuild.relation_state import Saved, comment, hand_over, permit, save
@@ -343,7 +344,7 @@ class Swap:
         time.sleep(pause)
 
 
-def _written_by_hooks(manifest: Manifest, node: dict[str, Any]) -> bool:
+def _written_by_hooks(manifest: Manifest, node: Node) -> bool:
     """Whether a hook, or a macro of a project, names the model in quotes."""
     marks = [f"'{node['name']}'", f'"{node["name"]}"']
     texts = [one["raw_code"] for one in manifest["nodes"].values() if one["resource_type"] == "operation"]

@@ -35,7 +35,7 @@ def print_line(event: Any) -> None:
 
 
 def read_line(line: str) -> tuple[int, str]:
-    """Level and text of what another process has printed; what is not from :func:`print_line` is news without a level."""
+    """Level and text of a line of another process; one that is not of :func:`print_line` counts as info."""
     try:
         level, text = json.loads(line)
     except (ValueError, TypeError):

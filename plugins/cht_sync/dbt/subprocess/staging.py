@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from cht_sync.dbt.project.manifest import reachable
 from cht_sync.dbt.subprocess.references import model_of, pointed_aside, target_of
 from cht_sync.dbt.subprocess.sql_text import Place
 
@@ -58,17 +59,9 @@ def _put_in_order(manifest: Any, members: Collection[str]) -> None:
     for name in sorted(name for name in members if nodes[name].resource_type != "seed"):
         text = "\n".join(_texts(manifest, nodes[name]))
         for other in sorted(set(members) - {name} - above[name]):
-            if mentions[other].search(text) and name not in _all_above(above, other):
+            if mentions[other].search(text) and name not in reachable([other], above):
                 above[name].add(other)
                 nodes[name].depends_on.nodes.append(other)
-
-
-def _all_above(above: Mapping[str, set[str]], name: str) -> set[str]:
-    reached, edge = {name}, {name}
-    while edge:
-        edge = {parent for one in edge for parent in above[one]} - reached
-        reached |= edge
-    return reached
 
 
 def _texts(manifest: Any, node: Any) -> Iterator[str]:
@@ -76,13 +69,11 @@ def _texts(manifest: Any, node: Any) -> Iterator[str]:
     yield getattr(node, "raw_code", "") or ""
     for hook in (*getattr(node.config, "pre_hook", ()), *getattr(node.config, "post_hook", ())):
         yield hook.sql
-    waiting, seen = list(getattr(node.depends_on, "macros", ())), set[str]()
-    while waiting:
-        macro = manifest.macros.get(name := waiting.pop())
-        if macro is not None and name not in seen and macro.package_name not in _DBT:
-            seen.add(name)
-            waiting += macro.depends_on.macros
-            yield macro.macro_sql
+    macros = {name: each for name, each in manifest.macros.items() if each.package_name not in _DBT}
+    used = {name: each.depends_on.macros for name, each in macros.items()}
+    yield from (
+        macros[name].macro_sql for name in reachable(getattr(node.depends_on, "macros", ()), used) if name in macros
+    )
 
 
 def _is_foreign_key(constraint: Any) -> bool:

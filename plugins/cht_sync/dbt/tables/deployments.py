@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.dbt.project.manifest import Manifest
 from cht_sync.dbt.project.storable import storable
 from cht_sync.dbt.project.version import Deployment
 from cht_sync.dbt.tables.built_models import TABLE as BUILT
@@ -24,7 +25,6 @@ from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.migrations import Schema
 
-Manifest = dict[str, Any]
 TABLES = ("couchdb_deployment", "_dataemon")
 LOCKS = "couchdb_dbt_lock"
 WRITTEN = (*TABLES, BUILT, LOCKS)
