@@ -36,10 +36,7 @@ UNKNOWN_PACKAGE = re.compile(r"Package (\S+/\S+) was not found in the package in
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build gave.
-
-    :param stand_ins: hub packages that were replaced by empty ones.
-    """
+    """What a build gave; ``stand_ins`` are hub packages that were replaced by empty ones."""
 
     graph: Path
     models: int

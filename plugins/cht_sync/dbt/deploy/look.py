@@ -20,7 +20,7 @@ OTHERS_CHOSEN = "DBT_SELECTOR chooses other models than before"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What whoever triggers a deployment may ask for.
+    """What the Params of a deployment ask for.
 
     :param roll_back_to: a version that is kept: its folder's name or the start of its revision.
     :param full_refresh: models to rebuild in any case; ``all`` for all.
@@ -39,7 +39,7 @@ class Wish:
 class Goal:
     """What a deployment is about; handed from task to task.
 
-    :param before: version by group of models when it was looked.
+    :param before: version by group of models when the deployment began.
     :param held: what is rolled back from, as :attr:`Deployment.content`.
     :param folder: name of the version's folder, once it is there.
     """
@@ -51,9 +51,8 @@ class Goal:
 
 
 def look(settings: Settings, wish: Wish) -> Goal | None:
-    """Finds out without fetching anything whether there is something to deploy.
+    """Finds out without fetching anything whether there is something to deploy; None where there is not.
 
-    :return: None where the version in use is the one that the settings name.
     :raises SettingsError: if the source cannot be read, or the version to roll back to is not kept.
     """
     deployments = Deployments(settings)

@@ -1,6 +1,7 @@
-"""Relations of models that are run no longer: remembered, named, and dropped when a person says so.
+"""Relations of models that are run no longer: remembered, named, and dropped on demand.
 
-The project has them no longer, or ``DBT_SELECTOR`` does not choose them any more.
+The project has them no longer, or ``DBT_SELECTOR`` does not choose them. ``chosen`` are unique ids of the models that
+are run; relations are named ``schema.name``.
 """
 
 from __future__ import annotations
@@ -38,10 +39,7 @@ _NOW = "select to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"
 
 
 class RemovedModels:
-    """What ``couchdb_deployment`` knows of them, for the models of one schema.
-
-    :param settings: the environment; the tables of the deployments have to be prepared.
-    """
+    """What ``couchdb_deployment`` knows of them, for the models of one schema; its tables have to be prepared."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._models_schema = settings, settings.dbt_schema
@@ -55,12 +53,7 @@ class RemovedModels:
             return [name for name in self._recorded(cursor) if _exists(cursor, name)]
 
     def unchosen(self, manifest: Manifest, chosen: Collection[str]) -> list[str]:
-        """Those of models that have run here and are in the project, but are not run any more.
-
-        A view is none of them: it shows what it reads.
-
-        :return: ``schema.name`` of each that is there.
-        """
+        """Those of models in the project that have run but are not chosen; no views, which hold no rows."""
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models have run") as cursor:
             if not _exists(cursor, f"{self._settings.raw_table.schema}.couchdb_model_result"):
@@ -76,9 +69,8 @@ class RemovedModels:
         return bool(known & _made(manifest, chosen)) or not set(self.unchosen(manifest, chosen)) <= known
 
     def require_known(self, names: Sequence[str]) -> list[str]:
-        """What a person wants dropped.
+        """What the Param ``drop_removed`` names: relations, or ``all``.
 
-        :param names: ``schema.name`` of each, or ``all``.
         :raises SettingsError: if one of them is no relation of a removed model.
         """
         known = self.known()
@@ -99,11 +91,10 @@ class RemovedModels:
         return known if ALL in names else [name for name in known if name in names]
 
     def note(self, cursor: Any, manifest: Manifest, chosen: Collection[str], removed: Iterable[str]) -> list[str]:
-        """Remembers what is no longer made, and forgets what is made again or somebody has dropped.
+        """Remembers what is no longer made, forgets what is made again or dropped, and returns all that are there.
 
         :param cursor: in the transaction that records the deployment.
         :param removed: relations that only the version before made, and those of :meth:`unchosen`.
-        :return: all that are there.
         """
         cursor.execute(_NOW)
         (now,) = cursor.fetchone()
@@ -114,7 +105,7 @@ class RemovedModels:
         return sorted(left)
 
     def drop(self, names: Collection[str], holder: str) -> None:
-        """Drops relations, and nothing that hangs on them.
+        """Drops relations, and nothing that depends on them.
 
         :param holder: who asks, shown to those who wait for the lock.
         :raises SettingsError: if one belongs to another role.

@@ -54,10 +54,7 @@ def opened(
 
 
 def followed(source: Source, url: str, query: Mapping[str, str]) -> str:
-    """Where the server of a repository leads to, if that is the same server.
-
-    :raises SettingsError: if it leads to another server, which gets no credentials, or cannot be reached.
-    """
+    """Where the server of a repository leads to; a SettingsError if to another server, which gets no credentials."""
     with opened(source, url, query, guarded=True) as (answer, _):
         return answer.url
 

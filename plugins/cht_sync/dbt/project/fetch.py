@@ -15,11 +15,9 @@ PROJECT_FILE = "dbt_project.yml"
 
 
 def fetch(source: Source, folder: Path, commit: str = "") -> str:
-    """Writes the project into a folder.
+    """Writes the project into a folder that does not exist yet; returns the commit, or a hash of the files.
 
-    :param folder: where to; it must not exist yet.
     :param commit: for a git repository, what :meth:`GitRepository.commit` gave.
-    :returns: what tells this content from another: the commit, or a hash of the files.
     :raises SettingsError: if there is no dbt project to be had.
     """
     if source.kind == "git":

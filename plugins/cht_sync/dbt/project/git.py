@@ -64,10 +64,7 @@ def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def harmless(environ: Mapping[str, str], config: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment for a git that reads from strangers, and for programs that start one.
-
-    :param environ: the environment of this process; what it says of proxies and certificates is kept.
-    """
+    """An environment for a git that reads from strangers, and for programs that start one; it keeps proxies."""
     env = {n: value for n, value in without_repository(environ).items() if not n.startswith("GIT_TRACE")}
     more = {**HARMLESS, **(REDIRECT_NOWHERE if _has_header(environ) else {}), **(config or {})}
     # Of two values of one key git takes the last.
@@ -115,11 +112,8 @@ class GitRepository:
         raise SettingsError(f"{self._source.text} cannot be installed: the repository has {missing}.")
 
     def checkout(self, commit: str, folder: Path) -> str:
-        """Writes the files of one commit, without history, as they are in git.
+        """Writes the files of one commit into a new folder, without history, as they are in git; returns its full hash.
 
-        :param commit: what :meth:`commit` gave.
-        :param folder: a new folder.
-        :returns: the full hash of the commit.
         :raises SettingsError: if the repository has no such commit, or holds what no project may.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)

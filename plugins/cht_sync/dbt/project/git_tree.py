@@ -21,11 +21,7 @@ _ENTRY = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]+) +(\d+|-)\t(.+)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file or link of a commit.
-
-    :param size: bytes.
-    :param mode: as git has it.
-    """
+    """A file or link of a commit, with its size in bytes and its mode as git has it."""
 
     path: PurePosixPath
     hash: str
@@ -39,7 +35,7 @@ class Blob:
 
 
 def listed(source: Source, entries: Iterator[bytes]) -> list[Blob]:
-    """The files of a commit, each of them looked at before anything is written.
+    """The files of a commit, each of them checked before anything is written.
 
     :param entries: what ``git ls-tree -r -l -z`` prints, one by one.
     :raises SettingsError: if there is too much of them, or one that no project may hold.
@@ -70,10 +66,9 @@ def _blob(tree: Tree, entry: bytes) -> Blob:
 
 
 def write_files(source: Source, blobs: Sequence[Blob], content: IO[bytes], folder: Path) -> None:
-    """Writes files, and in the end links, so that nothing is written through one.
+    """Writes files into a new folder, and in the end links, so that nothing is written through one.
 
     :param content: what ``git cat-file --batch`` prints for them.
-    :param folder: a new folder.
     :raises SettingsError: if a link leads out of the folder, or something cannot be written.
     """
     tree, links, pointers = Tree(source), {}, []

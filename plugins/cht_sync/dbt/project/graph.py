@@ -12,11 +12,7 @@ FORM = 3
 
 
 class DataTest(TypedDict):
-    """A data test.
-
-    :param model: unique id of the one that it belongs to; None for one of a source.
-    :param models: unique ids of all that it reads.
-    """
+    """A data test: the model that it belongs to, None for one of a source, and all that it reads, by unique id."""
 
     name: str
     model: str | None

@@ -20,7 +20,7 @@ class ModelGroup:
     """Models that one dbt process runs.
 
     :param name: for the id of a task group.
-    :param selector: what the person has written; empty for all models.
+    :param selector: as ``DBT_SELECTOR`` has it; empty for all models.
     :param threads: models built at once.
     :param takes_batches: whether ``DBT_BATCH_SIZE`` counts: in the group by which batches are followed.
     """
@@ -70,10 +70,7 @@ def hook_models(graph: Graph) -> set[str]:
 
 
 def chosen_models(graph: Graph, settings: Settings) -> set[str]:
-    """The models that any group runs.
-
-    :raises SettingsError: if an expression cannot be understood or means no model.
-    """
+    """The models that any group runs; a SettingsError where an expression cannot be understood or means no model."""
     return hook_models(graph).union(*(selected(graph, one) for one in settings.dbt_selectors or [""]))
 
 

@@ -30,10 +30,7 @@ class Kept:
 
     @classmethod
     def of(cls, node: Any) -> Kept | None:
-        """Reads dbt's node of a model.
-
-        :return: None where dbt makes its relation anew in each run.
-        """
+        """Reads dbt's node of a model; None where dbt makes its relation anew in each run."""
         config = node.config
         if config.materialized in MADE_ANEW:
             return None

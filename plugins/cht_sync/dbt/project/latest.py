@@ -20,9 +20,7 @@ from cht_sync.settings.settings import Settings
 
 
 def wanted(settings: Settings) -> Deployment:
-    """The version that the settings name as its source is now, found out without fetching it.
-
-    Its revision is empty where only a download can tell.
+    """The version that the settings name as its source is now; its revision is empty where only a download can tell.
 
     :raises SettingsError: if the source cannot be read.
     """

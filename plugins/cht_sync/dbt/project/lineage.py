@@ -15,15 +15,14 @@ WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Models of a project and what they read.
+    """Models of a project and what they read; all are named by their unique ids.
 
-    :param parents: unique ids of all that a model reads, sources too, by its own.
+    :param parents: all that a model reads, sources too.
     :param relations: schema and table of each model that has one.
     :param strategies: incremental strategy of each model; ``upsert`` where the wrapper project makes one of
         ``delete+insert``, empty where there is none.
     :param paths: what ``fqn:`` selects each model by.
-    :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which models read and dbt does not run
-        with them.
+    :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which ``dbt run`` leaves out.
     """
 
     parents: dict[str, set[str]]
@@ -56,10 +55,7 @@ class Lineage:
 
     @classmethod
     def told(cls, parts: dict[str, dict[str, Any]]) -> Lineage:
-        """What another process has read.
-
-        :param parts: of JSON, by the names of the parameters.
-        """
+        """What another process has read, from JSON by the names of the parameters."""
         parents = {name: set(each) for name, each in parts["parents"].items()}
         relations = {name: (schema, table) for name, (schema, table) in parts["relations"].items()}
         kept = {name: Kept(**{**each, "place": tuple(each["place"])}) for name, each in parts["kept"].items()}
@@ -87,10 +83,7 @@ class Lineage:
         return self.descendants(sources) & self.models
 
     def chosen(self, select: str | None) -> set[str]:
-        """The models that a selection means which :meth:`select` has made.
-
-        :param select: ``fqn:`` terms; nothing for all models.
-        """
+        """The models of a selection that :meth:`select` has made, by ``fqn:`` terms; all for none."""
         wanted = set((select or "").split())
         return {name for name, path in self.paths.items() if not wanted or f"fqn:{path}" in wanted}
 

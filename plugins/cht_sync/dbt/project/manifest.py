@@ -75,9 +75,8 @@ def reversed_edges(edges: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
 
 
 def reachable(start: Iterable[str], edges: Edges, depth: int | None = None) -> list[str]:
-    """The start and all that edges lead to from there, the nearest first.
+    """The start and all that edges lead to from there, the nearest first; names without edges lead nowhere.
 
-    :param edges: by name, or a function; what has none leads nowhere.
     :param depth: how many edges to follow at most; None for any number.
     """
     follow = edges if callable(edges) else lambda name: edges.get(name, ())

@@ -13,15 +13,11 @@ CALL = re.compile(r"""dispatch\s*\(\s*['"](\w+)|\b([A-Za-z_]\w*)\s*\(""")
 
 
 def first_use(manifest: Manifest, packages: Iterable[str]) -> tuple[str, str] | None:
-    """The first node or hook that needs one of the packages.
+    """The name of the first node or hook that needs one of the packages, and of the package; else None.
 
-    Looked through are the text of each enabled node with its hooks, and of every macro that it may reach: those
-    that dbt lists, those whose names it calls (dbt does not list what stands behind ``is_incremental()``), its
-    materialization, and those that replace a macro of dbt itself. A name that is called where nothing runs counts too.
-    Source: https://docs.getdbt.com/reference/artifacts/manifest-json
-
-    :param packages: names of packages, such as ``dbt_utils``.
-    :returns: name of the node and of the package, or None.
+    Searched are the text of each enabled node with its hooks, and of every macro that it may reach: those that dbt
+    lists, those whose names it calls (dbt does not list what stands behind ``is_incremental()``), its materialization,
+    and those that replace a macro of dbt itself. A name that is called where nothing runs counts too.
     """
     patterns = {name: re.compile(rf"\b{re.escape(name)}\s*\.|['\"]{re.escape(name)}['\"]") for name in packages}
     macros = _Macros(manifest["macros"])

@@ -52,11 +52,7 @@ _HELPER = """
 
 @dataclass(frozen=True, slots=True)
 class RootSettings:
-    """What the wrapper says in the place of a project.
-
-    :param settings: for its ``dbt_project.yml``.
-    :param macros: text of a file of macros; empty for none.
-    """
+    """What the wrapper says in the place of a project, in its ``dbt_project.yml`` and in a file of macros."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     macros: str = ""
@@ -73,13 +69,11 @@ class RootSettings:
 
 
 def root_settings(source: Source, folder: Path) -> RootSettings:
-    """Reads what dbt would take from a project, were it the root itself, for its packages.
+    """Reads what dbt would take from a project, were it the root itself, for its packages, once ``dbt deps`` has run.
 
     Where both say something, the wrapper's own comes first: its hooks, its macros of dbt, its profile and folders. The
     project's own models get from it what they get from the project itself.
     Source: https://docs.getdbt.com/docs/build/packages, https://docs.getdbt.com/reference/dbt-jinja-functions/dispatch
-
-    :param folder: the version, with the packages that ``dbt deps`` has put there.
     """
     project = read_yaml(source, folder / "project" / PROJECT_FILE)
     own = str(project.get("name", ""))

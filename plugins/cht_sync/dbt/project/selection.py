@@ -15,7 +15,7 @@ ATOM = re.compile(r"(?P<at>@)?(?P<before>\d*\+)?(?:(?P<method>[\w.]+):)?(?P<valu
 
 
 def selected(graph: Graph, expression: str) -> set[str]:
-    """The models that a dbt ``--select`` expression means.
+    """The models that a dbt ``--select`` expression means; all for an empty one.
 
     Known are names of models, folders and packages with ``*``, ``fqn:``, ``tag:``, ``package:``,
     ``config.materialized:``, ``config.tags:``, ``resource_type:model`` and ``selector:``, with ``+`` and ``@``,
@@ -23,7 +23,6 @@ def selected(graph: Graph, expression: str) -> set[str]:
     was built or deployed: :mod:`cht_sync.dbt.launch.resolved_selectors`.
     Source: https://docs.getdbt.com/reference/node-selection/syntax
 
-    :param expression: the expression; empty for all models.
     :raises SettingsError: if it cannot be understood here, or means no model.
     """
     found = _Selection(graph, expression).union(expression.split()) if expression else set(graph["nodes"])
@@ -34,10 +33,7 @@ def selected(graph: Graph, expression: str) -> set[str]:
 
 
 def unresolved(graph: Graph, expression: str) -> list[str]:
-    """The parts of an expression that only dbt can tell the meaning of, and has not told yet.
-
-    :param expression: the expression; empty for all models.
-    """
+    """The parts of an expression that only dbt can resolve, and has not resolved yet."""
     selection = _Selection(graph, expression)
     return [atom for term in expression.split() for atom in term.split(",") if not selection.knows(atom)]
 

@@ -28,8 +28,7 @@ class Source:
 
     :param location: path or URL, without credentials.
     :param ref: branch, tag or commit of a git repository; empty for its default branch.
-    :param user: user name for http(s), where the URL had one.
-    :param password: password or token for http(s), where the URL had one.
+    :param user: for http(s), where the URL had one, as the password or token.
     """
 
     kind: Kind
@@ -71,11 +70,10 @@ class Source:
 
 
 def configured_source(settings: Settings) -> Source:
-    """The dbt project that the settings name.
+    """The dbt project that the settings name: no file and no network is read.
 
-    The first of ``DBT_LOCAL_PATH``, ``CHT_PIPELINE_BRANCH_URL`` and ``DBT_PACKAGE_TARBALL_URL`` that is set,
-    else the starter, as in CHT Sync; its template sets a path that does not exist beside a git URL, which is used then.
-    No file and no network is read.
+    The first of ``DBT_LOCAL_PATH``, ``CHT_PIPELINE_BRANCH_URL`` and ``DBT_PACKAGE_TARBALL_URL`` that is set, else the
+    starter, as in CHT Sync; its template sets a path that does not exist beside a git URL, which is used then.
 
     :raises SettingsError: if the value cannot be a folder or URL.
     """
@@ -115,10 +113,7 @@ def _with_token(source: Source, name: str, token: str) -> Source:
 
 
 def told_by_address(settings: Settings) -> str:
-    """A sentence where the address of the project holds what only a file should; else nothing.
-
-    :raises SettingsError: if the value cannot be a folder or URL.
-    """
+    """A sentence where the address of the project holds what only a file should; else nothing."""
     source = configured_source(settings)
     if settings.pipeline_token or not (source.user or source.password):
         return ""

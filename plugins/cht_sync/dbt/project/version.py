@@ -82,10 +82,7 @@ class Deployment:
 
     @classmethod
     def load(cls, path: Path) -> Deployment:
-        """Reads a version.
-
-        :raises SettingsError: if its record cannot be read.
-        """
+        """Reads a version; a SettingsError if its record cannot be read."""
         try:
             record = json.loads((path / RECORD_FILE).read_text())
             return cls(path=path, graph=path / GRAPH_FILE, **record)
@@ -96,10 +93,7 @@ class Deployment:
 
 
 def installed(settings: Settings) -> Deployment | None:
-    """What the link ``current`` points to, or None.
-
-    :raises SettingsError: if it cannot be read.
-    """
+    """What the link ``current`` points to, or None."""
     link = settings.pipeline_dir / CURRENT
     return Deployment.load(link.resolve()) if link.is_symlink() else None
 
@@ -126,10 +120,7 @@ def kept(settings: Settings) -> list[Deployment]:
 
 
 def find(settings: Settings, version: str | None) -> Deployment | None:
-    """The newest folder of a version, or None.
-
-    :param version: as :attr:`Deployment.version` has it.
-    """
+    """The newest folder of a version, as :attr:`Deployment.version` has it, or None."""
     return next((one for one in kept(settings) if one.version == version), None)
 
 
@@ -138,8 +129,6 @@ def current(settings: Settings) -> Deployment | None:
 
     The starter needs no installation: where nothing is installed it is drawn from a file of the repository, and
     installs itself with the first task that runs dbt.
-
-    :raises SettingsError: if the source is no usable value, or the installed version cannot be read.
     """
     source, found = configured_source(settings), installed(settings)
     if found or source.kind != "starter":
@@ -165,7 +154,7 @@ def require_current(settings: Settings) -> Deployment:
 
 
 def require_configured(settings: Settings) -> Deployment:
-    """The project to draw now, when it is the one that the settings name.
+    """The same, when it is the project that the settings name.
 
     :raises SettingsError: if none is installed, or another one; its text says what to do.
     """

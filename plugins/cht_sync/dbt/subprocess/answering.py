@@ -23,10 +23,7 @@ class Answers:
         self._one = threading.Lock()
 
     def write(self, answer: Command) -> None:
-        """Writes one line.
-
-        :param answer: what JSON can hold; anything else becomes text.
-        """
+        """Writes one line; what JSON cannot hold becomes text."""
         line = json.dumps(answer, default=str)
         with self._one:
             self._pipe.write(f"{line}\n")
@@ -34,10 +31,7 @@ class Answers:
 
 
 def answer(dbt: Any, answers: Answers) -> None:
-    """Answers commands until the last one, or until stdin is closed, which the death of whoever holds it does too.
-
-    :param dbt: has a method for each command.
-    """
+    """Calls the method of dbt that each command names, until the last one or until stdin is closed, as by a death."""
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
 
     def listen() -> None:

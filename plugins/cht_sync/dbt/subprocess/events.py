@@ -16,9 +16,8 @@ NO_SEMAPHORES = "ignore:resource_tracker"
 
 
 def line_of(event: Any) -> tuple[int, str] | None:
-    """The level and text of what dbt's console would show; None for what is no news.
+    """The level and text of what dbt's console would show, else None; deprecations are shown when a version is built.
 
-    Deprecations of the project are told when a version is built, and not once more with every run.
     Source: https://docs.getdbt.com/reference/events-logging
     """
     info = event.info

@@ -16,12 +16,10 @@ def read_large_seeds() -> None:
 
 
 def packed(manifest: Any) -> bytes:
-    """The bytes of a manifest.
+    """The bytes of a manifest; a ValueError names a node for which dbt would wait for ever.
 
     A plain msgpack knows no dates, and YAML makes one of what looks like one; dbt's own encoder does.
     Source: ``write_manifest_for_partial_parse`` in ``dbt/parser/manifest.py``.
-
-    :raises ValueError: naming a node for which dbt would wait for ever.
     """
     for node in manifest.nodes.values():
         key = _odd_key(getattr(node, "meta", None))

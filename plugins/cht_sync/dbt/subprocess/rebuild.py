@@ -22,10 +22,7 @@ from cht_sync.redaction.in_dbt import redact_dbt
 
 
 class Dbt:
-    """Runs dbt in one project, which is parsed once.
-
-    :param where: options of every dbt command: project, target and folders to write to.
-    """
+    """Runs dbt in one project, which is parsed once, with the same options of project, target and folders."""
 
     def __init__(self, where: list[str]) -> None:
         self._where = where
@@ -43,10 +40,7 @@ class Dbt:
         return _outcome(result)
 
     def modified(self, profiles: str, state: str) -> Command:
-        """The models that differ from another manifest.
-
-        :param state: folder of the other manifest.
-        """
+        """The models that differ from another manifest, which is in the folder ``state``."""
         try:
             WritableManifest.read_and_check_versions(os.path.join(state, "manifest.json"))
         except Exception as error:
@@ -61,7 +55,7 @@ class Dbt:
         return {"success": True, "modified": [json.loads(line)["unique_id"] for line in lines]}
 
     def run(self, profiles: str, members: list[str], schemas: dict[str, str], full_refresh: bool) -> Command:
-        """Builds models in schemas aside.
+        """Builds models in staging schemas.
 
         :param profiles: folder of the profile, whose schema is the staging schema.
         :param members: unique ids of the models.

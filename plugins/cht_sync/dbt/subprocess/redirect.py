@@ -103,9 +103,8 @@ class Redirect:
         self.waiting: list[dict[str, str]] = []
 
     def now(self, text: str, by: str, ask: Ask) -> str:
-        """What is to be executed in place of a text.
+        """What is to be executed in place of one statement or more.
 
-        :param text: one statement or more.
         :param ask: executes a query where the text is to be executed, and gives the rows.
         """
         if not any(one.search(text) for one in (self._names, _RIGHTS, _DROP, _DROP_INDEX, _ALTER, _PATH)):

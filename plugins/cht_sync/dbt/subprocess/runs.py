@@ -27,10 +27,7 @@ _GOOD = {"success", "pass"}
 
 
 class Runs:
-    """Runs dbt's commands in the folder and with the variables that come with each, and with nothing else.
-
-    :param answers: is told how each model ends.
-    """
+    """Runs dbt's commands in the folder and with the variables that come with each, and with nothing else."""
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
@@ -57,11 +54,9 @@ class Runs:
         folder: str,
         batches: dict[str, dict[str, Any]] | None = None,
     ) -> Command:
-        """Runs models of the project that was read.
+        """Runs models of the project that was read; ``batches`` of microbatch models are built already.
 
         Source: https://docs.getdbt.com/reference/programmatic-invocations#reusing-objects
-
-        :param batches: which batches of microbatch models earlier runs have built.
         """
         batches_of.known.clear()
         batches_of.known.update(batches or {})

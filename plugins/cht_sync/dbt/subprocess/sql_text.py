@@ -1,4 +1,8 @@
-"""SQL as a hook or a model has it: its statements, and the tables that it names."""
+"""SQL as a hook or a model has it: its statements, and the tables that it names.
+
+sqlparse, which dbt brings, does not do for this: it takes a backslash in an ordinary string for an escape, so that
+``'\\'; …`` ends elsewhere than in PostgreSQL, and ends nested comments too early.
+"""
 
 from __future__ import annotations
 

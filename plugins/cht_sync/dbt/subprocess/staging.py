@@ -15,11 +15,11 @@ _DBT = {"dbt", "dbt_postgres"}
 
 
 def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str]) -> tuple[dict[Place, str], str]:
-    """Moves models of a parsed project to schemas aside.
+    """Moves models of a parsed project to staging schemas.
 
     ``ref()`` and ``this`` follow the schema of the node; a foreign key is text, and follows here. One to a table that
     stays would hold up whoever writes there until the model is built: the swap makes it. What runs at the end of a run
-    writes about the models that people see, so it waits for the next ordinary run.
+    writes about the models in use, so it is left to the next ordinary run.
 
     :param manifest: dbt's ``Manifest``, changed in place.
     :param members: unique ids of the models.
@@ -48,10 +48,7 @@ def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str
 
 
 def _put_in_order(manifest: Any, members: Collection[str]) -> None:
-    """Builds models after those whose tables they name without ``ref()``: what is aside begins empty.
-
-    In use these are there from earlier runs, whatever the order.
-    """
+    """Builds models after those whose tables they name without ``ref()``, as tables in a staging schema begin empty."""
     nodes = manifest.nodes
     mentions = {name: re.compile(rf'\.\s*\\?"?{re.escape(nodes[name].alias)}(?![\w$])', re.I) for name in members}
     # A seed stands upon nothing.

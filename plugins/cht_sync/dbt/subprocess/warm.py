@@ -21,10 +21,7 @@ PIPES = 4
 
 
 class Warm:
-    """Forks on demand, until nobody is left who could ask.
-
-    :param asked: where the demands come from, each with the pipes of the new process.
-    """
+    """Forks on demand, each demand with the pipes of the new process, until nobody is left who could ask."""
 
     def __init__(self, asked: socket.socket) -> None:
         self._asked = asked

@@ -37,7 +37,7 @@ _REMOVE = "delete from {schema}.couchdb_test_acknowledgement where models_schema
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What people say of a data test that fails.
+    """Why a data test may fail, and who says so.
 
     :param test: its name, or its unique id in the dbt project.
     :param until: the last day on which it counts; None for good.
@@ -60,10 +60,7 @@ class Acknowledgement:
         return f"acknowledged by {self.by} on {self.at:%Y-%m-%d}{until}: {self.reason}"
 
     def refusal(self, status: str, failures: int | None, today: date) -> str | None:
-        """Why it does not count for a failure; None where it does.
-
-        :param today: in UTC.
-        """
+        """Why it does not count for a failure today, in UTC; None where it does."""
         if self.until and today > self.until:
             return f"was acknowledged until {self.until}, which is over"
         if status in ERRORS and not self.errors:
@@ -92,11 +89,10 @@ class Acknowledgements:
             return {row[0]: Acknowledgement(*row) for row in cursor}
 
     def add(self, one: Acknowledgement, known: Collection[str]) -> None:
-        """Acknowledges a test, in place of what was said of it before.
+        """Acknowledges a test, in place of what was said of it before; its time is now.
 
-        :param one: what to say; its time is now.
         :param known: names and unique ids of all tests.
-        :raises SettingsError: if no test has that name, or nothing can be meant by a value.
+        :raises SettingsError: if no test has that name, or a value makes no sense.
         """
         if one.test not in known:
             names = ", ".join(sorted(name for name in known if "." not in name)) or "none has run yet"

@@ -53,10 +53,7 @@ class Recorded:
     held: str = ""
 
     def version(self, groups: Sequence[str]) -> str | None:
-        """The version that was deployed last; None before the first deployment.
-
-        :param groups: those of the settings; where none of them is known, any other one counts.
-        """
+        """The version that was deployed last, of these groups where possible; None before the first deployment."""
         ours = [version for models, version in self.versions.items() if models in groups]
         return next(iter([*ours, *self.versions.values()]), None)
 
@@ -75,10 +72,7 @@ class Deployments:
         self._table = DeploymentTable(self._schema, settings.dbt_schema)
 
     def prepare(self) -> None:
-        """Creates the tables, and lets the role of the models write them.
-
-        :raises SettingsError: if the role of the documents may not do that.
-        """
+        """Creates the tables, and lets the role of the models write them; a SettingsError where it may not do that."""
         connection, models_role = postgres_connection(self._settings), dbt_connection(self._settings).login or ""
         with closing(connect(connection, "cht_sync deployments")) as conn:
             Schema(conn, connection, self._settings.raw_table).prepare()
@@ -103,9 +97,9 @@ class Deployments:
             return self._recorded(cursor) if self._ready(cursor) else Recorded({})
 
     def manifests(self, groups: Sequence[str]) -> dict[str, Manifest | None]:
-        """The manifest that each group was deployed from, by group; CHT Sync 2.x left one too.
+        """The manifest that each group was deployed from; for one that never was, another one of this project.
 
-        :param groups: groups of models; for one that was never deployed any other one of this project counts.
+        CHT Sync 2.x left one too.
         """
         with self._cursor(postgres_connection(self._settings)) as cursor:
             if not self._ready(cursor):
@@ -114,10 +108,7 @@ class Deployments:
             return {models: self._manifest(cursor, [models, *others]) for models in groups}
 
     def record_first(self, deployment: Deployment, groups: Sequence[str]) -> bool:
-        """Notes what is about to build the first models of all; changes nothing where anything is known of them.
-
-        :return: whether it was noted.
-        """
+        """Notes what is about to build the first models of all; False where anything is known of them already."""
         with self._cursor(postgres_connection(self._settings)) as cursor:
             if not self._ready(cursor) or self._recorded(cursor).versions:
                 return False
@@ -127,9 +118,8 @@ class Deployments:
         return True
 
     def record(self, cursor: Any, deployment: Deployment, groups: Sequence[str], before: Recorded, held: str) -> None:
-        """Notes a deployment, in a transaction of the caller's.
+        """Notes a deployment, in a transaction of the caller's with either role.
 
-        :param cursor: of the role of the models, or of the documents.
         :param before: what was recorded when this deployment began.
         :param held: what is rolled back from, as :attr:`Deployment.content`; empty for none.
         :raises StoreError: if another deployment came in between; the caller's transaction must not be committed.
@@ -149,11 +139,7 @@ class Deployments:
             self._table.record(cursor, models, version, held=held or None, zone=zone)
 
     def require_unchanged(self, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
-        """Refuses a deployment that another one has overtaken, before it costs anything.
-
-        :param before: what was recorded when this deployment began.
-        :raises StoreError: if another version was deployed since.
-        """
+        """Refuses a deployment, by a StoreError, if another version was deployed since it began."""
         self._check(self.recorded(), deployment, groups, before)
 
     def _check(self, now: Recorded, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:

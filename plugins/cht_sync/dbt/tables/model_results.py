@@ -63,28 +63,20 @@ _FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s an
 
 
 def with_ids(message: str, ids: Collection[str]) -> str:
-    """What is said of a model that fails, with the documents that it fails on.
-
-    :param ids: of these documents, fit for a line of a log.
-    """
+    """What is said of a model that fails, with the documents that it fails on, whose ids must fit a line of a log."""
     return f"{message}{_AT_FAULT}{', '.join(ids)})" if ids else message
 
 
 def without_ids(message: str) -> str:
-    """The same for who may not see ids of documents, which may hold any sign: nothing behind them is left.
-
-    :param message: one that may have been stored by :func:`with_ids`, whatever stands before it.
-    """
+    """The same without ids of documents and all that stands behind them, as an id may hold any sign."""
     said, found, _ids = message.partition(_AT_FAULT)
     return f"{said}{found}…)" if found else message
 
 
 def in_use(schema: str) -> sql.Composed:
-    """The condition that leaves out models that nobody runs any more, as ``DBT_SELECTOR`` does not name them.
+    """The condition, for a query without aliases, that leaves out models that ``DBT_SELECTOR`` does not name any more.
 
-    They must not hold others back, or worry people, for ever.
-
-    :param schema: of ``couchdb_model_result``, which a query must name without an alias.
+    They must not block others, or raise alerts, for ever.
     """
     return sql.SQL(_IN_USE).format(schema=sql.Identifier(schema))
 
@@ -172,10 +164,7 @@ class ModelResults:
             }
 
     def troubles(self, seconds: float) -> list[str]:
-        """A sentence for each model that failed or shrank.
-
-        :param seconds: how long ago at most.
-        """
+        """A sentence for each model that failed or shrank in the last seconds."""
         with self._cursor() as cursor:
             if not cursor:
                 return []

@@ -105,42 +105,30 @@ class ModelRuns:
         return ModelsState(newest, modelled_to, deployment)
 
     def record(self, modelled_to: datetime, deployment: str) -> tuple[datetime | None, datetime | None]:
-        """Notes a good run of the models.
-
-        :param modelled_to: the newest stamp when it began.
-        :return: the newest stamp now, and that of the models.
-        """
+        """Notes a good run of the models, by the newest stamp when it began; returns that of now, and the models'."""
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_RECORD), (*self._key, modelled_to, deployment))
             return cursor.fetchone()
 
     def look(self) -> tuple[datetime | None, datetime | None]:
-        """Notes how far the models are behind after a run that was not good.
-
-        :return: the newest stamp now, and that of the models; None where they have not run to a good end yet.
-        """
+        """Notes how far the models are behind after a run that was not good; returns the same, or None for both."""
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_LOOK), self._key)
             return cursor.fetchone() or (None, None)
 
     def waiting(self, after: datetime | None, most: int) -> int:
-        """Documents that are not yet modelled, tombstones too.
-
-        :param after: the stamp that models have come to; None for all documents.
-        :param most: where to stop counting.
-        """
+        """Documents later than a stamp, deleted ones too, counted up to ``most``; of all documents for None."""
         with _cursor(self._connection) as cursor:
             cursor.execute(self._sql(_WAITING), {"after": after, "most": most})
             return cursor.fetchone()[0]
 
     def reached(self, connection: Connection) -> datetime | None:
-        """The stamp up to which the models have come, where a run takes a batch of documents only.
+        """The stamp up to which the models have come, where a run takes a batch of documents only; None if unknown.
 
         Models show the stamp of the last document that they took from the table of documents. Once none waits behind
-        it, they have also seen what lies beside that table, which may be newer.
+        it, they have also read the other tables of documents, which may be newer.
 
         :param connection: of the role that owns the models.
-        :return: None where they do not show it.
         """
         newest, shown = self.state().newest, self._shown(connection)
         return newest if newest and shown and newest > shown and not self.waiting(shown, 1) else shown

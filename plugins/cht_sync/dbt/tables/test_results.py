@@ -72,10 +72,7 @@ class DataTestResult:
         return self.test.split(".")[2] if self.test.count(".") >= 2 else self.test
 
     def judged(self, known: Mapping[str, Acknowledgement]) -> DataTestResult:
-        """The same, with what people have acknowledged.
-
-        :param known: by name or unique id of the test.
-        """
+        """The same, with acknowledgements by name or unique id of the test."""
         one = known.get(self.test) or known.get(self.name)
         if one is None or self.status not in BAD_STATUSES:
             return self
@@ -102,11 +99,7 @@ class DataTestResults:
         self._connection, self._raw, self._models_schema = connection, raw, models_schema
 
     def record(self, run: str, results: Iterable[DataTestResult]) -> None:
-        """Notes the results of a run in place of what an earlier try of it has noted; forgets old runs.
-
-        :param run: Airflow's id of the run.
-        :raises SettingsError: if the role may not write.
-        """
+        """Notes the results of a run, by Airflow's id, in place of those of an earlier try of it; forgets old runs."""
         with prepared(self._connection, self._raw, APPLICATION, "note results of data tests") as cursor:
             cursor.execute(self._sql(_FORGET), (self._models_schema, _KEPT, run))
             for one in results:
@@ -115,10 +108,7 @@ class DataTestResults:
                 cursor.execute(self._sql(_RECORD), (self._models_schema, run, *values))
 
     def of_run(self, run: str) -> list[DataTestResult]:
-        """The results of a run, by test, with what people have acknowledged by now.
-
-        :param run: Airflow's id of the run.
-        """
+        """The results of a run, by Airflow's id, in the order of tests, with what is acknowledged by now."""
         known = self.acknowledgements.all()
         with self._reading() as cursor:
             cursor.execute(self._sql(_OF_RUN), (self._models_schema, run))
