@@ -26,14 +26,9 @@ KEPT_VERSIONS = 3
 
 
 def install(settings: Settings, force: bool = False) -> Deployment:
-    """Installs the dbt project that the settings name, unless the very same one is in use already.
+    """Installs the dbt project that the settings name; rebuilding tables is left to the DAG ``cht_pipeline_deploy``.
 
-    No table is rebuilt: where models of another version are in the database, that is for the DAG
-    ``cht_pipeline_deploy``.
-
-    :param settings: the environment.
     :param force: build again even if nothing changed.
-    :returns: the version that is in use afterwards.
     :raises SettingsError: if the project cannot be fetched or parsed; then the version in use stays.
     """
     made = stage(settings, force)
@@ -43,15 +38,9 @@ def install(settings: Settings, force: bool = False) -> Deployment:
 
 
 def stage(settings: Settings, force: bool = False) -> Deployment:
-    """Builds the project that the settings name in a folder of its own, unless that version is there already.
+    """Builds the project that the settings name in a folder of its own, which nothing uses until :func:`publish`.
 
-    One that was built without the dbt package hub is built again as soon as the hub answers. Nothing uses the new
-    folder until :func:`publish`.
-
-    :param settings: the environment.
-    :param force: build again even if nothing changed.
-    :returns: the version.
-    :raises SettingsError: if the project cannot be fetched or parsed.
+    Where that version is there already it is taken, unless it was built without the dbt package hub, which answers now.
     """
     with _one_at_a_time(settings.pipeline_dir):
         goal = wanted(settings)
@@ -62,11 +51,7 @@ def stage(settings: Settings, force: bool = False) -> Deployment:
 
 
 def publish(settings: Settings, deployment: Deployment) -> None:
-    """Lets ``current`` point to a version, in one step, and removes versions that nobody needs any more.
-
-    :param settings: the environment.
-    :param deployment: a version that was built to an end.
-    """
+    """Lets ``current`` point to a built version, in one step, and removes versions that nobody needs any more."""
     folder = settings.pipeline_dir
     link = folder / CURRENT
     before = link.resolve() if link.is_symlink() else None

@@ -20,11 +20,10 @@ OTHERS_CHOSEN = "DBT_SELECTOR chooses other models than before"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What whoever triggers a deployment may ask for.
+    """What the Params of a deployment ask for.
 
     :param roll_back_to: a version that is kept: its folder's name or the start of its revision.
     :param full_refresh: models to rebuild in any case; ``all`` for all.
-    :param run_unit_tests: whether the unit tests of the project have to pass.
     :param force: build again although nothing changed, and deploy what was rolled back from.
     :param drop_removed: relations of models that the project has no longer, to be dropped; ``all`` for all.
     """
@@ -40,8 +39,7 @@ class Wish:
 class Goal:
     """What a deployment is about; handed from task to task.
 
-    :param reason: why there is one, for people.
-    :param before: version by group of models when it was looked.
+    :param before: version by group of models when the deployment began.
     :param held: what is rolled back from, as :attr:`Deployment.content`.
     :param folder: name of the version's folder, once it is there.
     """
@@ -53,13 +51,9 @@ class Goal:
 
 
 def look(settings: Settings, wish: Wish) -> Goal | None:
-    """Finds out without fetching anything whether there is something to deploy.
+    """Finds out without fetching anything whether there is something to deploy; None where there is not.
 
-    :param settings: the environment.
-    :param wish: what is asked for.
-    :return: None where the version in use is the one that the settings name.
     :raises SettingsError: if the source cannot be read, or the version to roll back to is not kept.
-    :raises StoreError: if Postgres fails.
     """
     deployments = Deployments(settings)
     deployments.prepare()

@@ -14,6 +14,7 @@ from cht_sync.dbt.launch.outcome import messages_of, node_results
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.operators.dbt_task import DbtTaskMixin
 from cht_sync.dbt.project.groups import chosen_models
+from cht_sync.dbt.project.manifest import Node, reachable
 from cht_sync.dbt.project.version import require_current
 from cht_sync.dbt.tables.model_results import FAILED
 from cht_sync.dbt.tables.model_runs import ModelRuns
@@ -41,16 +42,15 @@ def left_out(settings: Settings) -> list[str]:
     return found
 
 
-def _read(nodes: dict[str, Any], name: str) -> set[str]:
+def _read(nodes: dict[str, Node], name: str) -> set[str]:
     """The models with a relation that a snapshot reads, also through those without one and other snapshots."""
-    found, waiting = set[str](), list(nodes[name]["depends_on"]["nodes"])
-    while waiting:
-        parent = nodes.get(waiting.pop(), {})
-        if parent.get("resource_type") == "snapshot" or parent.get("config", {}).get("materialized") == "ephemeral":
-            waiting += parent["depends_on"]["nodes"]
-        elif parent.get("resource_type") == "model":
-            found.add(parent["unique_id"])
-    return found
+    passed = {
+        one: node["depends_on"]["nodes"]
+        for one, node in nodes.items()
+        if node["resource_type"] == "snapshot" or node.get("config", {}).get("materialized") == "ephemeral"
+    }
+    read = reachable(passed[name], passed)
+    return {one for one in read if one in nodes and one not in passed and nodes[one]["resource_type"] == "model"}
 
 
 class TakeSnapshots(DbtTaskMixin, DbtSnapshotLocalOperator):

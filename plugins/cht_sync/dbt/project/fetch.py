@@ -15,12 +15,9 @@ PROJECT_FILE = "dbt_project.yml"
 
 
 def fetch(source: Source, folder: Path, commit: str = "") -> str:
-    """Writes the project into a folder.
+    """Writes the project into a folder that does not exist yet; returns the commit, or a hash of the files.
 
-    :param source: the project.
-    :param folder: where to; it must not exist yet.
     :param commit: for a git repository, what :meth:`GitRepository.commit` gave.
-    :returns: what tells this content from another: the commit, or a hash of the files.
     :raises SettingsError: if there is no dbt project to be had.
     """
     if source.kind == "git":
@@ -37,12 +34,7 @@ def fetch(source: Source, folder: Path, commit: str = "") -> str:
 
 
 def require_project(source: Source, folder: Path) -> None:
-    """Checks that a folder holds a dbt project.
-
-    :param source: what the folder came from, for the message.
-    :param folder: the folder.
-    :raises SettingsError: if it does not.
-    """
+    """Checks that a folder holds a dbt project."""
     if not folder.is_dir():
         raise SettingsError(f"{source.text} cannot be installed: there is no such folder; look at DBT_LOCAL_PATH.")
     if not (folder / PROJECT_FILE).is_file():

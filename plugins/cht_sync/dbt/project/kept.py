@@ -14,7 +14,6 @@ STARTER_PACKAGE = "cht_starter"
 class Kept:
     """A model whose table dbt adds to.
 
-    :param name: of the model.
     :param place: schema and name of its table.
     :param declared: type by column, as its contract declares them; empty without one.
     :param on_schema_change: what dbt does where the columns differ.
@@ -31,11 +30,7 @@ class Kept:
 
     @classmethod
     def of(cls, node: Any) -> Kept | None:
-        """Reads dbt's node of a model.
-
-        :param node: of dbt's manifest.
-        :return: None where dbt makes its relation anew in each run.
-        """
+        """Reads dbt's node of a model; None where dbt makes its relation anew in each run."""
         config = node.config
         if config.materialized in MADE_ANEW:
             return None

@@ -20,11 +20,8 @@ from cht_sync.settings.settings import Settings
 
 
 def wanted(settings: Settings) -> Deployment:
-    """The version that the settings name as its source is now, found out without fetching it.
+    """The version that the settings name as its source is now; its revision is empty where only a download can tell.
 
-    Its revision is empty where only a download can tell.
-
-    :param settings: the environment.
     :raises SettingsError: if the source cannot be read.
     """
     source = configured_source(settings)
@@ -52,9 +49,5 @@ def wanted(settings: Settings) -> Deployment:
 
 
 def is_mendable(found: Deployment, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
-    """Whether packages that the hub could not give when a version was built can be had now.
-
-    :param found: the version.
-    :param timeout_s: how long to wait for the hub, in seconds.
-    """
+    """Whether packages that the hub could not give when a version was built can be had now."""
     return bool(found.stand_ins) and hub_answers(hub_url(), timeout_s)

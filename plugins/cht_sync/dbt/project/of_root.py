@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from cht_sync.dbt.project.kept import STARTER_PACKAGE
-from cht_sync.dbt.project.missing_packages import DBT_PACKAGES, Manifest
+from cht_sync.dbt.project.manifest import Manifest
+from cht_sync.dbt.project.missing_packages import DBT_PACKAGES
 from cht_sync.dbt.project.root_settings import KINDS, STARTER_MAY, WRAPPER_NAME, is_setting, setting_name
 
 # How dbt ends, and what it selects, is for the tasks to say.
@@ -17,8 +18,6 @@ _MATERIALIZATION = "materialization_"
 def told_of_root(project: dict[str, Any], manifest: Manifest, refused: str = "") -> str:
     """A sentence where something that a project says for all packages does not count; else nothing.
 
-    :param project: its ``dbt_project.yml``.
-    :param manifest: of the version.
     :param refused: why dbt did not take what the wrapper said for it; empty where it did.
     """
     own = project.get("name")

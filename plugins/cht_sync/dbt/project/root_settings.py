@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from cht_sync.dbt.project.kept import STARTER_PACKAGE
+from cht_sync.dbt.project.manifest import reachable
 from cht_sync.dbt.project.packages import INSTALLED, PROJECT_FILE, read_yaml, small_text
 from cht_sync.dbt.project.source import Source
 
@@ -51,20 +52,13 @@ _HELPER = """
 
 @dataclass(frozen=True, slots=True)
 class RootSettings:
-    """What the wrapper says in the place of a project.
-
-    :param settings: for its ``dbt_project.yml``.
-    :param macros: text of a file of macros; empty for none.
-    """
+    """What the wrapper says in the place of a project, in its ``dbt_project.yml`` and in a file of macros."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     macros: str = ""
 
     def write(self, folder: Path) -> None:
-        """Writes them into the wrapper project of a version.
-
-        :param folder: the version.
-        """
+        """Writes them into the wrapper project of a version."""
         file = folder / PROJECT_FILE
         wrapper = yaml.safe_load(file.read_text())
         wrapper["flags"] = {**self.settings.get("flags", {}), **wrapper.get("flags", {})}
@@ -75,14 +69,11 @@ class RootSettings:
 
 
 def root_settings(source: Source, folder: Path) -> RootSettings:
-    """Reads what dbt would take from a project, were it the root itself, for its packages.
+    """Reads what dbt would take from a project, were it the root itself, for its packages, once ``dbt deps`` has run.
 
     Where both say something, the wrapper's own comes first: its hooks, its macros of dbt, its profile and folders. The
     project's own models get from it what they get from the project itself.
     Source: https://docs.getdbt.com/docs/build/packages, https://docs.getdbt.com/reference/dbt-jinja-functions/dispatch
-
-    :param source: where the project came from.
-    :param folder: the version, with the packages that ``dbt deps`` has put there.
     """
     project = read_yaml(source, folder / "project" / PROJECT_FILE)
     own = str(project.get("name", ""))
@@ -106,19 +97,12 @@ def root_settings(source: Source, folder: Path) -> RootSettings:
 
 
 def is_setting(name: object, value: object) -> bool:
-    """Whether dbt takes an entry of ``models`` and the like for a setting, and not for a folder or package.
-
-    :param name: its key.
-    :param value: its value.
-    """
+    """Whether dbt takes an entry of ``models`` and the like for a setting, and not for a folder or package."""
     return str(name).startswith("+") or not isinstance(value, dict)
 
 
 def setting_name(name: object) -> str:
-    """A setting's name, however it is written.
-
-    :param name: as ``+pre_hook`` or ``pre-hook``.
-    """
+    """A setting's name, however it is written."""
     return str(name).removeprefix("+").strip().replace("_", "-")
 
 
@@ -214,10 +198,8 @@ def _macros(source: Source, folder: Path, project: dict[str, Any], own: str) -> 
     }
     texts = [text for name, text in naming.items() if name in defined]
     # Called without its project a macro is looked for in the root project alone, as this is where it begins.
-    reached, edge = set[str](), set(naming) & set(defined)
-    while edge:
-        reached |= edge
-        edge = {name for one in edge for name in _CALLED.findall(defined[one]) if name in defined} - reached
+    called = {name: defined.keys() & _CALLED.findall(text) for name, text in defined.items()}
+    reached = set(reachable(naming.keys() & called.keys(), called))
     return "".join([*texts, *(_HELPER.format(name=name, project=own) for name in sorted(reached - set(naming)))])
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.dbt.rebuild.manifest import RELATIONS, Manifest, foreign_keys, models
+from cht_sync.dbt.project.manifest import Manifest, parents_of, reachable
+from cht_sync.dbt.rebuild.manifest import RELATIONS, foreign_keys, models
 
 _THERE = """
 select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -53,7 +54,7 @@ def _parents(manifest: Manifest) -> dict[str, set[str]]:
     """What each node reads, or points to by a foreign key."""
     nodes = models(manifest)
     places = {(node["schema"], node["alias"]): name for name, node in nodes.items()}
-    parents = {name: set(node.get("depends_on", {}).get("nodes", ())) for name, node in manifest["nodes"].items()}
+    parents = {name: set(read) for name, read in parents_of(manifest["nodes"]).items()}
     for name, node in nodes.items():
         pointed = (places.get((key.schema or node["schema"], key.table)) for key in foreign_keys(manifest, node))
         parents[name] |= {one for one in pointed if one and one != name}
@@ -61,9 +62,4 @@ def _parents(manifest: Manifest) -> dict[str, set[str]]:
 
 
 def _above(parents: Mapping[str, set[str]], name: str) -> set[str]:
-    reached: set[str] = set()
-    edge = set(parents.get(name, ()))
-    while edge:
-        reached |= edge
-        edge = {parent for one in edge for parent in parents.get(one, ())} - reached
-    return reached
+    return set(reachable(parents.get(name, ()), parents))

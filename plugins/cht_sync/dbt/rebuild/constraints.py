@@ -7,7 +7,8 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.dbt.rebuild.manifest import Manifest, constrained, constraints, foreign_keys, models
+from cht_sync.dbt.project.manifest import Manifest, Node
+from cht_sync.dbt.rebuild.manifest import constrained, constraints, foreign_keys, models
 
 _RELATIONS = """
 select n.nspname, c.relname, c.oid
@@ -30,7 +31,7 @@ _KINDS = {"unique": "u", "primary_key": "p"}
 
 
 def missing_by_model(cursor: Cursor, manifest: Manifest, among: Collection[str] | None = None) -> dict[str, list[str]]:
-    """What the contracts of models declare and their tables lack, by unique id; of all models where ``among`` is None."""
+    """What contracts of models declare and their tables lack, by unique id; of all models where ``among`` is None."""
     declared = {
         name: node for name, node in models(manifest).items() if constrained(node) and (among is None or name in among)
     }
@@ -54,7 +55,7 @@ class _Known:
         cursor.execute(_NOT_NULL, (oids,))
         self._not_null = set(cursor.fetchall())
 
-    def missing(self, oid: int, manifest: Manifest, node: dict[str, Any]) -> list[str]:
+    def missing(self, oid: int, manifest: Manifest, node: Node) -> list[str]:
         """What one model lacks."""
         rows = [row for row in self._rows if row[0] == oid]
         relation = f"{node['schema']}.{node['alias']}"

@@ -15,6 +15,7 @@ from cht_sync.dbt.launch.environment import advice, to_connect
 from cht_sync.dbt.launch.own_process import OwnProcess, ProcessEndedError
 from cht_sync.dbt.launch.profile import PROFILE, TARGET, models_password, profile_text
 from cht_sync.dbt.launch.sessions import session_name
+from cht_sync.dbt.project.manifest import Manifest
 from cht_sync.dbt.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.dbt.tables.model_results import FAILED
 from cht_sync.redaction import of_text, without_secrets
@@ -56,7 +57,7 @@ class DbtProcess:
         """Of the process."""
         return self._process.pid
 
-    def modified(self, state: dict[str, Any]) -> dict[str, Any]:
+    def modified(self, state: Manifest) -> dict[str, Any]:
         """What differs from another manifest.
 
         :return: ``modified``, unique ids; or ``unreadable``, why this dbt cannot read that manifest.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cht_sync.dbt.project.manifest import Manifest, Node, parents_of, reachable, reversed_edges
 from cht_sync.dbt.project.version import INSTALL
 from cht_sync.dbt.subprocess.references import model_of, target_of
 from cht_sync.errors import SettingsError
 
-Manifest = dict[str, Any]
 # Materializations that dbt makes a relation for; a project may have others, which need not make any.
 RELATIONS = {"table", "incremental", "view", "materialized_view", "seed", "snapshot"}
 LONGEST_NAME = 63
@@ -48,7 +48,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def models(manifest: Manifest) -> dict[str, Any]:
+def models(manifest: Manifest) -> dict[str, Node]:
     """The models that have, or may have, a relation, and the seeds, by unique id."""
     return {
         name: node
@@ -58,7 +58,7 @@ def models(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def tables(manifest: Manifest) -> dict[str, Any]:
+def tables(manifest: Manifest) -> dict[str, Node]:
     """The same and the snapshots, by unique id."""
     snapshots = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "snapshot"}
     return {**models(manifest), **snapshots}
@@ -67,29 +67,16 @@ def tables(manifest: Manifest) -> dict[str, Any]:
 def tables_read(manifest: Manifest, start: Iterable[str], kind: str) -> set[str]:
     """The seeds or snapshots, as ``kind`` says, that models read, directly or through others."""
     nodes = manifest["nodes"]
-    reached = set(start)
-    while (
-        more := {parent for name in reached for parent in nodes.get(name, {}).get("depends_on", {}).get("nodes", ())}
-        - reached
-    ):
-        reached |= more
-    return {name for name in reached if nodes.get(name, {}).get("resource_type") == kind}
+    read = reachable(start, parents_of(nodes))
+    return {name for name in read if name in nodes and nodes[name]["resource_type"] == kind}
 
 
 def descendants(manifest: Manifest, start: Iterable[str]) -> set[str]:
-    """Models and all that hang from them."""
-    children: dict[str, list[str]] = {}
-    for name, node in manifest["nodes"].items():
-        for parent in node.get("depends_on", {}).get("nodes", ()):
-            children.setdefault(parent, []).append(name)
-    reached, edge = set(start), set(start)
-    while edge:
-        edge = {child for name in edge for child in children.get(name, ())} - reached
-        reached |= edge
-    return reached
+    """Models and all that depend on them."""
+    return set(reachable(start, reversed_edges(parents_of(manifest["nodes"]))))
 
 
-def constrained(node: dict[str, Any]) -> bool:
+def constrained(node: Node) -> bool:
     """Whether dbt makes the constraints of a model: it does so for tables with an enforced contract.
 
     Source: https://docs.getdbt.com/reference/resource-properties/constraints
@@ -98,7 +85,7 @@ def constrained(node: dict[str, Any]) -> bool:
     return bool(enforced) and node["config"]["materialized"] in {"table", "incremental"}
 
 
-def constraints(node: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+def constraints(node: Node) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """The constraints that a model declares, each with its columns."""
     for column in node["columns"].values():
         for constraint in column.get("constraints") or ():
@@ -107,7 +94,7 @@ def constraints(node: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[st
         yield tuple(constraint.get("columns") or ()), constraint
 
 
-def constraint_texts(node: dict[str, Any]) -> set[str]:
+def constraint_texts(node: Node) -> set[str]:
     """The constraints that dbt makes for a model, other than foreign keys, as :func:`constraint_text` has them."""
     place = f"{node['schema']}.{node['alias']}"
     return {
@@ -127,7 +114,7 @@ def constraint_text(place: str, kind: str, names: Iterable[str]) -> str:
     return f"{place}: {kind} ({', '.join(sorted(names))})"
 
 
-def foreign_keys(manifest: Manifest, node: dict[str, Any]) -> list[ForeignKey]:
+def foreign_keys(manifest: Manifest, node: Node) -> list[ForeignKey]:
     """The foreign keys that a model declares."""
     found = []
     for columns, constraint in constraints(node):
@@ -144,7 +131,7 @@ def foreign_keys(manifest: Manifest, node: dict[str, Any]) -> list[ForeignKey]:
     return found
 
 
-def _model_named(manifest: Manifest, to: str) -> dict[str, Any] | None:
+def _model_named(manifest: Manifest, to: str) -> Node | None:
     name = model_of(to)
     return next((node for node in models(manifest).values() if node["name"] == name), None) if name else None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -15,12 +15,12 @@ from psycopg2.extensions import cursor as Cursor
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.project.graph import drawable
 from cht_sync.dbt.project.kept import STARTER_PACKAGE
+from cht_sync.dbt.project.manifest import Manifest, Node, parents_of
 from cht_sync.dbt.project.selection import selected
 from cht_sync.dbt.rebuild.absent import absent_models, with_what_they_read
 from cht_sync.dbt.rebuild.constraints import missing_by_model
 from cht_sync.dbt.rebuild.dbt_process import DbtProcess
 from cht_sync.dbt.rebuild.manifest import (
-    Manifest,
     constraint_texts,
     descendants,
     foreign_keys,
@@ -176,7 +176,7 @@ def _asked(manifest: Manifest, chosen: set[str], full_refresh: Sequence[str]) ->
         yield from ((unique_id, "asked for") for unique_id in sorted(found))
 
 
-def _is_kept(node: dict[str, Any]) -> bool:
+def _is_kept(node: Node) -> bool:
     """Whether a model says that it must never be built anew.
 
     Of models upon the starter that means no more than of the starter's own.
@@ -191,25 +191,12 @@ def _is_kept(node: dict[str, Any]) -> bool:
 
 
 def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
-    """Parents first, and by name."""
-    order: list[str] = []
-    seen: set[str] = set()
-
-    def visit(name: str) -> None:
-        if name in seen:
-            return
-        seen.add(name)
-        for parent in sorted(manifest["nodes"].get(name, {}).get("depends_on", {}).get("nodes", ())):
-            visit(parent)
-        if name in members:
-            order.append(name)
-
-    for name in sorted(members):
-        visit(name)
-    return order
+    """Parents first."""
+    parents = {name: sorted(read) for name, read in sorted(parents_of(manifest["nodes"]).items())}
+    return [name for name in TopologicalSorter(parents).static_order() if name in members]
 
 
-def _planned(cursor: Cursor, node: dict[str, Any], why: str) -> PlannedModel:
+def _planned(cursor: Cursor, node: Node, why: str) -> PlannedModel:
     schema, name = node["schema"], node["alias"]
     return PlannedModel(node["unique_id"], node["name"], f"{schema}.{name}", _rows(cursor, schema, name), why)
 

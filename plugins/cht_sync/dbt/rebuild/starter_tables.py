@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.dbt.rebuild.manifest import Manifest, models
+from cht_sync.dbt.project.manifest import Manifest
+from cht_sync.dbt.rebuild.manifest import models
 from cht_sync.postgres.lookups import relation_exists
 
 TABLE = "dbt_progress"

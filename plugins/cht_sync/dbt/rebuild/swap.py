@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -15,6 +14,7 @@ from psycopg2.extensions import connection as PgConnection
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.common.log_throttle import Seldom
+from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild import api_views
 from cht_sync.dbt.rebuild.attached import attach, detach, unchecked
 from cht_sync.dbt.rebuild.constraints import missing_by_model
@@ -26,7 +26,7 @@ from cht_sync.dbt.rebuild.hook_statements import HookStatements
 from cht_sync.dbt.rebuild.indexes import keep_indexes
 from cht_sync.dbt.rebuild.keepable import blocked, require_keepable
 from cht_sync.dbt.rebuild.leftovers import require_apart
-from cht_sync.dbt.rebuild.manifest import RELATIONS, Manifest, constrained, constraint_texts, foreign_keys
+from cht_sync.dbt.rebuild.manifest import RELATIONS, constrained, constraint_texts, foreign_keys
 from cht_sync.dbt.rebuild.plan import RebuildPlan
 from cht_sync.dbt.rebuild.relation import PASSING, Relation, columns, find
 from cht_sync.dbt.rebuild.relation_state import RelationState, comment, hand_over, permit, save
@@ -84,7 +84,7 @@ class Pair:
     :param statistics: extended statistics that it had, made on the new one.
     """
 
-    node: dict[str, Any]
+    node: Node
     old: Relation | None
     new: Relation
     saved: RelationState | None = None
@@ -335,7 +335,7 @@ class Swap:
         time.sleep(pause)
 
 
-def _written_by_hooks(manifest: Manifest, node: dict[str, Any]) -> bool:
+def _written_by_hooks(manifest: Manifest, node: Node) -> bool:
     """Whether a hook, or a macro of a project, names the model in quotes."""
     marks = [f"'{node['name']}'", f'"{node["name"]}"']
     texts = [one["raw_code"] for one in manifest["nodes"].values() if one["resource_type"] == "operation"]

@@ -29,6 +29,7 @@ from cht_sync.dbt.operators.run_model import RunModel
 from cht_sync.dbt.operators.watch_model import WatchModel
 from cht_sync.dbt.project.graph import Graph
 from cht_sync.dbt.project.groups import ModelGroup, hook_models, model_groups
+from cht_sync.dbt.project.manifest import Node
 from cht_sync.dbt.project.version import INSTALL, Deployment, require_current
 from cht_sync.dbt.render import cosmos_defaults
 from cht_sync.dbt.render.execution_mode import models_mode
@@ -263,7 +264,7 @@ def _without_params(dag: DAG) -> Iterator[None]:
         object.__setattr__(dag, "params", kept)
 
 
-def _doc(model: dict[str, Any]) -> str:
+def _doc(model: Node) -> str:
     text = model["description"] or f"The dbt model `{model['name']}`."
     tags = ", ".join(f"`{tag}`" for tag in model["tags"])
     return f"{text}\n\nTags: {tags}" if tags else str(text)

@@ -13,7 +13,7 @@ from cht_sync.callbacks.task_callbacks import LAST_TASK
 from cht_sync.dbt.operators.publish_docs import PublishDocs
 from cht_sync.dbt.operators.run_tests import RunTests
 from cht_sync.dbt.operators.show_tests import ShowTests
-from cht_sync.dbt.project.graph import Graph
+from cht_sync.dbt.project.graph import DataTest, Graph
 from cht_sync.dbt.project.groups import model_groups
 from cht_sync.dbt.project.version import require_current
 from cht_sync.dbt.render import cosmos_defaults
@@ -51,7 +51,7 @@ def draw_data_tests(settings: Settings) -> None:
         task_id="run_tests",
         task_display_name="run_tests: dbt, once for all",
         doc_md=RunTests.__doc__,
-        model_of={test: names.get(one["model"]) for test, one in tests.items()},
+        model_of={test: names.get(one["model"] or "") for test, one in tests.items()},
         select=None if everything else " ".join(one["name"] for one in tests.values()),
         dbt_cmd_flags=["--exclude-resource-type", "unit_test"],
         **arguments,
@@ -83,9 +83,9 @@ def report_tests(run_id: str | None = None) -> dict[str, int]:
     return counts
 
 
-def _chosen(graph: Graph, settings: Settings) -> dict[str, Any]:
+def _chosen(graph: Graph, settings: Settings) -> dict[str, DataTest]:
     """The tests that read chosen models only, since others need not exist."""
-    tests: dict[str, Any] = graph.get("tests", {})
+    tests = graph.get("tests", {})
     chosen = {model for group in model_groups(graph, settings) for model in group.models}
     return {name: test for name, test in tests.items() if chosen.issuperset(test["models"])}
 
@@ -93,5 +93,5 @@ def _chosen(graph: Graph, settings: Settings) -> dict[str, Any]:
 def _by_model(tests: dict[str, Any], names: dict[str, str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for test, one in sorted(tests.items()):
-        found.setdefault(names.get(one["model"], OF_NO_MODEL), []).append(test)
+        found.setdefault(names.get(one["model"] or "", OF_NO_MODEL), []).append(test)
     return found

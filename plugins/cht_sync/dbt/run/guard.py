@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.project.lineage import Lineage
+from cht_sync.dbt.project.manifest import reachable
 
 Relation = tuple[str, str]
 # These write over an edited row; all others delete it first, and a cascade takes what hangs on it along.
@@ -43,10 +44,6 @@ def unsafe_to_run(failing: Collection[str], lineage: Lineage, keys: set[tuple[Re
         if child in owners and parent in owners:
             parents.setdefault(owners[child], set()).add(owners[parent])
     stopped = lineage.descendants(failing)
-    reached: set[str] = set()
-    waiting = set(stopped)
-    while waiting:
-        found = parents.get(waiting.pop(), set()) - reached
-        reached |= found
-        waiting |= found
-    return {model for model in reached - stopped if lineage.strategies.get(model) not in GENTLE}
+    return {
+        model for model in set(reachable(stopped, parents)) - stopped if lineage.strategies.get(model) not in GENTLE
+    }

@@ -14,8 +14,6 @@ def redirected(redirect: Redirect) -> Iterator[None]:
     """All statements of dbt's go through a redirect first, whoever has written them: hooks, macros, models.
 
     What has bindings is of dbt's own: the rows of seeds.
-
-    :param redirect: tells what to execute in their place.
     """
     from dbt.adapters.postgres.connections import PostgresConnectionManager
 

@@ -22,10 +22,7 @@ from cht_sync.redaction.in_dbt import redact_dbt
 
 
 class Dbt:
-    """Runs dbt in one project, which is parsed once.
-
-    :param where: options of every dbt command: project, target and folders to write to.
-    """
+    """Runs dbt in one project, which is parsed once, with the same options of project, target and folders."""
 
     def __init__(self, where: list[str]) -> None:
         self._where = where
@@ -34,10 +31,7 @@ class Dbt:
         batches.cover_batches()
 
     def parse(self, profiles: str) -> Command:
-        """Parses the project, as an ordinary run does.
-
-        :param profiles: folder of the profile.
-        """
+        """Parses the project, as an ordinary run does."""
         read_large_seeds()
         result = self._runner().invoke(self._command(["parse"], profiles))
         if result.success and isinstance(result.result, Manifest):
@@ -46,11 +40,7 @@ class Dbt:
         return _outcome(result)
 
     def modified(self, profiles: str, state: str) -> Command:
-        """The models that differ from another manifest.
-
-        :param profiles: folder of the profile.
-        :param state: folder of the other manifest.
-        """
+        """The models that differ from another manifest, which is in the folder ``state``."""
         try:
             WritableManifest.read_and_check_versions(os.path.join(state, "manifest.json"))
         except Exception as error:
@@ -65,11 +55,11 @@ class Dbt:
         return {"success": True, "modified": [json.loads(line)["unique_id"] for line in lines]}
 
     def run(self, profiles: str, members: list[str], schemas: dict[str, str], full_refresh: bool) -> Command:
-        """Builds models in schemas aside.
+        """Builds models in staging schemas.
 
-        :param profiles: folder of the profile, whose schema is the one aside.
+        :param profiles: folder of the profile, whose schema is the staging schema.
         :param members: unique ids of the models.
-        :param schemas: the schema aside for each schema of a model.
+        :param schemas: the staging schema for each schema of a model.
         :param full_refresh: from the beginning, or only what is new.
         :return: with ``waiting``, what the project wants done once the models are in place, see :class:`Redirect`.
         """

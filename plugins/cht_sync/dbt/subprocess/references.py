@@ -15,13 +15,7 @@ _REF = re.compile(r"\s*ref\((?P<arguments>[^)]*)\)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a foreign key points.
-
-    :param schema: schema of the table; empty where the text names none.
-    :param table: name of the table.
-    :param columns: referenced columns; empty for the primary key.
-    :param cascades: whether deletes are carried on.
-    """
+    """Where a foreign key points; without a schema where the text names none, without columns for the primary key."""
 
     schema: str
     table: str
@@ -30,12 +24,9 @@ class Target:
 
 
 def target_of(expression: str) -> Target | None:
-    """Reads ``schema.table (column) on delete cascade``.
+    """Reads ``schema.table (column) on delete cascade``; None where it is something else.
 
     Source: https://docs.getdbt.com/reference/resource-properties/constraints
-
-    :param expression: the text of the constraint.
-    :return: None where it is something else.
     """
     match = _TARGET.fullmatch(expression)
     if not match:
@@ -46,23 +37,17 @@ def target_of(expression: str) -> Target | None:
 
 
 def model_of(expression: str) -> str | None:
-    """The name of the model in ``ref('model')`` or ``ref('package', 'model')``.
-
-    :param expression: the text of ``to`` in a constraint.
-    :return: None where it is something else.
-    """
+    """The name of the model in ``ref('model')`` or ``ref('package', 'model')``; else None."""
     match = _REF.fullmatch(expression)
     names = re.findall(r"""['"]([^'"]+)['"]""", match["arguments"]) if match else []
     return names[-1] if names else None
 
 
 def pointed_aside(expression: str, moved: Mapping[tuple[str, str], str], whole: bool) -> str:
-    """The text of a constraint, pointing at the table that is built aside where it names one of those.
+    """The text of a constraint, pointing at the staging table where it names a table that is built there.
 
-    :param expression: the text.
-    :param moved: schemas aside, by schema and name of each table that is built there.
-    :param whole: whether the text starts with the table, as that of a foreign key does; else what follows
-        ``references`` counts.
+    :param moved: the staging schema for schema and name of each table that is built there.
+    :param whole: whether the text starts with the table, as that of a foreign key does, or it follows ``references``.
     """
     match = _TARGET.fullmatch(expression) if whole else _INSIDE.search(expression)
     aside = moved.get((_plain(match["schema"] or ""), _plain(match["table"]))) if match else None
