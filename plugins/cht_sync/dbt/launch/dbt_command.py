@@ -37,7 +37,7 @@ SHOWN = 1500
 
 
 class DbtProgram:
-    """Runs commands of dbt; what they say is told without secrets.
+    """Runs commands of dbt; what they say is shown without secrets.
 
     :param connected: whether dbt gets the password of the models' role; without it no command reaches a database.
     """
@@ -59,7 +59,7 @@ class DbtProgram:
         raise SettingsError(f"{self._source.text} cannot be installed: {self.said(command, failure)}")
 
     def said(self, command: str, failure: str) -> str:
-        """What a command said, for a person."""
+        """What a command said, for messages."""
         lines = [line.strip() for line in CLOCK.sub("", failure).splitlines() if line.strip()]
         words = without_secrets(" ".join(lines[-12:]), self._source.secrets)[-SHOWN:]
         return f"dbt {command} says: {words}{advice(failure)}"
@@ -73,10 +73,10 @@ class DbtProgram:
         """
         if command == "deps":
             return self._run_deps(["-P", str(DEPS), "--no-use-colors", "--quiet", command], variables)
-        # What dbt warns of, deprecations among it, is told once for a version: where it is parsed the first time.
+        # What dbt warns of, deprecations among it, is logged once for a version: where it is parsed the first time.
         shown = ["--log-level", "warn"] if command == "parse" else ["--quiet"]
         program = ["-P", "-c", DBT_MAIN, "--no-use-colors", *shown, command]
-        return self._run(program, variables, tell=command == "parse")
+        return self._run(program, variables, log_warnings=command == "parse")
 
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
@@ -144,7 +144,7 @@ class DbtProgram:
         where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
         return [*where, "--profile", PROFILE]
 
-    def _run(self, program: list[str], variables: dict[str, str], tell: bool = False) -> str | None:
+    def _run(self, program: list[str], variables: dict[str, str], log_warnings: bool = False) -> str | None:
         with tempfile.TemporaryDirectory() as profiles:
             try:
                 done = subprocess.run(
@@ -163,6 +163,6 @@ class DbtProgram:
                 return f"nothing within {DBT_TIMEOUT_S} s"
         if done.returncode:
             return done.stdout or f"exit code {done.returncode}"
-        if tell and (said := " ".join(CLOCK.sub("", done.stdout).split())):
+        if log_warnings and (said := " ".join(CLOCK.sub("", done.stdout).split())):
             log.warning("dbt warns of %s: %s", self._source.text, without_secrets(said, self._source.secrets))
         return None

@@ -45,7 +45,7 @@ _TO_FETCH = (
     " CURL_CA_BUNDLE GIT_SSL_CAINFO GIT_SSL_CAPATH GIT_SSH_COMMAND GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM"
     " GIT_CONFIG_NOSYSTEM SSH_AUTH_SOCK DBT_PACKAGE_HUB_URL DBT_ENV_SECRET_*"
 )
-# What Cosmos tells of the run: names, ids and times.
+# What Cosmos hands on of the run: names, ids and times.
 _OF_THE_RUN = "AIRFLOW_CTX_*"
 
 _MISSING = re.compile(r"Env var required but not provided: '([^']+)'")

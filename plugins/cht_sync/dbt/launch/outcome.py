@@ -1,4 +1,4 @@
-"""How a command of dbt's ended, as its own process tells."""
+"""How a command of dbt ended, as its own process reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dbt says that parts of ``DBT_SELECTOR`` mean, kept beside a version for whoever has no dbt at hand."""
+"""What dbt says that parts of ``DBT_SELECTOR`` mean, kept with a version for whoever has no dbt at hand."""
 
 from __future__ import annotations
 

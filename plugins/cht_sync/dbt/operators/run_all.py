@@ -30,12 +30,12 @@ LIFT = "lift_guard"
 
 
 def is_lifted(context: Any) -> bool:
-    """Whether a person lets every model run, and believes any number of rows."""
+    """Whether the run lets every model run, and accepts any number of rows."""
     return bool((context.get("params") or {}).get(LIFT))
 
 
 class RunAllModels(RunsModels, DbtProducerWatcherOperator):
-    """Runs ``dbt run`` and tells each model's task how that model ended.
+    """Runs ``dbt run`` and says to each model's task how that model ended.
 
     It differs from Cosmos's own producer in four ways: it runs ``dbt run``, not ``dbt build``, so that data tests
     and unit tests stay out of the minute-by-minute run; what failed the last time runs first, and batches follow

@@ -64,9 +64,9 @@ def _keep(key: tuple[str, str], dbt: DbtRunner) -> None:
 def watched_run(dbt: DbtRunner, lift: bool, select: str | None = None, own: str = "") -> Any:
     """Runs the models of a command once, judges and records them.
 
-    A model that has shrunk is told by the last task of the run: what reads it must run all the same.
+    A model that has shrunk is reported by the last task of the run: what reads it must run all the same.
 
-    :param lift: believe any number of rows, and run what is held back.
+    :param lift: accept any number of rows, and run what would be skipped.
     :param select: which models; default those of the command.
     :param own: unique id of the only model, where it may have to wait for others.
     :raises HeldError: if it has to.

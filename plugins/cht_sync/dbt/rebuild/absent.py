@@ -1,4 +1,4 @@
-"""Models that no run has made yet: what is to be built anew cannot stand on them."""
+"""Models that no run has made yet: a rebuilt model cannot read them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def absent_models(cursor: Cursor, manifest: Manifest) -> set[str]:
 def with_what_they_read(
     manifest: Manifest, why: Mapping[str, str], chosen: set[str], absent: set[str]
 ) -> dict[str, str]:
-    """What to build anew and why, so that nothing of it reads a relation that is not there.
+    """What to rebuild and why, so that nothing of it reads a relation that is not there.
 
     A model that is there needs those that it reads to be made with it. One that is not there itself is left to the next
     run of the models, which makes all of them in their order.

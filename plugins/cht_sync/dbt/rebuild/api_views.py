@@ -29,7 +29,7 @@ def withdraw(cursor: Cursor) -> bool:
     """Takes the views away, in the transaction that swaps models: none of them can hold up a deployment.
 
     :return: whether there is such a schema, so that :func:`refresh` has to follow.
-    :raises RebuildError: if views of people hang on them.
+    :raises RebuildError: if user-defined views depend on them.
     """
     if not value_of(cursor, _THERE):
         return False
@@ -45,7 +45,7 @@ def withdraw(cursor: Cursor) -> bool:
 
 
 def refresh(cursor: Cursor) -> int:
-    """Makes the views follow the models and counts those that changed; PostgREST is told at the commit."""
+    """Makes the views follow the models and counts those that changed; PostgREST is notified at the commit."""
     return int(value_of(cursor, "select api.refresh()"))
 
 

@@ -1,4 +1,4 @@
-"""What people have attached to a relation and one statement makes again, once a successor has its name."""
+"""What users have attached to a relation and one statement makes again, once a successor has its name."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = r.oid and d.d
 join pg_extension e on e.oid = d.refobjid
 union all
 """
-# Rules and policies may read views that hang on the relation, and would keep them from being dropped.
+# Rules and policies may read views that depend on the relation, and would block their drop.
 _IN_THE_WAY = """
 select format('drop rule %%I on %%s', rulename, ev_class::regclass) from pg_rewrite
 where ev_class = any(%(oids)s) and rulename <> '_RETURN'
@@ -171,17 +171,17 @@ class Attached:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from others."""
+        """Distinguishes it from others."""
         return self.kind, self.name
 
     @property
     def text(self) -> str:
-        """For a person."""
+        """For messages."""
         return f"{self.kind} {self.name}".strip()
 
 
 def attached(cursor: Cursor, oid: int) -> tuple[Attached, ...]:
-    """What is attached to a relation; ``search_path`` has to be empty, so that each name is told in full."""
+    """What is attached to a relation; ``search_path`` has to be empty, so that names come with their schema."""
     publications = _PUBLICATIONS if cursor.connection.server_version >= 150000 else _PUBLICATIONS_14
     cursor.execute(_ATTACHED + publications + " order by 1, 2, 3", {"oid": oid})
     return tuple(Attached(*row) for row in cursor.fetchall())

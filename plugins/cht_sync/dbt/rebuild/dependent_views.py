@@ -117,7 +117,7 @@ class DependentViews:
         if self._of_hooks.make(self._cursor, view.relation):
             self._note(view)
             return
-        # The other settings of a materialized view are set afterwards: those of its table beside it too.
+        # The other settings of a materialized view are set afterwards: those of its TOAST table too.
         kept = view.saved.storage.options if is_view else {}
         options = [sql.SQL(f"{key} = ") + sql.Literal(value) for key, value in kept.items()]
         given = sql.SQL(" with ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL("")

@@ -1,4 +1,4 @@
-"""Foreign keys across a swap: those between old and new relations, and those of tables that are not built anew."""
+"""Foreign keys across a swap: those between old and new relations, and those of tables that are not rebuilt."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Key:
 
     @property
     def text(self) -> str:
-        """For a person."""
+        """For messages."""
         return f"{self.child_schema}.{self.child_name} ({', '.join(self.columns)})"
 
     def pointed_to(self, parent: sql.Composable) -> sql.Composed:

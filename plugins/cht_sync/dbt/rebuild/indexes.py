@@ -1,4 +1,4 @@
-"""Indexes that people made, and what they set on any index."""
+"""User-defined indexes, and what users set on any index."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Index:
 
     @property
     def core(self) -> tuple[bool, str]:
-        """What tells it from others, whatever their names and storage parameters."""
+        """What two equal indexes share, whatever their names and storage parameters."""
         return self.unique, _WITH.sub("", self.using, count=1)
 
     @property
@@ -76,11 +76,11 @@ def indexes(cursor: Cursor, oid: int) -> list[Index]:
 
 
 def keep_indexes(cursor: Cursor, relation: Relation, wanted: Sequence[Index], place: str) -> list[str]:
-    """Gives a relation the indexes that people made on another one, and lets equal ones be as they were there.
+    """Gives a relation the user-defined indexes of another one, and sets equal ones as they were there.
 
-    :param place: the name that people know the relation by.
+    :param place: name of the relation in messages.
     :return: what could not be kept, each with why.
-    :raises SettingsError: if that is what tells rows from each other for a publication.
+    :raises SettingsError: if that is the replica identity.
     """
     lost, there = [], indexes(cursor, relation.oid)
     for one in wanted:
@@ -118,7 +118,7 @@ def _create(index: Index, relation: Relation) -> sql.Composed:
 
 
 def _set(cursor: Cursor, wanted: Index, index: Index, of: str) -> list[str]:
-    """Sets on an index what people set on the other one; gives what could not be set, each with why."""
+    """Sets on an index what users set on the other one; returns what could not be set, each with why."""
 
     def alter(clause: str, *names: sql.Composable) -> sql.Composed:
         return sql.SQL("alter index {} ").format(index.identifier) + sql.SQL(clause).format(*names)

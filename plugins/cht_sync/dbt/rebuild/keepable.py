@@ -1,4 +1,4 @@
-"""Refuses a rebuild that could not keep what people have put on a model, before anything is built."""
+"""Refuses a rebuild that would lose user-defined objects on a model, before anything is built."""
 
 from __future__ import annotations
 

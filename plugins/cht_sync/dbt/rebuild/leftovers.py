@@ -1,4 +1,4 @@
-"""Refuses what was built in the staging schemas and hangs on a relation that goes with the swap."""
+"""Refuses what was built in the staging schemas and depends on a relation that goes with the swap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ON_PASSING = (
     " those in use, and which goes with it, nothing was changed: make it a model and read it by ref(), or name its"
     " schema."
 )
-# What hangs on a relation of the staging schemas that is no model; a table that a row was read from does not.
+# What depends on a relation of the staging schemas that is no model; a table that a row was read from does not.
 _LEFT_BEHIND = """
 select distinct coalesce(v.oid::regclass::text, pg_describe_object(d.classid, d.objid, 0)), c.oid::regclass::text
 from pg_class c

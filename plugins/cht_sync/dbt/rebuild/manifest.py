@@ -106,7 +106,7 @@ def constraint_texts(node: Node) -> set[str]:
 
 
 def constraint_text(place: str, kind: str, names: Iterable[str]) -> str:
-    """A constraint for comparisons and for a person.
+    """A constraint for comparisons and messages.
 
     :param place: ``schema.name`` of its relation.
     :param names: of its columns, or its own one.

@@ -1,4 +1,4 @@
-"""Which models a deployment has to build anew."""
+"""Which models a deployment has to rebuild."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ESTIMATE = "select reltuples::bigint from pg_class where oid = to_regclass(%s) 
 
 @dataclass(frozen=True, slots=True)
 class PlannedModel:
-    """A model to build anew.
+    """A model to rebuild.
 
     :param relation: its ``schema.name``.
     :param rows: rows it has now; None where it is not there.
@@ -66,7 +66,7 @@ class PlannedModel:
 
 @dataclass(frozen=True, slots=True)
 class RebuildPlan:
-    """What a deployment has to build anew.
+    """What a deployment has to rebuild.
 
     :param models: the models, parents first.
     :param removed: relations of models that the project has no longer; they stay.
@@ -92,14 +92,14 @@ def plan_rebuild(
     selector: str,
     full_refresh: Sequence[str] | None = None,
 ) -> RebuildPlan:
-    """Finds the models that a deployment has to build anew, with all that hang from them.
+    """Finds the models that a deployment has to rebuild, with all downstream models.
 
     dbt itself tells what differs from the last deployment.
     Source: https://docs.getdbt.com/reference/node-selection/state-selection
 
     :param state: manifest of the last successful deployment; None where nothing is known, then nothing is modified.
     :param selector: which models are run, as ``DBT_SELECTOR``; empty for all.
-    :param full_refresh: names of models to build anew in any case, or ``["all"]``.
+    :param full_refresh: names of models to rebuild in any case, or ``["all"]``.
     :raises SettingsError: if a name is unknown.
     :raises RebuildError: if dbt fails.
     """
@@ -132,7 +132,7 @@ def plan_rebuild(
         for name in sorted((set(asked) & chosen & set(models(manifest))).difference(why)):
             log.info("%s is not there yet, and reads what is not there: the next run of the models makes it.", name)
         members = (set(why) & chosen & set(models(manifest))) - kept
-        # After what hangs from the others: a table that comes for the first time changes nothing of what reads it.
+        # After the downstream models: a table that comes for the first time changes nothing of what reads it.
         for name in _not_there(cursor, manifest, chosen, members):
             why[name] = "not there yet"
             members.add(name)
@@ -151,7 +151,7 @@ def _chosen(manifest: Manifest, folder: Path, selector: str) -> set[str]:
 
 
 def _not_there(cursor: Cursor, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:
-    """Seeds that have to be loaded, and snapshots without which a model cannot be built anew."""
+    """Seeds that have to be loaded, and snapshots without which a model cannot be rebuilt."""
     nodes = manifest["nodes"]
     direct = {parent for name in members for parent in nodes[name].get("depends_on", {}).get("nodes", ())}
     wanted = {name for name in chosen if nodes[name]["resource_type"] == "seed"}
@@ -177,7 +177,7 @@ def _asked(manifest: Manifest, chosen: set[str], full_refresh: Sequence[str]) ->
 
 
 def _is_kept(node: Node) -> bool:
-    """Whether a model says that it must never be built anew.
+    """Whether a model says that it must never be rebuilt.
 
     Of models upon the starter that means no more than of the starter's own.
     Source: https://docs.getdbt.com/reference/resource-configs/full_refresh

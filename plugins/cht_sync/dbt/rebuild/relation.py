@@ -41,7 +41,7 @@ class Relation:
 
     @property
     def text(self) -> str:
-        """Its name for a person."""
+        """Its name for messages."""
         return f"{self.schema}.{self.name}"
 
     @property

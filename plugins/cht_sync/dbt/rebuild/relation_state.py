@@ -1,4 +1,4 @@
-"""What people and grants have put on a relation, and what a new relation of that name needs to have again."""
+"""What is on a relation apart from its rows, and how a new relation of that name gets it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RelationState:
 
 
 def save(cursor: Cursor, oid: int) -> RelationState:
-    """Reads what is on a relation; ``search_path`` has to be empty, so that each name is told in full."""
+    """Reads what is on a relation; ``search_path`` has to be empty, so that names come with their schema."""
     owner = value_of(cursor, _OWNER, (oid,))
     cursor.execute(_COMMENTS, (oid,))
     comments = dict(cursor.fetchall())

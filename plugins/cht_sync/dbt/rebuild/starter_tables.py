@@ -42,7 +42,7 @@ def move_progress(cursor: Cursor, manifest: Manifest, built: Collection[str], sc
 
 
 def move_edited_keys(cursor: Cursor, manifest: Manifest, built: Collection[str], schemas: Mapping[str, str]) -> None:
-    """Takes over which rows of the new tables hang on rows that were edited while they were built.
+    """Takes over which rows of the new tables depend on rows that were edited while they were built.
 
     What was noted of the tables before goes with them. The next run of the models takes away those rows that it does
     not write anew. Source: include/dbt/wrapper/macros/edited_rows.sql.

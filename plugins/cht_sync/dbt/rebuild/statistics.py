@@ -1,4 +1,4 @@
-"""Extended statistics that people made: ``create statistics``."""
+"""User-defined extended statistics: ``create statistics``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Statistics:
 
     @property
     def text(self) -> str:
-        """For a person."""
+        """For messages."""
         return f"the statistics {self.schema}.{self.name}"
 
 

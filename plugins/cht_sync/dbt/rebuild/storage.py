@@ -1,4 +1,4 @@
-"""How people want a relation and its columns to be stored and planned."""
+"""How users want a relation and its columns to be stored and planned."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ order by 1, 2
 class Storage:
     """What is not as it comes by itself.
 
-    :param options: ``reloptions``, those of the table beside it too, by name.
+    :param options: ``reloptions`` by name, those of the TOAST table too.
     :param tablespace: where that is not the database's own.
     :param persistence: ``relpersistence``.
     :param columns: by column and setting, what follows ``alter column``.

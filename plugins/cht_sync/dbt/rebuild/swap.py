@@ -135,7 +135,7 @@ class Swap:
         :raises RebuildError: if a constraint is missing, or readers do not let go.
         """
         with self._conn, self._conn.cursor() as cursor:
-            # Postgres then tells each name with its schema.
+            # Postgres then gives each name with its schema.
             cursor.execute("set local search_path = ''")
             cursor.execute("set local statement_timeout = %s", (BEFORE_LOCKS_WITHIN,))
             pairs = self._pairs(cursor)
@@ -219,7 +219,7 @@ class Swap:
             cursor.execute(insert.format(pair.new.identifier, names, names, pair.old.identifier))
 
     def _keep(self, cursor: Cursor, pair: Pair) -> None:
-        """What people put on a table and its columns, and takes its time or is of use to whoever analyzes it."""
+        """What users put on a table and its columns, as far as it takes time or ``analyze`` needs it."""
         if not pair.saved or not pair.old:
             return
         saved, new, place = pair.saved, pair.new, pair.old.text

@@ -1,4 +1,4 @@
-"""Constraints that people put on a relation, other than foreign keys."""
+"""User-defined constraints of a relation, other than foreign keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cht_sync.dbt.rebuild.relation import Relation, columns, tried
 from cht_sync.errors import SettingsError
 
 KINDS = {"c": "check", "u": "unique", "p": "primary_key", "x": "exclusion", "n": "not_null", "f": "foreign_key"}
-# Those of tables above and beside come with the inheritance and with the partition.
+# Those of parent tables come with the inheritance or the partition.
 _CONSTRAINTS = """
 select c.conname::text, c.contype::text, pg_get_constraintdef(c.oid),
     array(select attname::text from unnest(c.conkey) as k (num)
@@ -48,7 +48,7 @@ class Constraint:
             return False
         if self.name == other.name or self.kind == "p":
             return True
-        # The text of a foreign key names the other table, which may be built aside as well.
+        # The text of a foreign key names the other table, which may be rebuilt as well.
         same_columns = self.kind in "nf" and self.columns == other.columns
         return same_columns or (self.kind in "uxc" and self.definition == other.definition)
 
@@ -74,7 +74,7 @@ def keep_constraints(
 ) -> list[str]:
     """Gives a relation the constraints that another one had, save those that are the project's to make.
 
-    :param place: the name that people know the relation by.
+    :param place: name of the relation in messages.
     :param of_project: those that the project declares or has given up, as :func:`constraint_text` has them.
     :return: what went with its column.
     :raises SettingsError: if the rows do not fit one.

@@ -234,7 +234,7 @@ class _Draw:
         )
 
     def _run_all(self, task_args: dict[str, Any], place: dict[str, Any]) -> RunAllModels:
-        # Assets are told by the tasks of the models, with names that this one finds.
+        # Assets are reported by the tasks of the models, with names that this one finds.
         assets = {"emit_datasets": False, "_should_generate_model_uris": True}
         return RunAllModels(
             task_id=RUN_ALL_TASK_ID,

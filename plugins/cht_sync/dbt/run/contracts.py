@@ -54,7 +54,7 @@ class Contracts:
     def record(self, models: Collection[str], batches: Mapping[str, Any] | None = None) -> None:
         """Remembers the tables of models that have run well.
 
-        :param batches: which batches of them are built, as dbt has told, by unique id.
+        :param batches: which batches of them are built, as dbt reports, by unique id.
         """
         kept = [one for model in models if (one := self._kept.get(model))]
         if not kept:

@@ -108,7 +108,7 @@ class Ending:
 
 
 def is_ending() -> bool:
-    """Whether dbt is being ended: what it tells from now on is of no model."""
+    """Whether dbt is being ended: what it reports from now on is of no model."""
     return Ending.now is not None and Ending.now.error is not None
 
 

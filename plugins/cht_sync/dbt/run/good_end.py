@@ -44,7 +44,7 @@ def _of_group(task_id: str, states: Mapping[str, str]) -> list[str]:
 def note_alone(context: Any) -> None:
     """Notes a good end of the models that the last task of their run does not see any more.
 
-    Where a person has cleared this task by itself, that one has ended before. What cannot be noted fails nothing: the
+    Where this task was cleared by itself, that one has ended before. What cannot be noted fails nothing: the
     next run of the models notes it.
 
     :param context: of a task of the models, which has ended well.
@@ -63,15 +63,15 @@ def _note_alone(context: Any) -> None:
     work = ti.xcom_pull(task_ids="new_documents") if states.get(RESULT_TASK_ID) in _ENDED else None
     if not work:
         return
-    settings, told = Settings(), stamps(ti, models_group, states)
+    settings, reached_by_group = Settings(), stamps(ti, models_group, states)
     # Where dbt has run all models, it does not matter what their tasks have seen of an earlier try.
-    if not (all(told) if told else all(state == "success" for state in own)):
+    if not (all(reached_by_group) if reached_by_group else all(state == "success" for state in own)):
         return
     connection, raw = postgres_connection(settings), settings.raw_table
     ago = datetime.now(UTC) - datetime.fromisoformat(work["began"])
     if ModelResults(connection, raw, settings.dbt_schema).troubles(ago.total_seconds()):
         return
-    reached = datetime.fromisoformat(min(told) if told else work["newest"])
+    reached = datetime.fromisoformat(min(reached_by_group) if reached_by_group else work["newest"])
     runs = ModelRuns(connection, raw, settings.dbt_schema, settings.dbt_selector)
     before = runs.state().modelled_to
     if before is None or before < reached:

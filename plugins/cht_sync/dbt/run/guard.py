@@ -10,7 +10,7 @@ from cht_sync.dbt.project.lineage import Lineage
 from cht_sync.dbt.project.manifest import reachable
 
 Relation = tuple[str, str]
-# These write over an edited row; all others delete it first, and a cascade takes what hangs on it along.
+# These write over an edited row; all others delete it first, and a cascade takes dependent rows along.
 # Source: https://docs.getdbt.com/docs/build/incremental-strategy
 GENTLE = {"merge", "append", "upsert"}
 _CASCADES = """
@@ -33,8 +33,8 @@ def cascades(cursor: Cursor) -> set[tuple[Relation, Relation]]:
 def unsafe_to_run(failing: Collection[str], lineage: Lineage, keys: set[tuple[Relation, Relation]]) -> set[str]:
     """Models that must not run while others fail: those whose deletes would reach a failing one's table.
 
-    dbt's ``delete+insert`` deletes an edited row before it writes it anew. The cascade takes the row out of every
-    table that hangs on it, and a model that fails, or that is behind one that fails, does not put it back.
+    dbt's ``delete+insert`` deletes an edited row before it writes it again. The cascade takes the row out of every
+    dependent table, and a model that fails, or that is behind one that fails, does not put it back.
 
     :param keys: from :func:`cascades`.
     """

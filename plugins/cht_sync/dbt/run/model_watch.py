@@ -32,7 +32,7 @@ class ModelWatch:
     """Takes dbt's events, judges each model that has ended and records it. Models go by their unique id.
 
     :param compiled: gives the SQL of a model that dbt has compiled, by unique id.
-    :param lift: believe any number of rows, as a person has said.
+    :param lift: accept any number of rows.
     :param on_result: is given each result as soon as it is known, with dbt's information of the model.
     """
 

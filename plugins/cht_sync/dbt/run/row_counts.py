@@ -1,4 +1,4 @@
-"""Whether a model still holds as many rows as is believed without asking a person."""
+"""Whether a model has lost more rows than CHT_MODELS_MAX_DROP accepts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RowCounts:
 
         Source: https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-TABLES-VIEW
 
-        :return: None where it cannot be told.
+        :return: None where it cannot be known.
         """
         try:
             with limited(self._conn, PATIENCE):

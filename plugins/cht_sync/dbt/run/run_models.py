@@ -36,7 +36,7 @@ class TaskStatuses(Protocol):
 class BatchedRun:
     """Runs dbt until the models hold what was stored when it began, or a model fails, or the time is over.
 
-    :param lift: run every model although one that hangs on it fails.
+    :param lift: run every model although a downstream model fails.
     :param budget: seconds after which no further batch is begun.
     :param clock: monotonic seconds.
     """
@@ -115,7 +115,7 @@ class BatchedRun:
         result = self._run(first)
         still = {model for model, one in self._watch.results.items() if one.failed}
         if not still and not elsewhere:
-            # What was kept is told by the run of all models, which runs these once more.
+            # What was kept is pushed by the run of all models, which runs these once more.
             return None if result.success else result
         self._statuses.keep = False
         unsafe = self._unsafe(still | elsewhere)
@@ -147,7 +147,7 @@ class BatchedRun:
         self._skip(unsafe, self._watch.failing() - self._all)
         chosen = self._all - unsafe
         if not chosen:
-            return _nothing()
+            return Outcome(success=True)
         size = self._size
         if not self._takes_batches(chosen):
             newest = self._newest()
@@ -197,7 +197,7 @@ class BatchedRun:
         models = models - self._refused
         if not models:
             self._watch.record()
-            return _nothing()
+            return Outcome(success=True)
         everything = models == self._lineage.models
         select, exclude = ("", "") if everything else (self._lineage.select(models), self._lineage.exclude(models))
         try:
@@ -212,7 +212,3 @@ class BatchedRun:
         finally:
             # What has ended has, also where dbt is ended in the middle.
             self._watch.record()
-
-
-def _nothing() -> Outcome:
-    return Outcome(success=True)

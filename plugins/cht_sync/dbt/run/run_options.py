@@ -1,4 +1,4 @@
-"""What a person can change about dbt for one run, by params of the DAG."""
+"""What params of the DAG change about dbt for one run."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def built_now(before: Found | None, after: Found, built: Columns | None) -> Colu
 
 
 def note_rebuilt(cursor: Cursor, schema: str, nodes: Iterable[Mapping[str, Any]]) -> None:
-    """Notes the columns of tables that were built anew, in the transaction that puts them in place."""
+    """Notes the columns of rebuilt tables, in the transaction that puts them in place."""
     places = {(node["schema"], node["alias"]): node["config"]["materialized"] in MADE_ANEW for node in nodes}
     found = read_tables(cursor, [place for place, made_anew in places.items() if not made_anew])
     built = {place: one.columns for place, one in found.items() if one.kind in "rp"}
