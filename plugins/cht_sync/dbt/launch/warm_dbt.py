@@ -25,19 +25,13 @@ _warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
 
 
 class Process(Protocol):
-    """What is needed of a process."""
+    """What is needed of a process, as ``subprocess.Popen`` has it."""
 
     pid: int
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Waits for its end and gives the exit code.
+    def wait(self, timeout: float | None = None) -> int: ...
 
-        :param timeout: seconds.
-        :raises subprocess.TimeoutExpired: if it goes on.
-        """
-
-    def kill(self) -> None:
-        """Ends it."""
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,9 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.attached import attach
 from cht_sync.dbt.rebuild.errors import RebuildError
-from cht_sync.dbt.rebuild.hook_statements import HookStatements
-from cht_sync.dbt.rebuild.indexes import keep_indexes
-from cht_sync.dbt.rebuild.relation import Relation, columns, find
-from cht_sync.dbt.rebuild.relation_state import RelationState, comment, hand_over, permit, save
-from cht_sync.dbt.rebuild.statistics import KeptStatistics
-from cht_sync.dbt.rebuild.storage import store_like
+from cht_sync.dbt.rebuild.hooks import HookStatements
+from cht_sync.dbt.rebuild.relation import Relation, find
+from cht_sync.dbt.rebuild.relation_state import RelationState, comment, hand_over, keep, permit, save
 from cht_sync.errors import SettingsError
 from cht_sync.redaction import message_of
 
@@ -125,10 +122,8 @@ class DependentViews:
         self._cursor.execute(sql.SQL("create {} {}{} as ").format(word, name, given) + sql.SQL(view.query) + rows)
         made = self._note(view)
         if not is_view:
-            self.lost += store_like(self._cursor, made, view.saved.storage, columns(self._cursor, made.oid))
-            self.lost += keep_indexes(self._cursor, made, view.saved.indexes, made.text)
-            statistics = KeptStatistics(self._cursor, made, view.saved.statistics)
-            self.lost += [*statistics.lost, *statistics.name()]
+            lost, statistics = keep(self._cursor, made, view.saved, made.text)
+            self.lost += [*lost, *statistics.name()]
         comment(self._cursor, made, view.saved.comments)
 
     def _note(self, view: DependentView) -> Relation:

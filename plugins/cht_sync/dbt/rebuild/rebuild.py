@@ -13,7 +13,7 @@ from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.dbt_process import DbtProcess
-from cht_sync.dbt.rebuild.hook_statements import HookStatements
+from cht_sync.dbt.rebuild.hooks import HookStatements
 from cht_sync.dbt.rebuild.keepable import require_keepable
 from cht_sync.dbt.rebuild.manifest import read_manifest, staging_schema
 from cht_sync.dbt.rebuild.plan import RebuildPlan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from psycopg2 import sql
@@ -9,11 +10,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.attached import Attached, attached
 from cht_sync.dbt.rebuild.grants import Grant, give_like, grants, not_of_owner
-from cht_sync.dbt.rebuild.indexes import Index, indexes
+from cht_sync.dbt.rebuild.indexes import Index, indexes, keep_indexes
 from cht_sync.dbt.rebuild.relation import Relation, columns, tried
-from cht_sync.dbt.rebuild.statistics import Statistics, statistics
-from cht_sync.dbt.rebuild.storage import Storage, storage
-from cht_sync.dbt.rebuild.table_constraints import Constraints, constraints_of
+from cht_sync.dbt.rebuild.statistics import KeptStatistics, Statistics, statistics
+from cht_sync.dbt.rebuild.storage import Storage, storage, store_like
+from cht_sync.dbt.rebuild.table_constraints import Constraints, constraints_of, keep_comments, keep_constraints
 from cht_sync.postgres.lookups import value_of
 
 _COMMENTS = """
@@ -62,6 +63,24 @@ def save(cursor: Cursor, oid: int) -> RelationState:
         statistics(cursor, oid),
         attached(cursor, oid),
     )
+
+
+def keep(
+    cursor: Cursor, relation: Relation, saved: RelationState, place: str, of_project: Collection[str] = ()
+) -> tuple[list[str], KeptStatistics]:
+    """Gives a relation what was on another one and takes time, or is needed by ``analyze``.
+
+    :param place: name of the relation in messages.
+    :param of_project: constraints that are the project's to make, as :func:`constraint_text` has them.
+    :return: what could not be kept, each with why; and statistics that have no names yet.
+    """
+    lost = store_like(cursor, relation, saved.storage, columns(cursor, relation.oid))
+    if relation.kind != "m":
+        lost += keep_constraints(cursor, relation, saved.constraints, place, of_project)
+    lost += keep_indexes(cursor, relation, saved.indexes, place)
+    keep_comments(cursor, relation, saved.constraints.named)
+    kept = KeptStatistics(cursor, relation, saved.statistics)
+    return [*lost, *kept.lost], kept
 
 
 def hand_over(cursor: Cursor, relation: Relation, saved: RelationState) -> list[str]:

@@ -22,18 +22,16 @@ from cht_sync.dbt.rebuild.dependent_views import DependentViews
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.dbt.rebuild.foreign_keys import ForeignKeySwap
 from cht_sync.dbt.rebuild.grants import default_grants, give
-from cht_sync.dbt.rebuild.hook_statements import HookStatements
-from cht_sync.dbt.rebuild.indexes import keep_indexes
+from cht_sync.dbt.rebuild.hooks import HookStatements, copy_rows_of_hooks
 from cht_sync.dbt.rebuild.keepable import blocked, require_keepable
 from cht_sync.dbt.rebuild.leftovers import require_apart
 from cht_sync.dbt.rebuild.manifest import RELATIONS, constrained, constraint_texts, foreign_keys
 from cht_sync.dbt.rebuild.plan import RebuildPlan
 from cht_sync.dbt.rebuild.relation import PASSING, Relation, columns, find
-from cht_sync.dbt.rebuild.relation_state import RelationState, comment, hand_over, permit, save
+from cht_sync.dbt.rebuild.relation_state import RelationState, comment, hand_over, keep, permit, save
 from cht_sync.dbt.rebuild.starter_tables import move_edited_keys, move_progress
 from cht_sync.dbt.rebuild.statistics import KeptStatistics
 from cht_sync.dbt.rebuild.storage import keep_persistence, store_like
-from cht_sync.dbt.rebuild.table_constraints import keep_comments, keep_constraints
 from cht_sync.dbt.tables.built_models import Columns, Place
 from cht_sync.postgres.lookups import value_of
 from cht_sync.redaction import dependents_of
@@ -89,11 +87,6 @@ class Pair:
     new: Relation
     saved: RelationState | None = None
     statistics: KeptStatistics | None = None
-
-    @property
-    def unique_id(self) -> str:
-        """Of the model."""
-        return str(self.node["unique_id"])
 
     @property
     def both_hold_rows(self) -> bool:
@@ -179,7 +172,7 @@ class Swap:
         for pair in pairs:
             pair.saved = save(cursor, pair.old.oid) if pair.old else None
             if pair.both_hold_rows:
-                self._copy_rows_of_hooks(cursor, pair)
+                copy_rows_of_hooks(cursor, self._manifest, pair.node, pair.old, pair.new)
                 self._keep(cursor, pair)
         self._lost(keys.carry_over(self._plan.given_up))
         keys.add_incoming()
@@ -187,7 +180,7 @@ class Swap:
         self._lost(keep_persistence(cursor, with_rows))
         for pair in pairs:
             count = sql.SQL("select count(*) from {}").format(pair.new.identifier)
-            self._swapped.rows[pair.unique_id] = value_of(cursor, count)
+            self._swapped.rows[pair.node["unique_id"]] = value_of(cursor, count)
             if pair.new.kind != "v":
                 cursor.execute(sql.SQL("analyze {}").format(pair.new.identifier))
         return keys
@@ -205,19 +198,6 @@ class Swap:
             if value_of(cursor, "select to_regnamespace(quote_ident(%s)) is null", (schema,)):
                 cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
 
-    def _copy_rows_of_hooks(self, cursor: Cursor, pair: Pair) -> None:
-        """Rows that hooks wrote into a model which reads nothing, such as the results of dbt's runs."""
-        if pair.node["depends_on"].get("nodes", ["a seed"]) or pair.new.kind != "r":
-            return
-        if not _written_by_hooks(self._manifest, pair.node):
-            return
-        has_rows = value_of(cursor, sql.SQL("select exists (select from {})").format(pair.new.identifier))
-        if not has_rows and pair.old:
-            both = sorted(columns(cursor, pair.old.oid) & columns(cursor, pair.new.oid))
-            names = sql.SQL(", ").join(map(sql.Identifier, both))
-            insert = sql.SQL("insert into {} ({}) select {} from {}")
-            cursor.execute(insert.format(pair.new.identifier, names, names, pair.old.identifier))
-
     def _keep(self, cursor: Cursor, pair: Pair) -> None:
         """What users put on a table and its columns, as far as it takes time or ``analyze`` needs it."""
         if not pair.saved or not pair.old:
@@ -228,14 +208,9 @@ class Swap:
             by_hand = columns(cursor, pair.old.oid) - set(built) - there
             self._lost([f"the column {name} of {place}, which no model built" for name in sorted(by_hand)])
         self._lost([f"the disabled check of {key} of {place}" for key in unchecked(cursor, pair.old.oid)])
-        self._lost(store_like(cursor, new, saved.storage, there))
-        if new.kind != "m":
-            of_project = {*self._plan.given_up, *constraint_texts(pair.node)}
-            self._lost(keep_constraints(cursor, new, saved.constraints, place, of_project))
-        self._lost(keep_indexes(cursor, new, saved.indexes, place))
-        keep_comments(cursor, new, saved.constraints.named)
-        pair.statistics = KeptStatistics(cursor, new, saved.statistics)
-        self._lost(pair.statistics.lost)
+        of_project = {*self._plan.given_up, *constraint_texts(pair.node)}
+        lost, pair.statistics = keep(cursor, new, saved, place, of_project)
+        self._lost(lost)
 
     def _exchange(self, cursor: Cursor, pairs: list[Pair], keys: ForeignKeySwap) -> float:
         old = [pair.old for pair in pairs if pair.old]
@@ -267,7 +242,7 @@ class Swap:
             self._restore(cursor, pair, relation)
         self._lost([*views.fill(), *views.lost])
         self._staged.of_hooks.finish(cursor)
-        built = [pair.unique_id for pair in pairs]
+        built = [pair.node["unique_id"] for pair in pairs]
         move_progress(cursor, self._manifest, built, self._staged.schemas)
         move_edited_keys(cursor, self._manifest, built, self._staged.schemas)
         self._verify(cursor)
@@ -333,13 +308,3 @@ class Swap:
                 "Readers hold the models (%s): trying again in %.1f s, try %d.", who, pause, self._swapped.tries + 1
             )
         time.sleep(pause)
-
-
-def _written_by_hooks(manifest: Manifest, node: Node) -> bool:
-    """Whether a hook, or a macro of a project, names the model in quotes."""
-    marks = [f"'{node['name']}'", f'"{node["name"]}"']
-    texts = [one["raw_code"] for one in manifest["nodes"].values() if one["resource_type"] == "operation"]
-    texts += [
-        one["macro_sql"] for one in manifest["macros"].values() if one["package_name"] not in {"dbt", "dbt_postgres"}
-    ]
-    return any(mark in text for mark in marks for text in texts)

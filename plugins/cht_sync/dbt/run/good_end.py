@@ -31,14 +31,10 @@ def stamps(ti: Any, models_group: str, states: Mapping[str, str]) -> list[str]:
 
 def _stamp(ti: Any, task_id: str, states: Mapping[str, str]) -> str:
     reached = ti.xcom_pull(task_ids=task_id, key=MODELLED_TO)
-    if not reached and all(state == "success" for state in _of_group(task_id, states)):
+    group = task_id.rpartition(".")[0]
+    if not reached and all(state == "success" for name, state in states.items() if name.rpartition(".")[0] == group):
         reached = ti.xcom_pull(task_ids=task_id, key=WITHIN_REACH)
     return reached or ""
-
-
-def _of_group(task_id: str, states: Mapping[str, str]) -> list[str]:
-    group = task_id.rpartition(".")[0]
-    return [state for name, state in states.items() if name.rpartition(".")[0] == group]
 
 
 def note_alone(context: Any) -> None:
@@ -57,7 +53,8 @@ def note_alone(context: Any) -> None:
 
 def _note_alone(context: Any) -> None:
     ti = context["ti"]
-    states = {**_states(ti), str(ti.task_id): "success"}
+    states = dict(ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}))
+    states[str(ti.task_id)] = "success"
     models_group = str(ti.task_id).partition(".")[0]
     own = [state for name, state in states.items() if name.startswith(f"{models_group}.")]
     work = ti.xcom_pull(task_ids="new_documents") if states.get(RESULT_TASK_ID) in _ENDED else None
@@ -78,7 +75,3 @@ def _note_alone(context: Any) -> None:
         runs.record(reached, work["deployment"])
         log.info("All models of this run have ended well by now: they have seen the documents up to %s UTC.", reached)
     TaskErrors(connection, raw).forget_group(ti.dag_id, models_group)
-
-
-def _states(ti: Any) -> dict[str, str]:
-    return dict(ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {}))

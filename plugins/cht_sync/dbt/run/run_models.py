@@ -19,18 +19,16 @@ GROWTH = 4
 
 
 class TaskStatuses(Protocol):
-    """Hands on how models ended, to their tasks; :class:`ModelEvents` does.
+    """Says to the tasks of models how these ended; :class:`ModelEvents` does.
 
     ``keep``: dbt runs again, so a success waits until :meth:`push_kept`.
     """
 
     keep: bool
 
-    def push_kept(self) -> None:
-        """Pushes what was kept."""
+    def push_kept(self) -> None: ...
 
-    def push_not_run(self, models: set[str], why: str) -> None:
-        """Says that models do not run, and why."""
+    def push_not_run(self, models: set[str], why: str) -> None: ...
 
 
 class BatchedRun:

@@ -1,4 +1,4 @@
-"""What hooks and macros of a project do outside of the tables that are rebuilt: it waits for the swap."""
+"""What hooks and macros of a project do beside dbt: statements that wait for the swap, and rows in models."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psycopg2
+from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild.errors import RebuildRefusedError
-from cht_sync.dbt.rebuild.relation import PASSING, Relation
+from cht_sync.dbt.rebuild.relation import PASSING, Relation, columns
+from cht_sync.postgres.lookups import value_of
 from cht_sync.redaction import of_error
 
 _SHOWN = 80
@@ -87,3 +90,24 @@ class HookStatements:
         """Executes what is left."""
         for statement in [*self._views_left.values(), *self._others]:
             statement.execute(cursor)
+
+
+def copy_rows_of_hooks(cursor: Cursor, manifest: Manifest, node: Node, old: Relation | None, new: Relation) -> None:
+    """Copies rows that hooks wrote into a model which reads nothing, such as the results of dbt's runs."""
+    if not old or new.kind != "r" or node["depends_on"].get("nodes", ["a seed"]) or not _is_written(manifest, node):
+        return
+    if not value_of(cursor, sql.SQL("select exists (select from {})").format(new.identifier)):
+        both = sorted(columns(cursor, old.oid) & columns(cursor, new.oid))
+        names = sql.SQL(", ").join(map(sql.Identifier, both))
+        insert = sql.SQL("insert into {} ({}) select {} from {}")
+        cursor.execute(insert.format(new.identifier, names, names, old.identifier))
+
+
+def _is_written(manifest: Manifest, node: Node) -> bool:
+    """Whether a hook, or a macro of a project, names the model in quotes."""
+    marks = [f"'{node['name']}'", f'"{node["name"]}"']
+    texts = [one["raw_code"] for one in manifest["nodes"].values() if one["resource_type"] == "operation"]
+    texts += [
+        one["macro_sql"] for one in manifest["macros"].values() if one["package_name"] not in {"dbt", "dbt_postgres"}
+    ]
+    return any(mark in text for mark in marks for text in texts)
