@@ -50,7 +50,7 @@ class RemovedModels:
         """Those that are still there, as ``schema.name``."""
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models were removed") as cursor:
-            return [name for name in self._recorded(cursor) if _exists(cursor, name)]
+            return [name for name in self._table.removed(cursor) if _exists(cursor, name)]
 
     def unchosen(self, manifest: Manifest, chosen: Collection[str]) -> list[str]:
         """Those of models in the project that have run but are not chosen; no views, which hold no rows."""
@@ -99,9 +99,9 @@ class RemovedModels:
         cursor.execute(_NOW)
         (now,) = cursor.fetchone()
         made = _made(manifest, chosen)
-        found = {**dict.fromkeys(removed, now), **self._recorded(cursor)}
+        found = {**dict.fromkeys(removed, now), **self._table.removed(cursor)}
         left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
-        self._write(cursor, left)
+        self._table.note_removed(cursor, left)
         return sorted(left)
 
     def drop(self, names: Collection[str], holder: str) -> None:
@@ -125,8 +125,8 @@ class RemovedModels:
                 if left == waiting:
                     self._dropped(cursor, left[0], last=True)
                 waiting = left
-            recorded = self._recorded(cursor)
-            self._write(cursor, {name: since for name, since in recorded.items() if name not in names})
+            recorded = self._table.removed(cursor)
+            self._table.note_removed(cursor, {name: since for name, since in recorded.items() if name not in names})
             if shown:
                 api_views.refresh(cursor)
         for name in sorted(names):
@@ -155,12 +155,6 @@ class RemovedModels:
                 " is."
             ) from None
         return True
-
-    def _recorded(self, cursor: Any) -> dict[str, str]:
-        return self._table.removed(cursor)
-
-    def _write(self, cursor: Any, left: dict[str, str]) -> None:
-        self._table.note_removed(cursor, left)
 
 
 def readers(manifest: Manifest, chosen: Collection[str]) -> dict[str, list[str]]:

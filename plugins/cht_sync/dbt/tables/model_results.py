@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -139,13 +139,9 @@ class ModelResults:
         with self._cursor() as cursor:
             for one in results if cursor else ():
                 values = {
+                    **asdict(one),
                     "models_schema": self._models_schema,
-                    "model": one.model,
-                    "name": one.name,
-                    "status": one.status,
                     "message": one.message[:2000],
-                    "seconds": one.seconds,
-                    "rows": one.rows,
                     "failed": one.failed or one.status == SHRUNK,
                     "at_fault": one.at_fault or None,
                     "ran": one.seconds is not None and one.status != "skipped",
