@@ -20,6 +20,7 @@ from cht_sync.dbt.rebuild.manifest import models, tables
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.errors import SettingsError
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 from cht_sync.settings.connections import dbt_connection, postgres_connection
@@ -43,7 +44,7 @@ class RemovedModels:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._models_schema = settings, settings.dbt_schema
-        self._schema = sql.Identifier(settings.raw_table.schema)
+        self._names = Names(settings.raw_table.schema)
         self._table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
 
     def known(self) -> list[str]:
@@ -58,7 +59,7 @@ class RemovedModels:
         with transaction(connection, "cht_sync removed models", "read which models have run") as cursor:
             if not _exists(cursor, f"{self._settings.raw_table.schema}.couchdb_model_result"):
                 return []
-            cursor.execute(sql.SQL(_RAN).format(schema=self._schema), (self._models_schema,))
+            self._names.execute(cursor, _RAN, (self._models_schema,))
             left = {name for (name,) in cursor.fetchall()} - set(chosen)
             places = sorted(_place(node) for name, node in models(manifest).items() if name in left and _holds(node))
             return [place for place in places if _exists(cursor, place)]

@@ -10,6 +10,7 @@ from airflow.sdk import Connection
 
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.postgres.query import one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 
@@ -32,7 +33,7 @@ def withdraw(cursor: Any) -> bool:
     :raises RebuildError: if views of people hang on them.
     """
     cursor.execute(_THERE)
-    if not cursor.fetchone()[0]:
+    if not one_row(cursor)[0]:
         return False
     try:
         cursor.execute("select api.withdraw()")
@@ -52,7 +53,7 @@ def refresh(cursor: Any) -> int:
     :return: views that were made anew or taken away.
     """
     cursor.execute("select api.refresh()")
-    return int(cursor.fetchone()[0])
+    return int(one_row(cursor)[0])
 
 
 def follow(connection: Connection) -> None:
@@ -63,7 +64,7 @@ def follow(connection: Connection) -> None:
     try:
         with transaction(connection, "cht_sync api", "make the views of the schema api") as cursor:
             cursor.execute(_THERE)
-            if not cursor.fetchone()[0]:
+            if not one_row(cursor)[0]:
                 return
             cursor.execute("set local lock_timeout = '2s'")
             changed = refresh(cursor)

@@ -20,6 +20,7 @@ from cht_sync.dbt.run.row_counts import RowCounts
 from cht_sync.dbt.run.row_security import require_seen
 from cht_sync.dbt.tables.model_results import FAILED, SHRUNK, ModelResult, ModelResults, with_ids
 from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.query import one_row
 from cht_sync.redaction import of_text
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -115,7 +116,7 @@ class ModelWatch:
         with explained(self._connection, "look for seeds and snapshots"), self._conn.cursor() as cursor:
             for schema, table, path in wanted:
                 cursor.execute("select to_regclass(%s) is null", (sql.Identifier(schema, table).as_string(cursor),))
-                if cursor.fetchone()[0]:
+                if one_row(cursor)[0]:
                     log.info(
                         "%s.%s, a seed or snapshot, is not there yet and is made before what reads it.", schema, table
                     )
@@ -233,6 +234,6 @@ class ModelWatch:
         try:
             with self._conn.cursor() as cursor:
                 cursor.execute(sql.SQL("select max(saved_timestamp) from {}").format(table))
-                return cursor.fetchone()[0]
+                return one_row(cursor)[0]
         except psycopg2.Error:
             return None  # not built yet, or without that column
