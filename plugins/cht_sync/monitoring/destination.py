@@ -16,6 +16,7 @@ from cht_sync.dbt.tables.model_results import in_use
 from cht_sync.monitoring.blocking import Blocker, blockers
 from cht_sync.monitoring.parts import PartName, Unknown, Why, tables_of, unknown, why_unknown
 from cht_sync.postgres.connection import connect, explained, is_lost, regclass_text
+from cht_sync.postgres.query import Names
 from cht_sync.redaction import message_of
 from cht_sync.settings.connections import with_extra
 from cht_sync.settings.settings import Settings
@@ -51,14 +52,14 @@ class Destination:
         self._cursor, self.settings, self._connection = cursor, settings, connection
         self._until, self.unknown = monotonic() + all_s, list[Unknown]()
         raw = settings.raw_table
-        self._names = {
-            "schema": sql.Identifier(raw.schema),
-            "table": sql.Identifier(raw.table),
-            "in_use": in_use(raw.schema),
-            "models": sql.Identifier(settings.dbt_schema),
-            "newest": sql.Literal(regclass_text(raw.schema, "couchdb_incident")),
-            "rejects": sql.Literal(regclass_text(settings.dbt_schema, "document_rejects")),
-        }
+        self._names = Names(
+            raw.schema,
+            raw.table,
+            in_use=in_use(raw.schema),
+            models=sql.Identifier(settings.dbt_schema),
+            newest=sql.Literal(regclass_text(raw.schema, "couchdb_incident")),
+            rejects=sql.Literal(regclass_text(settings.dbt_schema, "document_rejects")),
+        )
 
     def rows(self, text: str, **values: Any) -> list[dict[str, Any]]:
         """Rows by the names of their columns.
@@ -66,7 +67,7 @@ class Destination:
         :param text: SQL, in which ``{schema}``, ``{table}`` and ``{models}`` stand for names.
         :param values: its parameters.
         """
-        self._cursor.execute(sql.SQL(text).format(**self._names), values)
+        self._names.execute(self._cursor, text, values)
         names = [column.name for column in self._cursor.description]
         return [dict(zip(names, row, strict=True)) for row in self._cursor]
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
 
 from cht_sync.assets import database_dataset, source_asset, table_dataset
 from cht_sync.couchdb.hook import CouchDBHook
-from cht_sync.couchdb.sources import source_name, source_order
+from cht_sync.couchdb.sources import source_name
 from cht_sync.operators.base import EndableOperator
 from cht_sync.reconcile.after_load import prove_load
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import COUCHDB_CONN_ID, Settings
-from cht_sync.store.copy_hold import CopyHold
 from cht_sync.store.first_load_store import FirstLoadStore
 from cht_sync.store.run_ledger import Run
-from cht_sync.sync.first_load import FirstLoad
 from cht_sync.sync.progress import Progress
-from cht_sync.sync.rename_source import check_not_renamed
 from cht_sync.sync.source_sync import SourceCopy
 
 if TYPE_CHECKING:
@@ -115,46 +111,19 @@ class CouchDBToPostgresOperator(EndableOperator):
         hook = CouchDBHook(self.couchdb_conn_id)
         source = self.source or source_name(hook, self.database)
         self._read = database_dataset(hook, self.database)
-        confirmed_gone = source in (params.get("confirm_gone") or [])
         budget = self.time_budget or settings.time_budget
         self._progress = progress = Progress(source)
         with self._open(settings, source, context) as store:
+            batch_size = self.batch_size or settings.batch_size
             copy = SourceCopy(
-                hook,
-                self.database,
-                store,
-                progress,
-                most_bytes=settings.max_page_bytes,
-                older_after=60 * settings.older_after,
-            )
-            copy.look(confirmed_gone)  # refuses a wrong password or name before anything is written
-            for migration in store.prepare():
-                self.log.info("Applied migration %s.", migration)
-            # What a person has asked for by a param is done in any case.
-            held = "" if _asked(params) else CopyHold(postgres_connection(settings), settings.raw_table).reason()
-            if held:
-                self.log.info("Nothing is copied in this run: %s.", held)
-                return asdict(progress)
-            order = source_order(settings)
-            check_not_renamed(store, hook, self.database, source, order)
-            if source in order:
-                progress.rows += store.order_sources(order)
-            store.claim(source)
-            copy.start(confirmed_gone)
-            load = partial(self._first_load, settings, store, progress)
-            if copy.load_first(load, _large(settings, params), budget):
-                store.build_indexes()
-                copy.retry_quarantined(bool(params.get("retry_quarantine")), budget)
-                copy.drain(self.batch_size or settings.batch_size, budget)
-                copy.sweep(budget)
-                copy.look_at_older(source in (params.get("accept_older") or []), budget)
-            began = store.unproven_load(source) if progress.drained else None
+                hook, self.database, store, progress,
+                settings=settings, params=params, batch_size=batch_size, budget=budget,
+            )  # fmt: skip
+            began = copy.run()
         # The store is closed: a repair claims the source for itself.
         if began and prove_load(settings, hook, self.database, source, began=began, budget=budget):
             with self._open(settings, source, context) as store:
-                copy.doubt_load(store)
-                store.load_is_proven(source)
-        copy.tell()
+                copy.load_is_proven(store)
         if progress.rows and "outlet_events" in context:
             event = context["outlet_events"][DOCUMENTS]
             event.add(source_asset(progress.source), extra={"source": progress.source, "rows": progress.rows})
@@ -164,22 +133,3 @@ class CouchDBToPostgresOperator(EndableOperator):
         connection, run = postgres_connection(settings), Run.of(context)
         self._written = table_dataset(connection, settings.raw_table)
         return FirstLoadStore(connection, settings.raw_table, f"cht_sync {source}", run=run)
-
-    def _first_load(self, settings: Settings, store: FirstLoadStore, progress: Progress) -> FirstLoad:
-        hooks = [CouchDBHook(self.couchdb_conn_id) for _ in range(settings.first_load_connections)]
-        for hook in hooks:
-            hook.get_conn()  # here, because only this thread may ask Airflow for a connection
-        batch_size = self.batch_size or settings.batch_size
-        return FirstLoad(
-            hooks, self.database, store, progress, batch_size=batch_size, most_bytes=settings.max_page_bytes
-        )
-
-
-def _asked(params: Any) -> bool:
-    """Whether a person wants something of this run."""
-    return any(params.get(name) for name in ("retry_quarantine", "confirm_gone", "accept_older", "first_load"))
-
-
-def _large(settings: Settings, params: Any) -> float:
-    """Documents from which on a database is loaded by ranges."""
-    return 0 if params.get("first_load") else settings.first_load_threshold or float("inf")

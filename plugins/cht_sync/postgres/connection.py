@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakSet
 
 import psycopg2
@@ -17,6 +17,7 @@ from psycopg2 import errors
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres.notice_death import NOTICE_DEATH, SET
 from cht_sync.postgres.pooler import keeps_sessions
+from cht_sync.postgres.query import one_row
 from cht_sync.postgres.tls import secured, tls_advice
 from cht_sync.redaction import message_of, of_error
 
@@ -59,7 +60,6 @@ class Psycopg2Hook(PostgresHook):
 
     The provider picks psycopg 3 where SQLAlchemy 2 is installed; one driver behaves alike everywhere.
 
-    :param connection: connection to use, not looked up again.
     :param waits: whether a connection is open once it is returned; else whoever gets it has to poll it.
     """
 
@@ -67,10 +67,14 @@ class Psycopg2Hook(PostgresHook):
         super().__init__(connection.conn_id, connection=connection)
         self._waits = waits
 
-    def _create_connection(self, conn_args: dict[str, Any]) -> Any:
+    def _create_connection(self, conn_args: dict[str, Any]) -> Session:
         conn_args.pop("cursor_factory", None)
         conn_args.pop("row_factory", None)
         return psycopg2.connect(**conn_args, async_=not self._waits, connection_factory=Session)
+
+    def get_conn(self) -> Session:
+        """Opens it."""
+        return cast("Session", super().get_conn())
 
 
 class Session(psycopg2.extensions.connection):
@@ -106,26 +110,20 @@ def cancel_statements() -> None:
 
 
 def describe(connection: Connection) -> str:
-    """Where a connection leads, without its password.
-
-    :param connection: a Postgres connection.
-    """
+    """Where a connection leads, without its password."""
     return f"{connection.login}@{connection.host}:{connection.port or 5432}/{connection.schema}"
 
 
-def connect(connection: Connection, application_name: str) -> Any:
+def connect(connection: Connection, application_name: str) -> Session:
     """Opens a connection whose statements are bounded in time, over verified TLS where the server offers it.
 
-    :param connection: a Postgres connection.
     :param application_name: what ``pg_stat_activity`` shows, for whoever looks for a lock's holder.
-    :return: a psycopg2 connection.
     :raises SettingsError: if role, password, database or a certificate are refused, or a pooler stands before the
         server that does not keep sessions.
-    :raises StoreError: if the server cannot be reached.
     """
     connection = secured(connection)
     try:
-        conn: Any = Psycopg2Hook(connection).get_conn()
+        conn = Psycopg2Hook(connection).get_conn()
     except psycopg2.Error as error:
         text = " ".join(str(error).split())
         about_tls = tls_advice(connection, text)
@@ -147,7 +145,7 @@ def connect(connection: Connection, application_name: str) -> Any:
     return conn
 
 
-def _check_pooler(conn: Any, connection: Connection) -> None:
+def _check_pooler(conn: Session, connection: Connection) -> None:
     place = (connection.host, connection.port, connection.schema, connection.login)
     if not keeps_sessions(conn, place, lambda: Psycopg2Hook(connection, waits=False).get_conn()):
         raise SettingsError(
@@ -157,7 +155,7 @@ def _check_pooler(conn: Any, connection: Connection) -> None:
         )
 
 
-def _bound(conn: Any, application_name: str) -> None:
+def _bound(conn: Session, application_name: str) -> None:
     with conn, conn.cursor() as cursor:
         cursor.execute(
             "select set_config('application_name', %s, false), set_config('statement_timeout', %s, false),"
@@ -165,7 +163,7 @@ def _bound(conn: Any, application_name: str) -> None:
             f" set_config('search_path', {_SEARCH_PATH}, false), pg_backend_pid()",
             (application_name[:63], STATEMENT_TIMEOUT, LOCK_TIMEOUT),
         )
-        conn.served_by = cursor.fetchone()[-1]
+        conn.served_by = one_row(cursor)[-1]
         # A process that was killed or cut off must not hold its claims for as long as TCP hopes.
         cursor.execute(SET, (list(NOTICE_DEATH), list(NOTICE_DEATH.values())))
     conn.set_client_encoding("UTF8")
@@ -175,11 +173,7 @@ def _bound(conn: Any, application_name: str) -> None:
 def explained(connection: Connection, doing: str, watch: Watch | None = None) -> Iterator[None]:
     """Turns what Postgres refuses into one sentence.
 
-    :param connection: whose role is at work, for the text.
     :param doing: what was tried, as in "create the tables".
-    :param watch: what has looked on, to name who held a lock.
-    :raises SettingsError: if the role has not the right.
-    :raises StoreError: for any other failure of the server.
     """
     try:
         yield
@@ -203,19 +197,12 @@ def explained(connection: Connection, doing: str, watch: Watch | None = None) ->
 
 
 def regclass_text(schema: str, table: str) -> str:
-    """A qualified name as the text that ``to_regclass`` reads, whatever the names hold.
-
-    :param schema: name of the schema.
-    :param table: name of the table.
-    """
+    """A qualified name as the text that ``to_regclass`` reads, whatever the names hold."""
     return ".".join('"{}"'.format(name.replace('"', '""')) for name in (schema, table))
 
 
 def is_lost(error: psycopg2.Error) -> bool:
-    """Whether the connection is gone; where the server said nothing, it is.
-
-    :param error: of a statement.
-    """
+    """Whether the connection is gone; where the server said nothing, it is."""
     code = error.pgcode or ""
     said_nothing = not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
     return said_nothing or code[:2] == "08" or code in _ENDED

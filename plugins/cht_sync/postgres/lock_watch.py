@@ -11,7 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 
 from cht_sync.common.log_throttle import Seldom
-from cht_sync.postgres.connection import connect
+from cht_sync.postgres.connection import Session, connect
 
 log = logging.getLogger(__name__)
 FIRST_S, THEN_S, LOOK_S = 10.0, 30.0, 10.0
@@ -37,11 +37,7 @@ _OF_NAME = """select pid from pg_stat_activity
 
 
 class LockWatch:
-    """Looks from another session, every ten seconds, whether one session waits for a lock; tells it ever more rarely.
-
-    :param connection: of a role that may see the sessions' names.
-    :param doing: what is tried, for the text.
-    """
+    """Logs who holds the lock that a session waits for: first after ten seconds, then ever more rarely."""
 
     def __init__(self, connection: Connection, doing: str) -> None:
         self._connection, self._doing = connection, doing
@@ -49,20 +45,14 @@ class LockWatch:
         self._done = threading.Event()
 
     @contextmanager
-    def of_backend(self, conn: Any) -> Iterator[LockWatch]:
-        """Watches a session while a block of code runs.
-
-        :param conn: its :class:`cht_sync.postgres.connection.Session`.
-        """
+    def of_backend(self, conn: Session) -> Iterator[LockWatch]:
+        """Watches a session while a block of code runs."""
         with self._watched(_OF_BACKEND, conn.served_by):
             yield self
 
     @contextmanager
     def of_program(self, application_name: str) -> Iterator[LockWatch]:
-        """Watches the sessions of another program of the same role while a block of code runs.
-
-        :param application_name: what ``pg_stat_activity`` shows of it.
-        """
+        """Watches the sessions of another program of the same role while a block of code runs."""
         with self._watched(_OF_NAME, application_name):
             yield self
 

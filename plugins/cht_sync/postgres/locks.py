@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from cht_sync.postgres.query import Names
 
 # Where there is the row, an insert would wait for who changes it.
 _MAKE = """
-insert into {table} (name) select %(name)s where not exists (select from {table} where name = %(name)s)
+insert into {schema}.{table} (name) select %(name)s
+where not exists (select from {schema}.{table} where name = %(name)s)
 on conflict do nothing;
 """
 _WAIT = """
-select from {table} where name = %(name)s for update
+select from {schema}.{table} where name = %(name)s for update
 """
 _LOOK = """
-select true from {table} where name = %(name)s for update skip locked
+select true from {schema}.{table} where name = %(name)s for update skip locked
 """
 # Advisory locks with one 64 bit key show its halves and objsubid 1; other roles do not see since when.
 # Source: https://www.postgresql.org/docs/current/view-pg-locks.html
 _HOLDER = """
 select a.application_name, a.pid,
     coalesce(to_char(a.backend_start at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS "UTC"'), 'unknown')
-from {table} l
+from {schema}.{table} l
 join pg_locks p on p.pid = l.pid and (p.classid::bigint << 32 | p.objid::bigint) = l.sign
 join pg_stat_activity a on a.pid = l.pid and a.usename = l.role
 where l.name = %(name)s and p.locktype = 'advisory' and p.granted and p.objsubid = 1 and a.pid <> pg_backend_pid()
   and p.database = (select oid from pg_database where datname = current_database())
 """
 _TAKE = """
-update {table} set pid = pg_backend_pid(), sign = %(sign)s, role = session_user
+update {schema}.{table} set pid = pg_backend_pid(), sign = %(sign)s, role = session_user
 where name = %(name)s and pg_try_advisory_lock(%(sign)s)
 """
 
@@ -44,57 +47,42 @@ class Locks:
     locked only by who may write it. What a session holds is noted in its row, with the random number of an advisory
     lock that the session keeps as a sign of life: Postgres takes it back when the session ends, and a pooler when it
     hands the session on.
-
-    :param schema: of the table.
-    :param table: its name.
     """
 
     schema: str
     table: str = "couchdb_lock"
 
-    def _sql(self, text: str) -> sql.Composed:
-        """A statement about the table.
+    @property
+    def _names(self) -> Names:
+        return Names(self.schema, self.table)
 
-        :param text: with ``{table}`` in place of its name.
-        """
-        return sql.SQL(text).format(table=sql.Identifier(self.schema, self.table))
-
-    def wait(self, cursor: Any, name: str) -> None:
-        """Holds a lock until the transaction ends; waits for whoever holds it so.
-
-        :param cursor: of the transaction.
-        :param name: name of the lock.
-        """
+    def wait(self, cursor: Cursor, name: str) -> None:
+        """Holds a lock until the transaction ends; waits for whoever holds it so."""
         cursor.execute(self.wait_sql(), {"name": name})
 
     def wait_sql(self) -> sql.Composed:
         """The statements of :meth:`wait`, for who sends more along; they take the parameter ``name``."""
-        return self._sql(_MAKE + _WAIT)
+        return self._names.compose(_MAKE + _WAIT)
 
-    def take(self, cursor: Any, name: str) -> bool:
+    def take(self, cursor: Cursor, name: str) -> bool:
         """Takes a lock for as long as the session lasts, if nobody has it.
 
         :param cursor: of a transaction of that session; it has to be committed.
-        :param name: name of the lock.
         """
         values = {"name": name, "sign": secrets.randbits(63)}
-        cursor.execute(self._sql(_MAKE + _LOOK), values)
+        self._names.execute(cursor, _MAKE + _LOOK, values)
         if not cursor.fetchone():
             return False  # somebody is about to take it
         # Only now: whoever had the row until a moment ago may have taken the lock.
         if self.holder(cursor, name):
             return False
-        cursor.execute(self._sql(_TAKE), values)
+        self._names.execute(cursor, _TAKE, values)
         return cursor.rowcount == 1
 
-    def holder(self, cursor: Any, name: str) -> str:
-        """Which other session has a lock, for a sentence; empty where none has.
-
-        :param cursor: of this session.
-        :param name: name of the lock.
-        """
+    def holder(self, cursor: Cursor, name: str) -> str:
+        """Which other session has a lock, for a sentence; empty where none has."""
         # What a transaction has once seen of the sessions it would see again.
         cursor.execute("select pg_stat_clear_snapshot()")
-        cursor.execute(self._sql(_HOLDER), {"name": name})
+        self._names.execute(cursor, _HOLDER, {"name": name})
         found = cursor.fetchone()
         return (found and "{} (Postgres backend {}, connected since {})".format(*found)) or ""

@@ -20,8 +20,6 @@ def notice_death(name: str) -> None:
     """Has each session that dbt opens in this process end by itself, soon after this process, in a statement too.
 
     It is named here and not in the profile: with another profile dbt would read all files of the project anew.
-
-    :param name: what ``pg_stat_activity`` shows of these sessions.
     """
     from dbt.adapters.postgres.connections import PostgresConnectionManager
 

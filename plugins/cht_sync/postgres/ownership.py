@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError
+from cht_sync.postgres.query import one_row
 
 # Whose objects count as ours: what this role may do anyway, and those who may do anything in this database or schema.
 _STRANGE = """
@@ -56,15 +58,13 @@ order by 1, 2
 """
 
 
-def require_ours(cursor: Any, schema: str, tables: Iterable[str]) -> None:
+def require_ours(cursor: Cursor, schema: str, tables: Iterable[str]) -> None:
     """Refuses tables that belong to another role, and those with triggers, rules, defaults, constraints, indexes or
     policies that use another role's function, operator or type.
 
     What a table runs is run with the rights of the role that writes it. Objects of a role whose rights this one has, of
     superusers and of the owners of database and schema are no others'.
 
-    :param cursor: of the role that writes.
-    :param schema: of the tables.
     :param tables: their names; those that are not there are not looked at.
     :raises SettingsError: names each of them, and its owner.
     """
@@ -73,7 +73,7 @@ def require_ours(cursor: Any, schema: str, tables: Iterable[str]) -> None:
     if not found:
         return
     cursor.execute("select current_user")
-    (me,) = cursor.fetchone()
+    (me,) = one_row(cursor)
     strange = [
         f"{schema}.{table} uses {kind} {name} of role {owner!r}"
         if kind
@@ -87,12 +87,9 @@ def require_ours(cursor: Any, schema: str, tables: Iterable[str]) -> None:
     )
 
 
-def require_no_rules(cursor: Any, schema: str, tables: Iterable[str]) -> None:
+def require_no_rules(cursor: Cursor, schema: str, tables: Iterable[str]) -> None:
     """Refuses tables with rules for what is written, which PostgreSQL takes no ``on conflict`` for.
 
-    :param cursor: of the role that writes.
-    :param schema: of the tables.
-    :param tables: their names.
     :raises SettingsError: names the first of the rules.
     """
     cursor.execute(_RULES, {"schema": schema, "tables": list(tables)})

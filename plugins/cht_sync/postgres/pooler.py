@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ
+from psycopg2.extensions import POLL_OK, POLL_READ, connection
+
+from cht_sync.postgres.query import one_row
 
 # A busy pooler gives a connection the same process now and then, but not so often in a row.
 ROUNDS, PAUSE_S = 25, 0.01
@@ -19,7 +21,7 @@ _WHO = "select pg_backend_pid()"
 _kept: set[tuple[Any, ...]] = set()
 
 
-def keeps_sessions(conn: Any, place: tuple[Any, ...], connect_again: Callable[[], Any]) -> bool:
+def keeps_sessions(conn: connection, place: tuple[Any, ...], connect_again: Callable[[], connection]) -> bool:
     """Whether statements of a connection are all served by one process of Postgres, and no other connection's are.
 
     Postgres tells each client the number of the process that serves it, and a pooler invents one: without a pooler
@@ -47,13 +49,13 @@ def keeps_sessions(conn: Any, place: tuple[Any, ...], connect_again: Callable[[]
     return True
 
 
-def _asked(conn: Any) -> int:
+def _asked(conn: connection) -> int:
     """Who serves a statement that is a transaction of its own."""
     conn.autocommit = True
     try:
         with conn.cursor() as cursor:
             cursor.execute(_WHO)
-            return cursor.fetchone()[0]
+            return one_row(cursor)[0]
     finally:
         if not conn.closed:
             conn.autocommit = False
@@ -62,12 +64,12 @@ def _asked(conn: Any) -> int:
 class _Second:
     """A second connection, which nobody waits for too long; where it cannot be had, the first tells alone."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], connection]) -> None:
         self._until = time.monotonic() + PATIENCE_S
-        self._conn: Any = None
+        self._conn: connection | None = None
         try:
             self._conn = connect()
-            self._wait()
+            self._wait(self._conn)
         except (psycopg2.Error, TimeoutError):
             self.close()
 
@@ -78,8 +80,8 @@ class _Second:
         try:
             with self._conn.cursor() as cursor:
                 cursor.execute(_WHO)
-                self._wait()
-                return cursor.fetchone()[0]
+                self._wait(self._conn)
+                return one_row(cursor)[0]
         except (psycopg2.Error, TimeoutError):
             self.close()
             return None
@@ -90,9 +92,9 @@ class _Second:
             self._conn.close()
             self._conn = None
 
-    def _wait(self) -> None:
-        while (state := self._conn.poll()) != POLL_OK:
+    def _wait(self, conn: connection) -> None:
+        while (state := conn.poll()) != POLL_OK:
             left = max(self._until - time.monotonic(), 0)
-            readers, writers = ([self._conn], []) if state == POLL_READ else ([], [self._conn])
+            readers, writers = ([conn], []) if state == POLL_READ else ([], [conn])
             if not any(select.select(readers, writers, [], left)):
                 raise TimeoutError

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.common.retry import patiently
 from cht_sync.errors import StoreError
-from cht_sync.postgres.connection import STATEMENT_TIMEOUT, connect, explained
+from cht_sync.postgres.connection import STATEMENT_TIMEOUT, Session, connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
 
 T = TypeVar("T")
@@ -23,8 +24,6 @@ log = logging.getLogger(__name__)
 class PatientSession:
     """A connection that is opened when it is needed.
 
-    :param connection: Airflow connection of the role.
-    :param application_name: what ``pg_stat_activity`` shows.
     :param tolerance: seconds for which :meth:`patiently` tries again while Postgres restarts or reports a deadlock,
         default 60.
     :param on_close: called whenever the session is gone, and with it its locks.
@@ -39,15 +38,11 @@ class PatientSession:
     ) -> None:
         self._connection, self._application_name, self._tolerance = connection, application_name, tolerance
         self._on_close = on_close
-        self._open: Any = None
+        self._open: Session | None = None
 
     @property
-    def conn(self) -> Any:
-        """The psycopg2 connection.
-
-        :raises SettingsError: if role, password, database or a certificate are refused.
-        :raises StoreError: if the server cannot be reached.
-        """
+    def conn(self) -> Session:
+        """The psycopg2 connection."""
         if self._open is None:
             self._open = connect(self._connection, self._application_name)
         return self._open
@@ -70,18 +65,13 @@ class PatientSession:
             raise
 
     @contextmanager
-    def transaction(self, doing: str) -> Iterator[Any]:
-        """A cursor inside of a transaction, which is committed at the end.
-
-        :param doing: what is tried, for error texts.
-        :raises SettingsError: if the role has not the right.
-        :raises StoreError: for any other failure of the server.
-        """
+    def transaction(self, doing: str) -> Iterator[Cursor]:
+        """A cursor inside of a transaction, which is committed at the end."""
         with self._watched(doing) as conn, conn, conn.cursor() as cursor:
             yield cursor
 
     @contextmanager
-    def _watched(self, doing: str) -> Iterator[Any]:
+    def _watched(self, doing: str) -> Iterator[Session]:
         """The connection, while whatever waits for a lock says so."""
         watch = LockWatch(self._connection, doing)
         with self.made_again(), explained(self._connection, doing, watch):
@@ -90,13 +80,10 @@ class PatientSession:
                 yield conn
 
     @contextmanager
-    def autocommitted(self, doing: str, timeout: str) -> Iterator[Any]:
+    def autocommitted(self, doing: str, timeout: str) -> Iterator[Cursor]:
         """A cursor for statements that allow no transaction around them.
 
-        :param doing: what is tried, for error texts.
         :param timeout: of each statement, as Postgres reads it: ``30min``.
-        :raises SettingsError: if the role has not the right.
-        :raises StoreError: for any other failure of the server.
         """
         with self._watched(doing) as conn:
             conn.autocommit = True
@@ -113,17 +100,11 @@ class PatientSession:
         """Calls until it succeeds, through restarts and deadlocks.
 
         :param once: what to call; whatever it does may be done again.
-        :raises StoreError: the last failure.
         """
         return patiently(once, lambda error: isinstance(error, StoreError) and error.passing, self._tolerance, log)
 
-    def ask(self, doing: str, question: Callable[[Any], T]) -> T:
-        """Runs a transaction that may as well be run twice.
-
-        :param doing: what is tried, for error texts.
-        :param question: gets the cursor.
-        :return: what the question returned.
-        """
+    def ask(self, doing: str, question: Callable[[Cursor], T]) -> T:
+        """Runs a transaction that may as well be run twice."""
 
         def once() -> T:
             with self.transaction(doing) as cursor:

@@ -29,9 +29,7 @@ _LIBPQ_ROOTS = "~/.postgresql/root.crt"
 def secured(connection: Connection) -> Connection:
     """The connection with all that libpq has to know about TLS; asks the server where nothing says it.
 
-    :param connection: a Postgres connection.
     :raises SettingsError: if ``sslmode`` is unknown or the file of a certificate cannot be read.
-    :raises StoreError: if the server cannot be asked.
     """
     extra = connection.extra_dejson
     mode = extra.get("sslmode") or ""
@@ -49,19 +47,12 @@ def tls_environment(connection: Connection) -> dict[str, str]:
 
     A profile that held it would differ from the one that the project was parsed with, and dbt would parse it again.
     Source: https://www.postgresql.org/docs/current/libpq-envars.html
-
-    :param connection: a Postgres connection.
-    :raises StoreError: if the server cannot be asked.
     """
     return {f"PG{name.upper()}": value for name, value in _decided(connection).items()}
 
 
 def tls_advice(connection: Connection, text: str) -> str | None:
-    """What a person can do about a refusal that has to do with TLS; None for any other.
-
-    :param connection: the connection that was refused.
-    :param text: what libpq said.
-    """
+    """What a person can do about a refusal that has to do with TLS; None for any other."""
     prefix, place = _prefix(connection), _place(connection)
     both = f"set sslcert and sslkey {place}, or {prefix}SSLCERT and {prefix}SSLKEY"
     advice = {
@@ -103,10 +94,7 @@ def _left_to_libpq(connection: Connection) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name leads to this machine whatever a name server says.
-
-    :param host: name or address.
-    """
+    """Whether a host name leads to this machine whatever a name server says."""
     try:
         return ip_address(host.strip("[]").partition("%")[0]).is_loopback
     except ValueError:

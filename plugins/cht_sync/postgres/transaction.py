@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
 
 
 @contextmanager
-def transaction(connection: Connection, application_name: str, doing: str) -> Iterator[Any]:
-    """A cursor in a transaction and a connection of its own, for what is asked now and then.
-
-    :param connection: a Postgres connection.
-    :param application_name: what ``pg_stat_activity`` shows.
-    :param doing: what is tried, for the text of errors, as in "read couchdb_progress".
-    :raises SettingsError: if role, password, database or a right are refused.
-    :raises StoreError: for any other failure of the server; nothing was written then.
-    """
+def transaction(connection: Connection, application_name: str, doing: str) -> Iterator[Cursor]:
+    """A cursor in a transaction and a connection of its own, for what is asked now and then."""
     watch = LockWatch(connection, doing)
     with (
         explained(connection, doing, watch),

@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg2 import sql
 
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
 from cht_sync.store.known_documents import LIVE
 
@@ -39,7 +40,7 @@ order by known._id limit %(limit)s
 """
 
 
-def unlisted(session: PatientSession, named: dict[str, sql.Identifier], source: str, proof: int) -> Iterator[list[str]]:
+def unlisted(session: PatientSession, named: Names, source: str, proof: int) -> Iterator[list[str]]:
     """Ids of documents that are live in Postgres or in quarantine, and that were not listed.
 
     :param session: with Postgres.
@@ -48,7 +49,7 @@ def unlisted(session: PatientSession, named: dict[str, sql.Identifier], source: 
     :param proof: number of the proof in the listing.
     """
     for known in LIVE:
-        query = sql.SQL(_UNLISTED.replace("KNOWN", known)).format(**named)
+        query = named.compose(_UNLISTED.replace("KNOWN", known))
         after: str | None = ""
         while after is not None:
             values = {"source": source, "proof": proof, "after": after, "limit": AT_A_TIME}

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import psycopg2
 from airflow.sdk import Connection
-from psycopg2 import sql
 
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
 from cht_sync.reconcile.not_listed import LIST
@@ -71,7 +71,7 @@ class StoredSide:
 
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
         self._source, self.tombstone_bodies = source, raw.tombstone_bodies
-        self.names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self.names = Names(raw.schema, raw.table)
         self.session = PatientSession(connection, f"cht_reconcile reads {source}")
 
     def __enter__(self) -> StoredSide:
@@ -100,17 +100,10 @@ class StoredSide:
         """
 
         def question(cursor: Any) -> list[tuple[Any, ...]]:
-            cursor.execute(self.compose(text), values)
+            self.names.execute(cursor, text, values)
             return cursor.fetchall() if cursor.description else []
 
         return self.ask(doing, question)
-
-    def compose(self, text: str) -> sql.Composed:
-        """SQL with the names of schema and table.
-
-        :param text: with ``{schema}`` and ``{table}``.
-        """
-        return sql.SQL(text).format(**self.names)
 
     def differences(self, listed: list[Change], proof: int | None = None) -> list[Difference]:
         """Compares winning revisions and tombstone flags.
@@ -131,8 +124,8 @@ class StoredSide:
 
     def _compare(self, cursor: Any, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
         if values["proof"] is not None:
-            cursor.execute(self.compose(LIST), values)
-        cursor.execute(self.compose(_COMPARE), values)
+            self.names.execute(cursor, LIST, values)
+        self.names.execute(cursor, _COMPARE, values)
         held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
         suspects = [each for each in listed if each.id in held or not storable(each.id)]
         if not suspects:
@@ -143,14 +136,14 @@ class StoredSide:
         return [each for each in found if each]
 
     def _beside(self, cursor: Any, ids: list[str]) -> dict[str, _Held]:
-        cursor.execute(self.compose(_BESIDE), {"ids": ids, "source": self._source})
+        self.names.execute(cursor, _BESIDE, {"ids": ids, "source": self._source})
         return {name: _Held(deleted, rev) for name, deleted, rev in cursor}
 
     def _quarantined(self, cursor: Any, suspects: list[Change]) -> dict[str, tuple[str | None]]:
         """Revisions of open entries."""
         names = {fingerprint(each.id): each.id for each in suspects}
         keys = [psycopg2.Binary(key) for key in names]
-        cursor.execute(self.compose(_QUARANTINED), {"source": self._source, "keys": keys})
+        self.names.execute(cursor, _QUARANTINED, {"source": self._source, "keys": keys})
         return {names[bytes(key)]: (rev,) for key, rev in cursor}
 
     def sample(self, percent: float) -> list[str]:
@@ -195,7 +188,7 @@ class StoredSide:
                 raise
             cursor.execute("rollback to savepoint cht_sync")
             return None
-        cursor.execute(self.compose(_ALTERED), {"source": self._source})
+        self.names.execute(cursor, _ALTERED, {"source": self._source})
         return [name for (name,) in cursor]
 
 

@@ -111,12 +111,12 @@ class Verdicts:
 
         def work(cursor: Any) -> None:
             cursor.execute(
-                self._stored.compose(f"{_FORGET};{not_listed.FORGET}"), {"run": self.run, "source": self._source}
+                self._stored.names.compose(f"{_FORGET};{not_listed.FORGET}"), {"run": self.run, "source": self._source}
             )
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
-                cursor.execute(self._stored.compose(_PLAN), (self.run, self._source, part.name, *part.interval, *keys))
+                self._stored.names.execute(cursor, _PLAN, (self.run, self._source, part.name, *part.interval, *keys))
 
         self._stored.ask("plan a proof", work)
 
@@ -152,7 +152,7 @@ class Verdicts:
         :param part: name of the part.
         :param number: documents.
         """
-        cursor.execute(self._stored.compose(_REPAIRED), (number, self.run, self._source, part))
+        self._stored.names.execute(cursor, _REPAIRED, (number, self.run, self._source, part))
 
     def finish(self, part: str, found: Found) -> None:
         """Writes the verdict of a part.

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.structs import Page
 from cht_sync.errors import CheckpointConflictError
+from cht_sync.postgres.query import Names
 
 _LARGEST_INTEGER = 2**31 - 1
 _STATE = "select seq, instance_start_time, sweep_after from {schema}.couchdb_progress where source = %s"
@@ -95,38 +97,25 @@ class SourceState:
 
 
 class Checkpoints:
-    """Reads and moves checkpoints, each inside a transaction of whoever calls.
+    """Reads and moves checkpoints, each inside a transaction of whoever calls."""
 
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
-
-    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
 
-    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
-        cursor.execute(sql.SQL(text).format(**self._names), values)
-
-    def state(self, cursor: Any, source: str) -> SourceState:
-        """What is known of a source; nothing where it was never read.
-
-        :param cursor: any.
-        :param source: name of the source.
-        """
-        self._execute(cursor, _STATE, (source,))
+    def state(self, cursor: Cursor, source: str) -> SourceState:
+        """What is known of a source; nothing where it was never read."""
+        self._names.execute(cursor, _STATE, (source,))
         row = cursor.fetchone()
         return SourceState(*row) if row else SourceState()
 
-    def sources(self, cursor: Any) -> set[str]:
-        """Names of all sources that were ever read.
-
-        :param cursor: any.
-        """
-        self._execute(cursor, "select source from {schema}.couchdb_progress")
+    def sources(self, cursor: Cursor) -> set[str]:
+        """Names of all sources that were ever read."""
+        self._names.execute(cursor, "select source from {schema}.couchdb_progress")
         return {name for (name,) in cursor}
 
     def move(
         self,
-        cursor: Any,
+        cursor: Cursor,
         source: str,
         page: Page,
         since: str | None,
@@ -137,12 +126,7 @@ class Checkpoints:
         """Moves a checkpoint behind a page, if it is where the page was read from.
 
         :param cursor: of the transaction that stores the page.
-        :param source: name of the source.
-        :param page: the page.
-        :param since: the checkpoint that the page was read from.
-        :param instance: ``instance_start_time`` of the database.
         :param ledger: what is sent along, for one answer less to wait for.
-        :raises CheckpointConflictError: if the checkpoint is not ``since`` any more.
         """
         pending = 0 if page.is_last else page.pending
         values = {
@@ -154,116 +138,81 @@ class Checkpoints:
             "drained": page.is_last,
         }
         note, noted = ledger
-        text = sql.SQL(_FIRST if since is None else _NEXT).format(**self._names)
+        text = self._names.compose(_FIRST if since is None else _NEXT)
         cursor.execute(note + sql.SQL(";") + text, {**noted, **values})
         if cursor.rowcount != 1:
             raise CheckpointConflictError(_MOVED.format(source=source))
 
-    def check(self, cursor: Any, source: str, state: SourceState) -> None:
-        """Makes sure that nobody else has moved a checkpoint, and that nobody will before the transaction ends.
-
-        :param cursor: of the transaction that stores something.
-        :param source: name of the source.
-        :param state: as it was found before.
-        :raises CheckpointConflictError: if it is another one now.
-        """
-        self._execute(cursor, _STATE + " for update", (source,))
+    def check(self, cursor: Cursor, source: str, state: SourceState) -> None:
+        """Makes sure that nobody else has moved a checkpoint, and that nobody will before the transaction ends."""
+        self._names.execute(cursor, _STATE + " for update", (source,))
         row = cursor.fetchone()
         if (SourceState(*row) if row else SourceState()) != state:
             raise CheckpointConflictError(_MOVED.format(source=source))
 
-    def restart(self, cursor: Any, source: str, instance: str | None) -> None:
+    def restart(self, cursor: Cursor, source: str, instance: str | None) -> None:
         """Makes the feed of a source begin at the beginning, and a sweep follow it.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
         """
-        self._execute(cursor, _RESTART, {"source": source, "instance": instance})
+        self._names.execute(cursor, _RESTART, {"source": source, "instance": instance})
 
-    def swept(self, cursor: Any, source: str, after: str | None) -> None:
+    def swept(self, cursor: Cursor, source: str, after: str | None) -> None:
         """Notes how far a sweep has come.
 
-        :param cursor: of the transaction that stores what it found.
-        :param source: name of the source.
         :param after: ``_id`` that it has come to; None at its end.
         """
-        self._execute(cursor, _SWEPT, {"source": source, "after": after})
+        self._names.execute(cursor, _SWEPT, {"source": source, "after": after})
 
-    def doubt(self, cursor: Any, source: str, reason: str) -> None:
-        """Notes why the copy may not be complete.
+    def doubt(self, cursor: Cursor, source: str, reason: str) -> None:
+        """Notes why the copy may not be complete."""
+        self._names.execute(cursor, _DOUBT, (reason, source))
 
-        :param cursor: any.
-        :param source: name of the source.
-        :param reason: one sentence.
-        """
-        self._execute(cursor, _DOUBT, (reason, source))
-
-    def doubts(self, cursor: Any) -> dict[str, str]:
-        """Why the copy of a source may not be complete, by source.
-
-        :param cursor: any.
-        """
-        self._execute(cursor, "select source, doubt from {schema}.couchdb_progress where doubt is not null")
+    def doubts(self, cursor: Cursor) -> dict[str, str]:
+        """Why the copy of a source may not be complete, by source."""
+        self._names.execute(cursor, "select source, doubt from {schema}.couchdb_progress where doubt is not null")
         return dict(cursor.fetchall())
 
-    def proven(self, cursor: Any, source: str, run: str) -> None:
+    def proven(self, cursor: Cursor, source: str, run: str) -> None:
         """Takes a doubt away that is older than a full proof.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param run: name of the proof, which has found nothing wrong.
         """
-        self._execute(cursor, _PROVEN, {"source": source, "run": run})
+        self._names.execute(cursor, _PROVEN, {"source": source, "run": run})
 
-    def go_on_from(self, cursor: Any, source: str, since: str, seq: str) -> bool:
-        """Moves a checkpoint without a page.
-
-        :param cursor: any.
-        :param source: name of the source.
-        :param since: the checkpoint as it is.
-        :param seq: the new one.
-        :return: whether it was ``since`` still.
-        """
-        self._execute(cursor, _GO_ON_FROM, (seq, source, since))
+    def go_on_from(self, cursor: Cursor, source: str, since: str, seq: str) -> bool:
+        """Moves a checkpoint without a page."""
+        self._names.execute(cursor, _GO_ON_FROM, (seq, source, since))
         return bool(cursor.rowcount == 1)
 
-    def begin_load(self, cursor: Any, source: str, instance: str | None) -> None:
-        """Notes that a first load begins; a checkpoint that is there stays.
+    def begin_load(self, cursor: Cursor, source: str, instance: str | None) -> None:
+        """Notes that a first load begins; a checkpoint that is there stays."""
+        self._names.execute(cursor, _BEGIN_LOAD, (source, instance))
 
-        :param cursor: of a transaction that holds the source.
-        :param instance: ``instance_start_time`` of the database.
-        """
-        self._execute(cursor, _BEGIN_LOAD, (source, instance))
+    def load_advanced(self, cursor: Cursor, source: str) -> None:
+        """Notes how much a first load has to do yet."""
+        self._names.execute(cursor, _LOAD_PENDING, {"source": source})
 
-    def load_advanced(self, cursor: Any, source: str) -> None:
-        """Notes how much a first load has to do yet.
-
-        :param cursor: of the transaction that stores a page of it.
-        """
-        self._execute(cursor, _LOAD_PENDING, {"source": source})
-
-    def waiting(self, cursor: Any, source: str) -> tuple[Any, ...]:
+    def waiting(self, cursor: Cursor, source: str) -> tuple[Any, ...]:
         """What whoever waits for changes wants to know; empty where the source was never read.
 
         :return: seq, when a run stored something or looked, when the feed was read to its end, when a run was asked
             for, and ``instance_start_time``.
         """
-        self._execute(cursor, _WAITING, (source,))
+        self._names.execute(cursor, _WAITING, (source,))
         return cursor.fetchone() or ()
 
-    def looked(self, cursor: Any, source: str, seq: str) -> None:
+    def looked(self, cursor: Cursor, source: str, seq: str) -> None:
         """Notes that CouchDB holds nothing beyond a checkpoint.
 
         :param seq: the checkpoint; nothing is noted where it is another one by now.
         """
-        self._execute(cursor, _LOOKED, (source, seq))
+        self._names.execute(cursor, _LOOKED, (source, seq))
 
-    def ask(self, cursor: Any, source: str, seq: str | None) -> bool:
+    def ask(self, cursor: Cursor, source: str, seq: str | None) -> bool:
         """Notes that changes ask for a run.
 
         :param seq: the checkpoint beyond which they are; None where the source was never read.
-        :return: whether it is the checkpoint still.
         """
-        self._execute(cursor, _ASK, (source, seq))
+        self._names.execute(cursor, _ASK, (source, seq))
         return bool(cursor.rowcount)

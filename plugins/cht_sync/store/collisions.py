@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg2
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.store.rows import SQL_IS_WHOLE, SQL_STUB
+from cht_sync.postgres.query import Names, one_row
+from cht_sync.store.rows import STUB_SQL
 from cht_sync.store.swallowed import not_stored
 
 # Rows of the page whose _id another source owns, and how many collide already.
@@ -65,7 +66,6 @@ with heirs as (
 )
 select (select count(*) from heirs), count(*), count(*) filter (where source = %(source)s) from moved
 """
-_STUB, _IS_WHOLE = sql.SQL(SQL_STUB), sql.SQL(SQL_IS_WHOLE)
 _OF_PAGE = "pg_temp.cht_sync_page"
 _OF_KEYS = """(
     select distinct _id from {schema}.couchdb_collision where key > %(after)s and key <= %(last)s
@@ -123,116 +123,98 @@ group by 1, 2 order by 1, 2
 """
 
 
-def read_collisions(
-    cursor: Any, names: dict[str, sql.Identifier], most: int | None = None
-) -> list[tuple[str, str | None, int]]:
+def read_collisions(cursor: Cursor, names: Names, most: int | None = None) -> list[tuple[str, str | None, int]]:
     """How many documents of each source are kept beside rows of which other source.
 
     A tombstone beside the row of a source that is copied is left out: that row is what models should read.
 
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
     :param most: documents of each source that are looked at, default all of them.
     :return: source, source that owns the rows, documents; in the order of the names.
     """
-    cursor.execute(sql.SQL(_BY_OWNER).format(**names), (most,))
+    names.execute(cursor, _BY_OWNER, (most,))
     return cursor.fetchall()
 
 
 class Collisions:
-    """The table ``couchdb_collision``.
+    """The table ``couchdb_collision``."""
 
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
-
-    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
 
-    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
-        cursor.execute(sql.SQL(text).format(**self._names, stub=_STUB, is_whole=_IS_WHOLE), values)
-
-    def settle(self, cursor: Any, source: str, stamp: Any) -> tuple[int, int]:
+    def settle(self, cursor: Cursor, source: str, stamp: Any) -> tuple[int, int]:
         """Decides who owns each row of the page table that has just been stored.
 
         :param cursor: of the transaction that stores the page, which holds the lock of stamps.
-        :param source: name of the page's source.
-        :param stamp: what rows get as ``saved_timestamp``.
         :return: documents kept beside another source's row, and rows that changed their owner.
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
         values = {"source": source, "stamp": stamp}
-        self._execute(cursor, _FOREIGN, values)
-        foreign, known = cursor.fetchone()
+        self._names.execute(cursor, _FOREIGN, values)
+        foreign, known = one_row(cursor)
         if not foreign and not known:
             return 0, 0
         cursor.execute("analyze pg_temp.cht_sync_page")
         if known:
-            self._execute(cursor, _FORGET_OWNED, values)
+            self._names.execute(cursor, _FORGET_OWNED, values)
         if foreign:
-            self._execute(cursor, _KEEP_BESIDE, values)
+            self._names.execute(cursor, _KEEP_BESIDE, values)
         moved, taken = self._hand_over(cursor, _OF_PAGE, values)
         return foreign - taken, moved
 
-    def settle_again(self, cursor: Any, keys: tuple[bytes, bytes], stamp: Any) -> int:
+    def settle_again(self, cursor: Cursor, keys: tuple[bytes, bytes], stamp: Any) -> int:
         """Decides anew who owns rows that collide, as after a change of the order.
 
         :param cursor: of a transaction that holds the lock of stamps.
         :param keys: of ``couchdb_collision``: behind the first of these, up to the second.
-        :param stamp: what rows get as ``saved_timestamp``.
-        :return: rows that changed their owner.
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
         after, last = map(psycopg2.Binary, keys)
         values = {"source": None, "stamp": stamp, "after": after, "last": last}
         return self._hand_over(cursor, _OF_KEYS, values)[0]
 
-    def count_whole(self, cursor: Any) -> int:
+    def count_whole(self, cursor: Cursor) -> int:
         """How many deleted documents are more than a stub."""
-        self._execute(cursor, _COUNT_WHOLE)
-        return int(cursor.fetchone()[0])
+        self._names.execute(cursor, _COUNT_WHOLE, **STUB_SQL)
+        return int(one_row(cursor)[0])
 
-    def find_whole(self, cursor: Any, after: tuple[bytes, str], limit: int) -> list[tuple[bytes, str]]:
+    def find_whole(self, cursor: Cursor, after: tuple[bytes, str], limit: int) -> list[tuple[bytes, str]]:
         """Some of these.
 
         :param after: key and source of the last one seen; empty at first.
-        :param limit: how many at most.
-        :return: key and source of each.
         """
-        self._execute(cursor, _FIND_WHOLE, (*after, limit))
+        self._names.execute(cursor, _FIND_WHOLE, (*after, limit), **STUB_SQL)
         return [(bytes(key), source) for key, source in cursor]
 
-    def cut(self, cursor: Any, found: list[tuple[bytes, str]]) -> tuple[int, int, int]:
+    def cut(self, cursor: Cursor, found: list[tuple[bytes, str]]) -> tuple[int, int, int]:
         """Cuts deleted documents down to stubs.
 
         :param cursor: of a transaction that holds the lock of stamps.
-        :param found: key and source of each.
         :return: how many were to be cut, how many were written, and how many are stubs now.
         """
-        self._execute(cursor, _CUT, ([psycopg2.Binary(key) for key, _ in found], [source for _, source in found]))
-        return cursor.fetchone()
+        values = ([psycopg2.Binary(key) for key, _ in found], [source for _, source in found])
+        self._names.execute(cursor, _CUT, values, **STUB_SQL)
+        wanted, updated, stubs = one_row(cursor)
+        return wanted, updated, stubs
 
-    def in_both(self, cursor: Any, old: str, new: str) -> int:
+    def in_both(self, cursor: Cursor, old: str, new: str) -> int:
         """How many documents two sources have, one of them as the row."""
-        self._execute(cursor, _IN_BOTH, {"old": old, "new": new})
-        return int(cursor.fetchone()[0])
+        self._names.execute(cursor, _IN_BOTH, {"old": old, "new": new})
+        return int(one_row(cursor)[0])
 
-    def unite(self, cursor: Any, loser: str, winner: str, new: str, stamp: Any) -> None:
+    def unite(self, cursor: Cursor, loser: str, winner: str, new: str, stamp: Any) -> None:
         """Lets of the documents of two sources those states stand that count, where they are to become one.
 
         :param cursor: of a transaction that holds the lock of stamps.
-        :param loser: name of the source whose states go.
-        :param winner: of the one whose states stay.
         :param new: of the two the name that both get.
-        :param stamp: what rows get as ``saved_timestamp``.
         """
         values = {"loser": loser, "winner": winner, "new": new, "stamp": stamp}
-        self._execute(cursor, _TAKE_STATES, values)
-        self._execute(cursor, _DROP_STATES, values)
+        self._names.execute(cursor, _TAKE_STATES, values)
+        self._names.execute(cursor, _DROP_STATES, values)
 
-    def _hand_over(self, cursor: Any, contested: str, values: dict[str, Any]) -> tuple[int, int]:
+    def _hand_over(self, cursor: Cursor, contested: str, values: dict[str, Any]) -> tuple[int, int]:
         """Gives rows to their heirs; how many, and to the source of the page."""
-        which = sql.SQL(contested).format(**self._names)
-        cursor.execute(sql.SQL(_HAND_OVER).format(**self._names, contested=which), values)
-        due, moved, taken = cursor.fetchone()
+        self._names.execute(cursor, _HAND_OVER, values, contested=self._names.compose(contested))
+        due, moved, taken = one_row(cursor)
         if moved < due:
             raise not_stored(cursor, self._names, due - moved, due)
         return moved, taken

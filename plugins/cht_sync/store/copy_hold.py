@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 from airflow.sdk import Connection
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.session import PatientSession
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
@@ -25,28 +25,21 @@ _REASON = "select reason, until from {schema}.couchdb_copy_hold where until > no
 
 
 class CopyHold:
-    """The table ``couchdb_copy_hold``: tasks that copy look at it when they begin.
-
-    :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    """
+    """The table ``couchdb_copy_hold``: tasks that copy look at it when they begin."""
 
     def __init__(self, connection: Connection, raw: RawTable) -> None:
-        self._connection, self._raw = connection, raw
+        self._connection, self._names = connection, Names(raw.schema)
 
     def reason(self) -> str:
-        """Why nothing may be copied now; empty where it may.
-
-        :raises StoreError: if Postgres fails for a minute.
-        """
+        """Why nothing may be copied now; empty where it may."""
         with closing(PatientSession(self._connection, "cht_sync hold")) as session:
             return session.ask("read whether the copy is held back", self._reason)
 
-    def _reason(self, cursor: Any) -> str:
-        cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_copy_hold"),))
-        if not cursor.fetchone()[0]:
+    def _reason(self, cursor: Cursor) -> str:
+        cursor.execute(_THERE, (regclass_text(self._names.schema, "couchdb_copy_hold"),))
+        if not one_row(cursor)[0]:
             return ""
-        cursor.execute(self._sql(_REASON))
+        self._names.execute(cursor, _REASON)
         found = cursor.fetchone()
         return f"{found[0]} (until {found[1]:%H:%M:%S} UTC at the latest)" if found else ""
 
@@ -57,7 +50,6 @@ class CopyHold:
         :param models_schema: schema of the models that are to catch up.
         :param reason: for the log of what is held back.
         :param seconds: after which it goes on in any case.
-        :raises StoreError: if Postgres fails.
         """
         self._write(_HOLD, models_schema, reason, seconds)
         try:
@@ -67,7 +59,4 @@ class CopyHold:
 
     def _write(self, text: str, *values: object) -> None:
         with transaction(self._connection, "cht_sync hold", "hold the copy back") as cursor:
-            cursor.execute(self._sql(text), values)
-
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(schema=sql.Identifier(self._raw.schema))
+            self._names.execute(cursor, text, values)

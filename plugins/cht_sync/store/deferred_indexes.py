@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Any
 
 from psycopg2 import sql
 from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.session import PatientSession
 from cht_sync.redaction import message_of
 from cht_sync.settings.settings import RawTable
@@ -69,26 +70,19 @@ log = logging.getLogger(__name__)
 
 
 class PostponedIndexes:
-    """The plain indexes on ``_deleted`` and ``source``, and the table ``couchdb_postponed_index``.
-
-    :param raw: names of schema and table.
-    """
+    """The plain indexes on ``_deleted`` and ``source``, and the table ``couchdb_postponed_index``."""
 
     def __init__(self, raw: RawTable) -> None:
         self._raw = raw
-        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._names = Names(raw.schema, raw.table)
 
-    def _execute(self, cursor: Any, text: str, **values: str) -> None:
+    def _execute(self, cursor: Cursor, text: str, **values: str) -> None:
         """Runs a statement that may use each name as an identifier, and as a value."""
         names = {key: sql.Identifier(value) for key, value in values.items()}
-        composed = sql.SQL(text).format(**self._names, **names)
-        cursor.execute(composed, {"schema": self._raw.schema, "table": self._raw.table, **values})
+        self._names.execute(cursor, text, {"schema": self._raw.schema, "table": self._raw.table, **values}, **names)
 
-    def postpone(self, cursor: Any) -> None:
-        """Drops them where the table is as good as empty; where somebody reads it or owns it, they stay.
-
-        :param cursor: of the transaction that begins a first load.
-        """
+    def postpone(self, cursor: Cursor) -> None:
+        """Drops them where the table is as good as empty; where somebody reads it or owns it, they stay."""
         cursor.execute("savepoint postpone")
         try:
             self._drop(cursor)
@@ -97,13 +91,13 @@ class PostponedIndexes:
             log.info("The indexes of %s stay while it is loaded (%s).", self._raw.table, message_of(error))
         cursor.execute("release savepoint postpone")
 
-    def _drop(self, cursor: Any) -> None:
+    def _drop(self, cursor: Cursor) -> None:
         if self._holds_more(cursor):
             return
         cursor.execute(
             "select current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", (DROP_LOCK_TIMEOUT,)
         )
-        before, _ = cursor.fetchone()
+        before, _ = one_row(cursor)
         self._execute(cursor, "lock table {schema}.{table} in access exclusive mode")
         cursor.execute("select set_config('lock_timeout', %s, true)", (before,))
         if self._holds_more(cursor):
@@ -114,9 +108,9 @@ class PostponedIndexes:
             self._execute(cursor, _NOTE, name=name, column=column)
             log.info("Index %s of %s is built after the load.", name, self._raw.table)
 
-    def _holds_more(self, cursor: Any) -> bool:
-        cursor.execute(sql.SQL(_HOLDS_MORE).format(**self._names), (MOST_ROWS,))
-        return cursor.fetchone()[0]
+    def _holds_more(self, cursor: Cursor) -> bool:
+        self._names.execute(cursor, _HOLDS_MORE, (MOST_ROWS,))
+        return one_row(cursor)[0]
 
     def build(self, session: PatientSession) -> None:
         """Builds what was postponed, unless a load is under way; nobody who writes has to wait for it.
@@ -134,14 +128,14 @@ class PostponedIndexes:
                 log.warning("Index %s could not be built; the next try is in an hour. %s", name, error)
                 session.ask("write couchdb_postponed_index", partial(self._execute, text=_FAILED, name=name))
 
-    def _due(self, cursor: Any) -> list[tuple[str, str]]:
+    def _due(self, cursor: Cursor) -> list[tuple[str, str]]:
         self._execute(cursor, _DUE)
         due = cursor.fetchall()
         # Two that build at once would wait for each other; the lock is kept until the session ends.
         name = f"{self._raw.schema}.{self._raw.table} indexes"
         return due if due and Locks(self._raw.schema).take(cursor, name) else []
 
-    def _build(self, cursor: Any, name: str, column: str) -> None:
+    def _build(self, cursor: Cursor, name: str, column: str) -> None:
         self._execute(cursor, _VALID, name=name)
         (valid,) = cursor.fetchone() or (None,)
         if valid is False:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from airflow.sdk import Connection
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.common.log_throttle import Seldom
 from cht_sync.couchdb.document_ids import storable
@@ -19,6 +19,7 @@ from cht_sync.couchdb.structs import Change, Page, Refused
 from cht_sync.errors import CheckpointConflictError, StoreError
 from cht_sync.postgres.lock_watch import FIRST_S, THEN_S
 from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import TOLERANCE_S, PatientSession
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.checkpoints import Checkpoints, SourceState
@@ -47,12 +48,8 @@ REPAIR, REPAIR_S = "cht_reconcile", 120.0
 class DocumentStore:
     """One table of documents and its checkpoints.
 
-    :param connection: Airflow connection of the role that writes.
-    :param raw: names of schema and table.
-    :param application_name: what ``pg_stat_activity`` shows, default ``cht_sync``.
     :param tolerance: seconds for which everything is tried again while Postgres restarts or reports a deadlock, default
         60.
-    :param run: who writes, for the ledger.
     """
 
     def __init__(
@@ -64,7 +61,7 @@ class DocumentStore:
         run: Run | None = None,
     ) -> None:
         self._connection, self._raw = connection, raw
-        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._names = Names(raw.schema, raw.table)
         self._checkpoints, self._known = Checkpoints(self._names), KnownDocuments(self._names)
         self.older = OlderRevisions(self._names)
         self._locks = Locks(raw.schema)
@@ -83,9 +80,6 @@ class DocumentStore:
         """Gives back the connection and with it every claim."""
         self._session.close()
 
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(**self._names)
-
     def _lock_name(self, subject: str) -> str:
         return f"{self._raw.schema}.{self._raw.table} {subject}"
 
@@ -94,7 +88,6 @@ class DocumentStore:
     def prepare(self) -> list[str]:
         """Creates or upgrades the schema.
 
-        :return: names of the migrations that were applied.
         :raises SettingsError: if a table of that name is another kind of table or rights are missing.
         """
 
@@ -108,8 +101,6 @@ class DocumentStore:
         """Takes over which source has the row where several hold the same ``_id``; needs no claim.
 
         :param sources: names of those that are copied, the first one first.
-        :return: rows that were moved to another source.
-        :raises StoreError: if Postgres fails.
         """
         return SourceOrder(self._session, self._names, self._writer).apply(sources)
 
@@ -118,7 +109,6 @@ class DocumentStore:
 
         A repair holds a source for a few seconds only, so that it is always waited for.
 
-        :param source: name of the source.
         :param patience: seconds to wait for another writer, default a moment.
         :raises CheckpointConflictError: if another writer has it; the text says who and since when.
         """
@@ -165,16 +155,12 @@ class DocumentStore:
         return True
 
     def state(self, source: str) -> SourceState:
-        """Where the feed of a source goes on, and of which database.
-
-        :param source: name of the source.
-        """
+        """Where the feed of a source goes on, and of which database."""
         return self._session.ask("read couchdb_progress", lambda cursor: self._checkpoints.state(cursor, source))
 
     def checkpoint(self, source: str) -> str | None:
         """Where the feed of a source goes on.
 
-        :param source: name of the source.
         :return: the opaque seq; None where the source is to be read from the beginning.
         """
         return self.state(source).seq
@@ -186,8 +172,6 @@ class DocumentStore:
     def main_owner(self, changes: list[Change], sources: list[str]) -> tuple[str | None, int]:
         """Which of some sources has most rows of some documents.
 
-        :param changes: the documents.
-        :param sources: names of the sources.
         :return: name of the source and number of the rows; None where none has any.
         """
         some = [change for change in changes if storable(change.id)]
@@ -197,27 +181,23 @@ class DocumentStore:
             "sources": sources,
         }
 
-        def question(cursor: Any) -> tuple[str | None, int]:
-            cursor.execute(self._sql(_MAIN_OWNER), values)
+        def question(cursor: Cursor) -> tuple[str | None, int]:
+            self._names.execute(cursor, _MAIN_OWNER, values)
             return cursor.fetchone() or (None, 0)
 
         return self._session.ask("read the documents", question)
 
     def has_rows(self, source: str) -> bool:
-        """Whether any document of a source is stored and not deleted.
-
-        :param source: name of the source.
-        """
+        """Whether any document of a source is stored and not deleted."""
         return self._session.ask("read the documents", lambda cursor: self._known.has_rows(cursor, source))
 
     def restart(self, source: str, instance: str | None) -> None:
         """Makes the feed of a source begin at the beginning, and a sweep follow it; rows stay as they are.
 
-        :param source: name of the source, claimed.
         :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
         """
 
-        def work(cursor: Any) -> None:
+        def work(cursor: Cursor) -> None:
             self._checkpoints.restart(cursor, source, instance)
             self.older.drop_all(cursor, source)
 
@@ -226,10 +206,7 @@ class DocumentStore:
     def known(self, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
         """Documents of a source that are stored or in quarantine and not deleted, in the order of their ids.
 
-        :param source: name of the source.
         :param after: ``_id`` of the last one seen; empty at first.
-        :param limit: documents at most.
-        :return: ``_id`` and revision of each.
         """
         return self._session.ask("read the documents", lambda cursor: self._known.live(cursor, source, after, limit))
 
@@ -238,9 +215,7 @@ class DocumentStore:
     ) -> list[tuple[bytes, str, str | None]]:
         """Open entries of the quarantine in the order of their keys.
 
-        :param source: name of the source.
         :param after: key of the last one seen; empty at first.
-        :param limit: entries at most.
         :param everything: all of them, or only those without a body that were not tried for ten minutes.
         :return: key, ``_id`` as it is in the table, and revision of each.
         """
@@ -254,16 +229,10 @@ class DocumentStore:
     def save(self, source: str, page: Page, since: str | None, instance: str | None = None) -> Written:
         """Stores a page and moves the checkpoint, both or neither.
 
-        :param source: name of the source, claimed.
         :param page: a page of its feed; documents that Postgres refuses go to quarantine.
-        :param since: the checkpoint that the page was read from.
-        :param instance: ``instance_start_time`` of the database.
-        :return: what was stored.
-        :raises CheckpointConflictError: if the checkpoint is not ``since`` any more; nothing was stored.
-        :raises StoreError: if Postgres fails; nothing was stored.
         """
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             written = self._writer.write(cursor, source, page.results, page.held, page.checkpoint)
             ledger = self._windows.growth(source, written, page, since, instance)
             self._checkpoints.move(cursor, source, page, since, instance, ledger=ledger)
@@ -277,24 +246,17 @@ class DocumentStore:
         changes: list[Change],
         refused: list[Refused],
         state: SourceState,
-        note: Callable[[Any, Written], None] | None = None,
+        note: Callable[[Cursor, Written], None] | None = None,
         *,
         sure: bool = False,
     ) -> Written:
         """Stores documents that were fetched by id; the checkpoint stays where it is.
 
-        :param source: name of the source, claimed.
-        :param changes: newest states of documents.
-        :param refused: documents that could not be had.
-        :param state: what was known of the source before they were fetched.
         :param note: is called with the cursor of the transaction and what was stored, to write what belongs to it.
         :param sure: whether the documents may take rows back to an older revision.
-        :return: what was stored.
-        :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
-        :raises StoreError: if Postgres fails; nothing was stored.
         """
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
             written = self._writer.write(cursor, source, changes, refused, None, sure=sure)
             cursor.execute(*self._windows.growth(source, written))
@@ -309,17 +271,11 @@ class DocumentStore:
     ) -> Written:
         """Stores tombstones that a sweep has found to be missing, and how far it has come.
 
-        :param source: name of the source, claimed.
-        :param tombstones: of documents that do not exist any more.
-        :param state: what was known of the source before they were looked for.
         :param after: ``_id`` that the sweep has come to; None at its end.
         :param sure: whether that can be relied on; else the documents are only noted, to be looked for again.
-        :return: what was stored.
-        :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
-        :raises StoreError: if Postgres fails; nothing was stored.
         """
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
             if sure:
                 written = self._writer.write(cursor, source, tombstones, [], None, sure=True)
@@ -332,31 +288,21 @@ class DocumentStore:
         return self._surely(source, work, lambda: self._look(source) == replace(state, sweep_after=after))
 
     def doubt_gone(self, source: str, tombstones: list[Change], state: SourceState) -> Written:
-        """Notes documents that CouchDB does not know and Postgres holds; their rows stay as they are.
+        """Notes documents that CouchDB does not know and Postgres holds; their rows stay as they are."""
 
-        :param source: name of the source, claimed.
-        :param tombstones: of the documents, with the revisions that Postgres holds.
-        :param state: what was known of the source before they were looked for.
-        :return: how many.
-        :raises CheckpointConflictError: if another writer has been here since; nothing was noted.
-        :raises StoreError: if Postgres fails; nothing was noted.
-        """
-
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
             return self._doubt_gone(cursor, source, tombstones)
 
         return self._surely(source, work)
 
-    def _doubt_gone(self, cursor: Any, source: str, tombstones: list[Change]) -> Written:
+    def _doubt_gone(self, cursor: Cursor, source: str, tombstones: list[Change]) -> Written:
         self.older.doubt_gone(cursor, source, {each.id: each.rev for each in tombstones})
         return Written(older=len(tombstones))
 
     def older_revisions(self, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
         """Documents of which CouchDB names an older revision than Postgres holds; they count as looked at.
 
-        :param source: name of the source.
-        :param limit: documents at most.
         :param pause: those that were looked at so recently are left out.
         """
         return self._session.ask(
@@ -366,24 +312,16 @@ class DocumentStore:
     def looked(self, source: str, claimed: dict[bytes, str | None]) -> None:
         """Notes what CouchDB named when it was asked again for such documents.
 
-        :param source: name of the source.
         :param claimed: the revision that it named by key of the document; None where it knows no such document.
         """
         self._session.ask("write couchdb_older_revision", lambda cursor: self.older.looked(cursor, source, claimed))
 
     def count_older(self, source: str) -> int:
-        """How many such documents wait to be looked at again.
-
-        :param source: name of the source.
-        """
+        """How many such documents wait to be looked at again."""
         return self._session.ask("read couchdb_older_revision", lambda cursor: self.older.count(cursor, source))
 
     def doubt(self, source: str, reason: str) -> None:
-        """Notes why a copy may not be complete: the next proof then compares all of it.
-
-        :param source: name of the source.
-        :param reason: one sentence.
-        """
+        """Notes why a copy may not be complete: the next proof then compares all of it."""
         self._session.ask("write couchdb_progress", lambda cursor: self._checkpoints.doubt(cursor, source, reason))
 
     def doubts(self) -> dict[str, str]:
@@ -391,25 +329,13 @@ class DocumentStore:
         return self._session.ask("read couchdb_progress", self._checkpoints.doubts)
 
     def go_on_from(self, source: str, since: str, seq: str) -> bool:
-        """Sets a checkpoint of which CouchDB has lost what lies behind it to one that the database has.
-
-        :param source: name of the source, claimed.
-        :param since: the checkpoint as it is.
-        :param seq: the new one.
-        :return: whether it was ``since`` still.
-        """
+        """Sets a checkpoint of which CouchDB has lost what lies behind it to one that the database has."""
         return self._surely(source, lambda cursor: self._checkpoints.go_on_from(cursor, source, since, seq))
 
     def restamp(self, source: str, ids: list[str]) -> Written:
-        """Gives rows a new ``saved_timestamp``, so that models work them again; needs no claim: nothing else changes.
+        """Gives rows a new ``saved_timestamp``, so that models reprocess them; needs no claim: nothing else changes."""
 
-        :param source: name of the source.
-        :param ids: of its documents.
-        :return: how many rows there are of them.
-        :raises StoreError: if Postgres fails; nothing was changed then.
-        """
-
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             written = self._writer.restamp(cursor, source, ids)
             cursor.execute(*self._windows.growth(source, written))
             return written
@@ -421,7 +347,7 @@ class DocumentStore:
         with self._session.transaction("read couchdb_progress") as cursor:
             return self._checkpoints.state(cursor, source)
 
-    def _surely(self, source: str, work: Callable[[Any], T], committed: Callable[[], bool] = lambda: False) -> T:
+    def _surely(self, source: str, work: Callable[[Cursor], T], committed: Callable[[], bool] = lambda: False) -> T:
         """Runs a transaction until it is known to be committed, through restarts and deadlocks.
 
         :param work: what the transaction does; done anew in each try.

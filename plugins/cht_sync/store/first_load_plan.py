@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.id_ranges import Range
 from cht_sync.errors import CheckpointConflictError
+from cht_sync.postgres.query import Names
 from cht_sync.store.checkpoints import Checkpoints
 
 # What the feed is walked for: no listing names tombstones, and it may have left others out.
@@ -62,9 +62,7 @@ class LoadPart:
 class LoadPlan:
     """A first load that is under way.
 
-    :param parts: all its parts.
     :param seq: where the feed stood before anything was read.
-    :param instance: ``instance_start_time`` of the database.
     """
 
     parts: list[LoadPart]
@@ -73,24 +71,14 @@ class LoadPlan:
 
 
 class LoadParts:
-    """Reads and writes the parts, each time inside a transaction of whoever calls.
+    """Reads and writes the parts, each time inside a transaction of whoever calls."""
 
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    :param source: name of the source.
-    """
-
-    def __init__(self, names: dict[str, sql.Identifier], source: str) -> None:
+    def __init__(self, names: Names, source: str) -> None:
         self._names, self._source = names, source
 
-    def _execute(self, cursor: Any, text: str, values: Any) -> None:
-        cursor.execute(sql.SQL(text).format(**self._names), values)
-
-    def unfinished(self, cursor: Any) -> LoadPlan | None:
-        """The load that is under way.
-
-        :param cursor: any.
-        """
-        self._execute(cursor, _UNFINISHED, (self._source,))
+    def unfinished(self, cursor: Cursor) -> LoadPlan | None:
+        """The load that is under way."""
+        self._names.execute(cursor, _UNFINISHED, (self._source,))
         rows = cursor.fetchall()
         if not rows:
             return None
@@ -105,43 +93,25 @@ class LoadParts:
         ]
         return LoadPlan(parts, rows[0][-2], rows[0][-1])
 
-    def plan(self, cursor: Any, plan: LoadPlan) -> None:
-        """Notes a load that begins, in place of any earlier one.
-
-        :param cursor: of a transaction that holds the source.
-        :param plan: the load.
-        """
+    def plan(self, cursor: Cursor, plan: LoadPlan) -> None:
+        """Notes a load that begins, in place of any earlier one."""
         self.forget(cursor)
         for part in plan.parts:
             self.add(cursor, plan, part)
         Checkpoints(self._names).begin_load(cursor, self._source, plan.instance)
 
-    def forget(self, cursor: Any) -> None:
-        """Takes back every part.
+    def forget(self, cursor: Cursor) -> None:
+        """Takes back every part."""
+        self._names.execute(cursor, _FORGET, (self._source,))
 
-        :param cursor: of a transaction that holds the source.
-        """
-        self._execute(cursor, _FORGET, (self._source,))
-
-    def add(self, cursor: Any, plan: LoadPlan, part: LoadPart) -> None:
-        """Notes a part.
-
-        :param cursor: of a transaction that holds the source.
-        :param plan: of the load.
-        :param part: the part.
-        """
+    def add(self, cursor: Cursor, plan: LoadPlan, part: LoadPart) -> None:
+        """Notes a part."""
         # As JSON: an _id may hold what a text cannot.
         keys = (None if key is None else json.dumps(key) for key in part.keys)
-        self._execute(cursor, _PLAN, (self._source, part.name, *keys, part.expected, plan.seq, plan.instance))
+        self._names.execute(cursor, _PLAN, (self._source, part.name, *keys, part.expected, plan.seq, plan.instance))
 
-    def advance(self, cursor: Any, before: LoadPart, after: LoadPart) -> None:
-        """Notes how far a part has come.
-
-        :param cursor: of the transaction that stores a page of it.
-        :param before: the part as it was when the page was read.
-        :param after: as it is with the page.
-        :raises CheckpointConflictError: if another run has been here since.
-        """
+    def advance(self, cursor: Cursor, before: LoadPart, after: LoadPart) -> None:
+        """Notes how far a part has come."""
         values = {
             "source": self._source,
             "part": after.name,
@@ -150,7 +120,7 @@ class LoadParts:
             "documents": after.documents,
             "done": after.done,
         }
-        self._execute(cursor, _ADVANCE, values)
+        self._names.execute(cursor, _ADVANCE, values)
         if cursor.rowcount != 1:
             raise CheckpointConflictError(
                 f"The first load of {self._source} was moved by another run while documents were on their way; these"
@@ -158,28 +128,19 @@ class LoadParts:
             )
         Checkpoints(self._names).load_advanced(cursor, self._source)
 
-    def finish(self, cursor: Any) -> None:
-        """Notes that the feed takes over.
+    def finish(self, cursor: Cursor) -> None:
+        """Notes that the feed takes over."""
+        self._names.execute(cursor, _FINISH, (self._source,))
 
-        :param cursor: of the transaction that sets the checkpoint.
-        """
-        self._execute(cursor, _FINISH, (self._source,))
-
-    def unproven(self, cursor: Any) -> str | None:
-        """When the load began that is finished and not proven; None where there is none.
-
-        :param cursor: any.
-        """
-        self._execute(cursor, _UNPROVEN, (self._source,))
+    def unproven(self, cursor: Cursor) -> str | None:
+        """When the load began that is finished and not proven; None where there is none."""
+        self._names.execute(cursor, _UNPROVEN, (self._source,))
         row = cursor.fetchone()
         return row[0] if row else None
 
-    def proven(self, cursor: Any) -> None:
-        """Notes that the proof has ended, whatever it found.
-
-        :param cursor: any.
-        """
-        self._execute(cursor, _PROVEN, (self._source,))
+    def proven(self, cursor: Cursor) -> None:
+        """Notes that the proof has ended, whatever it found."""
+        self._names.execute(cursor, _PROVEN, (self._source,))
 
 
 def _id(text: str | None) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import msgspec
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change, Page
@@ -23,40 +23,24 @@ class FirstLoadStore(DocumentStore):
     """
 
     def load_plan(self, source: str) -> LoadPlan | None:
-        """The first load of a source that is under way.
-
-        :param source: name of the source.
-        """
+        """The first load of a source that is under way."""
         return self._session.ask("read couchdb_first_load", self._parts(source).unfinished)
 
     def begin_load(self, source: str, plan: LoadPlan) -> None:
-        """Notes a first load that begins; the indexes of an empty table are postponed.
+        """Notes a first load that begins; the indexes of an empty table are postponed."""
 
-        :param source: name of the source, claimed.
-        :param plan: its parts.
-        """
-
-        def work(cursor: Any) -> None:
+        def work(cursor: Cursor) -> None:
             self._parts(source).plan(cursor, plan)
             PostponedIndexes(self._raw).postpone(cursor)
 
         self._surely(source, work)
 
     def add_part(self, source: str, plan: LoadPlan, part: LoadPart) -> None:
-        """Notes one part more.
-
-        :param source: name of the source, claimed.
-        :param plan: of the load.
-        :param part: the part.
-        """
+        """Notes one part more."""
         self._surely(source, lambda cursor: self._parts(source).add(cursor, plan, part))
 
     def absent(self, source: str, changes: list[Change]) -> list[Change]:
-        """Those of some documents that are stored nowhere: no row, no collision, no quarantine.
-
-        :param source: name of the source.
-        :param changes: the documents.
-        """
+        """Those of some documents that are stored nowhere: no row, no collision, no quarantine."""
         names = [change.id for change in changes if storable(change.id)]
         known = self._session.ask("read the documents", lambda cursor: self._known.among(cursor, source, names))
         return [change for change in changes if change.id not in known]
@@ -64,17 +48,10 @@ class FirstLoadStore(DocumentStore):
     def save_part(self, source: str, page: Page, before: LoadPart, after: LoadPart, state: SourceState) -> Written:
         """Stores a page of a part and how far the part has come, both or neither.
 
-        :param source: name of the source, claimed.
         :param page: documents of the part; those that Postgres refuses go to quarantine.
-        :param before: the part as it was when the page was read.
-        :param after: as it is with the page.
-        :param state: what was known of the source when the load began; it has no checkpoint.
-        :return: what was stored.
-        :raises CheckpointConflictError: if another writer has been here since; nothing was stored.
-        :raises StoreError: if Postgres fails; nothing was stored.
         """
 
-        def work(cursor: Any) -> Written:
+        def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
             written = self._writer.write(cursor, source, page.results, page.held, None, expect_new=True)
             cursor.execute(*self._windows.growth(source, written, size=page.size))
@@ -87,13 +64,12 @@ class FirstLoadStore(DocumentStore):
         """Sets the checkpoint to where the feed stood before the load.
 
         :param source: name of the source, claimed; all parts are done.
-        :param plan: the load.
         :raises CheckpointConflictError: if another writer has set one; the load stays as it is.
         """
         # That something is pending is all that is known until the feed is asked.
         page = Page([], msgspec.Raw(json.dumps(plan.seq).encode()), pending=1)
 
-        def work(cursor: Any) -> None:
+        def work(cursor: Cursor) -> None:
             ledger = self._windows.growth(source, Written(), page, None, plan.instance)
             self._checkpoints.move(cursor, source, page, None, plan.instance, ledger=ledger)
             self._parts(source).finish(cursor)
@@ -101,10 +77,7 @@ class FirstLoadStore(DocumentStore):
         self._surely(source, work, lambda: self._look(source).seq == plan.seq)
 
     def give_up_load(self, source: str) -> None:
-        """Forgets a first load, so that the feed is read from its beginning; what is stored stays.
-
-        :param source: name of the source, claimed.
-        """
+        """Forgets a first load, so that the feed is read from its beginning; what is stored stays."""
         self._surely(source, self._parts(source).forget)
 
     def build_indexes(self) -> None:
@@ -112,17 +85,11 @@ class FirstLoadStore(DocumentStore):
         PostponedIndexes(self._raw).build(self._session)
 
     def unproven_load(self, source: str) -> str | None:
-        """When the load began that has ended and whose proof has not.
-
-        :param source: name of the source.
-        """
+        """When the load began that has ended and whose proof has not."""
         return self._session.ask("read couchdb_first_load", self._parts(source).unproven)
 
     def load_is_proven(self, source: str) -> None:
-        """Notes that the proof after a load has ended.
-
-        :param source: name of the source.
-        """
+        """Notes that the proof after a load has ended."""
         self._session.ask("write couchdb_first_load", self._parts(source).proven)
 
     def _parts(self, source: str) -> LoadParts:

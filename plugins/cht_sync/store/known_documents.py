@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from psycopg2.extensions import cursor as Cursor
 
-from psycopg2 import sql
+from cht_sync.postgres.query import Names, one_row
 
 # Those that are not deleted, in each place by itself, for each has an index of its own. In quarantine an _id that a
 # text cannot hold stands as it is shown, which is no document's.
@@ -29,33 +29,25 @@ _HAS_ROWS = "select exists (select from {schema}.{table} where source = %s and n
 
 
 class KnownDocuments:
-    """Asks the three tables together.
+    """Asks the three tables together."""
 
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
-    """
-
-    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
 
-    def _execute(self, cursor: Any, text: str, values: Any) -> None:
-        cursor.execute(sql.SQL(text).format(**self._names), values)
-
-    def live(self, cursor: Any, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
+    def live(self, cursor: Cursor, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
         """Those that are not deleted, in the order of their ids.
 
         :param after: ``_id`` of the last one seen; empty at first.
-        :param limit: documents at most.
-        :return: ``_id`` and revision of each.
         """
-        self._execute(cursor, _LIVE, {"source": source, "after": after, "limit": limit})
+        self._names.execute(cursor, _LIVE, {"source": source, "after": after, "limit": limit})
         return cursor.fetchall()
 
-    def among(self, cursor: Any, source: str, ids: list[str]) -> set[str]:
+    def among(self, cursor: Cursor, source: str, ids: list[str]) -> set[str]:
         """Those of some documents that are known, deleted ones too."""
-        self._execute(cursor, _AMONG, {"source": source, "ids": ids})
+        self._names.execute(cursor, _AMONG, {"source": source, "ids": ids})
         return {name for (name,) in cursor}
 
-    def has_rows(self, cursor: Any, source: str) -> bool:
+    def has_rows(self, cursor: Cursor, source: str) -> bool:
         """Whether any document of a source has a row and is not deleted."""
-        self._execute(cursor, _HAS_ROWS, (source,))
-        return bool(cursor.fetchone()[0])
+        self._names.execute(cursor, _HAS_ROWS, (source,))
+        return bool(one_row(cursor)[0])

@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
 from psycopg2.errors import DuplicateSchema, DuplicateTable, UniqueViolation
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import quote_ident
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.connection import Session, connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
 from cht_sync.postgres.ownership import require_no_rules, require_ours
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.settings.settings import REPOSITORY, RawTable
 from cht_sync.store.checkpoints import READ_AGAIN
 
@@ -51,21 +52,15 @@ _ADD_SOURCE = "alter table {schema}.{table} add column source varchar"
 
 
 class Schema:
-    """The raw schema: applies ``include/sql`` in order, each file once.
+    """The raw schema: applies ``include/sql`` in order, each file once."""
 
-    :param conn: an open psycopg2 connection.
-    :param connection: the Airflow connection it was made of, for error texts.
-    :param raw: names of schema and table.
-    """
-
-    def __init__(self, conn: Any, connection: Connection, raw: RawTable) -> None:
+    def __init__(self, conn: Session, connection: Connection, raw: RawTable) -> None:
         self._conn, self._connection, self._raw = conn, connection, raw
-        self._names = {"schema": sql.Identifier(raw.schema), "table": sql.Identifier(raw.table)}
+        self._names = Names(raw.schema, raw.table)
 
     def prepare(self) -> list[str]:
         """Brings the schema up to date, on an empty database as on one of CHT Sync 2.x.
 
-        :return: names of the files that were applied.
         :raises SettingsError: if a table of that name has other columns, or the role may not create what is
             missing; nothing has been written then.
         """
@@ -86,13 +81,12 @@ class Schema:
             self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
             self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
             self._create_bookkeeping(cursor)
-            cursor.execute(sql.SQL("lock table {schema}.couchdb_migration in exclusive mode").format(**self._names))
+            self._names.execute(cursor, "lock table {schema}.couchdb_migration in exclusive mode")
             return [file.name for file in files if self._apply(cursor, file)]
 
     def pending(self) -> list[str]:
         """What :meth:`prepare` would apply; writes nothing.
 
-        :return: names of files.
         :raises SettingsError: if a table of that name has other columns, or the role may not read it.
         """
         with explained(self._connection, f"read the tables of schema {self._raw.schema!r}"):
@@ -110,22 +104,22 @@ class Schema:
             require_no_rules(cursor, self._raw.schema, tables)
             if not self._exists(cursor, "couchdb_migration") or not self._exists(cursor, self._raw.table):
                 return files
-            cursor.execute(sql.SQL("select name from {schema}.couchdb_migration").format(**self._names))
+            self._names.execute(cursor, "select name from {schema}.couchdb_migration")
             applied = {name for (name,) in cursor}
         return [file for file in files if self._key(file) not in applied]
 
-    def _exists(self, cursor: Any, table: str) -> bool:
+    def _exists(self, cursor: Cursor, table: str) -> bool:
         cursor.execute(
             "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
             " where n.nspname = %s and c.relname = %s)",
             (self._raw.schema, table),
         )
-        return cursor.fetchone()[0]
+        return one_row(cursor)[0]
 
-    def _create_bookkeeping(self, cursor: Any) -> None:
+    def _create_bookkeeping(self, cursor: Cursor) -> None:
         cursor.execute("select exists (select from pg_namespace where nspname = %s)", (self._raw.schema,))
-        if not cursor.fetchone()[0]:  # "if not exists" would ask for the right to create it all the same
-            cursor.execute(sql.SQL("create schema {schema}").format(**self._names))
+        if not one_row(cursor)[0]:  # "if not exists" would ask for the right to create it all the same
+            self._names.execute(cursor, "create schema {schema}")
         if not self._exists(cursor, "couchdb_migration"):
             cursor.execute(
                 sql.SQL(
@@ -134,7 +128,7 @@ class Schema:
                 ).format(**self._names)
             )
 
-    def _apply(self, cursor: Any, file: Path) -> bool:
+    def _apply(self, cursor: Cursor, file: Path) -> bool:
         cursor.execute(
             sql.SQL("insert into {schema}.couchdb_migration (name) values (%s) on conflict do nothing").format(
                 **self._names
@@ -152,7 +146,7 @@ class Schema:
         """Each table of documents in a schema has its own history, since files may name the table."""
         return f"{self._raw.table}/{file.stem}"
 
-    def _check_columns(self, cursor: Any, table: str, wanted: dict[str, set[str]], key: str) -> None:
+    def _check_columns(self, cursor: Cursor, table: str, wanted: dict[str, set[str]], key: str) -> None:
         cursor.execute(
             "select a.attname, format_type(a.atttypid, null), exists ("
             "  select from pg_index i where i.indrelid = c.oid and i.indisunique and i.indisvalid"
@@ -179,11 +173,11 @@ class Schema:
                 " POSTGRES_SCHEMA or POSTGRES_TABLE to another name, or to a table of CHT Sync."
             )
 
-    def _way_to_upgrade(self, cursor: Any, table: str, found: set[str], wrong: list[str]) -> str:
+    def _way_to_upgrade(self, cursor: Cursor, table: str, found: set[str], wrong: list[str]) -> str:
         """What to do with a table of an older tool; empty where it is none."""
         name = f"{self._raw.schema}.{table}"
         if table == self._raw.table and wrong == [_NO_SOURCE]:
-            add, again = (sql.SQL(each).format(**self._names).as_string(cursor) for each in (_ADD_SOURCE, READ_AGAIN))
+            add, again = (self._names.compose(each).as_string(cursor) for each in (_ADD_SOURCE, READ_AGAIN))
             return (
                 f"Table {name} is one of CHT Sync 1.x, without the column source: stop CHT Sync, run `{add}` as owner,"
                 " and start again. A row gets its source when its document is read the next time; for all"
@@ -201,16 +195,8 @@ class Schema:
 
 
 @contextmanager
-def prepared(connection: Connection, raw: RawTable, application_name: str, doing: str) -> Iterator[Any]:
-    """A cursor in a transaction and a connection of its own, of what may be the first to write after an upgrade.
-
-    :param connection: of the role that writes the raw tables.
-    :param raw: names of schema and table.
-    :param application_name: what ``pg_stat_activity`` shows.
-    :param doing: what is tried, for the text of errors.
-    :raises SettingsError: if the role may not write, or not bring the tables up to date.
-    :raises StoreError: for any other failure of the server; nothing was written then.
-    """
+def prepared(connection: Connection, raw: RawTable, application_name: str, doing: str) -> Iterator[Cursor]:
+    """A cursor in a transaction and a connection of its own, of what may be the first to write after an upgrade."""
     with explained(connection, doing), closing(connect(connection, application_name)) as conn:
         Schema(conn, connection, raw).prepare()
         with conn, conn.cursor() as cursor:

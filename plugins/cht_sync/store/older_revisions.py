@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.revisions import SQL_ORDER
 from cht_sync.couchdb.structs import Change
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.store.turn import Turn
 
 _OF_PAGE = "(select _id, doc->>'_rev' from pg_temp.cht_sync_page)"
@@ -109,7 +111,6 @@ class OlderRevision:
     """A document of which CouchDB names an older revision than Postgres holds.
 
     :param key: SHA-256 of its ``_id``.
-    :param id: its ``_id``.
     :param held: the newest revision that Postgres holds.
     :param claimed: what CouchDB names; None where it says that there is no such document.
     :param known: the ends of the revision tree with which an older revision was stored before.
@@ -127,17 +128,14 @@ class OlderRevision:
 
 
 class OlderRevisions:
-    """Finds documents that would take a row back, and keeps what is known of them.
+    """Finds documents that would take a row back, and keeps what is known of them."""
 
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
-
-    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
 
-    def _sql(self, text: str, page: str = "p.rev", held: str = "o.held", of: str = _NAMED) -> sql.Composed:
-        return sql.SQL(text).format(
-            **self._names,
+    def _compose(self, text: str, page: str = "p.rev", held: str = "o.held", of: str = _NAMED) -> sql.Composed:
+        return self._names.compose(
+            text,
             page=sql.SQL(of),
             same=sql.SQL(_SAME),
             gone=sql.SQL(_GONE),
@@ -146,99 +144,65 @@ class OlderRevisions:
             peak_order=sql.SQL(SQL_ORDER.format("o.known[1]")),
         )
 
-    def hold_back(self, cursor: Any, source: str, turn: Turn, changes: Iterable[Change] | None = None) -> set[str]:
+    def hold_back(self, cursor: Cursor, source: str, turn: Turn, changes: Iterable[Change] | None = None) -> set[str]:
         """Notes those of some documents that are older than what is stored of them.
 
-        :param cursor: of the transaction that stores a page.
-        :param source: name of the source.
-        :param turn: what is known of the source.
         :param changes: the documents, default those of the page table, by what they say of themselves.
         :return: their ids: they must not be stored.
         """
         values = {**_arrays(source, _plain(changes or ())), "made_again_at": turn.made_again_at}
         of = _OF_PAGE if changes is None else _NAMED
-        cursor.execute(self._sql(_HOLD_BACK, "page.rev", "stored.held", of), values)
+        cursor.execute(self._compose(_HOLD_BACK, "page.rev", "stored.held", of), values)
         return {name for (name,) in cursor}
 
-    def forget(self, cursor: Any, source: str, changes: Iterable[Change]) -> None:
-        """Forgets documents that came in a revision which is not older any more.
-
-        :param cursor: of the transaction that stores them.
-        :param source: name of the source.
-        :param changes: the documents.
-        """
+    def forget(self, cursor: Cursor, source: str, changes: Iterable[Change]) -> None:
+        """Forgets documents that came in a revision which is not older any more."""
         if plain := _plain(changes):
-            cursor.execute(self._sql(_FORGET), _arrays(source, plain))
+            cursor.execute(self._compose(_FORGET), _arrays(source, plain))
 
-    def doubt_gone(self, cursor: Any, source: str, held: dict[str, str | None]) -> None:
-        """Notes documents that Postgres holds and CouchDB does not know.
-
-        :param cursor: of an open transaction.
-        :param source: name of the source.
-        :param held: revisions that Postgres holds, by ``_id``.
-        """
+    def doubt_gone(self, cursor: Cursor, source: str, held: dict[str, str | None]) -> None:
+        """Notes documents that Postgres holds and CouchDB does not know."""
         # What has no row cannot go back.
         if plain := {name: rev for name, rev in held.items() if storable(name)}:
-            cursor.execute(self._sql(_DOUBT_GONE), _arrays(source, plain))
+            cursor.execute(self._compose(_DOUBT_GONE), _arrays(source, plain))
 
-    def take(self, cursor: Any, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
+    def take(self, cursor: Cursor, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
         """Documents to look at again, those first that have waited longest; they count as looked at.
 
-        :param cursor: any.
-        :param source: name of the source.
-        :param limit: documents at most.
         :param pause: those that were looked at so recently are left out.
         """
-        cursor.execute(self._sql(_OPEN), {"source": source, "limit": limit, "pause": pause})
+        self._names.execute(cursor, _OPEN, {"source": source, "limit": limit, "pause": pause})
         return [OlderRevision(bytes(key), *rest) for key, *rest in cursor]
 
-    def looked(self, cursor: Any, source: str, claimed: dict[bytes, str | None]) -> None:
+    def looked(self, cursor: Cursor, source: str, claimed: dict[bytes, str | None]) -> None:
         """Notes what CouchDB named when it was asked again.
 
-        :param cursor: of an open transaction.
-        :param source: name of the source.
         :param claimed: the revision that it named by key of the document; None where it knows no such document.
         """
         values = {"source": source, "keys": list(claimed), "claimed": list(claimed.values())}
-        cursor.execute(self._sql(_LOOKED), values)
+        self._names.execute(cursor, _LOOKED, values)
 
-    def settle(self, cursor: Any, source: str, key: bytes, known: list[str]) -> None:
+    def settle(self, cursor: Cursor, source: str, key: bytes, known: list[str]) -> None:
         """Keeps in mind with which revisions an older one, or a tombstone for none, was stored.
 
         A copy that lags is told by that from one that does not.
 
-        :param cursor: of the transaction that stores it.
-        :param source: name of the source.
-        :param key: of the document.
         :param known: the ends of its revision tree, the newest first; none where CouchDB knew no such document.
         """
-        cursor.execute(self._sql(_SETTLE), {"source": source, "key": key, "known": known})
+        self._names.execute(cursor, _SETTLE, {"source": source, "key": key, "known": known})
 
-    def drop(self, cursor: Any, source: str, keys: list[bytes]) -> None:
-        """Forgets documents.
+    def drop(self, cursor: Cursor, source: str, keys: list[bytes]) -> None:
+        """Forgets documents."""
+        self._names.execute(cursor, _DROP, {"source": source, "keys": keys})
 
-        :param cursor: of an open transaction.
-        :param source: name of the source.
-        :param keys: of the documents.
-        """
-        cursor.execute(self._sql(_DROP), {"source": source, "keys": keys})
+    def drop_all(self, cursor: Cursor, source: str) -> None:
+        """Forgets all documents of a source, whose database is another one now."""
+        self._names.execute(cursor, _DROP_ALL, (source,))
 
-    def drop_all(self, cursor: Any, source: str) -> None:
-        """Forgets all documents of a source, whose database is another one now.
-
-        :param cursor: of an open transaction.
-        :param source: name of the source.
-        """
-        cursor.execute(self._sql(_DROP_ALL), (source,))
-
-    def count(self, cursor: Any, source: str) -> int:
-        """How many documents wait to be looked at again.
-
-        :param cursor: any.
-        :param source: name of the source.
-        """
-        cursor.execute(self._sql(_COUNT), (source,))
-        return int(cursor.fetchone()[0])
+    def count(self, cursor: Cursor, source: str) -> int:
+        """How many documents wait to be looked at again."""
+        self._names.execute(cursor, _COUNT, (source,))
+        return int(one_row(cursor)[0])
 
 
 def _plain(changes: Iterable[Change]) -> dict[str, str | None]:

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.errorcodes import FEATURE_NOT_SUPPORTED, UNIQUE_VIOLATION
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.revisions import SQL_ORDER
 from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.errors import StoreError
 from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.redaction import message_of
 from cht_sync.store.collisions import Collisions
 from cht_sync.store.older_revisions import OlderRevisions
@@ -131,12 +132,10 @@ class PageWriter:
 
     A row never goes back to an older revision, unless whoever calls says that it has been made sure of.
 
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    :param order: name of the lock that keeps stamps in order.
     :param tombstone_bodies: whether deleted documents are stored whole; by default as stubs, and not in quarantine.
     """
 
-    def __init__(self, names: dict[str, sql.Identifier], order: str, tombstone_bodies: bool = False) -> None:
+    def __init__(self, names: Names, order: str, tombstone_bodies: bool = False) -> None:
         self._names, self._order, self._bodies = names, order, tombstone_bodies
         self._quarantine, self._collisions = Quarantine(names), Collisions(names)
         self._older = OlderRevisions(names)
@@ -145,13 +144,13 @@ class PageWriter:
             "new_order": sql.SQL(SQL_ORDER.format("(excluded.doc->>'_rev')")),
             "old_order": sql.SQL(SQL_ORDER.format("(stored.doc->>'_rev')")),
         }
-        wait = Locks(names["schema"].string).wait_sql()
-        self._stamp = sql.SQL("; ").join([wait, sql.SQL(_STAMP).format(**names)])
+        wait = Locks(names.schema).wait_sql()
+        self._stamp = sql.SQL("; ").join([wait, names.compose(_STAMP)])
         self._upsert = sql.SQL(_UPSERT).format(**names, **orders)
 
     def write(
         self,
-        cursor: Any,
+        cursor: Cursor,
         source: str,
         changes: list[Change],
         held: list[Refused],
@@ -163,14 +162,9 @@ class PageWriter:
         """Stores documents; those that cannot be stored go to quarantine.
 
         :param cursor: of an open transaction whose session has the page table.
-        :param source: name of the source.
-        :param changes: from the feed.
-        :param held: documents that could not even be read.
-        :param seq: checkpoint behind the page.
         :param expect_new: whether the documents are most likely stored nowhere yet: then they are inserted with no
             look at what is there, and only where that fails as ever.
         :param sure: whether the documents may take rows back to an older revision.
-        :return: what was done.
         :raises psycopg2.Error: for any failure that is not a document's own.
         :raises StoreError: if a constraint or trigger refuses all of them, or a trigger drops some without a word.
         """
@@ -182,7 +176,7 @@ class PageWriter:
         if altered := [row.change for row in rows if row.altered]:
             # A note says nothing of a row in another revision, so one too many does no harm.
             ids, revs = [each.id for each in altered], [shown((each.rev or "").replace("\0", "")) for each in altered]
-            cursor.execute(sql.SQL(_NOTE_NUL).format(**self._names), (ids, revs))
+            self._names.execute(cursor, _NOTE_NUL, (ids, revs))
         refused += held + by_postgres
         if refused and not sure:
             older = self._hold_back(cursor, source, [each.change for each in refused], done)
@@ -205,16 +199,11 @@ class PageWriter:
         done.quarantined = len(refused)
         return done
 
-    def restamp(self, cursor: Any, source: str, ids: list[str]) -> Written:
-        """Gives rows a new ``saved_timestamp`` and changes nothing else.
-
-        :param cursor: of an open transaction.
-        :param source: name of the source.
-        :param ids: of the documents.
-        """
+    def restamp(self, cursor: Cursor, source: str, ids: list[str]) -> Written:
+        """Gives rows a new ``saved_timestamp`` and changes nothing else."""
         stamp = self._turn(cursor, source).stamp
         values = {"stamp": stamp, "source": source, "ids": ids}
-        cursor.execute(sql.SQL(_RESTAMP).format(**self._names), values)
+        self._names.execute(cursor, _RESTAMP, values)
         done = Written(documents=len(ids), rows=cursor.rowcount)
         if done.rows < len(ids):
             check_stamped(cursor, self._names, values)
@@ -222,7 +211,7 @@ class PageWriter:
             done.first_stamp = done.stamp = stamp
         return done
 
-    def _insert(self, cursor: Any, source: str, rows: list[Row], done: Written) -> bool:
+    def _insert(self, cursor: Cursor, source: str, rows: list[Row], done: Written) -> bool:
         """Stores rows that are all new, in one step; False where that cannot be, and nothing is stored."""
         if not rows or self._known_pages >= MOST_KNOWN:
             return False
@@ -231,7 +220,7 @@ class PageWriter:
                 turn = self._turn(cursor, source)
                 if (turn.older or turn.collisions or turn.quarantine) and self._set_aside(cursor, source, rows):
                     return False
-                taken = _copy(cursor, sql.SQL(_INSERT).format(**self._names), rows, stamped(turn.stamp, source))
+                taken = _copy(cursor, self._names.compose(_INSERT), rows, stamped(turn.stamp, source))
                 if taken < len(rows):
                     raise not_stored(cursor, self._names, len(rows) - taken, len(rows))
         except psycopg2.Error as error:
@@ -244,33 +233,32 @@ class PageWriter:
         done.first_stamp = done.stamp = turn.stamp
         return True
 
-    def _set_aside(self, cursor: Any, source: str, rows: list[Row]) -> bool:
+    def _set_aside(self, cursor: Cursor, source: str, rows: list[Row]) -> bool:
         """Whether one of them is in quarantine or collides."""
         ids = [row.change.id for row in rows]
-        cursor.execute(sql.SQL(_SET_ASIDE).format(**self._names), {"ids": ids, "source": source})
-        return cursor.fetchone()[0]
+        self._names.execute(cursor, _SET_ASIDE, {"ids": ids, "source": source})
+        return one_row(cursor)[0]
 
-    def turn(self, cursor: Any) -> datetime:
+    def turn(self, cursor: Cursor) -> datetime:
         """Waits until no other transaction writes documents; none does until this one ends.
 
-        :param cursor: of an open transaction.
         :return: the stamp of what it writes.
         """
         return self._turn(cursor, "").stamp
 
-    def _turn(self, cursor: Any, source: str) -> Turn:
+    def _turn(self, cursor: Cursor, source: str) -> Turn:
         """Waits for its turn."""
         cursor.execute(self._stamp, {"name": self._order, "source": source})
-        return Turn(*cursor.fetchone())
+        return Turn(*one_row(cursor))
 
-    def _hold_back(self, cursor: Any, source: str, changes: list[Change], done: Written) -> set[str]:
+    def _hold_back(self, cursor: Cursor, source: str, changes: list[Change], done: Written) -> set[str]:
         """Ids of documents that are older than what is stored of them."""
         older = self._older.hold_back(cursor, source, self._turn(cursor, source), changes)
         done.older += len(older)
         done.held_back |= older
         return older
 
-    def _put(self, cursor: Any, source: str, rows: list[Row], done: Written, sure: bool) -> list[Refused]:
+    def _put(self, cursor: Cursor, source: str, rows: list[Row], done: Written, sure: bool) -> list[Refused]:
         """Stores rows, halving them until what Postgres refuses stands alone."""
         if not rows:
             return []
@@ -286,7 +274,7 @@ class PageWriter:
             return [each for some in (rows[:half], rows[half:]) for each in self._put(cursor, source, some, done, sure)]
         return []
 
-    def _put_all(self, cursor: Any, source: str, rows: list[Row], done: Written, sure: bool) -> None:
+    def _put_all(self, cursor: Cursor, source: str, rows: list[Row], done: Written, sure: bool) -> None:
         copy_rows(cursor, rows)
         turn = self._turn(cursor, source)
         # What the upsert cannot see in the rows themselves is looked for before it, all else only where it stores less.
@@ -316,12 +304,12 @@ class PageWriter:
         if written or beside:
             done.first_stamp, done.stamp = done.first_stamp or turn.stamp, turn.stamp
 
-    def _is_noted(self, cursor: Any, source: str) -> bool:
+    def _is_noted(self, cursor: Cursor, source: str) -> bool:
         """Whether a document of the page table is in quarantine, or was named in an older revision."""
-        cursor.execute(sql.SQL(_NOTED).format(**self._names), {"source": source})
-        return bool(cursor.fetchone()[0])
+        self._names.execute(cursor, _NOTED, {"source": source})
+        return bool(one_row(cursor)[0])
 
-    def _take_out(self, cursor: Any, source: str, turn: Turn) -> set[str]:
+    def _take_out(self, cursor: Cursor, source: str, turn: Turn) -> set[str]:
         """Takes documents out of the page table that are older than what is stored of them."""
         older = self._older.hold_back(cursor, source, turn)
         if older:
@@ -337,24 +325,22 @@ class PageWriter:
             )
 
 
-def copy_rows(cursor: Any, rows: list[Row]) -> None:
+def copy_rows(cursor: Cursor, rows: list[Row]) -> None:
     """Fills the page table.
 
-    :param cursor: of a transaction whose session has it.
-    :param rows: what is to be in it.
     :raises StoreError: if Postgres took fewer.
     """
     if (taken := _copy(cursor, _COPY, rows)) < len(rows):
         raise StoreError(f"Postgres took {taken} of {len(rows)} documents; the page is rolled back.")
 
 
-def _copy(cursor: Any, statement: str | sql.Composed, rows: list[Row], before: tuple[int, bytes] = (0, b"")) -> int:
+def _copy(cursor: Cursor, statement: str | sql.Composed, rows: list[Row], before: tuple[int, bytes] = (0, b"")) -> int:
     cursor.copy_expert(statement, CopyStream(rows, before))
     return cursor.rowcount
 
 
 @contextmanager
-def _savepoint(cursor: Any) -> Iterator[None]:
+def _savepoint(cursor: Cursor) -> Iterator[None]:
     """A part of the transaction that can fail alone; it begins with an empty page table."""
     cursor.execute("savepoint cht_sync; delete from pg_temp.cht_sync_page")
     try:
@@ -367,10 +353,7 @@ def _savepoint(cursor: Any) -> Iterator[None]:
 
 
 def is_refusal(error: psycopg2.Error) -> bool:
-    """Whether Postgres has something against a document, not against this session or the server.
-
-    :param error: what it said.
-    """
+    """Whether Postgres has something against a document, not against this session or the server."""
     code = error.pgcode or ""
     # Arrays of jsonb grow by doubling, and a text of 64 MB can hold more values than one allocation takes.
     too_many_values = code == "XX000" and "invalid memory alloc request size" in str(error)

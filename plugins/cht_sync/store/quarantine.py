@@ -8,9 +8,11 @@ from typing import IO, Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.structs import Refused
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.store.json_text import USER_PREFIX, without_password
 
 PART = 8 * MEGABYTE
@@ -100,25 +102,16 @@ Entry = tuple[str, bytes]
 
 
 class Quarantine:
-    """The table ``couchdb_quarantine``.
+    """The table ``couchdb_quarantine``."""
 
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    """
-
-    def __init__(self, names: dict[str, sql.Identifier]) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
 
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(**self._names, keep=sql.SQL(_KEEP))
-
-    def add(self, cursor: Any, source: str, refused: Refused, seq: str | None) -> None:
+    def add(self, cursor: Cursor, source: str, refused: Refused, seq: str | None) -> None:
         """Notes the newest state of a document that was refused.
 
-        :param cursor: of the transaction that stores the rest of the page.
-        :param source: name of the source.
         :param refused: the document and why; its body is not kept where it is a CouchDB user whose password
             material cannot be told apart.
-        :param seq: checkpoint of the page it came with.
         """
         change = refused.change
         body, reason = _body_to_keep(refused)
@@ -135,54 +128,41 @@ class Quarantine:
             "sqlstate": refused.sqlstate,
             "reason": shown(reason)[:2000],
         }
-        cursor.execute(self._sql(_ADD), fields)
-        if cursor.fetchone()[0] != fields["size"]:
+        self._names.execute(cursor, _ADD, fields, keep=sql.SQL(_KEEP))
+        if one_row(cursor)[0] != fields["size"]:
             return
-        cursor.execute(self._sql(_DROP_PARTS), fields)
+        self._names.execute(cursor, _DROP_PARTS, fields)
         for number, part in enumerate(parts, start=2):
-            cursor.execute(self._sql(_ADD_PART), (source, fields["key"], number, psycopg2.Binary(part)))
+            self._names.execute(cursor, _ADD_PART, (source, fields["key"], number, psycopg2.Binary(part)))
 
-    def resolve(self, cursor: Any, source: str) -> int:
-        """Closes the entries of the documents that the page table holds, for they have just been stored.
-
-        :param cursor: of the transaction that stored them.
-        :param source: name of the source.
-        :return: how many entries that were.
-        """
-        cursor.execute(self._sql(_RESOLVE), (source,))
+    def resolve(self, cursor: Cursor, source: str) -> int:
+        """Closes the entries of the documents that the page table holds, for they have just been stored."""
+        self._names.execute(cursor, _RESOLVE, (source,))
         return cursor.rowcount
 
-    def forget(self, cursor: Any, source: str, documents: list[str]) -> None:
-        """Gives up the bytes of entries that are closed, for the documents have been deleted.
-
-        :param cursor: of the transaction that stores the tombstones.
-        :param source: name of the source.
-        :param documents: their ids.
-        """
+    def forget(self, cursor: Cursor, source: str, documents: list[str]) -> None:
+        """Gives up the bytes of entries that are closed, for the documents have been deleted."""
         if not documents:
             return
         keys = [psycopg2.Binary(fingerprint(each)) for each in documents]
-        cursor.execute(self._sql(_FORGET), {"source": source, "keys": keys})
+        self._names.execute(cursor, _FORGET, {"source": source, "keys": keys})
         if forgotten := [psycopg2.Binary(bytes(key)) for (key,) in cursor]:
-            cursor.execute(self._sql(_FORGET_PARTS), {"source": source, "keys": forgotten})
+            self._names.execute(cursor, _FORGET_PARTS, {"source": source, "keys": forgotten})
 
     def open(
-        self, cursor: Any, source: str, after: bytes, limit: int, everything: bool
+        self, cursor: Cursor, source: str, after: bytes, limit: int, everything: bool
     ) -> list[tuple[bytes, str, str | None]]:
         """Open entries in the order of their keys.
 
-        :param cursor: any.
-        :param source: name of the source.
         :param after: key of the last one seen; empty at first.
-        :param limit: entries at most.
         :param everything: all of them, or only those without a body that were not tried for ten minutes.
         :return: key, ``_id`` as it is in the table, and revision of each.
         """
         values = {"source": source, "after": after, "limit": limit, "all": everything}
-        cursor.execute(self._sql(_OPEN), values)
+        self._names.execute(cursor, _OPEN, values)
         return [(bytes(key), text, rev) for key, text, rev in cursor]
 
-    def of_tombstones(self, cursor: Any, after: Entry, limit: int | None) -> list[Entry]:
+    def of_tombstones(self, cursor: Cursor, after: Entry, limit: int | None) -> list[Entry]:
         """Entries with bytes of documents that are stored as deleted, closed ones too.
 
         :param after: source and key of the last one seen; empty at first.
@@ -190,56 +170,50 @@ class Quarantine:
         """
         return self._entries(cursor, _OF_TOMBSTONES, after, limit)
 
-    def without_tombstone(self, cursor: Any, after: Entry, limit: int) -> list[Entry]:
+    def without_tombstone(self, cursor: Cursor, after: Entry, limit: int) -> list[Entry]:
         """Other entries with bytes; some may be of deleted documents that cannot be stored at all.
 
         :param after: source and key of the last one seen; empty at first.
-        :param limit: entries at most.
         """
         return self._entries(cursor, _WITHOUT_TOMBSTONE, after, limit)
 
-    def _entries(self, cursor: Any, text: str, after: Entry, limit: int | None) -> list[Entry]:
-        cursor.execute(self._sql(text), (*after, limit))
+    def _entries(self, cursor: Cursor, text: str, after: Entry, limit: int | None) -> list[Entry]:
+        self._names.execute(cursor, text, (*after, limit))
         return [(source, bytes(key)) for source, key in cursor]
 
-    def empty(self, cursor: Any, entry: Entry) -> bool:
+    def empty(self, cursor: Cursor, entry: Entry) -> bool:
         """Gives up the bytes of an entry and closes it.
 
         :param cursor: of a transaction that holds the lock of stamps.
-        :return: whether it is empty now.
         """
-        cursor.execute(self._sql(_EMPTY), _named(entry))
+        self._names.execute(cursor, _EMPTY, _named(entry))
         emptied = cursor.fetchall() == [(True,)]
-        cursor.execute(self._sql(_DROP_PARTS), _named(entry))
+        self._names.execute(cursor, _DROP_PARTS, _named(entry))
         return emptied
 
-    def read(self, cursor: Any, entry: Entry) -> tuple[int, bytes] | None:
+    def read(self, cursor: Cursor, entry: Entry) -> tuple[int, bytes] | None:
         """How often a document came, and its bytes; None where there is no entry."""
-        cursor.execute(self._sql(_READ), _named(entry))
+        self._names.execute(cursor, _READ, _named(entry))
         row = cursor.fetchone()
         return row and (row[0], bytes(row[1]))
 
-    def replace(self, cursor: Any, entry: Entry, attempts: int, body: bytes) -> bool | None:
+    def replace(self, cursor: Cursor, entry: Entry, attempts: int, body: bytes) -> bool | None:
         """Puts other bytes in the place of an entry's.
 
         :param attempts: how often the document had come when the entry was read.
         :return: whether they are there now; None where the document came again since, so that they are not wanted.
         """
         values = {**_named(entry), "attempts": attempts, "body": psycopg2.Binary(body), "size": len(body)}
-        cursor.execute(self._sql(_REPLACE), values)
+        self._names.execute(cursor, _REPLACE, values)
         if cursor.fetchall() == [(len(body),)]:
-            cursor.execute(self._sql(_DROP_PARTS), values)
+            self._names.execute(cursor, _DROP_PARTS, values)
             return True
-        cursor.execute(self._sql(_IS_SAME), values)
-        return False if cursor.fetchone()[0] else None
+        self._names.execute(cursor, _IS_SAME, values)
+        return False if one_row(cursor)[0] else None
 
-    def resolve_of(self, cursor: Any, loser: str, winner: str) -> None:
-        """Closes the entries of a source whose documents another source has stored, for the two become one.
-
-        :param loser: name of the source whose entries go.
-        :param winner: name of the other.
-        """
-        cursor.execute(self._sql(_RESOLVE_OF), {"loser": loser, "winner": winner})
+    def resolve_of(self, cursor: Cursor, loser: str, winner: str) -> None:
+        """Closes the entries of a source whose documents another source has stored, for the two become one."""
+        self._names.execute(cursor, _RESOLVE_OF, {"loser": loser, "winner": winner})
 
 
 def _named(entry: Entry) -> dict[str, Any]:
@@ -247,18 +221,12 @@ def _named(entry: Entry) -> dict[str, Any]:
 
 
 def fingerprint(document: str) -> bytes:
-    """SHA-256 of an ``_id``, lone surrogates included.
-
-    :param document: the ``_id``.
-    """
+    """SHA-256 of an ``_id``, lone surrogates included."""
     return hashlib.sha256(document.encode("utf-8", "surrogatepass")).digest()
 
 
 def shown(text: str) -> str:
-    """A text as Postgres can hold it: what it cannot is written as in JSON.
-
-    :param text: any text.
-    """
+    """A text as Postgres can hold it: what it cannot is written as in JSON."""
     if not any(map(_is_odd, text)):
         return text
     return "".join(f"\\u{ord(each):04x}" if _is_odd(each) else each.replace("\\", "\\\\") for each in text)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.postgres.query import one_row
 from cht_sync.store.collisions import Collisions
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.first_load_plan import LoadParts
@@ -53,8 +55,6 @@ order by c.relname
 class Renamed:
     """What was renamed, or would be.
 
-    :param old: name of the source before.
-    :param new: its name now.
     :param counts: rows under the old name, by table.
     :param in_both: documents that are stored under both names.
     :param new_counts: whether of these the states under the new name count.
@@ -79,22 +79,16 @@ class RenamingStore(DocumentStore):
     """Renames sources; its parameters are those of :class:`cht_sync.store.document_store.DocumentStore`."""
 
     def knows(self, source: str) -> bool:
-        """Whether anything of a source is stored.
+        """Whether anything of a source is stored."""
 
-        :param source: its name.
-        """
-
-        def question(cursor: Any) -> bool:
-            cursor.execute(self._sql(_IS_KNOWN), {"old": source})
-            return cursor.fetchone()[0]
+        def question(cursor: Cursor) -> bool:
+            self._names.execute(cursor, _IS_KNOWN, {"old": source})
+            return one_row(cursor)[0]
 
         return self._session.ask("look for a source", question)
 
     def would_rename(self, pairs: Iterable[tuple[str, str]]) -> list[Renamed]:
-        """What :meth:`rename` would do; writes nothing.
-
-        :param pairs: old and new name of each source.
-        """
+        """What :meth:`rename` would do; writes nothing."""
         return self._session.ask("count the rows of a source", lambda cursor: [self._found(cursor, *p) for p in pairs])
 
     def rename(self, pairs: Iterable[tuple[str, str]]) -> list[Renamed]:
@@ -102,11 +96,6 @@ class RenamingStore(DocumentStore):
 
         Rows get a new ``saved_timestamp``, so that models see the name. No sync and no repair has such a source
         meanwhile, and nobody else writes documents until it is done.
-
-        :param pairs: old and new name of each source.
-        :return: what was renamed.
-        :raises CheckpointConflictError: if somebody writes one of the sources; nothing was changed.
-        :raises StoreError: if Postgres fails; nothing was changed.
         """
         pairs = list(pairs)
         for pair in pairs:
@@ -122,16 +111,16 @@ class RenamingStore(DocumentStore):
             Collisions(self._names).settle_again(cursor, _EVERY_KEY, stamp)
         return found
 
-    def _found(self, cursor: Any, old: str, new: str) -> Renamed:
+    def _found(self, cursor: Cursor, old: str, new: str) -> Renamed:
         values, counts = {"old": old, "new": new}, {}
         for table in [self._raw.table, "couchdb_collision", *self._others(cursor)]:
             cursor.execute(self._of(table, _COUNT), values)
-            counts[table] = cursor.fetchone()[0]
+            counts[table] = one_row(cursor)[0]
         in_both = Collisions(self._names).in_both(cursor, old, new)
-        cursor.execute(self._sql(_NEW_COUNTS), values)
-        return Renamed(old, new, counts, in_both, cursor.fetchone()[0])
+        self._names.execute(cursor, _NEW_COUNTS, values)
+        return Renamed(old, new, counts, in_both, one_row(cursor)[0])
 
-    def _rename(self, cursor: Any, pair: Renamed, stamp: Any) -> None:
+    def _rename(self, cursor: Cursor, pair: Renamed, stamp: Any) -> None:
         loser, winner = (pair.old, pair.new) if pair.new_counts else (pair.new, pair.old)
         values = {"old": pair.old, "new": pair.new, "loser": loser, "winner": winner, "stamp": stamp}
         Quarantine(self._names).resolve_of(cursor, loser, winner)
@@ -147,10 +136,10 @@ class RenamingStore(DocumentStore):
                 cursor.execute(self._of(table, _FORGET_DOUBLE) + sql.Composed(same), values)
             cursor.execute(self._of(table, _RENAME), values)
         cursor.execute(self._of(self._raw.table, _COUNT), values)
-        if left := cursor.fetchone()[0]:
+        if left := one_row(cursor)[0]:
             raise not_stored(cursor, self._names, left, pair.counts[self._raw.table])
 
-    def _others(self, cursor: Any) -> dict[str, set[str]]:
+    def _others(self, cursor: Cursor) -> dict[str, set[str]]:
         """Names of the tables with the columns of their keys."""
         cursor.execute(_OTHERS, (self._raw.schema, self._raw.table))
         return {table: set(key) for table, key in cursor.fetchall()}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
+from psycopg2 import sql
 
 from cht_sync.couchdb.document_ids import key_of
 from cht_sync.couchdb.structs import Change, Refused
@@ -27,8 +28,8 @@ _EPOCH = datetime(2000, 1, 1)
 _FLAG_AND_DOC = struct.Struct(">ibiB")
 _JSONB_VERSION = 1
 # What :func:`stub_of` makes, of a row, and whether more than that is stored of a deleted document.
-SQL_STUB = "jsonb_build_object('_id', _id, '_rev', doc->'_rev', '_deleted', true)"
-SQL_IS_WHOLE = f"_deleted and doc is distinct from {SQL_STUB}"
+_STUB = "jsonb_build_object('_id', _id, '_rev', doc->'_rev', '_deleted', true)"
+STUB_SQL = {"stub": sql.SQL(_STUB), "is_whole": sql.SQL(f"_deleted and doc is distinct from {_STUB}")}
 PIECE = 256 * 1024
 
 
@@ -36,8 +37,6 @@ PIECE = 256 * 1024
 class Row:
     """What is to be stored of one document.
 
-    :param change: where it comes from.
-    :param key: its ``_id``.
     :param body: JSON text that ``jsonb`` takes, as far as we can tell; a view on the page where it is unchanged.
     :param altered: whether U+0000 was taken out of it.
     """
@@ -71,7 +70,6 @@ def rows_of(changes: Iterable[Change], tombstone_bodies: bool = False) -> tuple[
 def stub(change: Change) -> Row | None:
     """The tombstone that CouchDB gives for a document that left nothing else behind.
 
-    :param change: a deleted document.
     :return: its row; None where its ``_id`` cannot be stored.
     """
     try:
@@ -99,10 +97,7 @@ def _body(change: Change) -> tuple[bytes | msgspec.Raw, bool]:
 
 
 def stub_of(change: Change) -> bytes:
-    """All that is left of a deleted document, as JSON text, also where its ``_id`` cannot be stored.
-
-    :param change: the document.
-    """
+    """All that is left of a deleted document, as JSON text, also where its ``_id`` cannot be stored."""
     return json.dumps({"_id": change.id, "_rev": change.rev, "_deleted": True}).encode()
 
 
@@ -118,10 +113,7 @@ class CopyStream(io.RawIOBase):
         self._pieces = _pieces(rows, *before)
 
     def read(self, size: int = -1) -> bytes:  # noqa: ARG002
-        """The next piece: psycopg2 passes on what it gets.
-
-        :param size: not used.
-        """
+        """The next piece: psycopg2 passes on what it gets."""
         return next(self._pieces, b"")
 
 
@@ -129,7 +121,6 @@ def stamped(stamp: datetime, source: str) -> tuple[int, bytes]:
     """The fields (saved_timestamp, source) in the binary format of COPY.
 
     :param stamp: without a time zone.
-    :param source: name of the source.
     :return: how many fields, and their bytes.
     """
     name = source.encode()

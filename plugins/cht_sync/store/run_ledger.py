@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
+from cht_sync.postgres.query import Names
+
 if TYPE_CHECKING:
     from cht_sync.couchdb.structs import Page
     from cht_sync.store.page_writer import Written
@@ -50,9 +52,6 @@ class Run:
     """Who writes, for the ledger.
 
     :param dag_id: of Airflow's run; None outside of Airflow.
-    :param run_id: of Airflow's run.
-    :param interval_start: begin of its data interval.
-    :param interval_end: end of its data interval.
     """
 
     dag_id: str | None = None
@@ -62,10 +61,7 @@ class Run:
 
     @classmethod
     def of(cls, context: Any) -> Run:
-        """The run of a task.
-
-        :param context: Airflow's.
-        """
+        """The run of a task."""
         run = context.get("dag_run")
         start, end = context.get("data_interval_start"), context.get("data_interval_end")
         return cls(getattr(run, "dag_id", None), getattr(run, "run_id", None), start, end)
@@ -75,12 +71,9 @@ class Windows:
     """Lets one window for each source of a run grow, in the transaction of whoever stores something.
 
     A window that was committed is there whatever is killed later, and one that was rolled back is not.
-
-    :param names: schema and table, as ``psycopg2.sql`` composes them.
-    :param run: who writes.
     """
 
-    def __init__(self, names: dict[str, sql.Identifier], run: Run) -> None:
+    def __init__(self, names: Names, run: Run) -> None:
         self._names, self._run = names, run
         self._open: dict[str, str] = {}
 
@@ -96,13 +89,8 @@ class Windows:
     ) -> tuple[sql.Composed, dict[str, Any]]:
         """The statement that adds to the window what a transaction stores.
 
-        :param source: name of the source.
-        :param written: what the transaction stored.
         :param page: the page of the feed; None where documents were fetched by id.
-        :param since: the checkpoint that the page was read from.
-        :param instance: ``instance_start_time`` of the database.
         :param size: bytes, where there is no page of the feed.
-        :return: SQL, for the same transaction, and its values.
         """
         window = self._open.setdefault(source, str(uuid.uuid4()))
         values = {
@@ -124,4 +112,4 @@ class Windows:
             "quarantined": written.quarantined,
             "bytes": page.size if page else size,
         }
-        return sql.SQL(_GROW).format(**self._names), values
+        return self._names.compose(_GROW), values

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.store.collisions import Collisions
 
 if TYPE_CHECKING:
@@ -33,14 +34,9 @@ log = logging.getLogger(__name__)
 
 
 class SourceOrder:
-    """Keeps the order of the sources, and moves rows where it has changed.
+    """Keeps the order of the sources, and moves rows where it has changed."""
 
-    :param session: of the writer.
-    :param names: ``schema`` and ``table``, as ``psycopg2.sql`` composes them.
-    :param writer: gives stamps in order.
-    """
-
-    def __init__(self, session: PatientSession, names: dict[str, sql.Identifier], writer: PageWriter) -> None:
+    def __init__(self, session: PatientSession, names: Names, writer: PageWriter) -> None:
         self._session, self._names, self._writer = session, names, writer
 
     def apply(self, sources: list[str]) -> int:
@@ -50,8 +46,6 @@ class SourceOrder:
         call.
 
         :param sources: names of the sources, the first one first.
-        :return: rows that were moved.
-        :raises StoreError: if Postgres fails.
         """
         doing = "order the sources in couchdb_source"
         if self._session.ask(doing, self._read) == (sources, True):
@@ -67,31 +61,28 @@ class SourceOrder:
             log.info("The order of the sources has changed: %s rows belong to another one now.", f"{moved:,}")
         return moved
 
-    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
-        cursor.execute(sql.SQL(text).format(**self._names), values)
-
-    def _read(self, cursor: Any) -> tuple[list[str], bool]:
-        self._execute(cursor, _ORDER)
+    def _read(self, cursor: Cursor) -> tuple[list[str], bool]:
+        self._names.execute(cursor, _ORDER)
         rows = cursor.fetchall()
         return [source for source, _ in rows], all(settled for _, settled in rows)
 
-    def _write(self, cursor: Any, sources: list[str]) -> None:
+    def _write(self, cursor: Cursor, sources: list[str]) -> None:
         # Behind the page that is being stored, and before the next one.
         self._writer.turn(cursor)
         if self._read(cursor)[0] != sources:
-            self._execute(cursor, _FORGET)
-            self._execute(cursor, _RANK, (sources,))
+            self._names.execute(cursor, _FORGET)
+            self._names.execute(cursor, _RANK, (sources,))
 
-    def _move(self, cursor: Any, after: bytes) -> tuple[int, bytes | None]:
+    def _move(self, cursor: Cursor, after: bytes) -> tuple[int, bytes | None]:
         stamp = self._writer.turn(cursor)
-        self._execute(cursor, _LAST, (psycopg2.Binary(after), AT_A_TIME))
-        last = cursor.fetchone()[0]
+        self._names.execute(cursor, _LAST, (psycopg2.Binary(after), AT_A_TIME))
+        last = one_row(cursor)[0]
         if last is None:
             return 0, None
         return Collisions(self._names).settle_again(cursor, (after, bytes(last)), stamp), bytes(last)
 
-    def _settle(self, cursor: Any, sources: list[str]) -> None:
+    def _settle(self, cursor: Cursor, sources: list[str]) -> None:
         """Notes the end, unless somebody has brought another order meanwhile."""
         self._writer.turn(cursor)
         if self._read(cursor)[0] == sources:
-            self._execute(cursor, _SETTLED)
+            self._names.execute(cursor, _SETTLED)

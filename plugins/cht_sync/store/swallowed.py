@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg2
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import StoreError
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names, one_row
 
 # Such a trigger may give back nothing; this project has none on the table of documents.
 # Source: https://www.postgresql.org/docs/current/plpgsql-trigger.html, bits: catalog/pg_trigger.h
@@ -55,23 +56,22 @@ where _id = any(%(ids)s) and coalesce(source, %(source)s) = %(source)s and saved
 """
 
 
-def check_stored(cursor: Any, names: dict[str, sql.Identifier], values: dict[str, Any]) -> None:
+def check_stored(cursor: Cursor, names: Names, values: dict[str, Any]) -> None:
     """Makes sure that the documents of the page table are stored, where fewer rows were written than documents came.
 
     :param cursor: of the transaction that has just written the page, and decides nothing about other sources yet.
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
     :param values: ``source`` and ``stamp`` of the page, and ``sure``: whether rows may have gone back to an older
         revision.
     :raises StoreError: if a trigger has kept documents from being stored; names it.
     """
     if triggers := _triggers(cursor, names):
-        cursor.execute(sql.SQL(_NOT_STORED).format(**names), values)
-        lacking, differing, documents = cursor.fetchone()
+        names.execute(cursor, _NOT_STORED, values)
+        lacking, differing, documents = one_row(cursor)
         if lacking := lacking or _untouchable(cursor, names, {**values, "ids": differing or []}):
             raise _refusal(names, triggers, lacking, documents)
 
 
-def _untouchable(cursor: Any, names: dict[str, sql.Identifier], values: dict[str, Any]) -> int:
+def _untouchable(cursor: Cursor, names: Names, values: dict[str, Any]) -> int:
     """How many rows a trigger keeps as they are, of those that differ from documents of the same revision.
 
     They may be damaged; or a trigger on insert makes of the documents just what is stored, and nothing was to be done.
@@ -81,7 +81,7 @@ def _untouchable(cursor: Any, names: dict[str, sql.Identifier], values: dict[str
         return 0
     cursor.execute("savepoint cht_sync_try")
     try:
-        cursor.execute(sql.SQL(_TRY).format(**names), values)
+        names.execute(cursor, _TRY, values)
         return len(values["ids"]) - cursor.rowcount
     except psycopg2.Error as error:
         if (error.pgcode or "")[:2] not in _ALOUD:
@@ -92,38 +92,30 @@ def _untouchable(cursor: Any, names: dict[str, sql.Identifier], values: dict[str
             cursor.execute("rollback to savepoint cht_sync_try; release savepoint cht_sync_try")
 
 
-def check_stamped(cursor: Any, names: dict[str, sql.Identifier], values: dict[str, Any]) -> None:
+def check_stamped(cursor: Cursor, names: Names, values: dict[str, Any]) -> None:
     """Makes sure that documents have the stamp that they were given.
 
-    :param cursor: of the transaction that gave it.
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
     :param values: ``ids``, ``source`` and ``stamp``.
     :raises StoreError: if a trigger has kept rows as they were; names it.
     """
     if triggers := _triggers(cursor, names):
-        cursor.execute(sql.SQL(_NOT_STAMPED).format(**names), values)
-        if lacking := cursor.fetchone()[0]:
+        names.execute(cursor, _NOT_STAMPED, values)
+        if lacking := one_row(cursor)[0]:
             raise _refusal(names, triggers, lacking, len(values["ids"]))
 
 
-def not_stored(cursor: Any, names: dict[str, sql.Identifier], lacking: int, documents: int) -> StoreError:
-    """The error of documents that Postgres took and did not store.
-
-    :param cursor: of the transaction.
-    :param names: ``schema`` and ``table`` of the documents, as ``psycopg2.sql`` composes them.
-    :param lacking: documents that were not stored.
-    :param documents: documents that were to be stored.
-    """
+def not_stored(cursor: Cursor, names: Names, lacking: int, documents: int) -> StoreError:
+    """The error of documents that Postgres took and did not store."""
     return _refusal(names, _triggers(cursor, names), lacking, documents)
 
 
-def _triggers(cursor: Any, names: dict[str, sql.Identifier]) -> list[str]:
-    cursor.execute(_TRIGGERS, 2 * [regclass_text(names["schema"].string, names["table"].string)])
+def _triggers(cursor: Cursor, names: Names) -> list[str]:
+    cursor.execute(_TRIGGERS, 2 * [regclass_text(names.schema, names.table)])
     return [name for (name,) in cursor.fetchall()]
 
 
-def _refusal(names: dict[str, sql.Identifier], triggers: list[str], lacking: int, documents: int) -> StoreError:
-    table = f"{names['schema'].string}.{names['table'].string}"
+def _refusal(names: Names, triggers: list[str], lacking: int, documents: int) -> StoreError:
+    table = f"{names.schema}.{names.table}"
     if not triggers:
         return StoreError(f"Postgres took {documents - lacking} of {documents} documents; the page is rolled back.")
     several = len(triggers) > 1

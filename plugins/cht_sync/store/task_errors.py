@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from airflow.sdk import Connection
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import connect, explained, regclass_text
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.settings.connections import with_extra
 from cht_sync.settings.settings import RawTable
 
@@ -42,11 +42,7 @@ delete from {schema}.couchdb_task_error where dag_id = %s and run_id <> %s and t
 class Failure:
     """One try of a task that failed.
 
-    :param dag_id: its DAG.
-    :param task_id: its task.
     :param subject: what it works on, such as a source or a model; empty where there is one.
-    :param message: the sentence.
-    :param run_id: Airflow's run.
     :param map_index: number of the instance of a mapped task, else -1.
     :param tried_again: whether Airflow tries it again in the same run.
     """
@@ -61,93 +57,62 @@ class Failure:
 
 
 class TaskErrors:
-    """The table. A server that does not answer is given up within seconds: who writes here has failed or is done.
-
-    :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    """
+    """The table. A server that does not answer is given up within seconds: who writes here has failed or is done."""
 
     def __init__(self, connection: Connection, raw: RawTable) -> None:
         self._connection = with_extra(connection, {"connect_timeout": CONNECT_S})
-        self._schema = raw.schema
+        self._names = Names(raw.schema)
 
     def record(self, failure: Failure) -> bool:
         """Notes a failure, in place of the one before.
 
-        :param failure: what failed.
         :return: whether it is noted: before the first copy there is no such table.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
         """
         values = {name: getattr(failure, name) for name in Failure.__slots__}
         with self._cursor() as cursor:
             if cursor:
-                cursor.execute(self._sql(_RECORD), {**values, "message": failure.message[:LONGEST]})
+                self._names.execute(cursor, _RECORD, {**values, "message": failure.message[:LONGEST]})
         return cursor is not None
 
     def forget(self, dag_id: str, task_id: str, subject: str) -> None:
-        """Drops the row of a task that has succeeded.
-
-        :param dag_id: its DAG.
-        :param task_id: its task.
-        :param subject: what it works on.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
-        """
+        """Drops the row of a task that has succeeded."""
         with self._cursor() as cursor:
             if cursor:
-                cursor.execute(self._sql(_FORGET), (dag_id, task_id, subject))
+                self._names.execute(cursor, _FORGET, (dag_id, task_id, subject))
 
     def forget_dag(self, dag_id: str) -> None:
-        """Drops all rows of a DAG of which nothing is left to fail.
-
-        :param dag_id: its id.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
-        """
+        """Drops all rows of a DAG of which nothing is left to fail."""
         with self._cursor() as cursor:
             if cursor:
-                cursor.execute(self._sql(_FORGET_DAG), (dag_id,))
+                self._names.execute(cursor, _FORGET_DAG, (dag_id,))
 
     def forget_group(self, dag_id: str, group_id: str) -> None:
-        """Drops the rows of all tasks of a task group, which have ended well.
-
-        :param dag_id: its DAG.
-        :param group_id: the group.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
-        """
+        """Drops the rows of all tasks of a task group, which have ended well."""
         with self._cursor() as cursor:
             if cursor:
-                cursor.execute(self._sql(_FORGET_GROUP), (dag_id, f"{group_id}."))
+                self._names.execute(cursor, _FORGET_GROUP, (dag_id, f"{group_id}."))
 
     def end_run(self, dag_id: str, run_id: str, states: Mapping[str, str]) -> set[tuple[str, int]]:
         """Drops what earlier runs have left of tasks that ran again: what fails still, this run has noted anew.
 
         So a source, a model or a part that is not there any more is not told of for ever.
 
-        :param dag_id: the DAG.
         :param run_id: Airflow's run, which is about to end.
         :param states: state by task of the run, mapped ones as ``sync_0``.
         :return: task and number of its instance, of what this run has noted.
-        :raises SettingsError: if Postgres refuses the role.
-        :raises StoreError: if it does not answer.
         """
         with self._cursor() as cursor:
             if not cursor:
                 return set()
-            cursor.execute(self._sql(_OTHER_RUNS), (dag_id, run_id))
+            self._names.execute(cursor, _OTHER_RUNS, (dag_id, run_id))
             over = [task for (task,) in cursor.fetchall() if _has_run(task, states)]
             if over:
-                cursor.execute(self._sql(_FORGET_OTHER_RUNS), (dag_id, run_id, over))
-            cursor.execute(self._sql(_NOTED), (dag_id, run_id))
+                self._names.execute(cursor, _FORGET_OTHER_RUNS, (dag_id, run_id, over))
+            self._names.execute(cursor, _NOTED, (dag_id, run_id))
             return {(task, number) for task, number in cursor}
 
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(schema=sql.Identifier(self._schema))
-
     @contextmanager
-    def _cursor(self) -> Iterator[Any]:
+    def _cursor(self) -> Iterator[Cursor | None]:
         """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
         with (
             explained(self._connection, "note what fails"),
@@ -159,13 +124,13 @@ class TaskErrors:
                 "select set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
                 (STATEMENT_TIMEOUT, LOCK_TIMEOUT),
             )
-            cursor.execute(_THERE, (regclass_text(self._schema, "couchdb_task_error"),))
-            yield cursor if cursor.fetchone()[0] else None
+            cursor.execute(_THERE, (regclass_text(self._names.schema, "couchdb_task_error"),))
+            yield cursor if one_row(cursor)[0] else None
 
 
-def forget_subject(cursor: Any, schema: str, subject: str) -> None:
+def forget_subject(cursor: Cursor, schema: str, subject: str) -> None:
     """Drops what is noted of a source in any DAG."""
-    cursor.execute(sql.SQL(_FORGET_SUBJECT).format(schema=sql.Identifier(schema)), (subject,))
+    Names(schema).execute(cursor, _FORGET_SUBJECT, (subject,))
 
 
 def _has_run(task: str, states: Mapping[str, str]) -> bool:

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.decode import name_of
 from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import SettingsError
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.collisions import Collisions
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.migrations import Schema
 from cht_sync.store.quarantine import Entry, Quarantine
-from cht_sync.store.rows import SQL_IS_WHOLE, SQL_STUB, stub_of
+from cht_sync.store.rows import STUB_SQL, stub_of
 from cht_sync.store.swallowed import not_stored
 
 # Rows that are looked for at once, and that one transaction cuts.
@@ -88,18 +89,18 @@ class TombstoneStore(DocumentStore):
     def some(self) -> bool:
         """Whether there are any among the first thousand deleted documents."""
 
-        def question(cursor: Any) -> bool:
-            cursor.execute(self._sql(_SOME))
-            return bool(cursor.fetchone()[0])
+        def question(cursor: Cursor) -> bool:
+            self._names.execute(cursor, _SOME, **STUB_SQL)
+            return bool(one_row(cursor)[0])
 
         return self._session.ask("look for bodies of deleted documents", question)
 
     def count(self) -> Bodies:
         """What :meth:`cut` would do; writes nothing."""
 
-        def question(cursor: Any) -> Bodies:
-            cursor.execute(self._sql(_COUNT))
-            (documents,) = cursor.fetchone()
+        def question(cursor: Cursor) -> Bodies:
+            self._names.execute(cursor, _COUNT, **STUB_SQL)
+            (documents,) = one_row(cursor)
             entries = self._quarantine.of_tombstones(cursor, _FIRST, None)
             return Bodies(documents, self._collisions.count_whole(cursor), len(entries))
 
@@ -110,7 +111,6 @@ class TombstoneStore(DocumentStore):
     def cut(self) -> Iterator[Bodies]:
         """Cuts step by step, each a short transaction; whatever ends it, the next call goes on with what is left.
 
-        :return: what has been done so far, after each step.
         :raises StoreError: if Postgres fails, or a trigger keeps bodies as they were.
         """
         done = Bodies()
@@ -131,7 +131,7 @@ class TombstoneStore(DocumentStore):
             done.entries += step
             yield done
 
-    def _walk(self, doing: str, look: Callable[[Any, T, int], list[T]], first: T, limit: int) -> Iterator[list[T]]:
+    def _walk(self, doing: str, look: Callable[[Cursor, T, int], list[T]], first: T, limit: int) -> Iterator[list[T]]:
         """Keys that a look finds, so many at once, each behind the last: it ends whatever becomes of the rows."""
 
         def ask(after: T) -> list[T]:
@@ -142,16 +142,17 @@ class TombstoneStore(DocumentStore):
             yield found
             last = found[-1]
 
-    def _find(self, cursor: Any, after: str, limit: int) -> list[str]:
-        cursor.execute(self._sql(_FIND), (after, limit))
+    def _find(self, cursor: Cursor, after: str, limit: int) -> list[str]:
+        self._names.execute(cursor, _FIND, (after, limit), **STUB_SQL)
         return [name for (name,) in cursor]
 
-    def _cut(self, ids: list[str], cursor: Any) -> tuple[int, int, int]:
-        cursor.execute(self._sql(_CUT), (ids,))
-        return cursor.fetchone()
+    def _cut(self, ids: list[str], cursor: Cursor) -> tuple[int, int, int]:
+        self._names.execute(cursor, _CUT, (ids,), **STUB_SQL)
+        wanted, updated, stubs = one_row(cursor)
+        return wanted, updated, stubs
 
-    def _step(self, done: Bodies, table: str, cut: Callable[[Any], tuple[int, int, int]]) -> int:
-        def work(cursor: Any) -> tuple[int, int]:
+    def _step(self, done: Bodies, table: str, cut: Callable[[Cursor], tuple[int, int, int]]) -> int:
+        def work(cursor: Cursor) -> tuple[int, int]:
             self._wait_for_pages(cursor)
             wanted, updated, stubs = cut(cursor)
             self._check_cut(cursor, table, wanted, updated)
@@ -161,15 +162,15 @@ class TombstoneStore(DocumentStore):
         done.unchanged += same
         return stubs
 
-    def _wait_for_pages(self, cursor: Any) -> None:
+    def _wait_for_pages(self, cursor: Cursor) -> None:
         """Pages of all sources wait for it before they write, so that none meets half a step."""
         self._locks.wait(cursor, self._lock_name("order"))
 
-    def _check_cut(self, cursor: Any, table: str, wanted: int, cut: int) -> None:
+    def _check_cut(self, cursor: Cursor, table: str, wanted: int, cut: int) -> None:
         if cut < wanted:
-            raise not_stored(cursor, {**self._names, "table": sql.Identifier(table)}, wanted - cut, wanted)
+            raise not_stored(cursor, Names(self._names.schema, table), wanted - cut, wanted)
 
-    def _forget(self, after: Entry, cursor: Any) -> list[Entry]:
+    def _forget(self, after: Entry, cursor: Cursor) -> list[Entry]:
         self._wait_for_pages(cursor)
         found = self._quarantine.of_tombstones(cursor, after, STEP)
         emptied = sum(self._quarantine.empty(cursor, entry) for entry in found)
@@ -185,7 +186,7 @@ class TombstoneStore(DocumentStore):
             for entry in entries:
                 yield self._session.ask("empty an entry of the quarantine", partial(self._replace, entry, write))
 
-    def _replace(self, entry: Entry, write: bool, cursor: Any) -> int:
+    def _replace(self, entry: Entry, write: bool, cursor: Cursor) -> int:
         found = self._quarantine.read(cursor, entry)
         stub = _stub_of_body(found[1]) if found else None
         if not found or not stub or not write:
@@ -194,9 +195,6 @@ class TombstoneStore(DocumentStore):
         # None where the document came again meanwhile.
         self._check_cut(cursor, "couchdb_quarantine", 1, int(replaced is not False))
         return int(bool(replaced))
-
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(**self._names, stub=sql.SQL(SQL_STUB), is_whole=sql.SQL(SQL_IS_WHOLE))
 
 
 def _stub_of_body(body: bytes) -> bytes | None:
@@ -212,11 +210,8 @@ def _stub_of_body(body: bytes) -> bytes | None:
 def cut_tombstones(settings: Settings, dry_run: bool, show: Callable[[str], None] = print) -> None:
     """Cuts the bodies of deleted documents that were stored before stubs were wanted.
 
-    :param settings: the environment.
-    :param dry_run: whether it only counts.
     :param show: takes a line about what was found, now and then about what was done, and about the end.
     :raises SettingsError: if bodies are to be kept, or the tables are not up to date.
-    :raises StoreError: if Postgres fails; the next call goes on.
     """
     settings.check()
     if settings.tombstone_bodies:

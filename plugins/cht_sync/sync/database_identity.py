@@ -23,11 +23,7 @@ SECONDS = re.compile(r"\d{10}")
 
 
 def says_when_made(hook: CouchDBHook, info: DatabaseInfo) -> bool:
-    """Whether ``instance_start_time`` is when the database was made.
-
-    :param hook: of the server.
-    :param info: of the database.
-    """
+    """Whether ``instance_start_time`` is when the database was made."""
     if info.instance_start_time in {"", "0"}:
         return False
     version = hook.version()
@@ -44,10 +40,6 @@ def sign_of_recreation(
     ``update_seq`` is a sign only where it is all there is to a seq, on servers without a cluster (CouchDB 1.x,
     PouchDB): in a cluster it belongs to one copy of a shard, and equal copies differ in it for good.
 
-    :param look_again: asks for the database once more.
-    :param info: of the database as it is.
-    :param instance: when it was made, if the server says so.
-    :param state: what Postgres knows of the source.
     :return: a half sentence; None where it is the same database, as far as one can see.
     """
     if state.seq is None:
@@ -62,12 +54,7 @@ def sign_of_recreation(
 
 
 def stays_behind(look_again: Callable[[], DatabaseInfo], info: DatabaseInfo, seq: str) -> bool:
-    """Whether ``update_seq`` lies behind a checkpoint in two looks; means something only where there is one copy.
-
-    :param look_again: asks for the database once more.
-    :param info: of the database as it is.
-    :param seq: the checkpoint.
-    """
+    """Whether ``update_seq`` lies behind a checkpoint in two looks; means something only where there is one copy."""
     if not _is_behind(info, seq):
         return False
     time.sleep(SECOND_LOOK_S)
@@ -77,10 +64,6 @@ def stays_behind(look_again: Callable[[], DatabaseInfo], info: DatabaseInfo, seq
 def check_not_emptied(source: str, info: DatabaseInfo, recreated: bool, has_rows: Callable[[], bool]) -> None:
     """Refuses to take an empty database for the truth.
 
-    :param source: name of the source.
-    :param info: of the database.
-    :param recreated: whether it was made again.
-    :param has_rows: whether Postgres holds documents of the source.
     :raises SettingsError: if all documents would go.
     """
     was_emptied = info.doc_count == 0 and (recreated or info.doc_del_count == 0)

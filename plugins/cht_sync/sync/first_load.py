@@ -40,10 +40,6 @@ class FirstLoad:
     What changes while it reads comes again with the feed, which goes on from where it stood before the load began.
 
     :param hooks: one of the server for each connection at a time; threads cannot share one.
-    :param database: name of the database.
-    :param store: where the documents go.
-    :param progress: is kept up to date.
-    :param batch_size: documents in a page at most.
     :param most_bytes: bytes read into memory at most for a single document.
     """
 
@@ -65,13 +61,7 @@ class FirstLoad:
     def run(self, info: DatabaseInfo, instance: str | None, budget: float) -> bool:
         """Loads until everything is there or the budget is spent.
 
-        :param info: of the database.
-        :param instance: when it was made, if the server says so.
         :param budget: seconds.
-        :return: whether the feed can take over.
-        :raises CheckpointConflictError: if another writer has been here.
-        :raises CouchDBError: if CouchDB does not answer.
-        :raises StoreError: if Postgres fails.
         """
         begun = time.monotonic()
         plan = self._plan(info, instance)
@@ -90,7 +80,9 @@ class FirstLoad:
                 self._tell(plan, info)
             if self._progress.seconds > budget and not all(each.done for each in plan.parts):
                 self._tell(plan, info)
-                log.info("%s: %s s are over; the next run goes on with the load.", self._source, budget)
+                log.info(
+                    "%s: the time budget (%s s) is used; the next run goes on with the load.", self._source, budget
+                )
                 return False
         self._tell(plan, info)
         if not self._load_rest(plan, state, begun + budget):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.request import PageTooLargeError
@@ -30,7 +32,7 @@ PAUSE = timedelta(seconds=30)
 log = logging.getLogger(__name__)
 
 
-class OlderLook:
+class OlderRevisionCheck:
     """Decides whether a row may go back to an older revision, or to a tombstone of a document that is gone.
 
     It may where the revision tree that CouchDB answers with holds the newer revision too: such a copy does not lag, the
@@ -38,10 +40,6 @@ class OlderLook:
     restored; then CouchDB has to name the same again: at once where it keeps one copy of each document, else in several
     looks over some time, which no copy that lags stands as long as the copies reach each other.
 
-    :param hook: of the server.
-    :param database: name of the database.
-    :param store: where the documents are; the source is claimed.
-    :param source: name of the source.
     :param at_once: whether one look is enough, as where the server keeps each document once.
     :param patience: seconds for which a cluster has to name the same.
     :param most_bytes: bytes read into memory at most.
@@ -66,10 +64,7 @@ class OlderLook:
         """Looks at all that wait.
 
         :param budget: seconds after which the rest is left to the next run.
-        :return: what was stored.
         :raises RequestRefusedError: if it may be asked neither by ``_bulk_get`` nor by ``_all_docs``.
-        :raises CouchDBError: if CouchDB does not answer.
-        :raises StoreError: if Postgres fails.
         """
         begun, pause = time.monotonic(), timedelta() if self._at_once else PAUSE
         left = self._store.count_older(self._source)  # each once in a run
@@ -154,7 +149,7 @@ class OlderLook:
         if sure and (restored := sum(not each.known for each in done)):
             log.warning("%s: CouchDB keeps to older revisions of %d documents: stored.", self._source, restored)
 
-        def note(cursor: Any, written: Written) -> None:  # noqa: ARG001 - what was stored does not matter here
+        def note(cursor: Cursor, written: Written) -> None:  # noqa: ARG001 - what was stored does not matter here
             for each in done:
                 if each.known is not None:
                     self._store.older.settle(cursor, self._source, each.of.key, each.known)
@@ -177,7 +172,6 @@ class OlderLook:
 class _Decision:
     """What is to be stored of a document.
 
-    :param of: the document.
     :param best: the end of its tree that CouchDB takes for it; None where there is no such document.
     :param known: all ends of its tree, where they are to be kept in mind.
     """

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.structs import Page
 from cht_sync.store.page_writer import Written
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -29,10 +32,7 @@ class Progress:
     reasons: dict[str, int] = field(default_factory=dict)
 
     def count(self, written: Written) -> None:
-        """Counts documents that were written.
-
-        :param written: what the store said of them.
-        """
+        """Counts documents that were written."""
         for name in ("documents", "tombstones", "rows", "quarantined", "collisions", "resolved", "older"):
             setattr(self, name, getattr(self, name) + getattr(written, name))
         for code, number in written.reasons.items():
@@ -41,8 +41,6 @@ class Progress:
     def add(self, page: Page, written: Written, seconds: float) -> None:
         """Counts a page that was stored.
 
-        :param page: the page.
-        :param written: what the store said of it.
         :param seconds: time since the run began.
         """
         self.count(written)
@@ -55,8 +53,6 @@ class Progress:
     def line(self, page: Page, written: Written, total: int | None) -> str:
         """The log line of the page just added.
 
-        :param page: the page.
-        :param written: what the store said of it.
         :param total: documents to copy in all, where the copy began at the beginning; for servers that do not
             count what is pending.
         """
@@ -69,13 +65,27 @@ class Progress:
             f" {page.size / MEGABYTE:.1f} MB, {rate:,.0f} documents/s, {pending} pending{left}"
         )
 
-    def summary(self) -> str:
-        """The last log line of the run."""
+    def log_summary(self) -> None:
+        """Sums up, and warns of what a person should look at."""
         state = "drained" if self.drained else "not drained yet"
-        return (
-            f"{self.source}: {state}; {self.documents:,} documents ({self.rows:,} rows changed) in {self.pages:,}"
-            f" pages, {self.seconds:.1f} s."
-        )
+        log.info(
+            "%s: %s; %s documents (%s rows changed) in %s pages, %.1f s.",
+            self.source, state, f"{self.documents:,}", f"{self.rows:,}", f"{self.pages:,}", self.seconds,
+        )  # fmt: skip
+        if self.quarantined:
+            reasons = ", ".join(f"{code}: {number:,}" for code, number in sorted(self.reasons.items()))
+            log.warning(
+                "%s: %s documents could not be stored and are in couchdb_quarantine with the reason (%s); nothing else"
+                " waits for them.",
+                self.source, f"{self.quarantined:,}", reasons,
+            )  # fmt: skip
+        if self.resolved:
+            log.info("%s: %s documents left the quarantine.", self.source, f"{self.resolved:,}")
+        if self.collisions:
+            log.warning(
+                "%s: %s documents have an _id that belongs to another source and are in couchdb_collision.",
+                self.source, f"{self.collisions:,}",
+            )  # fmt: skip
 
 
 def _duration(seconds: float) -> str:

@@ -26,13 +26,7 @@ log = logging.getLogger(__name__)
 def check_not_renamed(store: DocumentStore, hook: CouchDBHook, database: str, source: str, order: list[str]) -> None:
     """Refuses a source that was never read and whose documents are those of one that is configured no more.
 
-    :param store: where the documents are.
-    :param hook: of the server.
-    :param database: name of the database.
-    :param source: its name as a source.
-    :param order: names of the sources that are configured.
     :raises SettingsError: with what to do; nothing was written.
-    :raises CouchDBError: if CouchDB does not answer.
     """
     # Where the settings do not name it, an operator alone does, and nobody knows which others are meant to be copied.
     if source not in order or store.checkpoint(source) is not None:
@@ -69,10 +63,7 @@ def rename_sources(
     :param dry_run: whether it is only told what would be done.
     :param repeated: whether it may have been done before, as in a task that is tried again: then it is no error where
         Postgres holds the new name and no more the old one.
-    :return: what was done, source by source.
     :raises SettingsError: if a name cannot be meant.
-    :raises CheckpointConflictError: if somebody writes one of the sources.
-    :raises StoreError: if Postgres fails; nothing was changed.
     """
     configured = [source["source"] for source in configured_sources(settings)]
     with RenamingStore(postgres_connection(settings), settings.raw_table, "cht_sync rename-source") as store:

@@ -8,8 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cht_sync.couchdb.structs import Change, Revision
+from cht_sync.errors import CouchDBError
+from cht_sync.sync import database_identity
 
 if TYPE_CHECKING:
+    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.store.document_store import DocumentStore
     from cht_sync.store.page_writer import Written
 
@@ -21,13 +24,9 @@ def sweep(
 ) -> Iterator[Written]:
     """Looks through the documents of a source, where a restart asked for it, from where an earlier run came to.
 
-    :param store: where the documents are; the source is claimed.
-    :param source: name of the source.
     :param missing: of some ids, those that the database does not hold.
     :param budget: seconds after which the rest is left to the next run.
     :param sure: whether what ``missing`` says can be relied on; else it is only noted, to be looked for again.
-    :return: what each step has stored.
-    :raises StoreError: if Postgres fails.
     """
     state, begun = store.state(source), time.monotonic()
     while state.sweep_after is not None and time.monotonic() - begun < budget:
@@ -38,6 +37,29 @@ def sweep(
         after = found[-1][0] if found else None
         yield store.bury(source, [_tombstone(name, revisions[name]) for name in gone], state, after, sure=sure)
         state = replace(state, sweep_after=after)
+
+
+def missing_documents(hook: CouchDBHook, database: str, source: str, ids: list[str]) -> list[str]:
+    """Those of some documents that a database does not hold, asked twice.
+
+    :raises CouchDBError: if CouchDB does not say it of one.
+    """
+    missing = _without_revision(hook, database, ids)
+    if missing:
+        # A replica that lags may not know yet what is there.
+        time.sleep(database_identity.SECOND_LOOK_S)
+        missing = _without_revision(hook, database, [state.id for state in missing])
+    if unclear := [state for state in missing if bytes(state.error) != b'"not_found"']:
+        raise CouchDBError(
+            f"CouchDB does not say whether {len(unclear)} documents of {source} exist"
+            f" ({bytes(unclear[0].error)[:200].decode(errors='replace')}); the search for deleted ones goes on with the"
+            " next run."
+        )
+    return [state.id for state in missing]
+
+
+def _without_revision(hook: CouchDBHook, database: str, ids: list[str]) -> list[Change]:
+    return [state for state in hook.states(database, ids) if state.rev is None]
 
 
 def _tombstone(document_id: str, rev: str | None) -> Change:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg2 import sql
-
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
@@ -95,16 +94,16 @@ def has_work_left(settings: Settings, source: str) -> bool:
     :raises StoreError: if Postgres does not answer.
     """
     raw = settings.raw_table
-    schema, values = sql.Identifier(raw.schema), {"source": source, "pause": older_documents.PAUSE}
+    names, values = Names(raw.schema), {"source": source, "pause": older_documents.PAUSE}
     with _cursor(settings) as cursor:
-        cursor.execute(sql.SQL(_LEFT).format(schema=schema), values)
+        names.execute(cursor, _LEFT, values)
         if cursor.fetchone()[0]:
             return True
         # After an upgrade the first run makes it.
         cursor.execute("select to_regclass(%s) is not null", (regclass_text(raw.schema, "couchdb_older_revision"),))
         if not cursor.fetchone()[0]:
             return False
-        cursor.execute(sql.SQL(_OLDER_LEFT).format(schema=schema), values)
+        names.execute(cursor, _OLDER_LEFT, values)
         return bool(cursor.fetchone()[0])
 
 
@@ -138,7 +137,7 @@ def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:
 
 
 def _checkpoints(settings: Settings) -> Checkpoints:
-    return Checkpoints({"schema": sql.Identifier(settings.raw_table.schema)})
+    return Checkpoints(Names(settings.raw_table.schema))
 
 
 @contextmanager

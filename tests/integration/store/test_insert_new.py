@@ -8,8 +8,8 @@ import psycopg2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg2 import sql
 
+from cht_sync.postgres.query import Names
 from cht_sync.store.page_writer import MOST_KNOWN, PAGE_TABLE, PageWriter
 from tests.integration.conftest import page_of
 from tests.servers import mine
@@ -31,8 +31,7 @@ class Table:
 
     def begin(self, *, expect_new=True):
         """A run of its own, upon empty tables."""
-        names = {"schema": sql.Identifier("v1"), "table": sql.Identifier("couchdb")}
-        self.writer, self.expect_new, self.copied_to = PageWriter(names, "order"), expect_new, []
+        self.writer, self.expect_new, self.copied_to = PageWriter(Names("v1", "couchdb"), "order"), expect_new, []
         self.rows("truncate v1.couchdb, v1.couchdb_collision, v1.couchdb_quarantine cascade")
 
     def write(self, source, *documents):

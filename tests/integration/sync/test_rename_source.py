@@ -503,7 +503,7 @@ def test_another_server_with_some_ids_in_common_is_copied(couchdb_server, couch,
 
 def test_a_second_server_beside_the_first_is_copied(couch, database, monkeypatch):
     """Both names are configured: that is meant."""
-    monkeypatch.setattr("cht_sync.operators.couchdb_to_postgres.source_order", lambda settings: [couch.old, couch.new])
+    monkeypatch.setattr("cht_sync.sync.source_sync.source_order", lambda settings: [couch.old, couch.new])
     assert copy(couch)["collisions"] == 301
 
 
@@ -527,8 +527,8 @@ def test_names_that_cannot_be_meant_are_refused(couch, database, old, new, words
 
 def test_verify_does_not_say_equal_beside_a_source_that_nobody_copies(couch, database, monkeypatch):
     """As a copy was that met the new name before it was refused."""
-    monkeypatch.setattr("cht_sync.operators.couchdb_to_postgres.check_not_renamed", lambda *_: None)
-    monkeypatch.setattr("cht_sync.operators.couchdb_to_postgres.source_order", lambda settings: [])
+    monkeypatch.setattr("cht_sync.sync.source_sync.check_not_renamed", lambda *_: None)
+    monkeypatch.setattr("cht_sync.sync.source_sync.source_order", lambda settings: [])
     assert copy(couch)["collisions"] == 301
     lines = {line.source: line for line in verify(Settings(), content=False)}
     line = lines[couch.new]
@@ -544,7 +544,7 @@ def test_verify_does_not_say_equal_beside_a_source_that_nobody_copies(couch, dat
 
 
 def test_a_deletion_that_such_a_source_hides_is_told(couch, database, monkeypatch):
-    monkeypatch.setattr("cht_sync.operators.couchdb_to_postgres.check_not_renamed", lambda *_: None)
+    monkeypatch.setattr("cht_sync.sync.source_sync.check_not_renamed", lambda *_: None)
     (rev,) = (each["_rev"] for each in couch.states().values() if each["_id"] == "d5")
     couch.write({"_id": "d5", "_rev": rev, "_deleted": True})
     assert copy(couch)["collisions"] == 1

@@ -20,9 +20,8 @@ from cht_sync.dbt.project.hub import StandInHub, hub_answers, hub_url
 from cht_sync.dbt.project.local_packages import PACKAGE_FILES, settle_local_packages
 from cht_sync.dbt.project.manifest import Manifest
 from cht_sync.dbt.project.missing_packages import first_use
-from cht_sync.dbt.project.of_root import told_of_root
 from cht_sync.dbt.project.packages import PROJECT_FILE, read_yaml, require_sound, small_text
-from cht_sync.dbt.project.root_settings import MACROS, root_settings
+from cht_sync.dbt.project.root_settings import MACROS, ignored_settings, root_settings
 from cht_sync.dbt.project.source import Source
 from cht_sync.dbt.project.storable import storable
 from cht_sync.dbt.project.version import GRAPH_FILE, MANIFEST_FILE
@@ -64,7 +63,7 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     text = storable((folder / "target" / "manifest.json").read_text())
     manifest = json.loads(text)
     _prove(source, manifest, stand_ins)
-    if told := told_of_root(read_yaml(source, folder / "project" / PROJECT_FILE), manifest, refused):
+    if told := ignored_settings(read_yaml(source, folder / "project" / PROJECT_FILE), manifest, refused):
         log.warning("%s", told)
     # dbt writes the one in target/ anew with each run.
     (folder / MANIFEST_FILE).write_text(text)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +16,7 @@ from pathlib import Path
 
 from cht_sync.dbt.deploy.build import build
 from cht_sync.dbt.launch.resolved_selectors import settle
-from cht_sync.dbt.project.fetch import fetch
-from cht_sync.dbt.project.latest import is_mendable, wanted
+from cht_sync.dbt.project.fetch import fetch, has_more_packages, latest_version
 from cht_sync.dbt.project.source import configured_source
 from cht_sync.dbt.project.version import CURRENT, RECORD_FILE, VERSIONS, Deployment, find
 from cht_sync.errors import SettingsError
@@ -37,15 +37,21 @@ def install(settings: Settings, force: bool = False) -> Deployment:
     return made
 
 
+def fresh_graph() -> str:
+    """The text that ``include/dbt/starter_manifest.json`` must have, from the starter as it is now."""
+    with tempfile.TemporaryDirectory() as folder:
+        return install(Settings({"CHT_PIPELINE_DIR": folder})).graph.read_text()
+
+
 def stage(settings: Settings, force: bool = False) -> Deployment:
     """Builds the project that the settings name in a folder of its own, which nothing uses until :func:`publish`.
 
     Where that version is there already it is taken, unless it was built without the dbt package hub, which answers now.
     """
     with _one_at_a_time(settings.pipeline_dir):
-        goal = wanted(settings)
+        goal = latest_version(settings)
         found = find(settings, goal.version) if goal.revision else None
-        if found and not force and not is_mendable(found):
+        if found and not force and not has_more_packages(found):
             return found
         return _build_new(settings, goal, force)
 
@@ -87,7 +93,7 @@ def _build_new(settings: Settings, goal: Deployment, force: bool) -> Deployment:
         path.mkdir()
         made = replace(goal, revision=fetch(source, path / "project", goal.revision))
         found = find(settings, made.version)
-        if found and not force and not is_mendable(found):
+        if found and not force and not has_more_packages(found):
             return _instead(found, made)
         built = build(source, path, settings)
         now = datetime.now(UTC).isoformat(timespec="microseconds")

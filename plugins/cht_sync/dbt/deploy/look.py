@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import dataclass, field
 
-from cht_sync.dbt.project.latest import is_mendable, wanted
+from cht_sync.dbt.project.fetch import has_more_packages, latest_version
 from cht_sync.dbt.project.version import Deployment, find, is_current, kept
 from cht_sync.dbt.tables.deployments import Deployments, Recorded
 from cht_sync.errors import SettingsError
@@ -65,7 +65,7 @@ def look(settings: Settings, wish: Wish) -> Goal | None:
         RemovedModels(settings).require_known(wish.drop_removed)
     if wish.roll_back_to:
         return _roll_back(settings, recorded, wish.roll_back_to)
-    newest = wanted(settings)
+    newest = latest_version(settings)
     if newest.content == recorded.held and not wish.force:
         log.warning("%s was rolled back from; it is held until its source changes, or by force.", _short(newest))
         return _rest_of_roll_back(settings, recorded, newest, bool(wish.drop_removed))
@@ -129,7 +129,7 @@ def _reason(settings: Settings, recorded: Recorded, newest: Deployment, wish: Wi
     if not (tables := recorded.is_for(groups, found.version)) or not is_current(settings, found):
         what = "not what this machine uses yet" if tables else "built, and the tables do not come from it yet"
         return f"{found.text} is {what}"
-    if is_mendable(found, HUB_TIMEOUT_S):
+    if has_more_packages(found, HUB_TIMEOUT_S):
         return "packages of the dbt hub can be had now"
     # Only where groups of another DBT_SELECTOR were deployed before.
     return OTHERS_CHOSEN if set(recorded.versions) - set(groups) and _others_chosen(settings, found) else None

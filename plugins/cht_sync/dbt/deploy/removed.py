@@ -20,6 +20,7 @@ from cht_sync.dbt.rebuild.manifest import models, tables
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.errors import SettingsError
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 from cht_sync.settings.connections import dbt_connection, postgres_connection
@@ -43,14 +44,14 @@ class RemovedModels:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._models_schema = settings, settings.dbt_schema
-        self._schema = sql.Identifier(settings.raw_table.schema)
+        self._names = Names(settings.raw_table.schema)
         self._table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
 
     def known(self) -> list[str]:
         """Those that are still there, as ``schema.name``."""
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models were removed") as cursor:
-            return [name for name in self._recorded(cursor) if _exists(cursor, name)]
+            return [name for name in self._table.removed(cursor) if _exists(cursor, name)]
 
     def unchosen(self, manifest: Manifest, chosen: Collection[str]) -> list[str]:
         """Those of models in the project that have run but are not chosen; no views, which hold no rows."""
@@ -58,7 +59,7 @@ class RemovedModels:
         with transaction(connection, "cht_sync removed models", "read which models have run") as cursor:
             if not _exists(cursor, f"{self._settings.raw_table.schema}.couchdb_model_result"):
                 return []
-            cursor.execute(sql.SQL(_RAN).format(schema=self._schema), (self._models_schema,))
+            self._names.execute(cursor, _RAN, (self._models_schema,))
             left = {name for (name,) in cursor.fetchall()} - set(chosen)
             places = sorted(_place(node) for name, node in models(manifest).items() if name in left and _holds(node))
             return [place for place in places if _exists(cursor, place)]
@@ -99,9 +100,9 @@ class RemovedModels:
         cursor.execute(_NOW)
         (now,) = cursor.fetchone()
         made = _made(manifest, chosen)
-        found = {**dict.fromkeys(removed, now), **self._recorded(cursor)}
+        found = {**dict.fromkeys(removed, now), **self._table.removed(cursor)}
         left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
-        self._write(cursor, left)
+        self._table.note_removed(cursor, left)
         return sorted(left)
 
     def drop(self, names: Collection[str], holder: str) -> None:
@@ -125,8 +126,8 @@ class RemovedModels:
                 if left == waiting:
                     self._dropped(cursor, left[0], last=True)
                 waiting = left
-            recorded = self._recorded(cursor)
-            self._write(cursor, {name: since for name, since in recorded.items() if name not in names})
+            recorded = self._table.removed(cursor)
+            self._table.note_removed(cursor, {name: since for name, since in recorded.items() if name not in names})
             if shown:
                 api_views.refresh(cursor)
         for name in sorted(names):
@@ -155,12 +156,6 @@ class RemovedModels:
                 " is."
             ) from None
         return True
-
-    def _recorded(self, cursor: Any) -> dict[str, str]:
-        return self._table.removed(cursor)
-
-    def _write(self, cursor: Any, left: dict[str, str]) -> None:
-        self._table.note_removed(cursor, left)
 
 
 def readers(manifest: Manifest, chosen: Collection[str]) -> dict[str, list[str]]:

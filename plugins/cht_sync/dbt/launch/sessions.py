@@ -11,6 +11,7 @@ from contextlib import closing
 from airflow.sdk import Connection
 
 from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.query import one_row
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def end_sessions(connection: Connection, schema: str, patience: float = PATIENCE
         with conn.cursor() as cursor:
             while True:
                 cursor.execute(_END, (session_name(schema),))
-                left, _ = cursor.fetchone()
+                left, _ = one_row(cursor)
                 most = max(most, left)
                 if not left:
                     return most

@@ -59,11 +59,8 @@ def _folders(source: Source, project: Path) -> Iterator[tuple[str, str]]:
         # dbt takes both forms.
         name = str(key).replace("_", "-")
         if name.endswith(("-path", "-paths")):
-            yield from ((name, path) for path in (value if isinstance(value, list) else [value]) if _is_text(path))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+            paths = value if isinstance(value, list) else [value]
+            yield from ((name, path) for path in paths if isinstance(path, str))
 
 
 def read_yaml(source: Source, path: Path) -> dict[str, Any]:

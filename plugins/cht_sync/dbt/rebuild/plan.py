@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.project.graph import drawable
-from cht_sync.dbt.project.kept import STARTER_PACKAGE
+from cht_sync.dbt.project.lineage import STARTER_PACKAGE
 from cht_sync.dbt.project.manifest import Manifest, Node, parents_of
 from cht_sync.dbt.project.selection import selected
 from cht_sync.dbt.rebuild.absent import absent_models, with_what_they_read

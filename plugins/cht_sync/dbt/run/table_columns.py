@@ -11,7 +11,7 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import string_types
 
-from cht_sync.dbt.project.kept import MADE_ANEW, Kept
+from cht_sync.dbt.project.lineage import MADE_ANEW, Kept
 from cht_sync.dbt.tables.built_models import BuiltModels, Columns, Place
 
 log = logging.getLogger(__name__)

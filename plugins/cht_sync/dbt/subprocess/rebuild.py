@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest, WritableManifest
@@ -12,10 +15,9 @@ from dbt.contracts.graph.manifest import Manifest, WritableManifest
 from cht_sync.dbt.subprocess import batches
 from cht_sync.dbt.subprocess.answering import Answers, Command, answer
 from cht_sync.dbt.subprocess.events import NO_CONSOLE, let_go, print_line
-from cht_sync.dbt.subprocess.executed import redirected
 from cht_sync.dbt.subprocess.parsed import packed, read_large_seeds, unpacked
 from cht_sync.dbt.subprocess.redirect import Redirect
-from cht_sync.dbt.subprocess.staging import TAG, set_aside
+from cht_sync.dbt.subprocess.staging import TAG, move_to_staging
 from cht_sync.postgres.notice_death import notice_death
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
@@ -64,7 +66,7 @@ class Dbt:
         :return: with ``waiting``, what the project wants done once the models are in place, see :class:`Redirect`.
         """
         manifest = unpacked(self._parsed)
-        moved, database = set_aside(manifest, members, schemas)
+        moved, database = move_to_staging(manifest, members, schemas)
         if not full_refresh and all(manifest.nodes[name].resource_type != "model" for name in members):
             return _outcome(dbtRunnerResult(success=True))
         # Seeds and snapshots are made once; what arrives meanwhile is for models.
@@ -78,7 +80,7 @@ class Dbt:
             *(["--full-refresh"] if full_refresh else []),
         ]
         redirect = Redirect(moved, schemas, database)
-        with redirected(redirect):
+        with _redirected(redirect):
             done = self._runner(manifest).invoke(self._command(command, profiles))
         # Later runs of this process go on from what earlier ones have built.
         return {**_outcome(done), "waiting": redirect.waiting, "batches": batches.noted}
@@ -89,6 +91,39 @@ class Dbt:
 
     def _command(self, command: list[str], profiles: str) -> list[str]:
         return ["--no-use-colors", *NO_CONSOLE, *command, "--profiles-dir", profiles, *self._where]
+
+
+@contextmanager
+def _redirected(redirect: Redirect) -> Iterator[None]:
+    """All statements of dbt's go through a redirect first, whoever has written them: hooks, macros, models.
+
+    What has bindings is of dbt's own: the rows of seeds.
+    """
+    from dbt.adapters.postgres.connections import PostgresConnectionManager
+
+    manager: Any = PostgresConnectionManager
+    adds = manager.add_query
+
+    def add_query(self: Any, sql: str, auto_begin: bool = True, bindings: Any = None, *more: Any, **named: Any) -> Any:
+        if bindings is None:
+            connection = self.get_thread_connection()
+
+            def ask(query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+                # Where the statement is to be executed: it may follow one that is not committed yet.
+                with connection.handle.cursor() as cursor:
+                    cursor.execute(query, values)
+                    rows: list[tuple[Any, ...]] = cursor.fetchall()
+                return rows
+
+            with self.exception_handler(sql):
+                sql = redirect.now(sql, connection.name or "", ask)
+        return adds(self, sql, auto_begin, bindings, *more, **named)
+
+    manager.add_query = add_query
+    try:
+        yield
+    finally:
+        manager.add_query = adds
 
 
 def _outcome(result: dbtRunnerResult) -> Command:

@@ -12,15 +12,20 @@ from collections.abc import Callable, Iterator
 Place = tuple[str, str]
 NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 CHAIN = rf"{NAME}(?:\s*\.\s*{NAME})*"
+# Comments in comments, as deep as anybody writes them.
+_INNER = r"/\*(?:(?!/\*|\*/).)*\*/"
+for _ in range(3):
+    _INNER = rf"/\*(?:(?!/\*|\*/).|{_INNER})*\*/"
+_REMARK = rf"--[^\n]*|{_INNER}"
 _TOKEN = re.compile(
-    rf"""(?P<comment>--[^\n]*|/\*.*?\*/)
+    rf"""(?P<comment>{_REMARK})
     |(?P<body>\$(?P<tag>[^\W\d]\w*|)\$.*?\$(?P=tag)\$)
     |(?P<text>\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*')
     |(?P<chain>{CHAIN})
     |(?P<other>.)""",
     re.S | re.X,
 )
-_COMMENT = re.compile(r"\s+|--[^\n]*|/\*.*?\*/", re.S)
+_COMMENT = re.compile(rf"\s+|{_REMARK}", re.S)
 _ATOMIC = re.compile(r"create\s+(or\s+replace\s+)?(function|procedure)\b.*\bbegin\s+atomic\b", re.I | re.S)
 _FINDS_TABLE = re.compile(
     r"\b(to_regclass|pg_relation_size|pg_total_relation_size|pg_table_size|nextval)\s*\(\s*$", re.I

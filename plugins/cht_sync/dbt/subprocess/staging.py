@@ -7,14 +7,16 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from cht_sync.dbt.project.manifest import reachable
-from cht_sync.dbt.subprocess.references import model_of, pointed_aside, target_of
+from cht_sync.dbt.subprocess.references import model_of, pointed_to_staging, target_of
 from cht_sync.dbt.subprocess.sql_text import Place
 
 TAG = "cht_sync_built_aside"
 _DBT = {"dbt", "dbt_postgres"}
 
 
-def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str]) -> tuple[dict[Place, str], str]:
+def move_to_staging(
+    manifest: Any, members: Collection[str], schemas: Mapping[str, str]
+) -> tuple[dict[Place, str], str]:
     """Moves models of a parsed project to staging schemas.
 
     ``ref()`` and ``this`` follow the schema of the node; a foreign key is text, and follows here. One to a table that
@@ -90,9 +92,9 @@ def _points_outside(constraint: Any, moved: Mapping[tuple[str, str], str], names
 
 def _point(constraint: Any, moved: Mapping[tuple[str, str], str]) -> None:
     if constraint.expression:
-        constraint.expression = pointed_aside(constraint.expression, moved, _is_foreign_key(constraint))
+        constraint.expression = pointed_to_staging(constraint.expression, moved, _is_foreign_key(constraint))
     if getattr(constraint, "to", None):
-        constraint.to = pointed_aside(constraint.to, moved, whole=True)
+        constraint.to = pointed_to_staging(constraint.to, moved, whole=True)
 
 
 def _at_end(node: Any) -> bool:

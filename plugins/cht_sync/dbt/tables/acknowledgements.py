@@ -9,10 +9,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from airflow.sdk import Connection
-from psycopg2 import sql
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.migrations import prepared
@@ -78,14 +78,15 @@ class Acknowledgements:
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
         self._connection, self._raw, self._models_schema = connection, raw, models_schema
+        self._names = Names(raw.schema)
 
     def all(self) -> dict[str, Acknowledgement]:
         """All of them, by what they name."""
         with transaction(self._connection, APPLICATION, "read acknowledged data tests") as cursor:
             cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_test_acknowledgement"),))
-            if not cursor.fetchone()[0]:
+            if not one_row(cursor)[0]:
                 return {}
-            cursor.execute(self._sql(_ALL), (self._models_schema,))
+            self._names.execute(cursor, _ALL, (self._models_schema,))
             return {row[0]: Acknowledgement(*row) for row in cursor}
 
     def add(self, one: Acknowledgement, known: Collection[str]) -> None:
@@ -103,17 +104,14 @@ class Acknowledgements:
             raise SettingsError(f"until {one.until} is over already: give a day to come.")
         values = (one.test, one.reason.strip(), one.by, one.until, one.at_most, one.errors)
         with self._writing("acknowledge a data test") as cursor:
-            cursor.execute(self._sql(_ADD), (self._models_schema, *values))
+            self._names.execute(cursor, _ADD, (self._models_schema, *values))
 
     def remove(self, test: str) -> None:
         """Takes an acknowledgement back."""
         with self._writing("take an acknowledgement back") as cursor:
-            cursor.execute(self._sql(_REMOVE), (self._models_schema, test))
+            self._names.execute(cursor, _REMOVE, (self._models_schema, test))
             if not cursor.fetchone():
                 raise SettingsError(f"{test!r} is not acknowledged.")
-
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(schema=sql.Identifier(self._raw.schema))
 
     def _writing(self, doing: str) -> AbstractContextManager[Any]:
         return prepared(self._connection, self._raw, APPLICATION, doing)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from psycopg2 import sql
 from psycopg2.extras import Json
 
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names
 
 TABLE = "couchdb_built_model"
 Place = tuple[str, str]
@@ -37,13 +37,13 @@ class BuiltModels:
 
     def __init__(self, cursor: Any, schema: str) -> None:
         self._cursor, self._table = cursor, regclass_text(schema, TABLE)
-        self._names = {"schema": sql.Identifier(schema)}
+        self._names = Names(schema)
 
     def read(self) -> dict[Place, Columns]:
         """The columns of each table, by its schema and name."""
         if not self._may("select"):
             return {}
-        self._cursor.execute(sql.SQL(_READ).format(**self._names))
+        self._names.execute(self._cursor, _READ)
         return {(schema, name): columns for schema, name, columns in self._cursor.fetchall()}
 
     def record(self, built: Mapping[Place, Columns], others: Collection[Place] = ()) -> None:
@@ -51,15 +51,15 @@ class BuiltModels:
         if not (built or others) or not self._may("insert, update, delete"):
             return
         for place, columns in built.items():
-            self._cursor.execute(sql.SQL(_RECORD).format(**self._names), (*place, Json(columns)))
+            self._names.execute(self._cursor, _RECORD, (*place, Json(columns)))
         for place in others:
-            self._cursor.execute(sql.SQL(_FORGET).format(**self._names), place)
+            self._names.execute(self._cursor, _FORGET, place)
 
     def batches(self) -> dict[Place, dict[str, Any]]:
         """Which batches of each table are built that dbt builds in batches, by its schema and name."""
         if not self._may("select"):
             return {}
-        self._cursor.execute(sql.SQL(_BATCHES).format(**self._names))
+        self._names.execute(self._cursor, _BATCHES)
         return {(schema, name): noted for schema, name, noted in self._cursor.fetchall()}
 
     def record_batches(self, built: Mapping[Place, Any]) -> None:
@@ -68,7 +68,7 @@ class BuiltModels:
         if not self._cursor.fetchone()[0] or not self._may("update"):
             return
         for place, noted in built.items():
-            self._cursor.execute(sql.SQL(_RECORD_BATCHES).format(**self._names), (Json(noted), *place))
+            self._names.execute(self._cursor, _RECORD_BATCHES, (Json(noted), *place))
 
     def _may(self, rights: str) -> bool:
         for right in rights.split(", "):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from psycopg2 import sql
+from cht_sync.postgres.query import Names
 
 _RECORDED = """
 select models, version, held from {schema}.couchdb_deployment where models_schema = %s
@@ -33,10 +33,10 @@ class DeploymentTable:
     """Reads and writes it in the schema of the documents, each time inside a transaction of the caller's."""
 
     def __init__(self, schema: str, models_schema: str) -> None:
-        self._schema, self._models_schema = sql.Identifier(schema), models_schema
+        self._names, self._models_schema = Names(schema), models_schema
 
     def _execute(self, cursor: Any, text: str, *values: Any) -> None:
-        cursor.execute(sql.SQL(text).format(schema=self._schema), values)
+        self._names.execute(cursor, text, values)
 
     def recorded(self, cursor: Any) -> list[tuple[str, str, str | None]]:
         """Group of models, version, and what was rolled back from; the newest deployment first."""

@@ -20,6 +20,7 @@ from cht_sync.dbt.tables.models_zone import UTC
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -68,7 +69,7 @@ class Deployments:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._schema = settings.raw_table.schema
-        self._names = {"schema": sql.Identifier(self._schema)}
+        self._names = Names(self._schema)
         self._table = DeploymentTable(self._schema, settings.dbt_schema)
 
     def prepare(self) -> None:
@@ -133,8 +134,8 @@ class Deployments:
         manifest = storable(deployment.manifest.read_text())
         packages = json.dumps({"packages": [{"source": deployment.source, "revision": deployment.revision}]})
         for models in groups:
-            cursor.execute(self._sql(_FORGET), (models,))
-            cursor.execute(self._sql(_REMEMBER), (packages, manifest, models))
+            self._names.execute(cursor, _FORGET, (models,))
+            self._names.execute(cursor, _REMEMBER, (packages, manifest, models))
             version = (deployment.version, deployment.source, deployment.revision)
             self._table.record(cursor, models, version, held=held or None, zone=zone)
 
@@ -157,7 +158,7 @@ class Deployments:
 
     def _manifest(self, cursor: Any, choices: Sequence[str]) -> Manifest | None:
         for models in choices:
-            cursor.execute(self._sql(_MANIFEST), (models,))
+            self._names.execute(cursor, _MANIFEST, (models,))
             if row := cursor.fetchone():
                 return row[0]
         return None
@@ -165,9 +166,6 @@ class Deployments:
     def _ready(self, cursor: Any) -> bool:
         cursor.execute(_READY, (self._schema, list(TABLES)))
         return cursor.fetchone()[0] == len(TABLES)
-
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(**self._names)
 
     @contextmanager
     def _cursor(self, connection: Connection) -> Iterator[Any]:

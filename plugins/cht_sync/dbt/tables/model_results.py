@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 
@@ -78,7 +79,7 @@ def in_use(schema: str) -> sql.Composed:
 
     They must not block others, or raise alerts, for ever.
     """
-    return sql.SQL(_IN_USE).format(schema=sql.Identifier(schema))
+    return Names(schema).compose(_IN_USE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,36 +129,28 @@ class ModelResults:
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
         self._connection, self._models_schema = connection, models_schema
         table = regclass_text(raw.schema, "couchdb_model_result")
-        self._names = {
-            "schema": sql.Identifier(raw.schema),
-            "table_text": sql.Literal(table),
-            "in_use": in_use(raw.schema),
-        }
+        self._names = Names(raw.schema, table_text=sql.Literal(table), in_use=in_use(raw.schema))
 
     def record(self, results: Collection[ModelResult]) -> None:
         """Notes how models ended; those that did not run keep what they had."""
         with self._cursor() as cursor:
             for one in results if cursor else ():
                 values = {
+                    **asdict(one),
                     "models_schema": self._models_schema,
-                    "model": one.model,
-                    "name": one.name,
-                    "status": one.status,
                     "message": one.message[:2000],
-                    "seconds": one.seconds,
-                    "rows": one.rows,
                     "failed": one.failed or one.status == SHRUNK,
                     "at_fault": one.at_fault or None,
                     "ran": one.seconds is not None and one.status != "skipped",
                 }
-                cursor.execute(self._sql(_RECORD), values)
+                self._names.execute(cursor, _RECORD, values)
 
     def failing(self) -> dict[str, Failing]:
         """Models that failed the last time they ran, by unique id."""
         with self._cursor() as cursor:
             if not cursor:
                 return {}
-            cursor.execute(self._sql(_FAILING), {"models_schema": self._models_schema, "states": list(FAILED)})
+            self._names.execute(cursor, _FAILING, {"models_schema": self._models_schema, "states": list(FAILED)})
             return {
                 model: Failing(name, message or "", since, at_fault or [])
                 for model, name, message, since, at_fault in cursor
@@ -168,7 +161,7 @@ class ModelResults:
         with self._cursor() as cursor:
             if not cursor:
                 return []
-            cursor.execute(self._sql(_TROUBLES), (self._models_schema, [*FAILED, SHRUNK], seconds))
+            self._names.execute(cursor, _TROUBLES, (self._models_schema, [*FAILED, SHRUNK], seconds))
             return [message if status == SHRUNK else f"{name}: {message}" for name, status, message in cursor]
 
     def accepted(self) -> dict[str, int]:
@@ -176,29 +169,26 @@ class ModelResults:
         with self._cursor() as cursor:
             if not cursor:
                 return {}
-            cursor.execute(self._sql(_ACCEPTED), (self._models_schema,))
+            self._names.execute(cursor, _ACCEPTED, (self._models_schema,))
             return {model: rows for model, rows in cursor if rows is not None}
 
     def hold(self, models: Collection[str], why: str) -> None:
         """Notes which models a run holds back, until they run again."""
         with self._cursor() as cursor:
             if cursor:
-                cursor.execute(
-                    self._sql(_HOLD), {"models_schema": self._models_schema, "held": list(models), "why": why[:2000]}
+                self._names.execute(
+                    cursor, _HOLD, {"models_schema": self._models_schema, "held": list(models), "why": why[:2000]}
                 )
 
     def forget(self, models: Collection[str]) -> None:
         """Drops what is known of models that are not in the project any more."""
         with self._cursor() as cursor:
             if cursor:
-                cursor.execute(self._sql(_FORGET), (self._models_schema, list(models)))
-
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(**self._names)
+                self._names.execute(cursor, _FORGET, (self._models_schema, list(models)))
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
         with transaction(self._connection, "cht_sync models", "read or write how the models ended") as cursor:
-            cursor.execute(self._sql(_READY))
-            yield cursor if cursor.fetchone()[0] else None
+            self._names.execute(cursor, _READY)
+            yield cursor if one_row(cursor)[0] else None

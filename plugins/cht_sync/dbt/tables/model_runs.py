@@ -12,6 +12,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 
@@ -83,43 +84,39 @@ class ModelRuns:
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str, models: str = "") -> None:
         self._connection = connection
-        self._names: dict[str, sql.Composable] = {
-            "schema": sql.Identifier(raw.schema),
-            "table": sql.Identifier(raw.table),
-            "table_text": _quoted(raw.schema, raw.table),
-            "runs_text": _quoted(raw.schema, "couchdb_model_run"),
-        }
-        self._names["newest"] = self._sql(_NEWEST)
+        tables = {"table_text": _quoted(raw.schema, raw.table), "runs_text": _quoted(raw.schema, "couchdb_model_run")}
+        self._names = Names(raw.schema, raw.table, **tables)
+        self._names["newest"] = self._names.compose(_NEWEST)
         self._key = (models_schema, models)
 
     def state(self) -> ModelsState:
         """What is stored and what of it is modelled."""
         with _cursor(self._connection) as cursor:
-            cursor.execute(self._sql(_READY))
+            self._names.execute(cursor, _READY)
             if not cursor.fetchone()[0]:  # nothing was ever copied; only the copy creates tables
                 return ModelsState(None, None, None)
-            cursor.execute(self._sql(_NEWEST))
+            self._names.execute(cursor, _NEWEST)
             (newest,) = cursor.fetchone()
-            cursor.execute(self._sql(_LAST), self._key)
+            self._names.execute(cursor, _LAST, self._key)
             modelled_to, deployment = cursor.fetchone() or (None, None)
         return ModelsState(newest, modelled_to, deployment)
 
     def record(self, modelled_to: datetime, deployment: str) -> tuple[datetime | None, datetime | None]:
         """Notes a good run of the models, by the newest stamp when it began; returns that of now, and the models'."""
         with _cursor(self._connection) as cursor:
-            cursor.execute(self._sql(_RECORD), (*self._key, modelled_to, deployment))
+            self._names.execute(cursor, _RECORD, (*self._key, modelled_to, deployment))
             return cursor.fetchone()
 
     def look(self) -> tuple[datetime | None, datetime | None]:
         """Notes how far the models are behind after a run that was not good; returns the same, or None for both."""
         with _cursor(self._connection) as cursor:
-            cursor.execute(self._sql(_LOOK), self._key)
+            self._names.execute(cursor, _LOOK, self._key)
             return cursor.fetchone() or (None, None)
 
     def waiting(self, after: datetime | None, most: int) -> int:
         """Documents later than a stamp, deleted ones too, counted up to ``most``; of all documents for None."""
         with _cursor(self._connection) as cursor:
-            cursor.execute(self._sql(_WAITING), {"after": after, "most": most})
+            self._names.execute(cursor, _WAITING, {"after": after, "most": most})
             return cursor.fetchone()[0]
 
     def reached(self, connection: Connection) -> datetime | None:
@@ -142,9 +139,6 @@ class ModelRuns:
                     cursor.execute(sql.SQL(query).format(relation=sql.Identifier(models_schema, name)))
                     return (cursor.fetchone() or (None,))[0]
         return None
-
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(**self._names)
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from psycopg2 import sql
-
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -31,7 +30,7 @@ def models_zone(settings: Settings) -> str:
     deployments = regclass_text(settings.raw_table.schema, "couchdb_deployment")
     with transaction(postgres_connection(settings), "cht_sync time zone", DOING) as cursor:
         cursor.execute(_READY, (deployments, regclass_text(settings.raw_table.schema, "_dataemon")))
-        has_deployments, has_manifests = cursor.fetchone()
+        has_deployments, has_manifests = one_row(cursor)
         noted: list[str | None] = []
         if has_deployments:
             noted = table.zones(cursor)
@@ -39,13 +38,13 @@ def models_zone(settings: Settings) -> str:
             return zones[0]
         left = False
         if has_manifests:
-            cursor.execute(sql.SQL(_LEFT).format(schema=sql.Identifier(settings.raw_table.schema)))
-            left = cursor.fetchone()[0]
+            Names(settings.raw_table.schema).execute(cursor, _LEFT)
+            left = one_row(cursor)[0]
         if not (noted or left):
             return UTC
         zone = _of_session(settings)
         cursor.execute(_HAS_COLUMN, (deployments,))
-        if cursor.fetchone()[0]:
+        if one_row(cursor)[0]:
             table.note_zone(cursor, zone)
         return zone
 
@@ -53,4 +52,4 @@ def models_zone(settings: Settings) -> str:
 def _of_session(settings: Settings) -> str:
     with transaction(dbt_connection(settings), "cht_sync time zone", DOING) as cursor:
         cursor.execute(_OF_SESSION)
-        return str(cursor.fetchone()[0])
+        return str(one_row(cursor)[0])

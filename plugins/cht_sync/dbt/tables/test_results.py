@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Connection
-from psycopg2 import sql
 
 from cht_sync.dbt.tables.acknowledgements import APPLICATION, Acknowledgement, Acknowledgements
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.migrations import prepared
@@ -97,21 +97,22 @@ class DataTestResults:
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
         self._connection, self._raw, self._models_schema = connection, raw, models_schema
+        self._names = Names(raw.schema)
 
     def record(self, run: str, results: Iterable[DataTestResult]) -> None:
         """Notes the results of a run, by Airflow's id, in place of those of an earlier try of it; forgets old runs."""
         with prepared(self._connection, self._raw, APPLICATION, "note results of data tests") as cursor:
-            cursor.execute(self._sql(_FORGET), (self._models_schema, _KEPT, run))
+            self._names.execute(cursor, _FORGET, (self._models_schema, _KEPT, run))
             for one in results:
                 values = (one.test, one.model, one.status, one.failures, one.message, one.seconds,
                           one.acknowledged or None)  # fmt: skip
-                cursor.execute(self._sql(_RECORD), (self._models_schema, run, *values))
+                self._names.execute(cursor, _RECORD, (self._models_schema, run, *values))
 
     def of_run(self, run: str) -> list[DataTestResult]:
         """The results of a run, by Airflow's id, in the order of tests, with what is acknowledged by now."""
         known = self.acknowledgements.all()
         with self._reading() as cursor:
-            cursor.execute(self._sql(_OF_RUN), (self._models_schema, run))
+            self._names.execute(cursor, _OF_RUN, (self._models_schema, run))
             return [DataTestResult(*row).judged(known) for row in cursor]
 
     def names(self) -> set[str]:
@@ -120,7 +121,7 @@ class DataTestResults:
             cursor.execute("select to_regclass(%s)", (regclass_text(self._raw.schema, "couchdb_test_result"),))
             if cursor.fetchone()[0] is None:
                 return set()
-            cursor.execute(self._sql(_NEWEST), {"schema": self._models_schema})
+            self._names.execute(cursor, _NEWEST, {"schema": self._models_schema})
             tests = [test for (test,) in cursor]
         return {*tests, *(DataTestResult(test, None, "pass", None, "", 0.0).name for test in tests)}
 
@@ -131,6 +132,3 @@ class DataTestResults:
 
     def _reading(self) -> AbstractContextManager[Any]:
         return transaction(self._connection, APPLICATION, "read results of data tests")
-
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(schema=sql.Identifier(self._raw.schema))

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg2 import sql
-
 from cht_sync.monitoring.alerts.condition import NEWS, Condition
 from cht_sync.postgres.locks import Locks
+from cht_sync.postgres.query import Names
 
 _SEE = """
 insert into {schema}.couchdb_incident (kind, subject, text, opened_at, newest)
@@ -96,11 +95,8 @@ class Incidents:
     """
 
     def __init__(self, schema: str) -> None:
-        self._names = {"schema": sql.Identifier(schema)}
+        self._names = Names(schema)
         self._schema = schema
-
-    def _execute(self, cursor: Any, text: str, values: Any = None) -> None:
-        cursor.execute(sql.SQL(text).format(**self._names), values)
 
     def judge(self, cursor: Any, conditions: Iterable[Condition], kinds: Iterable[str]) -> None:
         """Opens what is new and closes what is over.
@@ -119,7 +115,7 @@ class Incidents:
             "seen_kinds": [each.kind for each in found if each.kind != NEWS],
             "subjects": [each.subject for each in found if each.kind != NEWS],
         }
-        self._execute(cursor, _RESOLVE, values)
+        self._names.execute(cursor, _RESOLVE, values)
 
     def see(self, cursor: Any, condition: Condition) -> None:
         """Opens an incident, or notes that it lasts.
@@ -128,11 +124,11 @@ class Incidents:
         :param condition: what is the case.
         """
         values = {name: getattr(condition, name) for name in ("kind", "subject", "text", "since", "newest")}
-        self._execute(cursor, _SEE, values)
+        self._names.execute(cursor, _SEE, values)
 
     def _is_known(self, cursor: Any, condition: Condition) -> bool:
         values = {"kind": condition.kind, "subject": condition.subject, "since": condition.since}
-        self._execute(cursor, _KNOWN_NEWS, values)
+        self._names.execute(cursor, _KNOWN_NEWS, values)
         return bool(cursor.fetchone()[0])
 
     def to_tell(self, cursor: Any, channels: Collection[str], patience: Mapping[str, datetime]) -> list[Incident]:
@@ -142,16 +138,16 @@ class Incidents:
         :param channels: names of those that every message is to go through.
         :param patience: incidents of these kinds are told only once they were opened before that moment.
         """
-        self._execute(cursor, _TELL_AGAIN)
+        self._names.execute(cursor, _TELL_AGAIN)
         values = {
             "news": NEWS,
             "channels": list(channels),
             "kinds": list(patience),
             "before": list(patience.values()),
         }
-        self._execute(cursor, _TO_TELL, values)
+        self._names.execute(cursor, _TO_TELL, values)
         found = [Incident(*row) for row in cursor.fetchall()]
-        self._execute(cursor, _TRIED, ([each.id for each in found],))
+        self._names.execute(cursor, _TRIED, ([each.id for each in found],))
         return found
 
     def told(self, cursor: Any, incidents: Sequence[Incident], channel: str) -> None:
@@ -162,7 +158,7 @@ class Incidents:
         :param channel: name of the channel that took the message.
         """
         values = {"ids": [each.id for each in incidents], "channel": channel}
-        self._execute(cursor, _RECOVERY_TOLD if incidents[0].recovered else _TOLD, values)
+        self._names.execute(cursor, _RECOVERY_TOLD if incidents[0].recovered else _TOLD, values)
 
     def prune(self, cursor: Any, days: int) -> None:
         """Forgets what ended long ago.
@@ -170,4 +166,4 @@ class Incidents:
         :param cursor: of a transaction.
         :param days: how long ago.
         """
-        self._execute(cursor, _PRUNE, (days,))
+        self._names.execute(cursor, _PRUNE, (days,))

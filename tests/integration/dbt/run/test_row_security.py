@@ -7,7 +7,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from cht_sync.dbt.project.kept import Kept
+from cht_sync.dbt.project.lineage import Kept
 from cht_sync.dbt.run.row_security import require_seen
 from cht_sync.dbt.run.table_columns import complaint, look
 from cht_sync.errors import SettingsError

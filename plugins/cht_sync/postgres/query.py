@@ -1,0 +1,43 @@
+"""Queries with names in braces, and their answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+
+class Names(dict[str, sql.Composable]):
+    """What stands for names in braces in SQL texts, quoted: ``select max(saved_timestamp) from {schema}.{table}``.
+
+    :param more: what else is to be put in, by what stands in braces.
+    """
+
+    def __init__(self, schema: str, table: str = "", **more: sql.Composable) -> None:
+        super().__init__(schema=sql.Identifier(schema), table=sql.Identifier(table), **more)
+        self.schema, self.table = schema, table
+
+    def compose(self, text: str, **more: sql.Composable) -> sql.Composed:
+        """A query with everything in its place.
+
+        :param more: what else stands in braces in this text.
+        """
+        return sql.SQL(text).format(**self, **more)
+
+    def execute(self, cursor: Cursor, text: str, values: Any = None, **more: sql.Composable) -> None:
+        """Runs a query that :meth:`compose` makes.
+
+        :param values: its parameters, as ``cursor.execute`` takes them.
+        """
+        cursor.execute(self.compose(text, **more), values)
+
+
+def one_row(cursor: Cursor) -> tuple[Any, ...]:
+    """The row that a query gives which always gives one.
+
+    :raises LookupError: if there is none.
+    """
+    if (row := cursor.fetchone()) is None:
+        raise LookupError("PostgreSQL gave no row where there always is one.")
+    return row
