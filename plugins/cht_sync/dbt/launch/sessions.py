@@ -15,7 +15,7 @@ from cht_sync.postgres.query import one_row
 
 log = logging.getLogger(__name__)
 
-LOOK_S, PATIENCE_S = 0.2, 30.0
+POLL_S, PATIENCE_S = 0.2, 30.0
 _LONGEST = 40
 # Idle ones hold nothing, and may be kept by a pooler for somebody else.
 _END = """
@@ -54,4 +54,4 @@ def end_sessions(connection: Connection, schema: str, patience: float = PATIENCE
                 if time.monotonic() > until:
                     log.warning("%s sessions of dbt on schema %s do not end: see pg_stat_activity.", left, schema)
                     return most
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)

@@ -22,7 +22,7 @@ from cht_sync.settings.settings import Settings
 from cht_sync.store.copy_hold import CopyHold
 
 # A test that failed while documents arrived is tried again so often; the models and the copy have so long.
-TRIES, CATCH_UP_S, HELD_S, LOOK_S = 2, 600.0, 900.0, 3.0
+TRIES, CATCH_UP_S, HELD_S, POLL_S = 2, 600.0, 900.0, 3.0
 
 
 class RunTests(DbtTaskMixin, DbtTestLocalOperator):
@@ -83,7 +83,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         while _wait(runs):
             if time.monotonic() > until:
                 return False
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         return True
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:

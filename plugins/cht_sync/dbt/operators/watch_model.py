@@ -20,7 +20,7 @@ from cht_sync.dbt.run.good_end import note_alone
 from cht_sync.dbt.tables.model_results import SHRUNK
 from cht_sync.errors import HeldError, ModelFailedError, ShrunkError
 
-LOOK_AT_PRODUCER_EVERY = 3
+ASK_PRODUCER_EVERY = 3
 NOT_BEGUN = {None, "scheduled", "queued"}
 # So long a task waits in its slot for a dbt that has not begun, and so long it stays away then.
 GIVE_WAY_AFTER_S, GIVE_WAY_FOR_S = 15.0, 5.0
@@ -38,7 +38,7 @@ class WatchModel(RunsModels, DbtRunWatcherOperator):
 
     def poke(self, context: Any) -> bool:
         """Whether the model has ended well; raises where it has not, does not run, or the time was over before."""
-        ended = self._pokes % LOOK_AT_PRODUCER_EVERY == 0 and self._producer_ended(context)
+        ended = self._pokes % ASK_PRODUCER_EVERY == 0 and self._producer_ended(context)
         self._pokes += 1
         # Read after the state of dbt_run: what that has not pushed by its end it never will.
         ended_as = get_xcom_val(context["ti"], self.producer_task_id, get_status_xcom_key(self.model_unique_id))

@@ -64,11 +64,11 @@ def tables(manifest: Manifest) -> dict[str, Node]:
     return {**models(manifest), **snapshots}
 
 
-def tables_read(manifest: Manifest, start: Iterable[str], kind: str) -> set[str]:
-    """The seeds or snapshots, as ``kind`` says, that models read, directly or through others."""
+def seeds_read(manifest: Manifest, start: Iterable[str]) -> set[str]:
+    """The seeds that models read, directly or through others."""
     nodes = manifest["nodes"]
     read = reachable(start, parents_of(nodes))
-    return {name for name in read if name in nodes and nodes[name]["resource_type"] == kind}
+    return {name for name in read if name in nodes and nodes[name]["resource_type"] == "seed"}
 
 
 def descendants(manifest: Manifest, start: Iterable[str]) -> set[str]:

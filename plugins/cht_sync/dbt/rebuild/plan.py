@@ -26,9 +26,9 @@ from cht_sync.dbt.rebuild.manifest import (
     foreign_keys,
     models,
     read_manifest,
+    seeds_read,
     staging_schema,
     tables,
-    tables_read,
 )
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import regclass_text
@@ -86,11 +86,7 @@ class RebuildPlan:
 
 
 def plan_rebuild(
-    settings: Settings,
-    folder: Path,
-    state: Manifest | None,
-    selector: str,
-    full_refresh: Sequence[str] | None = None,
+    settings: Settings, folder: Path, state: Manifest | None, selector: str, full_refresh: Sequence[str] | None = None
 ) -> RebuildPlan:
     """Finds the models that a deployment has to rebuild, with all downstream models.
 
@@ -147,7 +143,7 @@ def _chosen(manifest: Manifest, folder: Path, selector: str) -> set[str]:
     """The models that are run, and the seeds that they read; all seeds where all models are run."""
     chosen = selected(with_selections(drawable(manifest), folder), selector)
     seeds = {name for name, node in manifest["nodes"].items() if node["resource_type"] == "seed"}
-    return chosen | (tables_read(manifest, chosen, "seed") if selector else seeds)
+    return chosen | (seeds_read(manifest, chosen) if selector else seeds)
 
 
 def _not_there(cursor: Cursor, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:

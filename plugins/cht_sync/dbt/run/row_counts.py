@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -45,12 +44,12 @@ class RowCounts:
         :return: None where it cannot be known.
         """
         try:
-            with limited(self._conn, PATIENCE):
-                estimate = self._value(_ESTIMATE, schema, table)
-                if estimate and estimate >= LARGE:
-                    return estimate
-                # The estimate is nothing after a crash: counting tells, where it is quick.
-                return self._value(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table)))
+            with limited(self._conn, PATIENCE), self._conn.cursor() as cursor:
+                rows: int | None = value_of(cursor, _ESTIMATE, (schema, table))
+                if not rows or rows < LARGE:
+                    # The estimate is nothing after a crash: counting tells, where it is quick.
+                    rows = value_of(cursor, sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table)))
+                return rows
         except psycopg2.Error:
             return None
 
@@ -64,8 +63,3 @@ class RowCounts:
             f" CHT_MODELS_MAX_DROP={self._most_drop} percent: find out why, or trigger a run with lift_guard if it is"
             " right; until then nothing that is scheduled on this model starts."
         )
-
-    def _value(self, statement: str | sql.Composable, *values: Any) -> int | None:
-        with self._conn.cursor() as cursor:
-            count: int | None = value_of(cursor, statement, values or None)
-            return count
