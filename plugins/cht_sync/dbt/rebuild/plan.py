@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import psycopg2
@@ -187,9 +186,18 @@ def _is_kept(node: Node) -> bool:
 
 
 def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
-    """Parents first."""
-    parents = {name: sorted(read) for name, read in sorted(parents_of(manifest["nodes"]).items())}
-    return [name for name in TopologicalSorter(parents).static_order() if name in members]
+    """Parents first, and by name: each model right behind those that it reads."""
+    parents, order = parents_of(manifest["nodes"]), dict[str, None]()
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for parent in sorted(parents.get(name, ())):
+                visit(parent)
+            order[name] = None
+
+    for name in sorted(members):
+        visit(name)
+    return [name for name in order if name in members]
 
 
 def _planned(cursor: Cursor, node: Node, why: str) -> PlannedModel:
