@@ -40,7 +40,7 @@ class ModelEvents:
             safe_xcom_push(task_instance=self._ti, key=key, value=value)
 
     def push_kept(self) -> None:
-        """Tells what was kept: dbt will not run again."""
+        """Pushes what was kept: dbt will not run again."""
         for key, value in self._kept.values():
             safe_xcom_push(task_instance=self._ti, key=key, value=value)
         self._kept.clear()
