@@ -99,11 +99,7 @@ def store_like(cursor: Cursor, relation: Relation, wanted: Storage, there: set[s
 
 
 def keep_persistence(cursor: Cursor, wanted: Collection[tuple[Relation, Storage]]) -> list[str]:
-    """Lets tables be unlogged that others were in their place.
-
-    :param wanted: the tables, each with how the other one was stored.
-    :return: what could not be kept, each with why.
-    """
+    """Lets tables be unlogged as the others of each pair were; returns what could not be kept, each with why."""
     left = [relation for relation, was in wanted if was.persistence == "u" and relation.kind == "r"]
     # A logged table may have no foreign key to an unlogged one: those that others point to come last.
     said: dict[str, str] = {}

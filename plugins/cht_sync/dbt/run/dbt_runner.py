@@ -18,10 +18,7 @@ _OURS = {"--select", "--exclude", "--vars"}
 
 
 class DbtRunner:
-    """Runs ``dbt run`` again and again with other models or variables.
-
-    :param command: as Cosmos has made it: program, options of dbt, ``run`` and its options.
-    """
+    """Runs ``dbt run``, in the command that Cosmos has made, again and again with other models or variables."""
 
     def __init__(self, command: list[str], env: Mapping[str, str], cwd: str) -> None:
         place = command.index("run")
