@@ -160,7 +160,7 @@ def _read_env_file() -> None:
 
 
 def _starter_manifest(_: argparse.Namespace) -> None:
-    from cht_sync.dbt.deploy.starter import fresh_graph
+    from cht_sync.dbt.deploy.install import fresh_graph
     from cht_sync.dbt.project.version import STARTER_GRAPH
 
     STARTER_GRAPH.write_text(fresh_graph())

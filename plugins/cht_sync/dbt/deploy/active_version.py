@@ -21,10 +21,8 @@ def expected_version(settings: Settings) -> str:
 
     It is the one that the tables were deployed from where it is kept on this machine, else the installed one.
 
-    :param settings: the environment.
     :raises SettingsError: if no project is installed, or nothing is deployed to this database yet and the installed
         project is another one than the settings name.
-    :raises StoreError: if Postgres fails.
     """
     recorded = Deployments(settings).recorded().version(settings.dbt_groups)
     found = find(settings, recorded) if recorded else None
@@ -41,10 +39,8 @@ def project_folder(settings: Settings, expected: str = "") -> Path:
     began: an older project must not write into the tables of a newer one. What builds the first models of all is
     recorded. The starter is installed here where nothing is.
 
-    :param settings: the environment.
     :param expected: what :func:`expected_version` said when the run began.
     :raises SettingsError: if another project is to be installed first.
-    :raises StoreError: if Postgres fails.
     """
     deployments, groups = Deployments(settings), settings.dbt_groups
     recorded = deployments.recorded().version(groups)
@@ -80,10 +76,7 @@ def _tell_what_waits(settings: Settings, found: Deployment) -> None:
 
 
 def deployed_version(settings: Settings) -> Deployment | None:
-    """The version that the tables were deployed from, where it is kept here; None also where no database answers.
-
-    :param settings: the environment.
-    """
+    """The version that the tables were deployed from, where it is kept here; None also where no database answers."""
     try:
         recorded = Deployments(settings).recorded().version(settings.dbt_groups)
     except (SettingsError, StoreError) as error:

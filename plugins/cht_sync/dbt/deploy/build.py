@@ -18,10 +18,10 @@ from cht_sync.dbt.project.content import wrapper_files
 from cht_sync.dbt.project.graph import drawable
 from cht_sync.dbt.project.hub import StandInHub, hub_answers, hub_url
 from cht_sync.dbt.project.local_packages import PACKAGE_FILES, settle_local_packages
+from cht_sync.dbt.project.manifest import Manifest
 from cht_sync.dbt.project.missing_packages import first_use
-from cht_sync.dbt.project.of_root import told_of_root
 from cht_sync.dbt.project.packages import PROJECT_FILE, read_yaml, require_sound, small_text
-from cht_sync.dbt.project.root_settings import MACROS, root_settings
+from cht_sync.dbt.project.root_settings import MACROS, ignored_settings, root_settings
 from cht_sync.dbt.project.source import Source
 from cht_sync.dbt.project.storable import storable
 from cht_sync.dbt.project.version import GRAPH_FILE, MANIFEST_FILE
@@ -35,12 +35,7 @@ UNKNOWN_PACKAGE = re.compile(r"Package (\S+/\S+) was not found in the package in
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build gave.
-
-    :param graph: file with the models to draw.
-    :param models: how many.
-    :param stand_ins: hub packages that were replaced by empty ones.
-    """
+    """What a build gave; ``stand_ins`` are hub packages that were replaced by empty ones."""
 
     graph: Path
     models: int
@@ -50,9 +45,6 @@ class Built:
 def build(source: Source, folder: Path, settings: Settings) -> Built:
     """Completes a folder that holds a package in ``project/``.
 
-    :param source: where the package came from.
-    :param folder: the new version.
-    :param settings: the environment.
     :raises SettingsError: if dbt cannot resolve or parse it, or a model needs a package that is missing.
     """
     for path, content in wrapper_files():
@@ -71,7 +63,7 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     text = storable((folder / "target" / "manifest.json").read_text())
     manifest = json.loads(text)
     _prove(source, manifest, stand_ins)
-    if told := told_of_root(read_yaml(source, folder / "project" / PROJECT_FILE), manifest, refused):
+    if told := ignored_settings(read_yaml(source, folder / "project" / PROJECT_FILE), manifest, refused):
         log.warning("%s", told)
     # dbt writes the one in target/ anew with each run.
     (folder / MANIFEST_FILE).write_text(text)
@@ -147,7 +139,7 @@ def _hub_names(source: Source, path: Path) -> Iterator[str]:
             yield str(entry["package"])
 
 
-def _prove(source: Source, manifest: dict[str, Any], stand_ins: list[str]) -> None:
+def _prove(source: Source, manifest: Manifest, stand_ins: list[str]) -> None:
     use = first_use(manifest, [name.rpartition("/")[2] for name in stand_ins])
     if use:
         node, package = use

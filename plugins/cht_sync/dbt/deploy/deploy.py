@@ -32,12 +32,8 @@ log = logging.getLogger(__name__)
 def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
     """Fetches, parses and validates the version, in a folder that nothing uses yet.
 
-    :param settings: the environment.
-    :param goal: what :func:`look` found.
-    :param wish: what is asked for.
     :return: the goal with its folder; None where the download is what is in use already.
     :raises SettingsError: with git's, dbt's or Postgres's own words, if the version cannot be used.
-    :raises StoreError: if Postgres cannot be reached.
     """
     made = _folder(settings, goal) if goal.folder else stage(settings, wish.force)
     settle(configured_source(settings), made, settings)
@@ -70,12 +66,8 @@ def _folder(settings: Settings, goal: Goal) -> Deployment:
 def plan(settings: Settings, goal: Goal, wish: Wish) -> list[dict[str, Any]]:
     """Lists the models that would be rebuilt, and changes nothing.
 
-    :param settings: the environment.
-    :param goal: what :func:`build_version` gave.
-    :param wish: what is asked for.
     :return: for each model its name, its relation, the rows it has now (None where it is not there) and why.
     :raises SettingsError: if ``full_refresh`` names a model that does not exist.
-    :raises StoreError: if Postgres fails.
     """
     made = _folder(settings, goal)
     plans = [part for _, part in _plans(settings, made, wish) if part]
@@ -125,11 +117,7 @@ def _chosen(settings: Settings, made: Deployment) -> set[str]:
 def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str, Any]:
     """Rebuilds what changed, records the version in the transaction that swaps the tables in, and publishes it.
 
-    :param settings: the environment.
-    :param goal: what :func:`build_version` gave.
-    :param wish: what is asked for.
     :param holder: who asks, shown to those who wait for the lock.
-    :return: the version, and what was rebuilt.
     :raises StoreError: if Postgres fails, or another deployment came in between; then nothing has changed.
     """
     made, deployments = _folder(settings, goal), Deployments(settings)
@@ -155,7 +143,8 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
                 publish(settings, made)
 
         if part and part.models:
-            reports.append(asdict(rebuild(settings, made.path, part, holder, in_swap, published)))
+            report = rebuild(settings, made.path, part, holder=holder, in_swap=in_swap, published=published)
+            reports.append(asdict(report))
         else:
             _switch_alone(settings, holder, in_swap, published)
     log.info("%s is in use.", made.text)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +16,7 @@ from pathlib import Path
 
 from cht_sync.dbt.deploy.build import build
 from cht_sync.dbt.launch.resolved_selectors import settle
-from cht_sync.dbt.project.fetch import fetch
-from cht_sync.dbt.project.latest import is_mendable, wanted
+from cht_sync.dbt.project.fetch import fetch, has_more_packages, latest_version
 from cht_sync.dbt.project.source import configured_source
 from cht_sync.dbt.project.version import CURRENT, RECORD_FILE, VERSIONS, Deployment, find
 from cht_sync.errors import SettingsError
@@ -26,14 +26,9 @@ KEPT_VERSIONS = 3
 
 
 def install(settings: Settings, force: bool = False) -> Deployment:
-    """Installs the dbt project that the settings name, unless the very same one is in use already.
+    """Installs the dbt project that the settings name; rebuilding tables is left to the DAG ``cht_pipeline_deploy``.
 
-    No table is rebuilt: where models of another version are in the database, that is for the DAG
-    ``cht_pipeline_deploy``.
-
-    :param settings: the environment.
     :param force: build again even if nothing changed.
-    :returns: the version that is in use afterwards.
     :raises SettingsError: if the project cannot be fetched or parsed; then the version in use stays.
     """
     made = stage(settings, force)
@@ -42,31 +37,27 @@ def install(settings: Settings, force: bool = False) -> Deployment:
     return made
 
 
+def fresh_graph() -> str:
+    """The text that ``include/dbt/starter_manifest.json`` must have, from the starter as it is now."""
+    with tempfile.TemporaryDirectory() as folder:
+        return install(Settings({"CHT_PIPELINE_DIR": folder})).graph.read_text()
+
+
 def stage(settings: Settings, force: bool = False) -> Deployment:
-    """Builds the project that the settings name in a folder of its own, unless that version is there already.
+    """Builds the project that the settings name in a folder of its own, which nothing uses until :func:`publish`.
 
-    One that was built without the dbt package hub is built again as soon as the hub answers. Nothing uses the new
-    folder until :func:`publish`.
-
-    :param settings: the environment.
-    :param force: build again even if nothing changed.
-    :returns: the version.
-    :raises SettingsError: if the project cannot be fetched or parsed.
+    Where that version is there already it is taken, unless it was built without the dbt package hub, which answers now.
     """
     with _one_at_a_time(settings.pipeline_dir):
-        goal = wanted(settings)
+        goal = latest_version(settings)
         found = find(settings, goal.version) if goal.revision else None
-        if found and not force and not is_mendable(found):
+        if found and not force and not has_more_packages(found):
             return found
         return _build_new(settings, goal, force)
 
 
 def publish(settings: Settings, deployment: Deployment) -> None:
-    """Lets ``current`` point to a version, in one step, and removes versions that nobody needs any more.
-
-    :param settings: the environment.
-    :param deployment: a version that was built to an end.
-    """
+    """Lets ``current`` point to a built version, in one step, and removes versions that nobody needs any more."""
     folder = settings.pipeline_dir
     link = folder / CURRENT
     before = link.resolve() if link.is_symlink() else None
@@ -102,7 +93,7 @@ def _build_new(settings: Settings, goal: Deployment, force: bool) -> Deployment:
         path.mkdir()
         made = replace(goal, revision=fetch(source, path / "project", goal.revision))
         found = find(settings, made.version)
-        if found and not force and not is_mendable(found):
+        if found and not force and not has_more_packages(found):
             return _instead(found, made)
         built = build(source, path, settings)
         now = datetime.now(UTC).isoformat(timespec="microseconds")

@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import dataclass, field
 
-from cht_sync.dbt.project.latest import is_mendable, wanted
+from cht_sync.dbt.project.fetch import has_more_packages, latest_version
 from cht_sync.dbt.project.version import Deployment, find, is_current, kept
 from cht_sync.dbt.tables.deployments import Deployments, Recorded
 from cht_sync.errors import SettingsError
@@ -20,11 +20,10 @@ OTHERS_CHOSEN = "DBT_SELECTOR chooses other models than before"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What whoever triggers a deployment may ask for.
+    """What the Params of a deployment ask for.
 
     :param roll_back_to: a version that is kept: its folder's name or the start of its revision.
     :param full_refresh: models to rebuild in any case; ``all`` for all.
-    :param run_unit_tests: whether the unit tests of the project have to pass.
     :param force: build again although nothing changed, and deploy what was rolled back from.
     :param drop_removed: relations of models that the project has no longer, to be dropped; ``all`` for all.
     """
@@ -40,8 +39,7 @@ class Wish:
 class Goal:
     """What a deployment is about; handed from task to task.
 
-    :param reason: why there is one, for people.
-    :param before: version by group of models when it was looked.
+    :param before: version by group of models when the deployment began.
     :param held: what is rolled back from, as :attr:`Deployment.content`.
     :param folder: name of the version's folder, once it is there.
     """
@@ -53,13 +51,9 @@ class Goal:
 
 
 def look(settings: Settings, wish: Wish) -> Goal | None:
-    """Finds out without fetching anything whether there is something to deploy.
+    """Finds out without fetching anything whether there is something to deploy; None where there is not.
 
-    :param settings: the environment.
-    :param wish: what is asked for.
-    :return: None where the version in use is the one that the settings name.
     :raises SettingsError: if the source cannot be read, or the version to roll back to is not kept.
-    :raises StoreError: if Postgres fails.
     """
     deployments = Deployments(settings)
     deployments.prepare()
@@ -71,7 +65,7 @@ def look(settings: Settings, wish: Wish) -> Goal | None:
         RemovedModels(settings).require_known(wish.drop_removed)
     if wish.roll_back_to:
         return _roll_back(settings, recorded, wish.roll_back_to)
-    newest = wanted(settings)
+    newest = latest_version(settings)
     if newest.content == recorded.held and not wish.force:
         log.warning("%s was rolled back from; it is held until its source changes, or by force.", _short(newest))
         return _rest_of_roll_back(settings, recorded, newest, bool(wish.drop_removed))
@@ -135,7 +129,7 @@ def _reason(settings: Settings, recorded: Recorded, newest: Deployment, wish: Wi
     if not (tables := recorded.is_for(groups, found.version)) or not is_current(settings, found):
         what = "not what this machine uses yet" if tables else "built, and the tables do not come from it yet"
         return f"{found.text} is {what}"
-    if is_mendable(found, HUB_TIMEOUT_S):
+    if has_more_packages(found, HUB_TIMEOUT_S):
         return "packages of the dbt hub can be had now"
     # Only where groups of another DBT_SELECTOR were deployed before.
     return OTHERS_CHOSEN if set(recorded.versions) - set(groups) and _others_chosen(settings, found) else None

@@ -1,6 +1,7 @@
-"""Relations of models that are run no longer: remembered, named, and dropped when a person says so.
+"""Relations of models that are run no longer: remembered, named, and dropped on demand.
 
-The project has them no longer, or ``DBT_SELECTOR`` does not choose them any more.
+The project has them no longer, or ``DBT_SELECTOR`` does not choose them. ``chosen`` are unique ids of the models that
+are run; relations are named ``schema.name``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild import api_views
 from cht_sync.dbt.rebuild.errors import RebuildError
-from cht_sync.dbt.rebuild.manifest import Manifest, models, tables
+from cht_sync.dbt.rebuild.manifest import models, tables
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.errors import SettingsError
@@ -38,10 +40,7 @@ _NOW = "select to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"
 
 
 class RemovedModels:
-    """What ``couchdb_deployment`` knows of them, for the models of one schema.
-
-    :param settings: the environment; the tables of the deployments have to be prepared.
-    """
+    """What ``couchdb_deployment`` knows of them, for the models of one schema; its tables have to be prepared."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._models_schema = settings, settings.dbt_schema
@@ -49,24 +48,13 @@ class RemovedModels:
         self._table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
 
     def known(self) -> list[str]:
-        """Those that are still there, as ``schema.name``.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """Those that are still there, as ``schema.name``."""
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models were removed") as cursor:
-            return [name for name in self._recorded(cursor) if _exists(cursor, name)]
+            return [name for name in self._table.removed(cursor) if _exists(cursor, name)]
 
     def unchosen(self, manifest: Manifest, chosen: Collection[str]) -> list[str]:
-        """Those of models that have run here and are in the project, but are not run any more.
-
-        A view is none of them: it shows what it reads.
-
-        :param manifest: of the project.
-        :param chosen: unique ids of the models that are run.
-        :return: ``schema.name`` of each that is there.
-        :raises StoreError: if Postgres fails.
-        """
+        """Those of models in the project that have run but are not chosen; no views, which hold no rows."""
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models have run") as cursor:
             if not _exists(cursor, f"{self._settings.raw_table.schema}.couchdb_model_result"):
@@ -77,22 +65,14 @@ class RemovedModels:
             return [place for place in places if _exists(cursor, place)]
 
     def differs(self, manifest: Manifest, chosen: Collection[str]) -> bool:
-        """Whether what is remembered is not what :meth:`note` would remember, since others are chosen.
-
-        :param manifest: of the version in use.
-        :param chosen: unique ids of the models that are run.
-        :raises StoreError: if Postgres fails.
-        """
+        """Whether what is remembered is not what :meth:`note` would remember, since others are chosen."""
         known = set(self.known())
         return bool(known & _made(manifest, chosen)) or not set(self.unchosen(manifest, chosen)) <= known
 
     def require_known(self, names: Sequence[str]) -> list[str]:
-        """What a person wants dropped.
+        """What the Param ``drop_removed`` names: relations, or ``all``.
 
-        :param names: ``schema.name`` of each, or ``all``.
-        :return: ``schema.name`` of each.
         :raises SettingsError: if one of them is no relation of a removed model.
-        :raises StoreError: if Postgres fails.
         """
         known = self.known()
         unknown = [name for name in names if name != ALL and name not in known]
@@ -104,11 +84,7 @@ class RemovedModels:
         return self._meant(known, names)
 
     def asked(self, names: Sequence[str]) -> list[str]:
-        """What of it is there still.
-
-        :param names: as for :meth:`require_known`.
-        :raises StoreError: if Postgres fails.
-        """
+        """What of it is there still."""
         return self._meant(self.known(), names)
 
     @staticmethod
@@ -116,29 +92,25 @@ class RemovedModels:
         return known if ALL in names else [name for name in known if name in names]
 
     def note(self, cursor: Any, manifest: Manifest, chosen: Collection[str], removed: Iterable[str]) -> list[str]:
-        """Remembers what is no longer made, and forgets what is made again or somebody has dropped.
+        """Remembers what is no longer made, forgets what is made again or dropped, and returns all that are there.
 
         :param cursor: in the transaction that records the deployment.
-        :param manifest: of the new version.
-        :param chosen: unique ids of the models that are run.
         :param removed: relations that only the version before made, and those of :meth:`unchosen`.
-        :return: all that are there.
         """
         cursor.execute(_NOW)
         (now,) = cursor.fetchone()
         made = _made(manifest, chosen)
-        found = {**dict.fromkeys(removed, now), **self._recorded(cursor)}
+        found = {**dict.fromkeys(removed, now), **self._table.removed(cursor)}
         left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
-        self._write(cursor, left)
+        self._table.note_removed(cursor, left)
         return sorted(left)
 
     def drop(self, names: Collection[str], holder: str) -> None:
-        """Drops relations, and nothing that hangs on them.
+        """Drops relations, and nothing that depends on them.
 
-        :param names: of :meth:`require_known`.
         :param holder: who asks, shown to those who wait for the lock.
         :raises SettingsError: if one belongs to another role.
-        :raises RebuildError: if something of people's hangs on one.
+        :raises RebuildError: if a user-defined object depends on one.
         :raises StoreError: if Postgres fails, or readers hold one for long.
         """
         connection = dbt_connection(self._settings)
@@ -154,8 +126,8 @@ class RemovedModels:
                 if left == waiting:
                     self._dropped(cursor, left[0], last=True)
                 waiting = left
-            recorded = self._recorded(cursor)
-            self._write(cursor, {name: since for name, since in recorded.items() if name not in names})
+            recorded = self._table.removed(cursor)
+            self._table.note_removed(cursor, {name: since for name, since in recorded.items() if name not in names})
             if shown:
                 api_views.refresh(cursor)
         for name in sorted(names):
@@ -185,19 +157,9 @@ class RemovedModels:
             ) from None
         return True
 
-    def _recorded(self, cursor: Any) -> dict[str, str]:
-        return self._table.removed(cursor)
-
-    def _write(self, cursor: Any, left: dict[str, str]) -> None:
-        self._table.note_removed(cursor, left)
-
 
 def readers(manifest: Manifest, chosen: Collection[str]) -> dict[str, list[str]]:
-    """Models that are run and read one that is not, by the ``schema.name`` of that.
-
-    :param manifest: of the project.
-    :param chosen: unique ids of the models that are run.
-    """
+    """Models that are run and read one that is not, by the ``schema.name`` of that."""
     found: dict[str, list[str]] = {}
     made = models(manifest)
     for name, node in sorted(manifest["nodes"].items()):
@@ -209,16 +171,16 @@ def readers(manifest: Manifest, chosen: Collection[str]) -> dict[str, list[str]]
 
 
 def _made(manifest: Manifest, chosen: Collection[str]) -> set[str]:
-    nodes = tables({"nodes": {}, **manifest}).items()
+    nodes = tables({"nodes": manifest.get("nodes", {})}).items()
     return {_place(node) for name, node in nodes if name in chosen or not _holds(node)}
 
 
-def _holds(node: Any) -> bool:
+def _holds(node: Node) -> bool:
     """Whether it is a model whose relation holds rows, which get old."""
     return bool(node["resource_type"] == "model" and node["config"]["materialized"] != "view")
 
 
-def _place(node: Any) -> str:
+def _place(node: Node) -> str:
     return f"{node['schema']}.{node['alias']}"
 
 

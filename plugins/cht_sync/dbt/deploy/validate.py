@@ -35,18 +35,12 @@ SELECTS = {"table", "view", "incremental", "materialized_view"}
 def validate(source: Source, deployment: Deployment, settings: Settings, unit_tests: bool = False) -> None:
     """Compiles every model against the target, lets Postgres parse the SQL, and runs the unit tests where asked.
 
-    A model that reads, while it is compiled, a table of this project which is not there yet is left out with a
-    warning: on an empty database that cannot be told from here. Unit tests need the tables of the models they give
-    rows of; without them they fail and say so.
+    A model that reads, while it is compiled, a table of this project which is not there yet is left out with a warning:
+    on an empty database that cannot be told from here.
     Source: https://docs.getdbt.com/reference/commands/compile,
     https://docs.getdbt.com/docs/build/unit-tests#before-you-begin
 
-    :param source: where the project came from, for error texts.
-    :param deployment: a built version.
-    :param settings: the environment.
-    :param unit_tests: whether to run the unit tests of the project.
     :raises SettingsError: with dbt's or Postgres's own words, if a model or test fails.
-    :raises StoreError: if Postgres cannot be reached.
     """
     connection = dbt_connection(settings)
     # dbt would tell a server that is away as an error of the project.
@@ -92,11 +86,7 @@ def _failures(results: list[dict[str, Any]], ours: set[str]) -> Iterator[str]:
 
 
 def _not_sql(conn: Any, results: list[dict[str, Any]]) -> Iterator[str]:
-    """Models whose compiled text is no SQL, which dbt itself finds out only when it runs them.
-
-    Anything else that Postgres says, such as of a column that a new version of another model brings, counts when the
-    models are rebuilt.
-    """
+    """Models whose compiled text is no SQL, which dbt itself finds out only when it runs them."""
     for one in results:
         if one["status"] not in GOOD or one["materialized"] not in SELECTS or not one["sql"].strip():
             continue

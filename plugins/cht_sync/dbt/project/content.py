@@ -19,13 +19,9 @@ NOT_COPIED = (".git", "target", "dbt_packages", "logs", "__pycache__", ".venv", 
 
 
 def content_hash(folder: Path, source: Source | None = None) -> str:
-    """A hash of the names and bytes of a project's files, without what dbt and git write into it.
+    """A hash of the names and bytes of a project's files and of where its links lead, without what dbt and git write.
 
-    Of a link it is where it leads, not what is there.
-
-    :param folder: the project.
-    :param source: where it came from, for its limits and for error texts.
-    :raises SettingsError: if it is too large, or holds what is no file.
+    :raises SettingsError: if it is too large, or holds what is neither file, folder nor link.
     """
     tree, digest = Tree(source or Source("folder", str(folder)), NOT_COPIED), hashlib.sha256()
     for member in tree.members(folder):
@@ -42,10 +38,7 @@ def content_hash(folder: Path, source: Source | None = None) -> str:
 def build_key(settings: Settings) -> str:
     """A hash of what one project is built with: the variables it reads, the versions of dbt, wrapper and starter.
 
-    A project may stand on the starter, which it gets as it is in this release.
-
-    :param settings: the environment.
-    :raises SettingsError: if a variable cannot be used.
+    A project may use the starter as a package, which it gets as it is in this release.
     """
     versions = {name: version(name) for name in ("dbt-core", "dbt-postgres")}
     wrapper = {str(path): hashlib.sha256(data).hexdigest() for path, data in wrapper_files()}

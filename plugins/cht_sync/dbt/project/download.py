@@ -30,9 +30,6 @@ def opened(
 
     Redirects are followed here, each by a request with nothing of the one before.
 
-    :param source: names the user and password.
-    :param url: what to ask for.
-    :param query: parameters of the first request.
     :param guarded: whether no redirect may lead to another server, by default where there are credentials.
     :raises SettingsError: if a redirect leads where it may not, or the server cannot be reached or is too slow.
     """
@@ -55,13 +52,7 @@ def opened(
 
 
 def followed(source: Source, url: str, query: Mapping[str, str]) -> str:
-    """Where the server of a repository leads to, if that is the same server.
-
-    :param source: the repository.
-    :param url: an address of it.
-    :param query: parameters of the request.
-    :raises SettingsError: if it leads to another server, which gets no credentials, or cannot be reached.
-    """
+    """Where the server of a repository leads to; a SettingsError if to another server, which gets no credentials."""
     with opened(source, url, query, guarded=True) as (answer, _):
         return answer.url
 

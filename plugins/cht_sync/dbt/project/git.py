@@ -59,19 +59,12 @@ FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment for a git that must not take the current repository for its own.
-
-    :param environ: the environment of this process.
-    """
+    """An environment for a git that must not take the current repository for its own."""
     return {name: value for name, value in environ.items() if name not in OF_A_REPOSITORY}
 
 
 def harmless(environ: Mapping[str, str], config: Mapping[str, str] | None = None) -> dict[str, str]:
-    """An environment for a git that reads from strangers, and for programs that start one.
-
-    :param environ: the environment of this process; what it says of proxies and certificates is kept.
-    :param config: more of git's configuration.
-    """
+    """An environment for a git that reads from strangers, and for programs that start one; it keeps proxies."""
     env = {n: value for n, value in without_repository(environ).items() if not n.startswith("GIT_TRACE")}
     more = {**HARMLESS, **(REDIRECT_NOWHERE if _has_header(environ) else {}), **(config or {})}
     # Of two values of one key git takes the last.
@@ -93,10 +86,7 @@ class TooMuchFetchedError(SettingsError):
 
 
 class GitRepository:
-    """A repository reached through the git program.
-
-    :param source: where it is, with the ref that is wanted.
-    """
+    """A repository reached through the git program."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -122,11 +112,8 @@ class GitRepository:
         raise SettingsError(f"{self._source.text} cannot be installed: the repository has {missing}.")
 
     def checkout(self, commit: str, folder: Path) -> str:
-        """Writes the files of one commit, without history, as they are in git.
+        """Writes the files of one commit into a new folder, without history, as they are in git; returns its full hash.
 
-        :param commit: what :meth:`commit` gave.
-        :param folder: a new folder.
-        :returns: the full hash of the commit.
         :raises SettingsError: if the repository has no such commit, or holds what no project may.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -166,11 +153,7 @@ class GitRepository:
             ) from None
 
     def _git(self, *arguments: str, within: str = "") -> str:
-        """Runs git.
-
-        :param arguments: of git.
-        :param within: the folder that it writes to.
-        """
+        """Runs git."""
         done = self._run(arguments, within)
         if done.code and REDIRECTED.search(done.errors) and self._sends_credentials:
             self._location, before = self._moved(), self._location

@@ -21,13 +21,7 @@ _ENTRY = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]+) +(\d+|-)\t(.+)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file or link of a commit.
-
-    :param path: its place.
-    :param hash: of its content.
-    :param size: bytes.
-    :param mode: as git has it.
-    """
+    """A file or link of a commit, with its size in bytes and its mode as git has it."""
 
     path: PurePosixPath
     hash: str
@@ -41,9 +35,8 @@ class Blob:
 
 
 def listed(source: Source, entries: Iterator[bytes]) -> list[Blob]:
-    """The files of a commit, each of them looked at before anything is written.
+    """The files of a commit, each of them checked before anything is written.
 
-    :param source: the repository.
     :param entries: what ``git ls-tree -r -l -z`` prints, one by one.
     :raises SettingsError: if there is too much of them, or one that no project may hold.
     """
@@ -73,12 +66,9 @@ def _blob(tree: Tree, entry: bytes) -> Blob:
 
 
 def write_files(source: Source, blobs: Sequence[Blob], content: IO[bytes], folder: Path) -> None:
-    """Writes files, and in the end links, so that nothing is written through one.
+    """Writes files into a new folder, and in the end links, so that nothing is written through one.
 
-    :param source: the repository.
-    :param blobs: from :func:`listed`.
     :param content: what ``git cat-file --batch`` prints for them.
-    :param folder: a new folder.
     :raises SettingsError: if a link leads out of the folder, or something cannot be written.
     """
     tree, links, pointers = Tree(source), {}, []

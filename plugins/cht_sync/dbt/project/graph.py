@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
-Graph = dict[str, Any]
+from cht_sync.dbt.project.manifest import Manifest, Node, reachable
+
 # Versions that were built with another form are built anew.
 FORM = 3
 
 
-def drawable(manifest: dict[str, Any]) -> Graph:
+class DataTest(TypedDict):
+    """A data test: the model that it belongs to, None for one of a source, and all that it reads, by unique id."""
+
+    name: str
+    model: str | None
+    models: list[str]
+
+
+class Graph(TypedDict, total=False):
+    """The content of ``graph.json``: names are unique ids.
+
+    :param hooks: models that hooks at the start or end of a run read.
+    :param python: path of each node that is written in Python.
+    :param selections: models of parts of ``DBT_SELECTOR``, as dbt has resolved them.
+    """
+
+    metadata: dict[str, str]
+    nodes: dict[str, Node]
+    snapshots: list[str]
+    tests: dict[str, DataTest]
+    hooks: list[str]
+    python: dict[str, str]
+    selectors: dict[str, Any]
+    selections: dict[str, list[str]]
+
+
+def drawable(manifest: Manifest) -> Graph:
     """The part of a manifest that is drawn: enabled models, data tests, selectors by name, and what hooks read.
 
     It holds no path of this machine, no time and no name of a database, so that equal projects give equal parts.
     Source: ``_build_dbt_node_from_manifest_resource`` in ``cosmos/dbt/graph.py``.
-
-    :param manifest: content of ``manifest.json``.
     """
     nodes = sorted(manifest["nodes"].items())
     selectors = {name: {"definition": one["definition"]} for name, one in sorted(manifest["selectors"].items())}
@@ -32,31 +58,24 @@ def drawable(manifest: dict[str, Any]) -> Graph:
     }
 
 
-def _models_of(node: dict[str, Any]) -> list[str]:
+def _models_of(node: Node) -> list[str]:
     return [parent for parent in node["depends_on"]["nodes"] if parent.startswith("model.")]
 
 
-def _test(node: dict[str, Any]) -> dict[str, Any]:
+def _test(node: Node) -> DataTest:
     models = _models_of(node)
     # A test that is written as SQL of its own belongs to the first model that it reads.
     model = node.get("attached_node") or next(iter(models), None)
     return {"name": node["name"], "model": model, "models": models}
 
 
-def _parents(node: dict[str, Any], nodes: dict[str, Any]) -> list[str]:
+def _parents(node: Node, nodes: Mapping[str, Node]) -> list[str]:
     """What a model reads; in place of a snapshot, which is not drawn, what that is made of."""
-    found: list[str] = []
-    waiting = list(node["depends_on"]["nodes"])
-    while waiting:
-        parent = waiting.pop(0)
-        if parent.startswith("snapshot.") and parent in nodes:
-            waiting += nodes[parent]["depends_on"]["nodes"]
-        elif parent not in found:
-            found.append(parent)
-    return found
+    snapshots = {name: one["depends_on"]["nodes"] for name, one in nodes.items() if name.startswith("snapshot.")}
+    return [name for name in reachable(node["depends_on"]["nodes"], snapshots) if name not in snapshots]
 
 
-def _model(node: dict[str, Any], nodes: dict[str, Any]) -> dict[str, Any]:
+def _model(node: Node, nodes: Mapping[str, Node]) -> Node:
     config = node["config"]
     meta = {"meta": config["meta"]} if config.get("meta") else {}
     return {

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cht_sync.dbt.project.graph import TAKES_BATCHES, Graph
+from cht_sync.dbt.project.manifest import reachable
 from cht_sync.dbt.project.selection import selected
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
@@ -19,8 +20,7 @@ class ModelGroup:
     """Models that one dbt process runs.
 
     :param name: for the id of a task group.
-    :param selector: what the person has written; empty for all models.
-    :param models: unique ids.
+    :param selector: as ``DBT_SELECTOR`` has it; empty for all models.
     :param threads: models built at once.
     :param takes_batches: whether ``DBT_BATCH_SIZE`` counts: in the group by which batches are followed.
     """
@@ -38,8 +38,6 @@ def model_groups(graph: Graph, settings: Settings) -> list[ModelGroup]:
     What the hooks of the project read is added to the first group: without it the first run on an empty database
     fails at its end.
 
-    :param graph: the models, as :func:`cht_sync.dbt.project.graph.drawable` gives them.
-    :param settings: the environment.
     :raises SettingsError: if an expression cannot be understood or means no model, if a group has no model of its
         own, or if a model reads one of a later group.
     """
@@ -66,26 +64,13 @@ def _follows(graph: Graph, group: ModelGroup) -> bool:
 
 
 def hook_models(graph: Graph) -> set[str]:
-    """The models that hooks at the start or end of a run read, with those that these are made of.
-
-    :param graph: the models.
-    """
-    found: set[str] = set()
-    waiting = [model for model in graph.get("hooks", ()) if model in graph["nodes"]]
-    while waiting:
-        found.add(model := waiting.pop())
-        parents = graph["nodes"][model]["depends_on"]["nodes"]
-        waiting += [parent for parent in parents if parent in graph["nodes"] and parent not in found]
-    return found
+    """The models that hooks at the start or end of a run read, with those that these are made of."""
+    parents = {name: node["depends_on"]["nodes"] for name, node in graph["nodes"].items()}
+    return set(reachable(graph.get("hooks", ()), parents)) & set(parents)
 
 
 def chosen_models(graph: Graph, settings: Settings) -> set[str]:
-    """The models that any group runs.
-
-    :param graph: the models.
-    :param settings: the environment.
-    :raises SettingsError: if an expression cannot be understood or means no model.
-    """
+    """The models that any group runs; a SettingsError where an expression cannot be understood or means no model."""
     return hook_models(graph).union(*(selected(graph, one) for one in settings.dbt_selectors or [""]))
 
 

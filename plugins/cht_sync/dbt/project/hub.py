@@ -27,11 +27,7 @@ def hub_url() -> str:
 
 
 def hub_answers(url: str = HUB_URL, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
-    """Whether the dbt package hub can be reached.
-
-    :param url: its address; ``DBT_PACKAGE_HUB_URL`` of dbt.
-    :param timeout_s: how long to wait for it, in seconds.
-    """
+    """Whether the dbt package hub can be reached."""
     try:
         # The first thing that dbt asks for; a proxy that refuses it counts as no hub.
         with HttpSession() as session, session.get(f"{url}api/v1/index.json", timeout=timeout_s, stream=True) as answer:
@@ -41,12 +37,10 @@ def hub_answers(url: str = HUB_URL, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
 
 
 class StandInHub:
-    """Answers ``dbt deps`` on 127.0.0.1 with empty packages; used as a context manager.
+    """Answers ``dbt deps`` on 127.0.0.1 with empty packages, named ``owner/name``; used as a context manager.
 
-    dbt itself finds the packages of packages, so that they need no care here.
+    dbt itself finds the packages of packages.
     Source: the addresses that ``dbt/clients/registry.py`` and ``dbt/deps/registry.py`` of dbt-core 1.11 ask for.
-
-    :param names: packages of the hub, as ``owner/name``.
     """
 
     def __init__(self, names: set[str]) -> None:
@@ -80,11 +74,7 @@ class StandInHub:
         self._server.server_close()
 
     def answer(self, path: str) -> bytes | None:
-        """The body for one address.
-
-        :param path: path of the request.
-        :returns: JSON, a tarball, or None for what the hub does not have.
-        """
+        """The body for one address: JSON, a tarball, or None for what the hub does not have."""
         if path == "/api/v1/index.json":
             return json.dumps(sorted(self.names)).encode()
         name = path.rsplit("/", 1)[-1].removesuffix(".json").removesuffix(".tar.gz")

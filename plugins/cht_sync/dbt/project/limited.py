@@ -31,12 +31,7 @@ class TooMuchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a program ended.
-
-    :param code: its exit code.
-    :param out: what it printed; cut after 4 MB.
-    :param errors: what it printed as errors; cut likewise.
-    """
+    """How a program ended, with what it printed; either is cut after 4 MB."""
 
     code: int
     out: str
@@ -54,15 +49,7 @@ def run_limited(
 ) -> Done:
     """Runs a program to its end, and what it starts with it.
 
-    :param command: program and arguments.
-    :param env: its environment.
-    :param limits: how much it may write.
-    :param folders: where it writes, which is looked at while it runs.
-    :param cwd: its folder.
-    :param timeout_s: seconds after which it is ended.
-    :raises TooMuchError: if it writes too much.
-    :raises subprocess.TimeoutExpired: if it does not end in time.
-    :raises FileNotFoundError: if there is no such program.
+    :param folders: where it writes, which is measured while it runs.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
@@ -93,14 +80,7 @@ def run_limited(
 def output_of(
     command: Sequence[str], *, env: Mapping[str, str], limits: ProjectLimits, given: bytes = b"", timeout_s: float
 ) -> Iterator[IO[bytes]]:
-    """What a program prints, while it prints; it is ended when that is left.
-
-    :param command: program and arguments.
-    :param env: its environment.
-    :param limits: how much memory it may have.
-    :param given: what it reads.
-    :param timeout_s: seconds after which it is ended.
-    """
+    """What a program prints while it reads what is given; it is killed when the context is left."""
     with tempfile.TemporaryFile() as file:
         file.write(given)
         file.seek(0)

@@ -1,4 +1,4 @@
-"""What hangs on what in a parsed dbt project."""
+"""What depends on what in a parsed dbt project; read in dbt's own processes too, so without anything of Airflow."""
 
 from __future__ import annotations
 
@@ -6,24 +6,68 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cht_sync.dbt.project.kept import Kept
+from cht_sync.dbt.project.manifest import reachable, reversed_edges
 
+# dbt makes these anew in each run, whatever is there.
+MADE_ANEW = {"table", "view", "materialized_view", "ephemeral"}
+STARTER_PACKAGE = "cht_starter"
 # Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
 WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
-    """Models of a project and what they read.
+class Kept:
+    """A model whose table dbt adds to.
 
-    :param parents: unique ids of all that a model reads, sources too, by its own.
+    :param place: schema and name of its table.
+    :param declared: type by column, as its contract declares them; empty without one.
+    :param on_schema_change: what dbt does where the columns differ.
+    :param stays: whether it says ``full_refresh: false``, so that it is not built anew.
+    :param in_batches: whether dbt builds it in batches of a time.
+    """
+
+    name: str
+    place: tuple[str, str]
+    declared: dict[str, str]
+    on_schema_change: str
+    stays: bool
+    in_batches: bool = False
+
+    @classmethod
+    def of(cls, node: Any) -> Kept | None:
+        """Reads dbt's node of a model; None where dbt makes its relation anew in each run."""
+        config = node.config
+        if config.materialized in MADE_ANEW:
+            return None
+        declared = {}
+        if config.contract.enforced:
+            # PostgreSQL writes names small that are not in quotes.
+            declared = {
+                column.name if column.quote else column.name.lower(): column.data_type
+                for column in node.columns.values()
+                if column.data_type
+            }
+            if config.contract.alias_types:
+                from dbt.adapters.postgres import PostgresAdapter
+
+                declared = {name: PostgresAdapter.Column.translate_type(kind) for name, kind in declared.items()}
+        stays = config.full_refresh is False and node.package_name != STARTER_PACKAGE
+        in_batches = config.get("incremental_strategy") == "microbatch"
+        return cls(
+            node.name, (node.schema, node.alias), declared, str(config.on_schema_change or "ignore"), stays, in_batches
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Models of a project and what they read; all are named by their unique ids.
+
+    :param parents: all that a model reads, sources too.
     :param relations: schema and table of each model that has one.
     :param strategies: incremental strategy of each model; ``upsert`` where the wrapper project makes one of
         ``delete+insert``, empty where there is none.
     :param paths: what ``fqn:`` selects each model by.
-    :param kept: models whose tables dbt adds to.
-    :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which models read and dbt does not run
-        with them.
+    :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which ``dbt run`` leaves out.
     """
 
     parents: dict[str, set[str]]
@@ -35,10 +79,7 @@ class Lineage:
 
     @classmethod
     def of(cls, manifest: Any) -> Lineage:
-        """Reads dbt's manifest.
-
-        :param manifest: ``dbt.contracts.graph.manifest.Manifest``.
-        """
+        """Reads dbt's manifest."""
         models = {name: node for name, node in manifest.nodes.items() if node.resource_type == "model"}
         return cls(
             parents={name: set(node.depends_on.nodes) for name, node in models.items()},
@@ -59,10 +100,7 @@ class Lineage:
 
     @classmethod
     def told(cls, parts: dict[str, dict[str, Any]]) -> Lineage:
-        """What another process has read.
-
-        :param parts: of JSON, by the names of the parameters.
-        """
+        """What another process has read, from JSON by the names of the parameters."""
         parents = {name: set(each) for name, each in parts["parents"].items()}
         relations = {name: (schema, table) for name, (schema, table) in parts["relations"].items()}
         kept = {name: Kept(**{**each, "place": tuple(each["place"])}) for name, each in parts["kept"].items()}
@@ -75,28 +113,14 @@ class Lineage:
         return set(self.parents)
 
     def descendants(self, models: Collection[str]) -> set[str]:
-        """Models that read others, directly or through others, and these themselves.
-
-        :param models: unique ids.
-        """
-        reached = set(models)
-        while True:
-            more = {name for name, parents in self.parents.items() if parents & reached} - reached
-            if not more:
-                return reached
-            reached |= more
+        """Models that read others, directly or through others, and these themselves."""
+        return set(reachable(models, reversed_edges(self.parents)))
 
     def read_by(self, models: Collection[str]) -> set[str]:
-        """Seeds and snapshots that models read, directly or through others; all of them for all models.
-
-        :param models: unique ids.
-        """
+        """Seeds and snapshots that models read, directly or through others; all of them for all models."""
         if set(models) == self.models:
             return set(self.tables)
-        reached = set(models)
-        while more := {parent for name in reached for parent in self.parents.get(name, ())} - reached:
-            reached |= more
-        return reached & set(self.tables)
+        return set(reachable(models, self.parents)) & set(self.tables)
 
     def of_documents(self) -> set[str]:
         """Models that are made from a source, so from documents; a log that dbt itself writes is not."""
@@ -104,33 +128,22 @@ class Lineage:
         return self.descendants(sources) & self.models
 
     def chosen(self, select: str | None) -> set[str]:
-        """The models that a selection means which :meth:`select` has made.
-
-        :param select: ``fqn:`` terms; nothing for all models.
-        """
+        """The models of a selection that :meth:`select` has made, by ``fqn:`` terms; all for none."""
         wanted = set((select or "").split())
         return {name for name, path in self.paths.items() if not wanted or f"fqn:{path}" in wanted}
 
     def name(self, model: str) -> str:
-        """The name of a model, for a person.
-
-        :param model: unique id.
-        """
+        """The name of a model, for a person."""
         return self.paths[model].rpartition(".")[2]
 
     def select(self, models: Iterable[str]) -> str:
-        """What selects these models, for ``dbt --select``; :meth:`exclude` says what it selects too much.
-
-        :param models: unique ids.
-        """
+        """What selects these models, for ``dbt --select``; :meth:`exclude` says what it selects too much."""
         return " ".join(f"fqn:{self.paths[name]}" for name in sorted(models))
 
     def exclude(self, models: Collection[str]) -> str:
         """What to exclude beside :meth:`select`: the path of a model may be the folder of others.
 
         Source: https://docs.getdbt.com/reference/node-selection/methods#fqn
-
-        :param models: unique ids of those that are wanted.
         """
         folders = tuple(f"{self.paths[name]}." for name in models)
         return self.select(name for name, path in self.paths.items() if name not in models and path.startswith(folders))

@@ -20,13 +20,11 @@ STARTER_PATH = "include/dbt/starter"
 
 
 def settle_local_packages(source: Source, folder: Path) -> None:
-    """Lets each path lead where it leads in the project itself; the starter is given to whoever names it.
+    """Lets each path lead where it leads in the project itself, which is in ``project/``; copies the starter if named.
 
     dbt takes a path from the folder of the root project, also in packages of packages, and that is the wrapper here.
     Source: https://docs.getdbt.com/docs/build/packages#local-packages
 
-    :param source: where the project came from, for the message.
-    :param folder: of the version, which holds the project in ``project/``.
     :raises SettingsError: if a path leads to no package of the project.
     """
     for file in _package_files(folder / PROJECT):

@@ -5,24 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
 
-Manifest = dict[str, Any]
+from cht_sync.dbt.project.manifest import Macro, Manifest, reachable
+
 DBT_PACKAGES = {"dbt", "dbt_postgres"}
 CALL = re.compile(r"""dispatch\s*\(\s*['"](\w+)|\b([A-Za-z_]\w*)\s*\(""")
 
 
 def first_use(manifest: Manifest, packages: Iterable[str]) -> tuple[str, str] | None:
-    """The first node or hook that needs one of the packages.
+    """The name of the first node or hook that needs one of the packages, and of the package; else None.
 
-    Looked through are the text of each enabled node with its hooks, and of every macro that it may reach: those
-    that dbt lists, those whose names it calls (dbt does not list what stands behind ``is_incremental()``), its
-    materialization, and those that replace a macro of dbt itself. A name that is called where nothing runs counts too.
-    Source: https://docs.getdbt.com/reference/artifacts/manifest-json
-
-    :param manifest: content of ``manifest.json``.
-    :param packages: names of packages, such as ``dbt_utils``.
-    :returns: name of the node and of the package, or None.
+    Searched are the text of each enabled node with its hooks, and of every macro that it may reach: those that dbt
+    lists, those whose names it calls (dbt does not list what stands behind ``is_incremental()``), its materialization,
+    and those that replace a macro of dbt itself. A name that is called where nothing runs counts too.
     """
     patterns = {name: re.compile(rf"\b{re.escape(name)}\s*\.|['\"]{re.escape(name)}['\"]") for name in packages}
     macros = _Macros(manifest["macros"])
@@ -37,7 +32,7 @@ def first_use(manifest: Manifest, packages: Iterable[str]) -> tuple[str, str] | 
 
 
 class _Macros:
-    def __init__(self, macros: dict[str, Any]) -> None:
+    def __init__(self, macros: dict[str, Macro]) -> None:
         self._macros = macros
         self._by_name: dict[str, set[str]] = {}
         for key, macro in macros.items():
@@ -55,15 +50,14 @@ class _Macros:
 
     def reached(self, texts: list[str], keys: set[str]) -> list[str]:
         """The texts of macros that are reached from texts and keys of others."""
-        waiting = keys.union(*(self._called(text) for text in texts))
-        seen: set[str] = set()
-        while waiting:
-            key = waiting.pop()
-            if key in self._macros and key not in seen:
-                seen.add(key)
-                macro = self._macros[key]
-                waiting |= self._called(macro["macro_sql"]) | set(macro["depends_on"].get("macros", ()))
-        return [self._macros[key]["macro_sql"] for key in seen]
+
+        def used(key: str) -> set[str]:
+            macro = self._macros[key]
+            found = self._called(macro["macro_sql"]).union(macro["depends_on"].get("macros", ()))
+            return found & self._macros.keys()
+
+        start = keys.union(*(self._called(text) for text in texts)) & self._macros.keys()
+        return [self._macros[key]["macro_sql"] for key in reachable(start, used)]
 
     def _called(self, text: str) -> set[str]:
         return {key for match in CALL.finditer(text) for key in self._by_name.get(match[1] or match[2], ())}

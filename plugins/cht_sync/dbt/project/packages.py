@@ -25,9 +25,7 @@ JINJA = ("{{", "{%", "{#")
 def require_sound(source: Source, folder: Path) -> None:
     """Checks that nothing in a version leads out of it, neither a link nor a folder that a project names.
 
-    :param source: where the project came from.
     :param folder: the version: wrapper project, package, and packages of the package.
-    :raises SettingsError: with the name of what does.
     """
     packages = sorted((folder / INSTALLED).iterdir()) if (folder / INSTALLED).is_dir() else []
     for package in packages:
@@ -61,20 +59,12 @@ def _folders(source: Source, project: Path) -> Iterator[tuple[str, str]]:
         # dbt takes both forms.
         name = str(key).replace("_", "-")
         if name.endswith(("-path", "-paths")):
-            yield from ((name, path) for path in (value if isinstance(value, list) else [value]) if _is_text(path))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+            paths = value if isinstance(value, list) else [value]
+            yield from ((name, path) for path in paths if isinstance(path, str))
 
 
 def read_yaml(source: Source, path: Path) -> dict[str, Any]:
-    """A file that is small in any project; what is no mapping counts as empty, and dbt says so.
-
-    :param source: where the project came from.
-    :param path: the file.
-    :raises SettingsError: if it is too large.
-    """
+    """A file that is small in any project; what is no mapping counts as empty, and dbt says so."""
     try:
         found = yaml.safe_load(small_text(source, path)) if path.is_file() else None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
@@ -83,12 +73,7 @@ def read_yaml(source: Source, path: Path) -> dict[str, Any]:
 
 
 def small_text(source: Source, path: Path) -> bytes:
-    """The text of a file of YAML, which takes many times its size in memory once it is read.
-
-    :param source: where the project came from.
-    :param path: the file.
-    :raises SettingsError: if it is too large.
-    """
+    """The text of a YAML file, which takes many times its size in memory once it is read: hence a limit."""
     with path.open("rb") as file:
         text = file.read(MOST_YAML + 1)
     if len(text) > MOST_YAML:

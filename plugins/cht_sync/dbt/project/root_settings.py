@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
-from cht_sync.dbt.project.kept import STARTER_PACKAGE
+from cht_sync.dbt.project.lineage import STARTER_PACKAGE
+from cht_sync.dbt.project.manifest import Manifest, reachable
+from cht_sync.dbt.project.missing_packages import DBT_PACKAGES
 from cht_sync.dbt.project.packages import INSTALLED, PROJECT_FILE, read_yaml, small_text
 from cht_sync.dbt.project.source import Source
 
 WRAPPER_NAME = "cht_sync_wrapper"
 MACROS = Path("macros", "of_project.sql")
-NAMES = ("generate_alias_name", "generate_database_name", "generate_schema_name")
 # What packages have of each kind, by its folder and the ends of its files; what has none is told by dbt as unused.
 _FILES = {
     "models": ("model-paths", "models", (".sql", ".py")),
@@ -26,14 +27,24 @@ _FILES = {
     "tests": ("model-paths", "models", (".yml", ".yaml")),
     "sources": ("model-paths", "models", (".yml", ".yaml")),
 }
-KINDS = (*_FILES, "unit_tests", "exposures", "metrics", "semantic-models", "saved-queries")
+_KINDS = (*_FILES, "unit_tests", "exposures", "metrics", "semantic-models", "saved-queries")
 # How dbt puts two settings of one resource together.
 # Source: ``NodeConfig`` in ``dbt/artifacts/resources/v1/config.py``
 _ADDED = {"tags", "pre-hook", "post-hook", "packages"}
 _MERGED = {"meta", "persist-docs", "quoting", "column-types", "docs", "contract"}
 # The starter's models keep how they are built, in which schema and with which hooks: nothing is lost because of that.
-STARTER_MAY = {"tags", "meta", "docs", "grants", "group", "persist-docs", "enabled"}
+_STARTER_MAY = {"tags", "meta", "docs", "grants", "group", "persist-docs", "enabled"}
 _FLAGS = re.compile(r"require_|skip_nodes_if|source_freshness_run|state_modified_|validate_macro")
+# How dbt ends, and what it selects, is for the tasks to say.
+_RUN_FLAGS = {
+    "fail_fast",
+    "full_refresh",
+    "indirect_selection",
+    "store_failures",
+    "warn_error",
+    "warn_error_options",
+}
+_MATERIALIZATION = "materialization_"
 _DEFINED = re.compile(r"\{%-?\s*macro\s+(?P<name>\w+)\s*\((?P<text>.*?)\{%-?\s*endmacro", re.S)
 _CALLED = re.compile(r"(?<![\w.])(\w+)\s*\(")
 _MACRO = """
@@ -51,20 +62,13 @@ _HELPER = """
 
 @dataclass(frozen=True, slots=True)
 class RootSettings:
-    """What the wrapper says in the place of a project.
-
-    :param settings: for its ``dbt_project.yml``.
-    :param macros: text of a file of macros; empty for none.
-    """
+    """What the wrapper says in the place of a project, in its ``dbt_project.yml`` and in a file of macros."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     macros: str = ""
 
     def write(self, folder: Path) -> None:
-        """Writes them into the wrapper project of a version.
-
-        :param folder: the version.
-        """
+        """Writes them into the wrapper project of a version."""
         file = folder / PROJECT_FILE
         wrapper = yaml.safe_load(file.read_text())
         wrapper["flags"] = {**self.settings.get("flags", {}), **wrapper.get("flags", {})}
@@ -75,14 +79,11 @@ class RootSettings:
 
 
 def root_settings(source: Source, folder: Path) -> RootSettings:
-    """Reads what dbt would take from a project, were it the root itself, for its packages.
+    """Reads what dbt would take from a project, were it the root itself, for its packages, once ``dbt deps`` has run.
 
     Where both say something, the wrapper's own comes first: its hooks, its macros of dbt, its profile and folders. The
     project's own models get from it what they get from the project itself.
     Source: https://docs.getdbt.com/docs/build/packages, https://docs.getdbt.com/reference/dbt-jinja-functions/dispatch
-
-    :param source: where the project came from.
-    :param folder: the version, with the packages that ``dbt deps`` has put there.
     """
     project = read_yaml(source, folder / "project" / PROJECT_FILE)
     own = str(project.get("name", ""))
@@ -93,7 +94,7 @@ def root_settings(source: Source, folder: Path) -> RootSettings:
     others = {name: path for name, path in packages.items() if name not in {own, WRAPPER_NAME}}
     if own == STARTER_PACKAGE or not own.isidentifier():
         return RootSettings()
-    found = {kind: _for_packages(source, project, kind, others) for kind in KINDS}
+    found = {kind: _for_packages(source, project, kind, others) for kind in _KINDS}
     settings: dict[str, Any] = {kind: said for kind, said in found.items() if said}
     if isinstance(variables := project.get("vars"), dict) and variables:
         settings["vars"] = variables
@@ -105,20 +106,34 @@ def root_settings(source: Source, folder: Path) -> RootSettings:
     return RootSettings(settings, _macros(source, folder / "project", project, own) if others else "")
 
 
-def is_setting(name: object, value: object) -> bool:
-    """Whether dbt takes an entry of ``models`` and the like for a setting, and not for a folder or package.
+def ignored_settings(project: dict[str, Any], manifest: Manifest, refused: str = "") -> str:
+    """A sentence where something that a project says for all packages does not count; else nothing.
 
-    :param name: its key.
-    :param value: its value.
+    :param refused: why dbt did not take what the wrapper said for it; empty where it did.
     """
+    own = project.get("name")
+    theirs = {one["package_name"] for one in manifest["nodes"].values()} - {own, WRAPPER_NAME, *DBT_PACKAGES}
+    if refused and theirs:
+        return (
+            f"The packages of this project ({', '.join(sorted(theirs))}) do not get what it says for them: dbt takes"
+            f" that from the root project alone, which here is ours, and refuses it there: {refused}"
+        )
+    said = [*_said(project, STARTER_PACKAGE in theirs), *_replaced(str(own), manifest)]
+    if not said:
+        return ""
+    return (
+        "dbt takes some settings from the root project alone, which here is ours, and of this project these do not"
+        f" count: {', '.join(said)}."
+    )
+
+
+def _is_setting(name: object, value: object) -> bool:
+    """Whether dbt takes an entry of ``models`` and the like for a setting, and not for a folder or package."""
     return str(name).startswith("+") or not isinstance(value, dict)
 
 
-def setting_name(name: object) -> str:
-    """A setting's name, however it is written.
-
-    :param name: as ``+pre_hook`` or ``pre-hook``.
-    """
+def _setting_name(name: object) -> str:
+    """A setting's name, however it is written."""
     return str(name).removeprefix("+").strip().replace("_", "-")
 
 
@@ -126,7 +141,7 @@ def _for_packages(source: Source, project: dict[str, Any], kind: str, packages: 
     said = project.get(kind)
     if not isinstance(said, dict):
         return {}
-    for_all = {name: value for name, value in said.items() if is_setting(name, value)}
+    for_all = {name: value for name, value in said.items() if _is_setting(name, value)}
     result: dict[str, Any] = {}
     for name, path in packages.items():
         theirs = said.get(name)
@@ -151,9 +166,9 @@ def _has(source: Source, package: Path, kind: str) -> bool:
 
 def _together(above: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
     """One level of settings for two, as dbt would apply them one after the other."""
-    result = {name: value for name, value in below.items() if not is_setting(name, value)}
-    for name, value in [*above.items(), *((k, v) for k, v in below.items() if is_setting(k, v))]:
-        plain = setting_name(name)
+    result = {name: value for name, value in below.items() if not _is_setting(name, value)}
+    for name, value in [*above.items(), *((k, v) for k, v in below.items() if _is_setting(k, v))]:
+        plain = _setting_name(name)
         key = f"+{plain if plain.endswith('-hook') else plain.replace('-', '_')}"
         result[key] = _merged(plain, result[key], value) if key in result else value
     return result
@@ -177,10 +192,10 @@ def _merged(name: str, first: Any, second: Any) -> Any:
 def _allowed(level: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in level.items():
-        if not is_setting(name, value):
+        if not _is_setting(name, value):
             if within := _allowed(value):
                 result[name] = within
-        elif setting_name(name) in STARTER_MAY:
+        elif _setting_name(name) in _STARTER_MAY:
             result[name] = value
     return result
 
@@ -214,10 +229,8 @@ def _macros(source: Source, folder: Path, project: dict[str, Any], own: str) -> 
     }
     texts = [text for name, text in naming.items() if name in defined]
     # Called without its project a macro is looked for in the root project alone, as this is where it begins.
-    reached, edge = set[str](), set(naming) & set(defined)
-    while edge:
-        reached |= edge
-        edge = {name for one in edge for name in _CALLED.findall(defined[one]) if name in defined} - reached
+    called = {name: defined.keys() & _CALLED.findall(text) for name, text in defined.items()}
+    reached = set(reachable(naming.keys() & called.keys(), called))
     return "".join([*texts, *(_HELPER.format(name=name, project=own) for name in sorted(reached - set(naming)))])
 
 
@@ -227,3 +240,35 @@ def _defined(source: Source, folder: Path, project: dict[str, Any]) -> Iterator[
         for file in sorted((folder / str(path)).rglob("*.sql")):
             text = small_text(source, file).decode(errors="replace")
             yield from ((found["name"], found["text"]) for found in _DEFINED.finditer(text))
+
+
+def _said(project: dict[str, Any], upon_starter: bool) -> Iterator[str]:
+    for kind in _KINDS if upon_starter else ():
+        found = project.get(kind)
+        level = found.get(STARTER_PACKAGE) if isinstance(found, dict) else None
+        yield from _kept(level, f"{kind}.{STARTER_PACKAGE}") if isinstance(level, dict) else ()
+    flags = project.get("flags")
+    yield from (f"flags.{name}" for name in sorted(_RUN_FLAGS & set(flags))) if isinstance(flags, dict) else ()
+    quoting = project.get("quoting")
+    if isinstance(quoting, dict) and False in quoting.values():
+        yield "quoting"
+    if project.get("query-comment"):
+        yield "query-comment"
+
+
+def _kept(level: dict[str, Any], path: str) -> Iterator[str]:
+    """What the starter says itself, whatever the project says."""
+    for name, value in level.items():
+        if not _is_setting(name, value):
+            yield from _kept(value, f"{path}.{name}")
+        elif _setting_name(name) not in _STARTER_MAY:
+            yield f"{path}.{name}"
+
+
+def _replaced(own: str, manifest: Manifest) -> Iterator[str]:
+    """Materializations of dbt's that a project has put another one in place of: dbt takes that from a root alone."""
+    macros = manifest["macros"].values()
+    of_dbt = {one["name"].rpartition("_")[0] for one in macros if one["package_name"] in DBT_PACKAGES}
+    for name in sorted(one["name"] for one in macros if one["package_name"] == own):
+        if name.startswith(_MATERIALIZATION) and name.rpartition("_")[0] in of_dbt:
+            yield f"macro {name}"

@@ -8,14 +8,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cht_sync.dbt.project.graph import Graph
+from cht_sync.dbt.project.manifest import Node, reachable, reversed_edges
 from cht_sync.errors import SettingsError
 
 ATOM = re.compile(r"(?P<at>@)?(?P<before>\d*\+)?(?:(?P<method>[\w.]+):)?(?P<value>[^\s,+@:]+)(?P<after>\+\d*)?")
-Models = dict[str, Any]
 
 
 def selected(graph: Graph, expression: str) -> set[str]:
-    """The models that a dbt ``--select`` expression means.
+    """The models that a dbt ``--select`` expression means; all for an empty one.
 
     Known are names of models, folders and packages with ``*``, ``fqn:``, ``tag:``, ``package:``,
     ``config.materialized:``, ``config.tags:``, ``resource_type:model`` and ``selector:``, with ``+`` and ``@``,
@@ -23,9 +23,6 @@ def selected(graph: Graph, expression: str) -> set[str]:
     was built or deployed: :mod:`cht_sync.dbt.launch.resolved_selectors`.
     Source: https://docs.getdbt.com/reference/node-selection/syntax
 
-    :param graph: the models, as :func:`cht_sync.dbt.project.graph.drawable` gives them.
-    :param expression: the expression; empty for all models.
-    :returns: unique ids.
     :raises SettingsError: if it cannot be understood here, or means no model.
     """
     found = _Selection(graph, expression).union(expression.split()) if expression else set(graph["nodes"])
@@ -36,27 +33,23 @@ def selected(graph: Graph, expression: str) -> set[str]:
 
 
 def unresolved(graph: Graph, expression: str) -> list[str]:
-    """The parts of an expression that only dbt can tell the meaning of, and has not told yet.
-
-    :param graph: the models.
-    :param expression: the expression; empty for all models.
-    """
+    """The parts of an expression that only dbt can resolve, and has not resolved yet."""
     selection = _Selection(graph, expression)
     return [atom for term in expression.split() for atom in term.split(",") if not selection.knows(atom)]
 
 
 class _Selection:
     def __init__(self, graph: Graph, expression: str) -> None:
-        self._models: Models = graph["nodes"]
-        self._selectors: dict[str, Any] = graph["selectors"]
+        self._models = graph["nodes"]
+        self._selectors = graph["selectors"]
         self._expression = expression
         self._snapshots = bool(graph.get("snapshots"))
-        self._told: dict[str, list[str]] = graph.get("selections", {})
-        self._parents = {name: set(node["depends_on"]["nodes"]) for name, node in self._models.items()}
-        self._children: dict[str, set[str]] = {name: set() for name in self._models}
-        for name, parents in self._parents.items():
-            for parent in parents & set(self._models):
-                self._children[parent].add(name)
+        self._told = graph.get("selections", {})
+        self._parents = {
+            name: [parent for parent in node["depends_on"]["nodes"] if parent in self._models]
+            for name, node in self._models.items()
+        }
+        self._children = reversed_edges(self._parents)
 
     def union(self, terms: Iterable[str]) -> set[str]:
         return {name for term in terms for name in self._intersection(term.split(","))}
@@ -84,12 +77,15 @@ class _Selection:
             raise self._unknown(text)  # a snapshot in between is a step, and not drawn
         found = self._method(match["method"] or "fqn", match["value"])
         if match["at"]:
-            return self._walk(self._walk(found, self._children, None), self._parents, None)
-        before = self._walk(found, self._parents, _depth(match["before"]))
-        return before | self._walk(found, self._children, _depth(match["after"]))
+            return self._with_parents_of_children(found)
+        before = reachable(found, self._parents, _depth(match["before"]))
+        return {*before, *reachable(found, self._children, _depth(match["after"]))}
+
+    def _with_parents_of_children(self, models: set[str]) -> set[str]:
+        return set(reachable(reachable(models, self._children), self._parents))
 
     def _method(self, method: str, value: str) -> set[str]:
-        tests: dict[str, Callable[[Any], bool]] = {
+        tests: dict[str, Callable[[Node], bool]] = {
             "fqn": lambda node: _fqn_matches(node["fqn"], value),
             "tag": lambda node: any(fnmatchcase(tag, value) for tag in node["tags"]),
             "config.tags": lambda node: any(fnmatchcase(tag, value) for tag in node["tags"]),
@@ -120,18 +116,10 @@ class _Selection:
         parents = one.get("parents_depth", None) if one.get("parents") else 0
         children = one.get("children_depth", None) if one.get("children") else 0
         if one.get("childrens_parents"):
-            found = self._walk(self._walk(found, self._children, None), self._parents, None)
+            found = self._with_parents_of_children(found)
         else:
-            found = self._walk(found, self._parents, parents) | self._walk(found, self._children, children)
+            found = {*reachable(found, self._parents, parents), *reachable(found, self._children, children)}
         return found - {name for part in one.get("exclude", ()) for name in self._definition(part)}
-
-    def _walk(self, start: set[str], edges: dict[str, set[str]], depth: int | None) -> set[str]:
-        reached, edge = set(start), set(start)
-        while edge and depth != 0:
-            edge = {other for name in edge for other in edges[name] if other in self._models} - reached
-            reached |= edge
-            depth = None if depth is None else depth - 1
-        return reached
 
     def _unknown(self, text: str) -> SettingsError:
         return SettingsError(

@@ -26,12 +26,9 @@ SETTINGS = {"folder": "DBT_LOCAL_PATH", "git": "CHT_PIPELINE_BRANCH_URL", "tarba
 class Source:
     """A dbt project somewhere: a folder, a tarball, a git repository, or the starter of this repository.
 
-    :param kind: what it is.
     :param location: path or URL, without credentials.
     :param ref: branch, tag or commit of a git repository; empty for its default branch.
-    :param user: user name for http(s), where the URL had one.
-    :param password: password or token for http(s), where the URL had one.
-    :param limits: how large it may be.
+    :param user: for http(s), where the URL had one, as the password or token.
     """
 
     kind: Kind
@@ -73,13 +70,11 @@ class Source:
 
 
 def configured_source(settings: Settings) -> Source:
-    """The dbt project that the settings name.
+    """The dbt project that the settings name: no file and no network is read.
 
-    The first of ``DBT_LOCAL_PATH``, ``CHT_PIPELINE_BRANCH_URL`` and ``DBT_PACKAGE_TARBALL_URL`` that is set,
-    else the starter, as in CHT Sync; its template sets a path that does not exist beside a git URL, which is used then.
-    No file and no network is read.
+    The first of ``DBT_LOCAL_PATH``, ``CHT_PIPELINE_BRANCH_URL`` and ``DBT_PACKAGE_TARBALL_URL`` that is set, else the
+    starter, as in CHT Sync; its template sets a path that does not exist beside a git URL, which is used then.
 
-    :param settings: the environment.
     :raises SettingsError: if the value cannot be a folder or URL.
     """
     choices = {
@@ -118,11 +113,7 @@ def _with_token(source: Source, name: str, token: str) -> Source:
 
 
 def told_by_address(settings: Settings) -> str:
-    """A sentence where the address of the project holds what only a file should; else nothing.
-
-    :param settings: the environment.
-    :raises SettingsError: if the value cannot be a folder or URL.
-    """
+    """A sentence where the address of the project holds what only a file should; else nothing."""
     source = configured_source(settings)
     if settings.pipeline_token or not (source.user or source.password):
         return ""
@@ -131,10 +122,7 @@ def told_by_address(settings: Settings) -> str:
 
 
 def folder_passed_over(settings: Settings) -> str:
-    """A sentence where ``DBT_LOCAL_PATH`` does not exist and another project is used in its place; else nothing.
-
-    :param settings: the environment.
-    """
+    """A sentence where ``DBT_LOCAL_PATH`` does not exist and another project is used in its place; else nothing."""
     path, other = settings.dbt_local_path, settings.pipeline_branch_url or settings.dbt_tarball_url
     if not path or not other or _is_there(path):
         return ""

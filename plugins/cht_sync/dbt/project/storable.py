@@ -15,8 +15,6 @@ def storable(text: str) -> str:
     """The same JSON, with a text in place of a number that is none, and U+FFFD for characters that no jsonb holds.
 
     Source: https://www.postgresql.org/docs/current/datatype-json.html
-
-    :param text: JSON as Python writes it.
     """
     if not _ODD.search(text):
         return text

@@ -34,9 +34,6 @@ def validator(source: Source) -> str:
     """What the server tells of a tarball without sending it; empty where that does not tell one content from another.
 
     Source: https://www.rfc-editor.org/rfc/rfc9110#name-validator-fields
-
-    :param source: the tarball.
-    :raises SettingsError: if there is no tarball to be had.
     """
     # Not HEAD: addresses that are signed for GET refuse it.
     with opened(source, source.location) as (answer, _):
@@ -46,10 +43,8 @@ def validator(source: Source) -> str:
 
 
 def download(source: Source, folder: Path, project_file: str) -> None:
-    """Writes the files of a tarball into a folder.
+    """Writes the files of a tarball into a new folder.
 
-    :param source: the tarball.
-    :param folder: a new folder.
     :param project_file: what tells the top folder of a project, where the tarball has one.
     :raises SettingsError: if there is no tarball to be had, or it is unsound or too large.
     """
@@ -135,14 +130,11 @@ def _too_large(source: Source) -> SettingsError:
 
 
 class _Archive:
-    """Reads a tar file from its begin to its end, of which it keeps nothing in memory but a header.
+    """Reads an unpacked tar file from its begin to its end, of which it keeps nothing in memory but a header.
 
     By hand: :mod:`tarfile` takes headers of any size and keeps each, so that half a megabyte can fill gigabytes.
     Source: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html,
     https://www.gnu.org/software/tar/manual/html_node/Standard.html
-
-    :param source: where it came from: its limits count.
-    :param file: unpacked bytes.
     """
 
     def __init__(self, source: Source, file: IO[bytes]) -> None:
@@ -151,10 +143,7 @@ class _Archive:
         self._read_bytes = self._headers = 0
 
     def extract(self, folder: Path) -> None:
-        """Takes out files and folders; a dbt package has no need of links or devices.
-
-        :param folder: an empty folder, which nothing leaves.
-        """
+        """Takes out files and folders into an empty folder; a dbt package has no need of links or devices."""
         root = folder.resolve()
         for info in self._members():
             target = (root / info.name.lstrip("/")).resolve()

@@ -24,10 +24,8 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file, a folder or a link below a folder.
+    """A file, a folder or a link below a folder, with its path from there.
 
-    :param path: from that folder on.
-    :param name: in the folder that holds it.
     :param found: what the file system says of it, of a link itself.
     :param folder: descriptor of the folder that holds it, which is open until the next member is asked for.
     """
@@ -54,9 +52,8 @@ class Member:
 
 
 class Tree:
-    """The files of one project.
+    """The files of one project, whose limits count.
 
-    :param source: where the project came from: its limits count, and errors name it.
     :param left_out: names that count for nothing, wherever they are.
     """
 
@@ -65,16 +62,12 @@ class Tree:
         self._number = self._bytes = 0
 
     def refusal(self, why: str) -> SettingsError:
-        """The error for something that no project may hold.
-
-        :param why: the rest of the sentence.
-        """
+        """The error for something that no project may hold; ``why`` is the rest of its sentence."""
         return SettingsError(f"{self._source.text} cannot be installed: {why}.", self._source.setting)
 
     def members(self, folder: Path) -> Iterator[Member]:
         """All that is below a folder: of each folder first its files and links, in the order of their names.
 
-        :param folder: where to begin.
         :raises SettingsError: if there is too much, too deep, unreadable, or neither file, folder nor link.
         """
         try:
@@ -132,11 +125,7 @@ class Tree:
             raise self.refusal(self._source.limits.too_large)
 
     def content(self, member: Member) -> Iterator[bytes]:
-        """The bytes of a file, piece by piece.
-
-        :param member: the file.
-        :raises SettingsError: if it became something else, or too large, since it was looked at.
-        """
+        """The bytes of a file, piece by piece; a SettingsError if it became something else, or too large, meanwhile."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(member.name, flags, dir_fd=member.folder), "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -150,11 +139,7 @@ class Tree:
 
 
 class Budget:
-    """Counts what is about to be written, with each folder that it takes.
-
-    :param tree: of the project.
-    :param source: where it came from: its limits count.
-    """
+    """Counts what is about to be written, with each folder that it takes."""
 
     def __init__(self, tree: Tree, source: Source) -> None:
         self._tree, self._limits = tree, source.limits
@@ -162,12 +147,7 @@ class Budget:
         self._number = self._bytes = 0
 
     def take(self, path: PurePath, size: int = 0) -> None:
-        """Counts a file or folder.
-
-        :param path: its place in the project.
-        :param size: bytes.
-        :raises SettingsError: if that is too much, or too deep.
-        """
+        """Counts a file or folder of so many bytes; a SettingsError if that is too much, or too deep."""
         if len(path.parts) > MAX_DEPTH:
             raise self._tree.refusal(f"{str(path)[:100]!r}... is more than {MAX_DEPTH} folders deep")
         self._number += 1
@@ -184,12 +164,8 @@ class Budget:
 
 
 def copy_tree(source: Source, origin: Path, folder: Path, left_out: Collection[str]) -> None:
-    """Copies a project; links within it stay links.
+    """Copies a project into a new folder; links within it stay links.
 
-    :param source: where it came from.
-    :param origin: its folder.
-    :param folder: where to; it must not exist yet.
-    :param left_out: names that are not copied.
     :raises SettingsError: if a link leads out of it, or :class:`Tree` refuses something.
     """
     tree, names = Tree(source, left_out), _Names()
@@ -215,11 +191,8 @@ def copy_tree(source: Source, origin: Path, folder: Path, left_out: Collection[s
 
 
 def require_inside(source: Source, folder: Path, root: Path) -> None:
-    """Checks that nothing below a folder leads out of another one that holds it.
+    """Checks that no link below a folder leads out of a root that holds it.
 
-    :param source: where it came from.
-    :param folder: where to look.
-    :param root: what no link may leave.
     :raises SettingsError: with the link's name, if one does; or if :class:`Tree` refuses something.
     """
     tree, names, inside = Tree(source), _Names(), root.resolve()

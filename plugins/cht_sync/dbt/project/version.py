@@ -29,12 +29,9 @@ class Deployment:
     :param path: folder of the wrapper project, where dbt runs.
     :param graph: file with the models to draw, in the form of dbt's manifest.
     :param source: where it came from, without credentials.
-    :param fingerprint: of the source.
     :param revision: commit, or a hash of the files.
     :param build: hash of the settings and versions it was built with.
     :param installed_at: ISO 8601, UTC.
-    :param dbt_version: of dbt-core.
-    :param models: number of models.
     :param stand_ins: hub packages that were replaced by empty ones.
     :param validated: whether every model was compiled against the target.
     :param validator: of a download, what its server tells of the content without sending it.
@@ -85,11 +82,7 @@ class Deployment:
 
     @classmethod
     def load(cls, path: Path) -> Deployment:
-        """Reads a version.
-
-        :param path: its folder.
-        :raises SettingsError: if its record cannot be read.
-        """
+        """Reads a version; a SettingsError if its record cannot be read."""
         try:
             record = json.loads((path / RECORD_FILE).read_text())
             return cls(path=path, graph=path / GRAPH_FILE, **record)
@@ -100,21 +93,13 @@ class Deployment:
 
 
 def installed(settings: Settings) -> Deployment | None:
-    """What the link ``current`` points to, or None.
-
-    :param settings: the environment.
-    :raises SettingsError: if it cannot be read.
-    """
+    """What the link ``current`` points to, or None."""
     link = settings.pipeline_dir / CURRENT
     return Deployment.load(link.resolve()) if link.is_symlink() else None
 
 
 def is_current(settings: Settings, deployment: Deployment) -> bool:
-    """Whether ``current`` points to a version.
-
-    :param settings: the environment.
-    :param deployment: the version.
-    """
+    """Whether ``current`` points to a version."""
     try:
         found = installed(settings)
     except SettingsError as error:
@@ -124,10 +109,7 @@ def is_current(settings: Settings, deployment: Deployment) -> bool:
 
 
 def kept(settings: Settings) -> list[Deployment]:
-    """The versions that were built to an end and are still there, the newest first.
-
-    :param settings: the environment.
-    """
+    """The versions that were built to an end and are still there, the newest first."""
     found = []
     for record in (settings.pipeline_dir / VERSIONS).glob(f"*/{RECORD_FILE}"):
         try:
@@ -138,11 +120,7 @@ def kept(settings: Settings) -> list[Deployment]:
 
 
 def find(settings: Settings, version: str | None) -> Deployment | None:
-    """The newest folder of a version, or None.
-
-    :param settings: the environment.
-    :param version: as :attr:`Deployment.version` has it.
-    """
+    """The newest folder of a version, as :attr:`Deployment.version` has it, or None."""
     return next((one for one in kept(settings) if one.version == version), None)
 
 
@@ -151,9 +129,6 @@ def current(settings: Settings) -> Deployment | None:
 
     The starter needs no installation: where nothing is installed it is drawn from a file of the repository, and
     installs itself with the first task that runs dbt.
-
-    :param settings: the environment.
-    :raises SettingsError: if the source is no usable value, or the installed version cannot be read.
     """
     source, found = configured_source(settings), installed(settings)
     if found or source.kind != "starter":
@@ -167,7 +142,6 @@ def current(settings: Settings) -> Deployment | None:
 def require_current(settings: Settings) -> Deployment:
     """The project to draw now: what is installed, also while the settings name another one that is not deployed yet.
 
-    :param settings: the environment.
     :raises SettingsError: if none is installed; its text says what to do.
     """
     found = current(settings)
@@ -180,9 +154,8 @@ def require_current(settings: Settings) -> Deployment:
 
 
 def require_configured(settings: Settings) -> Deployment:
-    """The project to draw now, when it is the one that the settings name.
+    """The same, when it is the project that the settings name.
 
-    :param settings: the environment.
     :raises SettingsError: if none is installed, or another one; its text says what to do.
     """
     source, found = configured_source(settings), require_current(settings)

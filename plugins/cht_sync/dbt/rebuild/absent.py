@@ -1,11 +1,13 @@
-"""Models that no run has made yet: what is to be built anew cannot stand on them."""
+"""Models that no run has made yet: a rebuilt model cannot read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from cht_sync.dbt.rebuild.manifest import RELATIONS, Manifest, foreign_keys, models
+from psycopg2.extensions import cursor as Cursor
+
+from cht_sync.dbt.project.manifest import Manifest, parents_of, reachable
+from cht_sync.dbt.rebuild.manifest import RELATIONS, foreign_keys, models
 
 _THERE = """
 select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -13,12 +15,8 @@ where (n.nspname, c.relname) in %s and c.relkind in ('r', 'p', 'v', 'm')
 """
 
 
-def absent_models(cursor: Any, manifest: Manifest) -> set[str]:
-    """The models that have no relation though dbt makes one for them, by unique id.
-
-    :param cursor: of any role.
-    :param manifest: of the project.
-    """
+def absent_models(cursor: Cursor, manifest: Manifest) -> set[str]:
+    """The models that have no relation though dbt makes one for them, by unique id."""
     made = {name: node for name, node in models(manifest).items() if node["config"]["materialized"] in RELATIONS}
     places = {name: (node["schema"], node["alias"]) for name, node in made.items()}
     if not places:
@@ -31,15 +29,13 @@ def absent_models(cursor: Any, manifest: Manifest) -> set[str]:
 def with_what_they_read(
     manifest: Manifest, why: Mapping[str, str], chosen: set[str], absent: set[str]
 ) -> dict[str, str]:
-    """What to build anew and why, so that nothing of it reads a relation that is not there.
+    """What to rebuild and why, so that nothing of it reads a relation that is not there.
 
     A model that is there needs those that it reads to be made with it. One that is not there itself is left to the next
     run of the models, which makes all of them in their order.
 
-    :param manifest: of the project.
     :param why: reason by unique id.
     :param chosen: models that are run.
-    :param absent: what :func:`absent_models` gave.
     """
     parents = _parents(manifest)
     found = dict(why)
@@ -58,7 +54,7 @@ def _parents(manifest: Manifest) -> dict[str, set[str]]:
     """What each node reads, or points to by a foreign key."""
     nodes = models(manifest)
     places = {(node["schema"], node["alias"]): name for name, node in nodes.items()}
-    parents = {name: set(node.get("depends_on", {}).get("nodes", ())) for name, node in manifest["nodes"].items()}
+    parents = {name: set(read) for name, read in parents_of(manifest["nodes"]).items()}
     for name, node in nodes.items():
         pointed = (places.get((key.schema or node["schema"], key.table)) for key in foreign_keys(manifest, node))
         parents[name] |= {one for one in pointed if one and one != name}
@@ -66,9 +62,4 @@ def _parents(manifest: Manifest) -> dict[str, set[str]]:
 
 
 def _above(parents: Mapping[str, set[str]], name: str) -> set[str]:
-    reached: set[str] = set()
-    edge = set(parents.get(name, ()))
-    while edge:
-        reached |= edge
-        edge = {parent for one in edge for parent in parents.get(one, ())} - reached
-    return reached
+    return set(reachable(parents.get(name, ()), parents))

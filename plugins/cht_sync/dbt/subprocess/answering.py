@@ -16,20 +16,14 @@ END: Command = {"do": "end"}
 
 
 class Answers:
-    """The pipe that answers go to, by any thread of dbt's.
-
-    :param number: its file descriptor.
-    """
+    """The pipe that answers go to, by any thread of dbt's."""
 
     def __init__(self, number: int) -> None:
         self._pipe = os.fdopen(number, "w")
         self._one = threading.Lock()
 
     def write(self, answer: Command) -> None:
-        """Writes one line.
-
-        :param answer: what JSON can hold; anything else becomes text.
-        """
+        """Writes one line; what JSON cannot hold becomes text."""
         line = json.dumps(answer, default=str)
         with self._one:
             self._pipe.write(f"{line}\n")
@@ -37,11 +31,7 @@ class Answers:
 
 
 def answer(dbt: Any, answers: Answers) -> None:
-    """Answers commands until the last one, or until stdin is closed, which the death of whoever holds it does too.
-
-    :param dbt: has a method for each command.
-    :param answers: where its results go.
-    """
+    """Calls the method of dbt that each command names, until the last one or until stdin is closed, as by a death."""
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
 
     def listen() -> None:

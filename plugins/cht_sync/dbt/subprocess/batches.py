@@ -1,9 +1,8 @@
 """Which batches of a microbatch model dbt builds, and what it says of them.
 
-By itself dbt builds the batches of now and of ``lookback``, whatever was before: those of days without a run, those
-that failed and those of documents that come later stay empty, and the model is green. Here it also builds what no run
-has built to a good end, and the batches of rows that have come since, which the column ``saved_timestamp`` of what the
-model reads tells. And a batch that has ended is not taken for the model.
+By itself dbt builds the batches of now and of ``lookback``: those of days without a run, those that failed and those of
+documents that come later stay empty, and the model is green. Here it also builds what no run has built to a good end,
+and the batches of rows that have come since, by the column ``saved_timestamp`` of what the model reads.
 Source: https://docs.getdbt.com/docs/build/incremental-microbatch, ``MicrobatchModelRunner`` in ``dbt/task/run.py``
 """
 

@@ -1,7 +1,7 @@
 """A program of its own: compiles every model, and runs the unit tests where asked.
 
 ``dbt compile`` ends with the first model that fails, and ``dbt test`` writes to the database by the hooks of the
-project; here every model is told of, and no hook runs. Nothing is written to the version's own ``target``.
+project; here every model is reported, and no hook runs. Nothing is written to the version's own ``target``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,10 @@ from cht_sync.redaction.in_dbt import redact_dbt
 
 
 def main(report: str, target: str, what: str, *where: str) -> int:
-    """Writes the results as JSON.
+    """Writes the results as JSON; the exit code is 0 also where models failed.
 
-    :param report: file to write.
-    :param target: folder for what dbt writes.
     :param what: ``compile``, or ``tests`` for unit tests too.
     :param where: options of dbt: project, profile, target.
-    :returns: exit code; 0 also where models failed.
     """
     from dbt.cli.main import dbtRunner
     from dbt.task.compile import CompileTask

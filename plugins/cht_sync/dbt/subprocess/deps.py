@@ -15,12 +15,7 @@ from dbt_common.clients import system
 
 
 def take_out(tarball: tarfile.TarFile, path: str = ".") -> None:
-    """Takes out files and folders; links and devices stay where they are.
-
-    :param tarball: the archive.
-    :param path: where to.
-    :raises tarfile.TarError: if a name leads out of there.
-    """
+    """Takes out files and folders, where none leads out of the path; links and devices are left out."""
     root = Path(os.path.realpath(path))
     members = [member for member in tarball.getmembers() if member.isreg() or member.isdir()]
     for member in members:

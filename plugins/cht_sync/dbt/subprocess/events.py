@@ -16,12 +16,9 @@ NO_SEMAPHORES = "ignore:resource_tracker"
 
 
 def line_of(event: Any) -> tuple[int, str] | None:
-    """The level and text of what dbt's console would show; None for what is no news.
+    """The level and text of what dbt's console would show, else None; deprecations are shown when a version is built.
 
-    Deprecations of the project are told when a version is built, and not once more with every run.
     Source: https://docs.getdbt.com/reference/events-logging
-
-    :param event: of dbt.
     """
     info = event.info
     text = str(info.msg).strip()
@@ -31,19 +28,13 @@ def line_of(event: Any) -> tuple[int, str] | None:
 
 
 def print_line(event: Any) -> None:
-    """A callback for dbt in a process of its own: writes a line of JSON that :func:`read_line` reads.
-
-    :param event: of dbt.
-    """
+    """A callback for dbt in a process of its own: writes a line of JSON that :func:`read_line` reads."""
     if line := line_of(event):
         print(json.dumps(line), flush=True, file=sys.stdout)
 
 
 def read_line(line: str) -> tuple[int, str]:
-    """Level and text of what another process has printed; what is not from :func:`print_line` is news without a level.
-
-    :param line: of its output.
-    """
+    """Level and text of a line of another process; one that is not of :func:`print_line` counts as info."""
     try:
         level, text = json.loads(line)
     except (ValueError, TypeError):

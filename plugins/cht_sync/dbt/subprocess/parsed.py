@@ -16,13 +16,10 @@ def read_large_seeds() -> None:
 
 
 def packed(manifest: Any) -> bytes:
-    """The bytes of a manifest.
+    """The bytes of a manifest; a ValueError names a node for which dbt would wait for ever.
 
     A plain msgpack knows no dates, and YAML makes one of what looks like one; dbt's own encoder does.
     Source: ``write_manifest_for_partial_parse`` in ``dbt/parser/manifest.py``.
-
-    :param manifest: ``dbt.contracts.graph.manifest.Manifest``.
-    :raises ValueError: naming a node for which dbt would wait for ever.
     """
     for node in manifest.nodes.values():
         key = _odd_key(getattr(node, "meta", None))
@@ -38,10 +35,7 @@ def packed(manifest: Any) -> bytes:
 
 
 def unpacked(data: bytes) -> Any:
-    """A manifest of its own.
-
-    :param data: of :func:`packed`.
-    """
+    """A manifest of its own."""
     import msgpack
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_msgpack_decoder

@@ -90,7 +90,6 @@ class Redirect:
 
     :param moved: the staging schema for schema and name of each relation that is built there.
     :param schemas: the staging schema for each schema of a model.
-    :param database: where all of this is.
     """
 
     def __init__(self, moved: Mapping[Place, str], schemas: Mapping[str, str], database: str) -> None:
@@ -104,10 +103,8 @@ class Redirect:
         self.waiting: list[dict[str, str]] = []
 
     def now(self, text: str, by: str, ask: Ask) -> str:
-        """What is to be executed in place of a text.
+        """What is to be executed in place of one statement or more.
 
-        :param text: one statement or more.
-        :param by: whose text it is.
         :param ask: executes a query where the text is to be executed, and gives the rows.
         """
         if not any(one.search(text) for one in (self._names, _RIGHTS, _DROP, _DROP_INDEX, _ALTER, _PATH)):

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
-_RELATION = rf"(?:(?:{_NAME}\s*\.\s*)?(?P<schema>{_NAME})\s*\.\s*)?(?P<table>{_NAME})"
+from cht_sync.dbt.subprocess.sql_text import NAME, plain, quoted
+
+_RELATION = rf"(?:(?:{NAME}\s*\.\s*)?(?P<schema>{NAME})\s*\.\s*)?(?P<table>{NAME})"
 _TARGET = re.compile(rf"\s*(?:references\s+)?{_RELATION}(?P<rest>\s*(?:\((?P<columns>[^)]*)\)).*|\s.*|)", re.I | re.S)
 _INSIDE = re.compile(rf"\breferences\s+{_RELATION}", re.I)
 _REF = re.compile(r"\s*ref\((?P<arguments>[^)]*)\)\s*")
@@ -15,13 +16,7 @@ _REF = re.compile(r"\s*ref\((?P<arguments>[^)]*)\)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a foreign key points.
-
-    :param schema: schema of the table; empty where the text names none.
-    :param table: name of the table.
-    :param columns: referenced columns; empty for the primary key.
-    :param cascades: whether deletes are carried on.
-    """
+    """Where a foreign key points; without a schema where the text names none, without columns for the primary key."""
 
     schema: str
     table: str
@@ -30,56 +25,38 @@ class Target:
 
 
 def target_of(expression: str) -> Target | None:
-    """Reads ``schema.table (column) on delete cascade``.
+    """Reads ``schema.table (column) on delete cascade``; None where it is something else.
 
     Source: https://docs.getdbt.com/reference/resource-properties/constraints
-
-    :param expression: the text of the constraint.
-    :return: None where it is something else.
     """
     match = _TARGET.fullmatch(expression)
     if not match:
         return None
-    columns = tuple(_plain(name) for name in (match["columns"] or "").split(",") if name.strip())
+    columns = tuple(plain(name) for name in (match["columns"] or "").split(",") if name.strip())
     cascades = bool(re.search(r"\bon\s+delete\s+cascade\b", match["rest"] or "", re.I))
-    return Target(_plain(match["schema"] or ""), _plain(match["table"]), columns, cascades)
+    return Target(plain(match["schema"] or ""), plain(match["table"]), columns, cascades)
 
 
 def model_of(expression: str) -> str | None:
-    """The name of the model in ``ref('model')`` or ``ref('package', 'model')``.
-
-    :param expression: the text of ``to`` in a constraint.
-    :return: None where it is something else.
-    """
+    """The name of the model in ``ref('model')`` or ``ref('package', 'model')``; else None."""
     match = _REF.fullmatch(expression)
     names = re.findall(r"""['"]([^'"]+)['"]""", match["arguments"]) if match else []
     return names[-1] if names else None
 
 
-def pointed_aside(expression: str, moved: Mapping[tuple[str, str], str], whole: bool) -> str:
-    """The text of a constraint, pointing at the table that is built aside where it names one of those.
+def pointed_to_staging(expression: str, moved: Mapping[tuple[str, str], str], whole: bool) -> str:
+    """The text of a constraint, pointing at the staging table where it names a table that is built there.
 
-    :param expression: the text.
-    :param moved: schemas aside, by schema and name of each table that is built there.
-    :param whole: whether the text starts with the table, as that of a foreign key does; else what follows
-        ``references`` counts.
+    :param moved: the staging schema for schema and name of each table that is built there.
+    :param whole: whether the text starts with the table, as that of a foreign key does, or it follows ``references``.
     """
     match = _TARGET.fullmatch(expression) if whole else _INSIDE.search(expression)
-    aside = moved.get((_plain(match["schema"] or ""), _plain(match["table"]))) if match else None
+    aside = moved.get((plain(match["schema"] or ""), plain(match["table"]))) if match else None
     if not match or aside is None:
         return expression
     start = match.start("schema")
     # A database before the schema, as `"db"."schema"."table"`, is the same one and may go.
     before = expression[:start]
-    database = re.search(rf"{_NAME}\s*\.\s*\Z", before)
+    database = re.search(rf"{NAME}\s*\.\s*\Z", before)
     before = before[: database.start()] if database else before
-    return before + f"{_quoted(aside)}.{_quoted(_plain(match['table']))}" + expression[match.end("table") :]
-
-
-def _plain(name: str) -> str:
-    name = name.strip()
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
-
-
-def _quoted(name: str) -> str:
-    return '"{}"'.format(name.replace('"', '""'))
+    return before + f"{quoted(aside)}.{quoted(plain(match['table']))}" + expression[match.end("table") :]

@@ -27,10 +27,7 @@ _GOOD = {"success", "pass"}
 
 
 class Runs:
-    """Runs dbt's commands in the folder and with the variables that come with each, and with nothing else.
-
-    :param answers: is told how each model ends.
-    """
+    """Runs dbt's commands in the folder and with the variables that come with each, and with nothing else."""
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
@@ -40,12 +37,7 @@ class Runs:
         batches_of.cover_batches()
 
     def parse(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
-        """Reads the project.
-
-        :param arguments: of dbt.
-        :param environment: all variables that dbt gets.
-        :param folder: to run in.
-        """
+        """Reads the project."""
         _move(environment, folder)
         done = dbtRunner(callbacks=[print_line]).invoke([*NO_CONSOLE, *arguments])
         if not done.success or not isinstance(done.result, Manifest):
@@ -62,14 +54,9 @@ class Runs:
         folder: str,
         batches: dict[str, dict[str, Any]] | None = None,
     ) -> Command:
-        """Runs models of the project that was read.
+        """Runs models of the project that was read; ``batches`` of microbatch models are built already.
 
         Source: https://docs.getdbt.com/reference/programmatic-invocations#reusing-objects
-
-        :param arguments: of dbt.
-        :param environment: all variables that dbt gets.
-        :param folder: to run in.
-        :param batches: which batches of microbatch models are built, as runs before have told.
         """
         batches_of.known.clear()
         batches_of.known.update(batches or {})
@@ -84,12 +71,7 @@ class Runs:
         return self._invoke(dbtRunner(manifest=manifest, callbacks=[print_line, tell]), arguments, environment, folder)
 
     def invoke(self, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
-        """Runs any other command.
-
-        :param arguments: of dbt.
-        :param environment: all variables that dbt gets.
-        :param folder: to run in.
-        """
+        """Runs any other command."""
         return self._invoke(dbtRunner(callbacks=[print_line]), arguments, environment, folder)
 
     @staticmethod

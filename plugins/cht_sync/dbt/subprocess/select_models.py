@@ -11,13 +11,11 @@ from cht_sync.dbt.subprocess.parsed import read_large_seeds
 
 
 def main(report: str, atoms: str, project: str, *where: str) -> int:
-    """Writes the unique ids by part, as JSON; in place of them dbt's message where it does not take a part.
+    """Writes the unique ids by part, as JSON, or dbt's message where it does not take a part, which is no failure.
 
-    :param report: file to write.
     :param atoms: parts of a ``--select`` expression, as JSON.
     :param project: folder of the project that the models come from.
     :param where: options of dbt: project, profile, target.
-    :returns: exit code; 0 also where dbt does not take a part.
     """
     from dbt.cli.main import dbtRunner
     from dbt.graph import selector_methods

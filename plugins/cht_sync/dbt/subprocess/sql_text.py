@@ -1,4 +1,8 @@
-"""SQL as a hook or a model has it: its statements, and the tables that it names."""
+"""SQL as a hook or a model has it: its statements, and the tables that it names.
+
+sqlparse, which dbt brings, does not do for this: it takes a backslash in an ordinary string for an escape, so that
+``'\\'; …`` ends elsewhere than in PostgreSQL, and ends nested comments too early.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,20 @@ from collections.abc import Callable, Iterator
 Place = tuple[str, str]
 NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 CHAIN = rf"{NAME}(?:\s*\.\s*{NAME})*"
+# Comments in comments, as deep as anybody writes them.
+_INNER = r"/\*(?:(?!/\*|\*/).)*\*/"
+for _ in range(3):
+    _INNER = rf"/\*(?:(?!/\*|\*/).|{_INNER})*\*/"
+_REMARK = rf"--[^\n]*|{_INNER}"
 _TOKEN = re.compile(
-    rf"""(?P<comment>--[^\n]*|/\*.*?\*/)
+    rf"""(?P<comment>{_REMARK})
     |(?P<body>\$(?P<tag>[^\W\d]\w*|)\$.*?\$(?P=tag)\$)
     |(?P<text>\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*')
     |(?P<chain>{CHAIN})
     |(?P<other>.)""",
     re.S | re.X,
 )
-_COMMENT = re.compile(r"\s+|--[^\n]*|/\*.*?\*/", re.S)
+_COMMENT = re.compile(rf"\s+|{_REMARK}", re.S)
 _ATOMIC = re.compile(r"create\s+(or\s+replace\s+)?(function|procedure)\b.*\bbegin\s+atomic\b", re.I | re.S)
 _FINDS_TABLE = re.compile(
     r"\b(to_regclass|pg_relation_size|pg_total_relation_size|pg_table_size|nextval)\s*\(\s*$", re.I
@@ -25,54 +34,36 @@ _AS_TABLE = re.compile(r"\s*::\s*regclass\b", re.I)
 
 
 def plain(name: str) -> str:
-    """A name as PostgreSQL takes it.
-
-    :param name: with or without quotes.
-    """
+    """A name as PostgreSQL takes it."""
     name = name.strip()
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
 def quoted(name: str) -> str:
-    """A name in quotes.
-
-    :param name: without.
-    """
+    """A name in quotes."""
     return '"{}"'.format(name.replace('"', '""'))
 
 
 def parts(chain: str) -> list[str]:
-    """The parts of a name such as ``"database".schema.table``, as PostgreSQL takes them.
-
-    :param chain: the name.
-    """
+    """The parts of a name such as ``"database".schema.table``, as PostgreSQL takes them."""
     return [plain(part) for part in re.findall(NAME, chain)]
 
 
 def place_of(chain: str) -> Place | None:
-    """Schema and name of a relation; None where no schema is named.
-
-    :param chain: its name.
-    """
+    """Schema and name of a relation; None where no schema is named."""
     found = parts(chain)
     return (found[-2], found[-1]) if len(found) > 1 else None
 
 
 def without_comments(statement: str) -> str:
-    """A statement from its first word on.
-
-    :param statement: the statement.
-    """
+    """A statement from its first word on."""
     while found := _COMMENT.match(statement):
         statement = statement[found.end() :]
     return statement
 
 
 def statements(text: str) -> list[str]:
-    """The statements of a text, which semicolons part; bodies of functions and rules stay whole.
-
-    :param text: SQL.
-    """
+    """The statements of a text, which semicolons part; bodies of functions and rules stay whole."""
     found, now, depth = [], "", 0
     for token in _TOKEN.finditer(text):
         piece = token[0]
@@ -90,7 +81,6 @@ def renamed(text: str, new: Callable[[Place], str | None], database: str, everyw
 
     Texts in quotes are values, unless PostgreSQL is to look for a table of that name.
 
-    :param text: SQL.
     :param new: the new schema for schema and name of a table; None for the one that it has.
     :param database: name of the database, which may stand before a schema.
     :param everywhere: whether what is in quotes and in bodies is SQL too, as in a ``do`` block.

@@ -6,24 +6,27 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from cht_sync.dbt.subprocess.references import model_of, pointed_aside, target_of
+from cht_sync.dbt.project.manifest import reachable
+from cht_sync.dbt.subprocess.references import model_of, pointed_to_staging, target_of
 from cht_sync.dbt.subprocess.sql_text import Place
 
 TAG = "cht_sync_built_aside"
 _DBT = {"dbt", "dbt_postgres"}
 
 
-def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str]) -> tuple[dict[Place, str], str]:
-    """Moves models of a parsed project to schemas aside.
+def move_to_staging(
+    manifest: Any, members: Collection[str], schemas: Mapping[str, str]
+) -> tuple[dict[Place, str], str]:
+    """Moves models of a parsed project to staging schemas.
 
     ``ref()`` and ``this`` follow the schema of the node; a foreign key is text, and follows here. One to a table that
     stays would hold up whoever writes there until the model is built: the swap makes it. What runs at the end of a run
-    writes about the models that people see, so it waits for the next ordinary run.
+    writes about the models in use, so it is left to the next ordinary run.
 
     :param manifest: dbt's ``Manifest``, changed in place.
     :param members: unique ids of the models.
-    :param schemas: the schema aside for each schema of a model.
-    :return: the schema aside for schema and name of each relation that moves; the database.
+    :param schemas: the staging schema for each schema of a model.
+    :return: the staging schema for schema and name of each relation that moves; the database.
     """
     nodes = manifest.nodes
     _put_in_order(manifest, members)
@@ -47,10 +50,7 @@ def set_aside(manifest: Any, members: Collection[str], schemas: Mapping[str, str
 
 
 def _put_in_order(manifest: Any, members: Collection[str]) -> None:
-    """Builds models after those whose tables they name without ``ref()``: what is aside begins empty.
-
-    In use these are there from earlier runs, whatever the order.
-    """
+    """Builds models after those whose tables they name without ``ref()``, as tables in a staging schema begin empty."""
     nodes = manifest.nodes
     mentions = {name: re.compile(rf'\.\s*\\?"?{re.escape(nodes[name].alias)}(?![\w$])', re.I) for name in members}
     # A seed stands upon nothing.
@@ -58,17 +58,9 @@ def _put_in_order(manifest: Any, members: Collection[str]) -> None:
     for name in sorted(name for name in members if nodes[name].resource_type != "seed"):
         text = "\n".join(_texts(manifest, nodes[name]))
         for other in sorted(set(members) - {name} - above[name]):
-            if mentions[other].search(text) and name not in _all_above(above, other):
+            if mentions[other].search(text) and name not in reachable([other], above):
                 above[name].add(other)
                 nodes[name].depends_on.nodes.append(other)
-
-
-def _all_above(above: Mapping[str, set[str]], name: str) -> set[str]:
-    reached, edge = {name}, {name}
-    while edge:
-        edge = {parent for one in edge for parent in above[one]} - reached
-        reached |= edge
-    return reached
 
 
 def _texts(manifest: Any, node: Any) -> Iterator[str]:
@@ -76,13 +68,11 @@ def _texts(manifest: Any, node: Any) -> Iterator[str]:
     yield getattr(node, "raw_code", "") or ""
     for hook in (*getattr(node.config, "pre_hook", ()), *getattr(node.config, "post_hook", ())):
         yield hook.sql
-    waiting, seen = list(getattr(node.depends_on, "macros", ())), set[str]()
-    while waiting:
-        macro = manifest.macros.get(name := waiting.pop())
-        if macro is not None and name not in seen and macro.package_name not in _DBT:
-            seen.add(name)
-            waiting += macro.depends_on.macros
-            yield macro.macro_sql
+    macros = {name: each for name, each in manifest.macros.items() if each.package_name not in _DBT}
+    used = {name: each.depends_on.macros for name, each in macros.items()}
+    yield from (
+        macros[name].macro_sql for name in reachable(getattr(node.depends_on, "macros", ()), used) if name in macros
+    )
 
 
 def _is_foreign_key(constraint: Any) -> bool:
@@ -102,9 +92,9 @@ def _points_outside(constraint: Any, moved: Mapping[tuple[str, str], str], names
 
 def _point(constraint: Any, moved: Mapping[tuple[str, str], str]) -> None:
     if constraint.expression:
-        constraint.expression = pointed_aside(constraint.expression, moved, _is_foreign_key(constraint))
+        constraint.expression = pointed_to_staging(constraint.expression, moved, _is_foreign_key(constraint))
     if getattr(constraint, "to", None):
-        constraint.to = pointed_aside(constraint.to, moved, whole=True)
+        constraint.to = pointed_to_staging(constraint.to, moved, whole=True)
 
 
 def _at_end(node: Any) -> bool:

@@ -21,10 +21,7 @@ PIPES = 4
 
 
 class Warm:
-    """Forks on demand, until nobody is left who could ask.
-
-    :param asked: where the demands come from, each with the pipes of the new process.
-    """
+    """Forks on demand, each demand with the pipes of the new process, until nobody is left who could ask."""
 
     def __init__(self, asked: socket.socket) -> None:
         self._asked = asked
@@ -113,11 +110,7 @@ def _tell(pipe: int, number: int) -> None:
 
 
 def main(number: str, *modules: str) -> None:
-    """Loads modules, then serves.
-
-    :param number: file descriptor of the socket.
-    :param modules: what to load.
-    """
+    """Loads modules, then serves."""
     for each in modules:
         importlib.import_module(each)
     gc.collect()

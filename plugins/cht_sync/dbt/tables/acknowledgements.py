@@ -37,12 +37,9 @@ _REMOVE = "delete from {schema}.couchdb_test_acknowledgement where models_schema
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What people say of a data test that fails.
+    """Why a data test may fail, and who says so.
 
     :param test: its name, or its unique id in the dbt project.
-    :param reason: why it may fail.
-    :param by: who says so.
-    :param at: when.
     :param until: the last day on which it counts; None for good.
     :param at_most: rows that it may find; None for any number.
     :param errors: whether it also counts where the test cannot be run.
@@ -63,12 +60,7 @@ class Acknowledgement:
         return f"acknowledged by {self.by} on {self.at:%Y-%m-%d}{until}: {self.reason}"
 
     def refusal(self, status: str, failures: int | None, today: date) -> str | None:
-        """Why it does not count for a failure; None where it does.
-
-        :param status: of the test, as dbt says.
-        :param failures: rows that it found.
-        :param today: in UTC.
-        """
+        """Why it does not count for a failure today, in UTC; None where it does."""
         if self.until and today > self.until:
             return f"was acknowledged until {self.until}, which is over"
         if status in ERRORS and not self.errors:
@@ -82,8 +74,6 @@ class Acknowledgements:
     """The table ``couchdb_test_acknowledgement``, for the models of one schema.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    :param models_schema: schema of the models.
     """
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
@@ -91,10 +81,7 @@ class Acknowledgements:
         self._names = Names(raw.schema)
 
     def all(self) -> dict[str, Acknowledgement]:
-        """All of them, by what they name.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """All of them, by what they name."""
         with transaction(self._connection, APPLICATION, "read acknowledged data tests") as cursor:
             cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_test_acknowledgement"),))
             if not one_row(cursor)[0]:
@@ -103,12 +90,10 @@ class Acknowledgements:
             return {row[0]: Acknowledgement(*row) for row in cursor}
 
     def add(self, one: Acknowledgement, known: Collection[str]) -> None:
-        """Acknowledges a test, in place of what was said of it before.
+        """Acknowledges a test, in place of what was said of it before; its time is now.
 
-        :param one: what to say; its time is now.
         :param known: names and unique ids of all tests.
-        :raises SettingsError: if no test has that name, or nothing can be meant by a value.
-        :raises StoreError: if Postgres fails.
+        :raises SettingsError: if no test has that name, or a value makes no sense.
         """
         if one.test not in known:
             names = ", ".join(sorted(name for name in known if "." not in name)) or "none has run yet"
@@ -122,12 +107,7 @@ class Acknowledgements:
             self._names.execute(cursor, _ADD, (self._models_schema, *values))
 
     def remove(self, test: str) -> None:
-        """Takes an acknowledgement back.
-
-        :param test: what it names.
-        :raises SettingsError: if there is none.
-        :raises StoreError: if Postgres fails.
-        """
+        """Takes an acknowledgement back."""
         with self._writing("take an acknowledgement back") as cursor:
             self._names.execute(cursor, _REMOVE, (self._models_schema, test))
             if not cursor.fetchone():

@@ -33,11 +33,7 @@ _FORGET = "delete from {schema}.couchdb_built_model where models_schema = %s and
 
 
 class BuiltModels:
-    """The table, in a transaction of the caller's.
-
-    :param cursor: of the role of the documents or of the models.
-    :param schema: of the documents.
-    """
+    """The table, in the schema of the documents, in a transaction of the caller's with either role."""
 
     def __init__(self, cursor: Any, schema: str) -> None:
         self._cursor, self._table = cursor, regclass_text(schema, TABLE)
@@ -51,11 +47,7 @@ class BuiltModels:
         return {(schema, name): columns for schema, name, columns in self._cursor.fetchall()}
 
     def record(self, built: Mapping[Place, Columns], others: Collection[Place] = ()) -> None:
-        """Notes what dbt has built.
-
-        :param built: tables that dbt will add to.
-        :param others: relations that dbt makes anew in each run, of which nothing need be known.
-        """
+        """Notes the tables that dbt will add to, and forgets others, which dbt makes anew in each run."""
         if not (built or others) or not self._may("insert, update, delete"):
             return
         for place, columns in built.items():
@@ -71,10 +63,7 @@ class BuiltModels:
         return {(schema, name): noted for schema, name, noted in self._cursor.fetchall()}
 
     def record_batches(self, built: Mapping[Place, Any]) -> None:
-        """Notes which batches are built of tables that were recorded.
-
-        :param built: as dbt has told it.
-        """
+        """Notes which batches are built of tables that were recorded."""
         self._cursor.execute(_HAS_BATCHES, (self._table,))
         if not self._cursor.fetchone()[0] or not self._may("update"):
             return

@@ -30,11 +30,7 @@ _NOTE_REMOVED = "update {schema}.couchdb_deployment set removed = nullif(%s::jso
 
 
 class DeploymentTable:
-    """Reads and writes it, each time inside a transaction of whoever calls.
-
-    :param schema: of the documents, where the table is.
-    :param models_schema: of the models.
-    """
+    """Reads and writes it in the schema of the documents, each time inside a transaction of the caller's."""
 
     def __init__(self, schema: str, models_schema: str) -> None:
         self._names, self._models_schema = Names(schema), models_schema
@@ -50,11 +46,9 @@ class DeploymentTable:
     def record(
         self, cursor: Any, models: str, version: tuple[str, str, str], *, held: str | None, zone: str | None
     ) -> None:
-        """Notes the version of a group.
+        """Notes the version of a group, which keeps its time zone where it has one.
 
         :param version: of the dbt project, where that comes from, and the revision of that.
-        :param held: what is rolled back from.
-        :param zone: time zone of the models; a group that is noted already keeps its own.
         """
         self._execute(cursor, _RECORD, self._models_schema, models, *version, held, zone)
 
@@ -73,8 +67,5 @@ class DeploymentTable:
         return dict(cursor.fetchall())
 
     def note_removed(self, cursor: Any, left: dict[str, str]) -> None:
-        """Notes such relations in place of those that were noted.
-
-        :param left: since when, by ``schema.name``.
-        """
+        """Notes such relations in place of those that were noted: since when, by ``schema.name``."""
         self._execute(cursor, _NOTE_REMOVED, json.dumps(left), self._models_schema)

@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import Connection
 from psycopg2 import sql
 
+from cht_sync.dbt.project.manifest import Manifest
 from cht_sync.dbt.project.storable import storable
 from cht_sync.dbt.project.version import Deployment
 from cht_sync.dbt.tables.built_models import TABLE as BUILT
@@ -25,7 +26,6 @@ from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.migrations import Schema
 
-Manifest = dict[str, Any]
 TABLES = ("couchdb_deployment", "_dataemon")
 LOCKS = "couchdb_dbt_lock"
 WRITTEN = (*TABLES, BUILT, LOCKS)
@@ -54,27 +54,17 @@ class Recorded:
     held: str = ""
 
     def version(self, groups: Sequence[str]) -> str | None:
-        """The version that was deployed last; None before the first deployment.
-
-        :param groups: those of the settings; where none of them is known, any other one counts.
-        """
+        """The version that was deployed last, of these groups where possible; None before the first deployment."""
         ours = [version for models, version in self.versions.items() if models in groups]
         return next(iter([*ours, *self.versions.values()]), None)
 
     def is_for(self, groups: Sequence[str], version: str) -> bool:
-        """Whether every group was deployed from a version.
-
-        :param groups: those of the settings.
-        :param version: the version.
-        """
+        """Whether every group was deployed from a version."""
         return all(self.versions.get(models) == version for models in groups)
 
 
 class Deployments:
-    """The tables ``couchdb_deployment`` and ``_dataemon``, in the schema of the documents.
-
-    :param settings: the environment.
-    """
+    """The tables ``couchdb_deployment`` and ``_dataemon``, in the schema of the documents."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -83,11 +73,7 @@ class Deployments:
         self._table = DeploymentTable(self._schema, settings.dbt_schema)
 
     def prepare(self) -> None:
-        """Creates the tables, and lets the role of the models write them.
-
-        :raises SettingsError: if the role of the documents may not do that.
-        :raises StoreError: if Postgres fails.
-        """
+        """Creates the tables, and lets the role of the models write them; a SettingsError where it may not do that."""
         connection, models_role = postgres_connection(self._settings), dbt_connection(self._settings).login or ""
         with closing(connect(connection, "cht_sync deployments")) as conn:
             Schema(conn, connection, self._settings.raw_table).prepare()
@@ -107,18 +93,14 @@ class Deployments:
                         )
 
     def recorded(self) -> Recorded:
-        """What is recorded; nothing where the tables are not there yet.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """What is recorded; nothing where the tables are not there yet."""
         with self._cursor(postgres_connection(self._settings)) as cursor:
             return self._recorded(cursor) if self._ready(cursor) else Recorded({})
 
     def manifests(self, groups: Sequence[str]) -> dict[str, Manifest | None]:
-        """The manifest that each group was deployed from, by group; CHT Sync 2.x left one too.
+        """The manifest that each group was deployed from; for one that never was, another one of this project.
 
-        :param groups: groups of models; for one that was never deployed any other one of this project counts.
-        :raises StoreError: if Postgres fails.
+        CHT Sync 2.x left one too.
         """
         with self._cursor(postgres_connection(self._settings)) as cursor:
             if not self._ready(cursor):
@@ -127,13 +109,7 @@ class Deployments:
             return {models: self._manifest(cursor, [models, *others]) for models in groups}
 
     def record_first(self, deployment: Deployment, groups: Sequence[str]) -> bool:
-        """Notes what is about to build the first models of all; changes nothing where anything is known of them.
-
-        :param deployment: the version.
-        :param groups: groups of models.
-        :return: whether it was noted.
-        :raises StoreError: if Postgres fails.
-        """
+        """Notes what is about to build the first models of all; False where anything is known of them already."""
         with self._cursor(postgres_connection(self._settings)) as cursor:
             if not self._ready(cursor) or self._recorded(cursor).versions:
                 return False
@@ -143,11 +119,8 @@ class Deployments:
         return True
 
     def record(self, cursor: Any, deployment: Deployment, groups: Sequence[str], before: Recorded, held: str) -> None:
-        """Notes a deployment, in a transaction of the caller's.
+        """Notes a deployment, in a transaction of the caller's with either role.
 
-        :param cursor: of the role of the models, or of the documents.
-        :param deployment: the version that the models now come from.
-        :param groups: groups of models.
         :param before: what was recorded when this deployment began.
         :param held: what is rolled back from, as :attr:`Deployment.content`; empty for none.
         :raises StoreError: if another deployment came in between; the caller's transaction must not be committed.
@@ -167,13 +140,7 @@ class Deployments:
             self._table.record(cursor, models, version, held=held or None, zone=zone)
 
     def require_unchanged(self, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
-        """Refuses a deployment that another one has overtaken, before it costs anything.
-
-        :param deployment: the version to deploy.
-        :param groups: groups of models.
-        :param before: what was recorded when this deployment began.
-        :raises StoreError: if another version was deployed since.
-        """
+        """Refuses a deployment, by a StoreError, if another version was deployed since it began."""
         self._check(self.recorded(), deployment, groups, before)
 
     def _check(self, now: Recorded, deployment: Deployment, groups: Sequence[str], before: Recorded) -> None:
@@ -208,10 +175,7 @@ class Deployments:
 
 
 def dbt_locks(settings: Settings) -> Locks:
-    """The locks of whoever runs dbt, with the right of its role.
-
-    :param settings: the environment.
-    """
+    """The locks of whoever runs dbt, with the right of its role."""
     return Locks(settings.raw_table.schema, LOCKS)
 
 

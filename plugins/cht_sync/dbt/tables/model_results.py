@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -64,29 +64,20 @@ _FORGET = "delete from {schema}.couchdb_model_result where models_schema = %s an
 
 
 def with_ids(message: str, ids: Collection[str]) -> str:
-    """What is said of a model that fails, with the documents that it fails on.
-
-    :param message: what dbt said.
-    :param ids: of these documents, fit for a line of a log.
-    """
+    """What is said of a model that fails, with the documents that it fails on, whose ids must fit a line of a log."""
     return f"{message}{_AT_FAULT}{', '.join(ids)})" if ids else message
 
 
 def without_ids(message: str) -> str:
-    """The same for who may not see ids of documents, which may hold any sign: nothing behind them is left.
-
-    :param message: one that may have been stored by :func:`with_ids`, whatever stands before it.
-    """
+    """The same without ids of documents and all that stands behind them, as an id may hold any sign."""
     said, found, _ids = message.partition(_AT_FAULT)
     return f"{said}{found}…)" if found else message
 
 
 def in_use(schema: str) -> sql.Composed:
-    """The condition that leaves out models that nobody runs any more, as ``DBT_SELECTOR`` does not name them.
+    """The condition, for a query without aliases, that leaves out models that ``DBT_SELECTOR`` does not name any more.
 
-    They must not hold others back, or worry people, for ever.
-
-    :param schema: of ``couchdb_model_result``, which a query must name without an alias.
+    They must not block others, or raise alerts, for ever.
     """
     return Names(schema).compose(_IN_USE)
 
@@ -96,10 +87,7 @@ class ModelResult:
     """How one model ended.
 
     :param model: dbt's unique id.
-    :param name: name of the model.
     :param status: dbt's word, or ``shrunk``.
-    :param message: what dbt or the check said.
-    :param seconds: how long it took.
     :param rows: rows of its table afterwards, where they were counted.
     :param at_fault: ids of documents that it fails on.
     """
@@ -122,8 +110,6 @@ class ModelResult:
 class Failing:
     """A model that failed the last time.
 
-    :param name: name of the model.
-    :param message: what dbt said.
     :param since: when it failed for the first time after a success.
     :param at_fault: ids of documents that it fails on.
     """
@@ -138,8 +124,6 @@ class ModelResults:
     """The table, for the models of one schema.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    :param models_schema: schema of the models.
     """
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
@@ -148,21 +132,13 @@ class ModelResults:
         self._names = Names(raw.schema, table_text=sql.Literal(table), in_use=in_use(raw.schema))
 
     def record(self, results: Collection[ModelResult]) -> None:
-        """Notes how models ended; those that did not run keep what they had.
-
-        :param results: of one dbt run.
-        :raises StoreError: if Postgres fails.
-        """
+        """Notes how models ended; those that did not run keep what they had."""
         with self._cursor() as cursor:
             for one in results if cursor else ():
                 values = {
+                    **asdict(one),
                     "models_schema": self._models_schema,
-                    "model": one.model,
-                    "name": one.name,
-                    "status": one.status,
                     "message": one.message[:2000],
-                    "seconds": one.seconds,
-                    "rows": one.rows,
                     "failed": one.failed or one.status == SHRUNK,
                     "at_fault": one.at_fault or None,
                     "ran": one.seconds is not None and one.status != "skipped",
@@ -170,10 +146,7 @@ class ModelResults:
                 self._names.execute(cursor, _RECORD, values)
 
     def failing(self) -> dict[str, Failing]:
-        """Models that failed the last time they ran, by unique id.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """Models that failed the last time they ran, by unique id."""
         with self._cursor() as cursor:
             if not cursor:
                 return {}
@@ -184,11 +157,7 @@ class ModelResults:
             }
 
     def troubles(self, seconds: float) -> list[str]:
-        """A sentence for each model that failed or shrank.
-
-        :param seconds: how long ago at most.
-        :raises StoreError: if Postgres fails.
-        """
+        """A sentence for each model that failed or shrank in the last seconds."""
         with self._cursor() as cursor:
             if not cursor:
                 return []
@@ -196,10 +165,7 @@ class ModelResults:
             return [message if status == SHRUNK else f"{name}: {message}" for name, status, message in cursor]
 
     def accepted(self) -> dict[str, int]:
-        """Rows that each model is held to, by unique id; without those that were never counted.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """Rows that each model is held to, by unique id; without those that were never counted."""
         with self._cursor() as cursor:
             if not cursor:
                 return {}
@@ -207,12 +173,7 @@ class ModelResults:
             return {model: rows for model, rows in cursor if rows is not None}
 
     def hold(self, models: Collection[str], why: str) -> None:
-        """Notes which models a run holds back, until they run again.
-
-        :param models: unique ids.
-        :param why: one sentence.
-        :raises StoreError: if Postgres fails.
-        """
+        """Notes which models a run holds back, until they run again."""
         with self._cursor() as cursor:
             if cursor:
                 self._names.execute(
@@ -220,11 +181,7 @@ class ModelResults:
                 )
 
     def forget(self, models: Collection[str]) -> None:
-        """Drops what is known of models that are not in the project any more.
-
-        :param models: unique ids.
-        :raises StoreError: if Postgres fails.
-        """
+        """Drops what is known of models that are not in the project any more."""
         with self._cursor() as cursor:
             if cursor:
                 self._names.execute(cursor, _FORGET, (self._models_schema, list(models)))

@@ -58,7 +58,6 @@ class ModelsState:
 
     :param newest: stamp of the newest document, None where there is none.
     :param modelled_to: the newest stamp when the last good run of the models began; None before the first.
-    :param deployment: the dbt deployment of that run.
     """
 
     newest: datetime | None
@@ -66,10 +65,7 @@ class ModelsState:
     deployment: str | None
 
     def reason_to_run(self, deployment: str) -> str | None:
-        """Why the models should run; None where they would find nothing new.
-
-        :param deployment: the dbt deployment in use.
-        """
+        """Why the models should run; None where they would find nothing new."""
         if self.newest is None:
             return None
         if self.modelled_to is None:
@@ -83,8 +79,6 @@ class ModelRuns:
     """The table ``couchdb_model_run``.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    :param models_schema: schema of the models.
     :param models: which models, as a dbt selection; empty for all.
     """
 
@@ -96,10 +90,7 @@ class ModelRuns:
         self._key = (models_schema, models)
 
     def state(self) -> ModelsState:
-        """What is stored and what of it is modelled.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """What is stored and what of it is modelled."""
         with _cursor(self._connection) as cursor:
             self._names.execute(cursor, _READY)
             if not cursor.fetchone()[0]:  # nothing was ever copied; only the copy creates tables
@@ -111,47 +102,30 @@ class ModelRuns:
         return ModelsState(newest, modelled_to, deployment)
 
     def record(self, modelled_to: datetime, deployment: str) -> tuple[datetime | None, datetime | None]:
-        """Notes a good run of the models.
-
-        :param modelled_to: the newest stamp when it began.
-        :param deployment: the dbt deployment that ran.
-        :return: the newest stamp now, and that of the models.
-        :raises StoreError: if Postgres fails.
-        """
+        """Notes a good run of the models, by the newest stamp when it began; returns that of now, and the models'."""
         with _cursor(self._connection) as cursor:
             self._names.execute(cursor, _RECORD, (*self._key, modelled_to, deployment))
             return cursor.fetchone()
 
     def look(self) -> tuple[datetime | None, datetime | None]:
-        """Notes how far the models are behind after a run that was not good.
-
-        :return: the newest stamp now, and that of the models; None where they have not run to a good end yet.
-        :raises StoreError: if Postgres fails.
-        """
+        """Notes how far the models are behind after a run that was not good; returns the same, or None for both."""
         with _cursor(self._connection) as cursor:
             self._names.execute(cursor, _LOOK, self._key)
             return cursor.fetchone() or (None, None)
 
     def waiting(self, after: datetime | None, most: int) -> int:
-        """Documents that are not yet modelled, tombstones too.
-
-        :param after: the stamp that models have come to; None for all documents.
-        :param most: where to stop counting.
-        :raises StoreError: if Postgres fails.
-        """
+        """Documents later than a stamp, deleted ones too, counted up to ``most``; of all documents for None."""
         with _cursor(self._connection) as cursor:
             self._names.execute(cursor, _WAITING, {"after": after, "most": most})
             return cursor.fetchone()[0]
 
     def reached(self, connection: Connection) -> datetime | None:
-        """The stamp up to which the models have come, where a run takes a batch of documents only.
+        """The stamp up to which the models have come, where a run takes a batch of documents only; None if unknown.
 
         Models show the stamp of the last document that they took from the table of documents. Once none waits behind
-        it, they have also seen what lies beside that table, which may be newer.
+        it, they have also read the other tables of documents, which may be newer.
 
         :param connection: of the role that owns the models.
-        :return: None where they do not show it.
-        :raises StoreError: if Postgres fails.
         """
         newest, shown = self.state().newest, self._shown(connection)
         return newest if newest and shown and newest > shown and not self.waiting(shown, 1) else shown

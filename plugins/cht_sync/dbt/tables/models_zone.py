@@ -23,11 +23,8 @@ _OF_SESSION = "select reset_val from pg_settings where name = 'TimeZone'"
 def models_zone(settings: Settings) -> str:
     """The time zone for dbt's sessions.
 
-    Where models of CHT Sync 2.x or of an earlier release are there, it is the one they were computed in, that of the
+    Where there are models of CHT Sync 2.x or of an earlier release, it is the one they were computed in, that of the
     role's sessions, and is noted at once; else UTC.
-
-    :param settings: the environment.
-    :raises StoreError: if Postgres fails.
     """
     table = DeploymentTable(settings.raw_table.schema, settings.dbt_schema)
     deployments = regclass_text(settings.raw_table.schema, "couchdb_deployment")

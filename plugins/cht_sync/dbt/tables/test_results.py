@@ -48,7 +48,6 @@ class DataTestResult:
     :param status: ``pass``, ``warn``, ``fail``, ``error`` or ``skipped``, as dbt says.
     :param failures: rows that it found; None where it could not be run.
     :param message: of dbt, without values of documents.
-    :param seconds: how long it took.
     :param acknowledged: who knew of the failure and why; empty where nobody did.
     :param not_acknowledged: why an acknowledgement that there is does not count.
     """
@@ -73,10 +72,7 @@ class DataTestResult:
         return self.test.split(".")[2] if self.test.count(".") >= 2 else self.test
 
     def judged(self, known: Mapping[str, Acknowledgement]) -> DataTestResult:
-        """The same, with what people have acknowledged.
-
-        :param known: by name or unique id of the test.
-        """
+        """The same, with acknowledgements by name or unique id of the test."""
         one = known.get(self.test) or known.get(self.name)
         if one is None or self.status not in BAD_STATUSES:
             return self
@@ -97,8 +93,6 @@ class DataTestResults:
     """The table ``couchdb_test_result``.
 
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table of the documents.
-    :param models_schema: schema of the models.
     """
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
@@ -106,13 +100,7 @@ class DataTestResults:
         self._names = Names(raw.schema)
 
     def record(self, run: str, results: Iterable[DataTestResult]) -> None:
-        """Notes the results of a run in place of what an earlier try of it has noted; forgets old runs.
-
-        :param run: Airflow's id of the run.
-        :param results: one for each test.
-        :raises SettingsError: if the role may not write.
-        :raises StoreError: if Postgres fails.
-        """
+        """Notes the results of a run, by Airflow's id, in place of those of an earlier try of it; forgets old runs."""
         with prepared(self._connection, self._raw, APPLICATION, "note results of data tests") as cursor:
             self._names.execute(cursor, _FORGET, (self._models_schema, _KEPT, run))
             for one in results:
@@ -121,21 +109,14 @@ class DataTestResults:
                 self._names.execute(cursor, _RECORD, (self._models_schema, run, *values))
 
     def of_run(self, run: str) -> list[DataTestResult]:
-        """The results of a run, by test, with what people have acknowledged by now.
-
-        :param run: Airflow's id of the run.
-        :raises StoreError: if Postgres fails.
-        """
+        """The results of a run, by Airflow's id, in the order of tests, with what is acknowledged by now."""
         known = self.acknowledgements.all()
         with self._reading() as cursor:
             self._names.execute(cursor, _OF_RUN, (self._models_schema, run))
             return [DataTestResult(*row).judged(known) for row in cursor]
 
     def names(self) -> set[str]:
-        """Names and unique ids of the tests of the newest run.
-
-        :raises StoreError: if Postgres fails.
-        """
+        """Names and unique ids of the tests of the newest run."""
         with self._reading() as cursor:
             cursor.execute("select to_regclass(%s)", (regclass_text(self._raw.schema, "couchdb_test_result"),))
             if cursor.fetchone()[0] is None:

@@ -10,8 +10,7 @@ import pytest
 
 from cht_sync.dbt.deploy import install as module
 from cht_sync.dbt.deploy.build import Built
-from cht_sync.dbt.deploy.install import install
-from cht_sync.dbt.deploy.starter import fresh_graph
+from cht_sync.dbt.deploy.install import fresh_graph, install
 from cht_sync.dbt.project.hub import StandInHub
 from cht_sync.dbt.project.version import STARTER_GRAPH, installed, kept, require_current
 from cht_sync.errors import SettingsError

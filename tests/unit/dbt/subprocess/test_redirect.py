@@ -104,3 +104,16 @@ def test_the_statements_of_a_text():
         "-- b;\n 'c;'",
         "$$ d; $$",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("/* a /* b; */ c; */ select 1; select 2", ["/* a /* b; */ c; */ select 1", "select 2"]),
+        ("select 'a\\'; select 'b'", ["select 'a\\'", "select 'b'"]),
+        ("select e'it\\'s; x'; select 2", ["select e'it\\'s; x'", "select 2"]),
+        ("select $x$ ; $x$, $1; select 2", ["select $x$ ; $x$, $1", "select 2"]),
+    ],
+)
+def test_semicolons_of_comments_and_texts_part_nothing(text, found):
+    assert [one.strip() for one in statements(text)] == found

@@ -1,6 +1,6 @@
 import pytest
 
-from cht_sync.dbt.subprocess.references import Target, model_of, pointed_aside, target_of
+from cht_sync.dbt.subprocess.references import Target, model_of, pointed_to_staging, target_of
 
 MOVED = {("v1", "contact"): "v1__next", ("Odd.name", 'a"b'): "aside", ("v1", "user"): "v1__next"}
 
@@ -38,7 +38,7 @@ def test_the_target_of_a_foreign_key(text, target):
     ],
 )
 def test_what_is_built_aside_is_pointed_to_there(text, whole, aside):
-    assert pointed_aside(text, MOVED, whole) == aside
+    assert pointed_to_staging(text, MOVED, whole) == aside
 
 
 @pytest.mark.parametrize(
