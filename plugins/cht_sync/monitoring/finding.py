@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ from cht_sync.monitoring.state import State
 
 if TYPE_CHECKING:
     from cht_sync.settings.settings import Settings
+
+# A full comparison of a large database takes hours, and may be tried again.
+TO_RECONCILE = timedelta(days=1)
 
 
 class Kind(StrEnum):
@@ -23,6 +26,7 @@ class Kind(StrEnum):
     TRIGGERER = "triggerer"
     DAG = "dag"
     PAUSED = "paused"
+    PAUSED_DAG = "paused_dag"
     DUE = "due"
     SETTINGS = "settings"
     SOURCE = "source"
@@ -36,6 +40,7 @@ class Kind(StrEnum):
     DOUBT = "doubt"
     OLDER_REVISION = "older_revision"
     PROOF = "proof"
+    RECONCILIATION_OVERDUE = "reconciliation_overdue"
     QUARANTINE = "quarantine"
     SHRUNK = "shrunk"
     HELD = "held"
@@ -57,7 +62,7 @@ SEVERITY: dict[Kind, State] = {
     Kind.GONE_OWNER: "failing", Kind.DOUBT: "warning", Kind.OLDER_REVISION: "warning", Kind.PROOF: "warning",
     Kind.QUARANTINE: "warning", Kind.SHRUNK: "failing", Kind.HELD: "failing", Kind.MODELS: "failing",
     Kind.MODELS_BEHIND: "behind", Kind.MODELS_LOADING: "loading", Kind.REMOVED: "warning", Kind.TASK: "failing",
-    Kind.DEPLOYMENT: "warning",
+    Kind.DEPLOYMENT: "warning", Kind.RECONCILIATION_OVERDUE: "warning", Kind.PAUSED_DAG: "warning",
 }  # fmt: skip
 
 
@@ -90,6 +95,7 @@ class Limits:
     :param failing: how long a source may be without a good look, and a task may fail.
     :param freshness: how long changes may wait in CouchDB before people are told, and documents for the models.
     :param due: since when a source must have been read; None for since ``failing`` ago.
+    :param reconciled_since: since when a reconciliation of each source must have ended; None without a schedule.
     :param by_schedule: whether sources are read by runs alone, so that between two of them nobody is missed.
     :param models_schema: where the models are.
     :param models_dag: the DAG that runs them.
@@ -98,6 +104,7 @@ class Limits:
     failing: timedelta = timedelta(minutes=15)
     freshness: timedelta = timedelta(minutes=60)
     due: datetime | None = None
+    reconciled_since: datetime | None = None
     by_schedule: bool = True
     models_schema: str = "v1"
     models_dag: str = "cht_sync"
@@ -117,6 +124,7 @@ class Limits:
             failing=timedelta(minutes=settings.alert_failing_minutes),
             freshness=timedelta(minutes=settings.alert_freshness_minutes),
             due=settings.read_since(now),
+            reconciled_since=_reconciled_since(settings.reconcile_schedule, now),
             by_schedule=settings.sync_mode == "schedule",
             models_schema=settings.dbt_schema,
             models_dag=settings.models_dag,
@@ -135,3 +143,15 @@ class Limits:
             # A lock that is gone soon is no news.
             "unknown": now - self.failing,
         }
+
+
+def _reconciled_since(schedule: str | None, now: datetime) -> datetime | None:
+    """When the newest run was due that has had a day to compare everything.
+
+    :param schedule: a cron expression, in UTC.
+    """
+    if schedule is None:
+        return None
+    from croniter import croniter
+
+    return croniter(schedule, (now - TO_RECONCILE).astimezone(UTC)).get_prev(datetime)

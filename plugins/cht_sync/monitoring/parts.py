@@ -1,4 +1,4 @@
-"""What is known by parts: each is read by itself, and where that fails, it says so and nothing else does."""
+"""The parts of the state: each is read by itself, so that one that cannot be read hides nothing else."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ PARTS: dict[PartName, Part] = {
     "collisions": Part("Which documents share their id", ("couchdb_collision", "couchdb_progress", RAW)),
     "ledger": Part("How much was read lately", ("couchdb_window",)),
     "first_load": Part("How far first loads are", ("couchdb_first_load", "couchdb_window")),
-    "proofs": Part("What the last proofs have found", ("couchdb_reconciliation",)),
+    "proofs": Part("What the last reconciliations found", ("couchdb_reconciliation",)),
     "models": Part("How the models ended", ("couchdb_model_result",)),
     "groups": Part("How many documents wait for the models", ("couchdb_model_run", RAW)),
-    "rejects": Part("Which values the models could not use", (REJECTS,)),
+    "rejects": Part("Which values were rejected", (REJECTS,)),
     "task_errors": Part("Why tasks fail", ("couchdb_task_error",)),
-    "doubts": Part("Whether a source is in doubt", ("couchdb_progress",)),
+    "doubts": Part("Whether a source may be incomplete", ("couchdb_progress",)),
     "older_revisions": Part("Whether CouchDB shows older revisions", ("couchdb_older_revision",)),
     "removed": Part("Which models were removed", ("couchdb_deployment",)),
-    "incidents": Part("How many incidents last", ("couchdb_incident",)),
+    "incidents": Part("How many incidents are open", ("couchdb_incident",)),
 }
 
 

@@ -18,12 +18,13 @@ from cht_sync.monitoring.alerts.channels import channels, send
 from cht_sync.monitoring.alerts.condition import Condition, conditions, hidden
 from cht_sync.monitoring.alerts.incidents import Incident, Incidents
 from cht_sync.monitoring.alerts.message import Message
+from cht_sync.monitoring.alerts.sentences import ALERTS
 from cht_sync.monitoring.destination import Destination, opened
 from cht_sync.monitoring.finding import Finding, Limits
-from cht_sync.monitoring.health import is_gone_by, judge
+from cht_sync.monitoring.health import judge
 from cht_sync.monitoring.parts import LOCKED, SLOW, Unknown
 from cht_sync.monitoring.reader import read
-from cht_sync.monitoring.sentences import ALERTS
+from cht_sync.monitoring.source_state import is_gone_by
 from cht_sync.postgres.connection import regclass_text
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import POSTGRES_EXTRA, postgres_connection

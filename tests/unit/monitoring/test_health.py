@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cht_sync.monitoring.alerts.condition import conditions
+from cht_sync.monitoring.alerts.sentences import ALERTS
 from cht_sync.monitoring.finding import SEVERITY, Kind, Limits
 from cht_sync.monitoring.health import is_shown, judge
 from cht_sync.monitoring.metrics.collect import metrics_of
 from cht_sync.monitoring.parts import PARTS, Unknown
-from cht_sync.monitoring.sentences import ALERTS, CATALOGUE
+from cht_sync.monitoring.sentences import CATALOGUE
 from cht_sync.monitoring.state import (
     Doubt,
     Facts,
@@ -31,11 +32,11 @@ from cht_sync.monitoring.state import (
     TaskError,
 )
 from cht_sync.monitoring.web.judge import _ORDER, verdict
-from cht_sync.monitoring.web.remarks import Scene
+from cht_sync.monitoring.web.scene import Scene
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = ["couch/medic", "couch/quarantine", "failed", "sources"]
-STATES = {"Good": "ok", "Failing": "failing", "Shrunk: guard closed": "failing"}
+STATES = {"OK": "ok", "Failing": "failing", "Blocked: lost too many rows": "failing"}
 # From an hour ahead to some days ago, with what is around the limits.
 moments = st.sampled_from([-60, 0, 1, 14, 16, 59, 61, 90, 1441, 9000]).map(lambda ago: NOW - timedelta(minutes=ago))
 maybe = st.none() | moments

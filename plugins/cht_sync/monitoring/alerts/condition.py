@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from cht_sync.monitoring.alerts.sentences import of_alert
 from cht_sync.monitoring.finding import Finding, Kind
 from cht_sync.monitoring.parts import PartName, Unknown
-from cht_sync.monitoring.sentences import CATALOGUE, of_alert
+from cht_sync.monitoring.sentences import CATALOGUE
 
 NEWS = CATALOGUE[Kind.LOADED].alert
 # What cannot be told, and is not over either, while a part is not known.
@@ -17,7 +18,7 @@ _HIDDEN: dict[PartName, tuple[Kind, ...]] = {
     "groups": (Kind.MODELS_BEHIND,),
     "quarantine": (Kind.QUARANTINE,),
     "models": (Kind.MODELS, Kind.SHRUNK),
-    "proofs": (Kind.PROOF,),
+    "proofs": (Kind.PROOF, Kind.RECONCILIATION_OVERDUE),
     "first_load": (Kind.LOADED,),
     "collisions": (Kind.GONE_OWNER,),
     "doubts": (Kind.DOUBT,),

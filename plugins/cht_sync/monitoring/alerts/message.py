@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from cht_sync.common.text import listed, moment
 from cht_sync.monitoring.alerts.condition import NEWS
-from cht_sync.monitoring.sentences import ALERTS, same_cause
+from cht_sync.monitoring.alerts.sentences import ALERTS
+from cht_sync.monitoring.sentences import same_cause
 
 if TYPE_CHECKING:
     from cht_sync.monitoring.alerts.incidents import Incident

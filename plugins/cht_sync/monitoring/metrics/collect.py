@@ -11,12 +11,14 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.monitoring.airflow_state import Dag, Task
 from cht_sync.monitoring.destination import opened
 from cht_sync.monitoring.finding import Finding, Kind, Limits
-from cht_sync.monitoring.health import BAD_PROOFS, LATELY, is_gone, is_gone_by, is_shown, judge
+from cht_sync.monitoring.health import is_shown, judge
 from cht_sync.monitoring.parts import PARTS, PartName
 from cht_sync.monitoring.reader import read
-from cht_sync.monitoring.state import MOST, Dag, Facts, ModelWord, Task
+from cht_sync.monitoring.source_state import BAD_PROOFS, LATELY, is_gone, is_gone_by
+from cht_sync.monitoring.state import MOST, Facts, ModelWord
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.sync.database_identity import number_of

@@ -7,14 +7,16 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from cht_sync.monitoring.airflow_state import Dag, TaskError
 from cht_sync.monitoring.parts import Unknown
-from cht_sync.monitoring.state import Dag, Destination, Group, Model, Source, State, TaskError
+from cht_sync.monitoring.state import Destination, Group, Model, Source, State
 
 # What a remark is about: programs go by it, never by the text.
 Kind = Literal[
-    "start", "destination", "part", "dag", "paused", "scheduler", "triggerer", "due", "settings", "run", "source",
-    "retrying", "behind", "unread", "loading", "gone_owner", "doubt", "older_revision", "proof", "quarantine",
-    "shrunk", "held", "models", "models_behind", "models_loading", "removed", "task",
+    "start", "destination", "part", "dag", "paused", "paused_dag", "scheduler", "triggerer", "due", "settings", "run",
+    "source", "retrying", "behind", "unread", "loading", "gone_owner", "doubt", "older_revision", "proof",
+    "reconciliation_overdue", "quarantine", "shrunk", "held", "models", "models_behind", "models_loading", "removed",
+    "task",
 ]  # fmt: skip
 
 

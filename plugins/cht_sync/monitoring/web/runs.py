@@ -15,7 +15,8 @@ from airflow.models.trigger import Trigger
 from sqlalchemy import func, select
 
 from cht_sync.errors import SettingsError
-from cht_sync.monitoring.state import Dag, Run, Task, TaskError
+from cht_sync.monitoring.airflow_state import Dag, Run, Task, TaskError
+from cht_sync.monitoring.paused_dags import read_paused
 from cht_sync.monitoring.web.access import DAG_ID
 from cht_sync.settings.settings import Settings
 
@@ -54,6 +55,7 @@ def read_dag(session: Session) -> tuple[Dag, dict[str, Task]]:
         next_run_at=model.next_dagrun_create_after if model else None,
         run=_run(runs[0], tasks) if runs else None,
         ended=_run(last, tasks) if last else None,
+        others_paused=[dag_id for dag_id, paused in read_paused(session).items() if paused and dag_id != DAG_ID],
         **_of_models(session),
         succeeded_lately=any(str(run.state) == "success" for run in runs),
         scheduler_seen_at=seen.get("SchedulerJob"),

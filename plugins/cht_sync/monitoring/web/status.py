@@ -12,16 +12,18 @@ from airflow.sdk import Connection
 from cht_sync.common.text import zone
 from cht_sync.dbt.tables.model_results import without_ids
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.monitoring.airflow_state import Dag, Task, TaskError
 from cht_sync.monitoring.destination import opened
 from cht_sync.monitoring.finding import Limits
-from cht_sync.monitoring.health import is_gone, judge
+from cht_sync.monitoring.health import judge
 from cht_sync.monitoring.parts import Unknown
 from cht_sync.monitoring.reader import read
-from cht_sync.monitoring.state import Dag, Destination, Facts, Source, Task, TaskError
+from cht_sync.monitoring.source_state import is_gone
+from cht_sync.monitoring.state import Destination, Facts, Source
 from cht_sync.monitoring.web.answers import Reject, Status
 from cht_sync.monitoring.web.judge import verdict, worst_first
 from cht_sync.monitoring.web.lists import read_rejects
-from cht_sync.monitoring.web.remarks import Scene
+from cht_sync.monitoring.web.scene import Scene
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from cht_sync.dbt.tables.model_results import FAILED
-from cht_sync.monitoring.sentences import ALERTS as KINDS
+from cht_sync.monitoring.alerts.sentences import ALERTS as KINDS
 from cht_sync.tasks import alerts as tasks
 from tests.integration.monitoring.alerts.cases import CASES, SECRET, TOKEN
 
@@ -128,7 +128,7 @@ def test_a_first_load_is_told_once_when_it_is_proven(alerts):
     )
     assert alerts.look() == []
     alerts.rows("update v1.couchdb_first_load set proven_at = now()")
-    assert alerts.look() == ["A first load has ended: couch/medic"]
+    assert alerts.look() == ["A first load is complete: couch/medic"]
     assert "1,234,567 documents" in alerts.text()
     assert [alerts.look() for _ in range(3)] == [[], [], []]
 

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 import pytest
 
-from cht_sync.monitoring.sentences import ALERTS as KINDS
+from cht_sync.monitoring.alerts.sentences import ALERTS as KINDS
 from cht_sync.tasks import alerts as tasks
 from tests.integration.monitoring.alerts.cases import CASES
 from tests.integration.monitoring.web.scenes import add_doubt
@@ -150,7 +150,7 @@ def test_a_source_that_a_dag_of_ones_own_copies_is_not_gone(alerts):
 def test_doubts_and_older_revisions(alerts):
     add_doubt(alerts.rows, "couch/medic", "26 hours")
     assert sorted(alerts.look()) == [
-        "A source is in doubt: couch/medic", "CouchDB shows older revisions than are stored, or none: couch/medic",
+        "A source may be incomplete: couch/medic", "CouchDB shows older revisions than are stored, or none: couch/medic",
     ]  # fmt: skip
     text = " ".join(json.dumps(each) for each in alerts.webhook)
     for part in ("than PostgreSQL holds of 2 documents of couch/medic, or none", "accept_older", "CHT_OLDER_AFTER"):
@@ -168,7 +168,7 @@ def test_a_doubt_is_told_only_where_no_daily_proof_has_taken_it_away(alerts):
     assert alerts.look() == []
     add_doubt(alerts.rows, "couch/medic", "26 hours")
     alerts.rows("delete from v1.couchdb_older_revision")
-    assert alerts.look() == ["A source is in doubt: couch/medic"]
+    assert alerts.look() == ["A source may be incomplete: couch/medic"]
     assert "cht_reconcile" in alerts.text()
     # Doubted once more, it is no less in doubt.
     alerts.rows("update v1.couchdb_progress set doubted_at = now()")

@@ -26,10 +26,10 @@ PATHS = ["", "api/status", f"api/quarantine?source={MEDIC}", f"api/collisions?so
 # Each state: what Airflow's database holds, and what the page says first.
 STATES = {
     "healthy": ({"states": GOOD}, "Complete and fresh"),
-    "first_load": ({"states": {**GOOD, MEDIC: "running"}}, "First load under way: not complete yet"),
+    "first_load": ({"states": {**GOOD, MEDIC: "running"}}, "First load running: not complete yet"),
     "failing": ({"states": {**GOOD, SENTINEL: "failed"}}, f"Failing: {SENTINEL} is not copied"),
     "quarantine": ({"states": GOOD}, "Fresh, but documents are in quarantine"),
-    "shrunk": ({"states": GOOD}, "Guard closed: models wait for a person"),
+    "shrunk": ({"states": GOOD}, "Models blocked by the row-loss check"),
     "empty": ({"states": None}, "Nothing has been copied yet"),
     "paused": ({"states": GOOD, "paused": True, "due": timedelta(hours=-3)}, "Paused: nothing is copied"),
 }
@@ -241,7 +241,7 @@ def test_what_is_not_known_is_not_shown_as_a_number(browser, server, scenes, tab
     scene(server, scenes, "healthy")
     with scenes.locked(table), Visit(browser, server) as visit:
         page = visit.open()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Not known: not everything could be read")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Status unavailable: not everything could be read")
         expect(page.locator("#remarks")).to_contain_text("locked by nightly_vacuum (pid")
         if table == "couchdb_progress":
             expect(page.get_by_role("article", name=MEDIC, exact=True)).to_contain_text("Waiting in CouchDBnot known")

@@ -97,7 +97,7 @@ def test_first_load(served, scenes):
 
 @pytest.mark.parametrize(
     ("before", "headline"),
-    [("failed", "Something fails"), ("success", "Complete and fresh"), (None, "Complete and fresh")],
+    [("failed", "Sync failed"), ("success", "Complete and fresh"), (None, "Complete and fresh")],
 )
 def test_the_newest_run_that_has_ended_is_judged_while_another_is_under_way(served, scenes, before, headline):
     scenes.healthy()
@@ -131,7 +131,7 @@ def test_models_that_never_ran_to_a_good_end_are_not_fresh(served, scenes, ago, 
     served.set_runs(states=GOOD)
     said = status(served)
     assert said["verdict"]["state"] == state
-    assert "have never run to a good end" in said["verdict"]["remarks"][0]["text"]
+    assert "have never completed a run" in said["verdict"]["remarks"][0]["text"]
     assert said["groups"][0]["succeeded_at"] is None
 
 
@@ -172,10 +172,10 @@ def test_guard_closed(served, scenes):
     scenes.shrunk()
     served.set_runs(states=GOOD)
     said = status(served)
-    assert said["verdict"]["headline"] == "Guard closed: models wait for a person"
+    assert said["verdict"]["headline"] == "Models blocked by the row-loss check"
     models = {model["name"]: model for model in said["models"]}
-    assert models["contact"]["word"] == "Shrunk: guard closed"
-    assert models["document_metadata"]["word"] == "Held back: guard closed"
+    assert models["contact"]["word"] == "Blocked: lost too many rows"
+    assert models["document_metadata"]["word"] == "Skipped: would delete downstream rows"
     assert models["patient"]["message"].endswith("for type integer: …")
     assert models["patient"]["lag_seconds"] > 3 * 3600 - 60
     assert {model["name"] for model in said["models"][:3]} == {"contact", "document_metadata", "patient"}
@@ -214,7 +214,7 @@ def test_sources_are_those_of_the_newest_runs(served, scenes):
     new = "couch.example.org/medic-logs"
     served.set_runs(states={MEDIC: "success", SENTINEL: "success", new: "running"})
     said = status(served)
-    assert (source_of(said, USERS)["word"], source_of(said, USERS)["load"]) == ("Not copied any more", None)
+    assert (source_of(said, USERS)["word"], source_of(said, USERS)["load"]) == ("No longer copied", None)
     assert (source_of(said, new)["state"], source_of(said, new)["word"]) == ("loading", "Not read yet")
     assert [remark["text"] for remark in said["verdict"]["remarks"]] == [f"{new} has not been read yet."]
 
