@@ -3,7 +3,7 @@
 Copies what changed in each CouchDB database to PostgreSQL, then runs the dbt models on it.
 
 * `sources` checks the settings and names the databases. Where it fails, the message names setting and remedy.
-* `sync` copies one database from its checkpoint until the feed is drained. One that fails does not stop the others;
+* `sync` copies one database from its checkpoint until all changes are read. One that fails does not stop the others;
   the next run goes on from its checkpoint.
 * `new_documents` tells DAGs that are scheduled on the table of new documents, and skips the models where nothing
   arrived since their last good run.

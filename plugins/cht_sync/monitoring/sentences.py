@@ -125,7 +125,7 @@ def of_gone_owner(each: GoneOwner) -> tuple[str, str]:
     rows = "its row belongs" if each.documents == 1 else "their rows belong"
     new = each.source if each.is_namesake else "<its new name>"
     return (
-        f"{number} of {each.source} cannot reach the models: {rows} to {each.owner}, which is not configured any more.",
+        f"{number} of {each.source} cannot reach the models: {rows} to {each.owner}, which is no longer configured.",
         f"If {each.owner} is the same server under a new name, run `python -m cht_sync rename-source {each.owner}"
         f" {new}`, or keep the old name by 'instance' in the extra of its connection.",
     )

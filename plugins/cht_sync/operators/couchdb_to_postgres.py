@@ -31,7 +31,7 @@ DOCUMENTS = AssetAlias("cht_documents")
 
 
 class CouchDBToPostgresOperator(EndableOperator):
-    """Copies the changes of one CouchDB database to Postgres, from its checkpoint until the feed is drained.
+    """Copies the changes of one CouchDB database to Postgres, from its checkpoint until all changes are read.
 
     A page and its checkpoint are committed together, so a task that is killed loses nothing and repeats
     nothing; run again, it goes on where it was. A document that Postgres cannot hold goes to quarantine.

@@ -59,7 +59,7 @@ class ReconcileOperator(EndableOperator):
             self.log.warning(found)
             raise AirflowSkipException(found)
         self.log.info(
-            "%s, %s: %s; %s compared, %s differed, %s repaired, %s on their way, %s with a new stamp.",
+            "%s, %s: %s; %s compared, %s differed, %s repaired, %s pending, %s with a new stamp.",
             self.source,
             self.part,
             found.verdict,

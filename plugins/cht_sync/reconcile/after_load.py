@@ -34,8 +34,8 @@ def prove_load(settings: Settings, hook: CouchDBHook, database: str, source: str
     except RequestRefusedError as error:
         # The copy itself can do without.
         log.warning(
-            "%s: the proof of the first load waits, since CouchDB or a proxy refuses what it asks: let GET and POST to"
-            " _all_docs and _bulk_get through. %s",
+            "%s: the verification of the first load waits, since CouchDB or a proxy refuses its requests: let GET and"
+            " POST to _all_docs and _bulk_get through. %s",
             source, error,
         )  # fmt: skip
         return False
@@ -49,14 +49,16 @@ def _prove(settings: Settings, hook: CouchDBHook, database: str, source: str, *,
             parts = proof.plan(None, full=True)
         for part in parts:
             if time.monotonic() - begun > budget:
-                log.info("%s: %s s are over; the next run goes on with the proof of the first load.", source, budget)
+                log.info(
+                    "%s: time budget (%s s) used; the next run continues to verify the first load.", source, budget
+                )
                 return False
             proof.do(part)
         summary = proof.verdicts.summary()
     said = "equal" if not summary.bad else "not equal: " + " ".join(summary.reasons)
     log.log(
         logging.WARNING if summary.bad else logging.INFO,
-        "%s: the first load is proven, %s documents compared, %s repaired; %s.",
+        "%s: the first load is verified, %s documents compared, %s repaired; %s.",
         source, f"{summary.compared:,}", f"{summary.repaired:,}", said,
     )  # fmt: skip
     return True

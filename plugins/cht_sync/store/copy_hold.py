@@ -40,7 +40,7 @@ class CopyHold:
         :raises StoreError: if Postgres fails for a minute.
         """
         with closing(PatientSession(self._connection, "cht_sync hold")) as session:
-            return session.ask("read whether the copy is held back", self._reason)
+            return session.ask("read whether the copy is paused for data tests", self._reason)
 
     def _reason(self, cursor: Any) -> str:
         cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_copy_hold"),))

@@ -62,16 +62,16 @@ class Progress:
         """
         rate = self.documents / self.seconds if self.seconds else 0.0
         rest = self.pending if self.pending is not None or total is None else max(total - self.documents, 0)
-        pending = "an unknown number" if rest is None else f"{rest:,}"
+        pending = "unknown" if rest is None else f"{rest:,}"
         left = f", about {_duration(rest / rate)} left" if rest and rate else ""
         return (
-            f"{self.source}: page {self.pages}: {written.documents:,} documents ({written.tombstones:,} tombstones),"
-            f" {page.size / MEGABYTE:.1f} MB, {rate:,.0f} documents/s, {pending} pending{left}"
+            f"{self.source}: page {self.pages}: {written.documents:,} documents ({written.tombstones:,} deleted),"
+            f" {page.size / MEGABYTE:.1f} MB, {rate:,.0f} documents/s, pending: {pending}{left}"
         )
 
     def summary(self) -> str:
         """The last log line of the run."""
-        state = "drained" if self.drained else "not drained yet"
+        state = "all changes read" if self.drained else "changes left"
         return (
             f"{self.source}: {state}; {self.documents:,} documents ({self.rows:,} rows changed) in {self.pages:,}"
             f" pages, {self.seconds:.1f} s."

@@ -1,4 +1,4 @@
-"""One run of one source: from its checkpoint until the feed is drained."""
+"""One run of one source: from its checkpoint until all changes are read."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ class SourceCopy:
         if sign or (confirmed_gone and self._info.doc_count == 0):
             log.warning(
                 "%s is another database than before: %s. It is read from its beginning; then documents that it does"
-                " not hold become tombstones.",
+                " not hold are marked as deleted.",
                 self._source,
                 sign or "it was confirmed to be empty",
             )
             self._store.restart(self._source, self._instance)
         elif confirmed_gone:
             log.warning(
-                "%s is in confirm_gone, but its database is there with %s documents: nothing is given up.",
+                "%s is in confirm_gone, but its database exists with %s documents: nothing is marked as deleted.",
                 self._source,
                 f"{self._info.doc_count:,}",
             )
@@ -178,7 +178,9 @@ class SourceCopy:
             # One by one: each may be as large as a page.
             for after, name, rev in found:
                 if time.monotonic() - begun > budget:
-                    log.info("%s: %s s are over; the rest of the quarantine stays as it is.", self._source, budget)
+                    log.info(
+                        "%s: time budget (%s s) used; the rest of the quarantine stays as it is.", self._source, budget
+                    )
                     return
                 if not _can_be_stored(name, after):
                     continue
@@ -207,7 +209,7 @@ class SourceCopy:
             if written.documents:
                 log.info(progress.line(page, written, total))
             if progress.seconds > budget and not page.is_last:
-                log.info("%s: %s s are over; the next run goes on from here.", self._source, budget)
+                log.info("%s: time budget (%s s) used; the next run continues from here.", self._source, budget)
                 break
         if self._newest_seq and since and progress.drained:
             # Else changes up to the number of the checkpoint would not be told of again.

@@ -44,9 +44,9 @@ STATEMENT_TIMEOUT = "60s"
 
 @task(
     task_id="alert",
-    task_display_name="alert: tell what is new",
+    task_display_name="alert: send what is new",
     retries=0,
-    doc_md="Looks at the tables of the sync and tells what is new.",
+    doc_md="Reads the tables of the sync and sends alerts for what is new.",
 )
 def alert() -> int:
     """Tells people what they do not know yet.
@@ -152,7 +152,7 @@ def _looking(settings: Settings) -> AbstractContextManager[Destination]:
     return opened(
         postgres_connection(settings),
         settings,
-        "read what people are to be told of",
+        "read what alerts are about",
         application="cht_alerts",
         connect_s=POSTGRES_EXTRA["connect_timeout"],
         statement_s=60,
@@ -192,7 +192,7 @@ def _note(condition: Condition | None) -> None:
         with _transaction(settings) as cursor:
             Incidents(settings.raw_table.schema).judge(cursor, [condition] if condition else [], ["deployment"])
     except Exception as error:
-        log.warning("The end of the deployment could not be noted for alerts (%s).", type(error).__name__)
+        log.warning("The result of the deployment could not be recorded for alerts (%s).", type(error).__name__)
 
 
 @contextmanager

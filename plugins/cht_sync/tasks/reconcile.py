@@ -129,6 +129,6 @@ def _judge(lines: list[Line]) -> None:
     bad = [line for line in lines if not line.equal]
     if bad:
         named = "; ".join(f"{line.source}: {line.verdict}. {' '.join(line.reasons)}".strip() for line in bad)
-        raise AirflowFailException(f"The copy is not proven to be complete: {named}")
+        raise AirflowFailException(f"The copy is not verified as complete: {named}")
     if lines and all(line.verdict == "skipped" for line in lines):
         raise AirflowSkipException(" ".join(reason for line in lines for reason in line.reasons))

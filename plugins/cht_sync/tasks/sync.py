@@ -72,12 +72,12 @@ def _give_up(settings: Settings, gone: list[str]) -> None:
             store.claim(source)
             store.restart(source, None)
             rows = sum(written.rows for written in sweep(store, source, lambda names: names, float("inf")))
-            log.warning("%s is given up: %s documents became tombstones.", source, f"{rows:,}")
+            log.warning("%s: all its documents (%s) are marked as deleted.", source, f"{rows:,}")
 
 
 @task(
     task_id="new_documents",
-    task_display_name="new_documents: tell other DAGs",
+    task_display_name="new_documents: notify other DAGs",
     trigger_rule="all_done",
     outlets=[TABLE],
     multiple_outputs=False,
@@ -93,7 +93,7 @@ def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> No
 
 @task.short_circuit(
     task_id="new_documents",
-    task_display_name="new_documents: have the models work?",
+    task_display_name="new_documents: check for new documents",
     trigger_rule="all_done",
     outlets=[TABLE],
     ignore_downstream_trigger_rules=False,
@@ -126,7 +126,7 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
 
 @task(
     task_id="result",
-    task_display_name="result: of the whole run",
+    task_display_name="result: run summary",
     trigger_rule="all_done",
     retries=0,
     multiple_outputs=False,
@@ -158,7 +158,7 @@ def report_result(
         troubles = _model_results(settings).troubles(ago.total_seconds())
         told = stamps(ti, models_group, states)
         if not all(told):
-            log.info("dbt did not run all models to a good end: the next run takes them up.")
+            log.info("dbt run failed: the next run retries the models that are left.")
         lag = _note(settings, params, work, told, not models_failed and not troubles and all(told))
         ti.xcom_push(key="lag", value=lag)
     if failed or troubles:

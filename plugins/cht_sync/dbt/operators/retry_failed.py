@@ -33,7 +33,7 @@ class RetryFailedModels(RunsModels, DbtRunLocalOperator):
         :returns: what dbt returned.
         """
         if is_lifted(context):
-            self.log.info("The guard is lifted for this run.")
+            self.log.info("Row loss is allowed in this run (lift_guard).")
             return Outcome(success=True)
         lineage = dbt.lineage
         chosen = lineage.chosen(dbt.select)

@@ -121,7 +121,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         others = [one for one in failed if one.node.resource_type != "test"]
         if others:
             said = "; ".join(f"{one.node.name}: {of_text(one.message or '')}" for one in others)
-            raise CosmosDbtRunError(f"dbt test failed beside the tests: {said}")
+            raise CosmosDbtRunError(f"dbt test failed outside of the tests: {said}")
         if not failed:
             super().handle_exception_dbt_runner(result)
 

@@ -81,7 +81,7 @@ class DbtProcess:
         """
         answer = self._ask(
             "run",
-            "build the models aside",
+            "build the models in a staging schema",
             profiles=self._profiles["aside"],
             members=sorted(members),
             schemas=dict(schemas),

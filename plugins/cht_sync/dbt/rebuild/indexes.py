@@ -149,6 +149,6 @@ def _set(cursor: Any, wanted: Index, index: Index) -> list[tuple[str, str]]:
 
 def _no_identity(place: str, said: str) -> SettingsError:
     return SettingsError(
-        f"The replica identity of {place} does not fit what was built anew ({said}): nothing was changed;"
+        f"The replica identity of {place} does not fit what was rebuilt ({said}): nothing was changed;"
         f" `alter table {place} replica identity default`, or `full`, and the next deployment goes on."
     )

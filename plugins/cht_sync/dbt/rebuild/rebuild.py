@@ -99,7 +99,7 @@ def rebuild(  # noqa: PLR0917
     aside = schemas[settings.dbt_schema]
     places = [(node["schema"], node["alias"]) for node in nodes]
     require_owned(connection, places)
-    with transaction(connection, "cht_sync rebuild", "look at what hangs on the models") as cursor:
+    with transaction(connection, "cht_sync rebuild", "look at what depends on the models") as cursor:
         cursor.execute("set local search_path = ''")
         in_use = [found for place in places if (found := find(cursor, *place))]
         require_keepable(cursor, in_use, connection.login)
@@ -113,7 +113,7 @@ def rebuild(  # noqa: PLR0917
         BuiltModels(cursor, settings.raw_table.schema).record_batches(batches)
 
     def exchange() -> Swapped:
-        doing = "put the models in place that were built anew"
+        doing = "put the rebuilt models in place"
         with closing(connect(connection, f"{holder[:50]} swap")) as conn, explained(connection, doing):
             return Swap(conn, connection, manifest, plan, schemas, built, Waiting(waiting)).run(noting)
 
@@ -161,4 +161,4 @@ def _clear(connection: Connection, schemas: dict[str, str]) -> None:
         clear(connection, schemas.values())
     except Exception as error:
         # The next rebuild empties them first; what went before says more than this.
-        log.warning("What was built aside could not be taken away: %s", error)
+        log.warning("The staging schemas could not be dropped: %s", error)

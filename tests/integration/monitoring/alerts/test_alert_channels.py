@@ -25,7 +25,7 @@ def test_what_begins_together_is_one_message_and_so_is_its_end(alerts, monkeypat
     kind, number, named = title.split(": ")
     assert (kind, number) == ("A source is not copied", "3")
     assert set(named.split(", ")) == {"couch/medic", "couch/medic-sentinel", "couch/_users"}
-    assert alerts.text().count("was last read with success") == 3
+    assert alerts.text().count("was last read successfully") == 3
     assert alerts.look() == []
     alerts.rows("update v1.couchdb_progress set updated_at = now() where source <> 'couch/_users'")
     (title,) = alerts.look()

@@ -103,7 +103,7 @@ def test_the_reason_is_told_once_for_one_cause(alerts, monkeypatch):
         fails(alerts, DOWN.format(database), f"couch/{database}")
     assert len(alerts.look()) == 1
     text = alerts.text()
-    assert text.count("was last read with success") == 2
+    assert text.count("was last read successfully") == 2
     assert text.count("see whether it runs") == 1
     assert "Retrying since 20" in text
     assert "3 tries failed" in text

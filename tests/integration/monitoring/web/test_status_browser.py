@@ -244,9 +244,9 @@ def test_what_is_not_known_is_not_shown_as_a_number(browser, server, scenes, tab
         expect(page.get_by_role("heading", level=1)).to_have_text("Status unavailable: not everything could be read")
         expect(page.locator("#remarks")).to_contain_text("locked by nightly_vacuum (pid")
         if table == "couchdb_progress":
-            expect(page.get_by_role("article", name=MEDIC, exact=True)).to_contain_text("Waiting in CouchDBnot known")
+            expect(page.get_by_role("article", name=MEDIC, exact=True)).to_contain_text("Pending changesunknown")
         else:
-            expect(page.locator("#groups")).to_contain_text("How the models ended is not known.")
+            expect(page.locator("#groups")).to_contain_text("Results of the models are unavailable.")
         picture(page, f"locked-{table}")
         assert serious_issues(page) == []
 

@@ -274,8 +274,8 @@ def test_collisions_with_a_source_that_is_not_configured_any_more_are_a_finding(
     (remark,) = said["verdict"]["remarks"]
     assert remark["kind"] == "gone_owner"
     assert remark["text"] == (
-        f"400 documents of {MEDIC} cannot reach the models: their rows belong to {old}, which is not configured any more."
-        f" 1 document of {SENTINEL} cannot reach the models: its row belongs to {old}, which is not configured any more."
+        f"400 documents of {MEDIC} cannot reach the models: their rows belong to {old}, which is no longer configured."
+        f" 1 document of {SENTINEL} cannot reach the models: its row belongs to {old}, which is no longer configured."
     )
     assert f"`python -m cht_sync rename-source {old} {MEDIC}`" in remark["todo"]
     assert "'instance'" in remark["todo"]

@@ -196,6 +196,16 @@ def test_paused(served, scenes):
     assert status(served)["verdict"]["headline"] == "Paused: nothing is copied"
 
 
+def test_other_dags_that_are_paused_are_named(served, scenes):
+    scenes.healthy()
+    served.set_runs(states=GOOD, others_paused=("cht_reconcile", "of_another_team"))
+    said = status(served)
+    assert said["dag"]["others_paused"] == ["cht_reconcile"]
+    (remark,) = [each for each in said["verdict"]["remarks"] if each["kind"] == "paused_dag"]
+    assert remark["text"] == "cht_reconcile is paused: PostgreSQL is not compared with CouchDB every night."
+    assert (remark["link"], said["verdict"]["headline"]) == ("dags/cht_reconcile", "Complete, with warnings")
+
+
 def test_a_copy_that_was_not_read_to_its_end_for_long_is_behind(served, scenes):
     scenes.healthy()
     scenes.rows(
