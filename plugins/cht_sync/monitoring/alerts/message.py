@@ -1,4 +1,4 @@
-"""What people read."""
+"""The messages of alerts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Message:
         """
         first = incidents[0]
         kind, good = ALERTS[first.kind], first.recovered or first.kind == NEWS
-        title = f"CHT Sync: {'well again: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]
+        title = f"CHT Sync: {'resolved: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]
         affected = [line for each in incidents[:LISTED] for line in (_time(each), each.text.partition("\n")[0])]
         if len(incidents) > LISTED:
             affected.append(f"And {len(incidents) - LISTED} more.")
@@ -61,7 +61,7 @@ class Message:
             affected += _reasons(incidents)
         todo = "" if first.recovered else f"What to do: {kind.todo.format(models=models_dag)}"
         link = f"{base_url.rstrip('/')}{_path(kind.link, incidents, models_dag)}"
-        lines = (f"{'Over: ' if first.recovered else ''}{kind.title}.", *affected, todo, link)
+        lines = (f"{'Resolved: ' if first.recovered else ''}{kind.title}.", *affected, todo, link)
         return cls(title, tuple(filter(None, lines)), good)
 
 

@@ -90,7 +90,7 @@ def test_a_lock_on_the_incidents_is_no_postgres_that_is_down(alerts, monkeypatch
     titles = [str(mail["Subject"]) for mail in alerts.mailbox.mails]
     assert titles == [
         "CHT Sync: Part of the state cannot be read: couchdb_incident",
-        "CHT Sync: well again: Part of the state cannot be read: couchdb_incident",
+        "CHT Sync: resolved: Part of the state cannot be read: couchdb_incident",
     ]
 
 
@@ -114,7 +114,7 @@ def test_a_task_that_fails_for_long_is_told_until_it_succeeds(alerts):
     assert alerts.look() == ["A task fails: cht_reconcile.compare"]
     assert "set DBT_LOCAL_PATH" in alerts.text()
     alerts.rows("delete from v1.couchdb_task_error")
-    assert alerts.look() == ["well again: A task fails: cht_reconcile.compare"]
+    assert alerts.look() == ["resolved: A task fails: cht_reconcile.compare"]
 
 
 def test_collisions_with_a_source_that_is_not_configured_any_more(alerts):
@@ -130,7 +130,7 @@ def test_collisions_with_a_source_that_is_not_configured_any_more(alerts):
     assert "rename-source old/medic couch/medic" in alerts.text()
     alerts.rows("update v1.couchdb set source = 'couch/medic'; delete from v1.couchdb_collision")
     (title,) = alerts.look()
-    assert title.startswith("well again: ")
+    assert title.startswith("resolved: ")
 
 
 def test_a_source_that_a_dag_of_ones_own_copies_is_not_gone(alerts):

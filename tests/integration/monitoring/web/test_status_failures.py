@@ -126,7 +126,7 @@ def test_a_right_that_is_missing_is_named_and_hides_nothing_else(served, scenes,
 def test_what_is_slow_says_so(served, scenes, monkeypatch):
     scenes.healthy()
     served.set_runs(states=GOOD)
-    monkeypatch.setattr("cht_sync.monitoring.reader._MODELS", "select pg_sleep(5)")
+    monkeypatch.setattr("cht_sync.monitoring.models_reader._MODELS", "select pg_sleep(5)")
     said = status(served)
     assert [(each["part"], each["why"]) for each in said["unknown"]] == [("models", "slow")]
     assert "reading v1.couchdb_model_result took too long" in said["unknown"][0]["text"]
@@ -301,7 +301,7 @@ def test_doubts_and_older_revisions_are_findings(served, scenes):
     assert [each["kind"] for each in remarks] == ["doubt", "older_revision"]
     assert remarks[0]["text"] == f"{SENTINEL} was loaded from a CouchDB cluster."
     assert f"an older revision than PostgreSQL holds of 2 documents of {SENTINEL}, or none." in remarks[1]["text"]
-    for remedy in (f'accept_older=["{SENTINEL}"]', "CHT_OLDER_AFTER minutes", "only lagged"):
+    for remedy in (f'accept_older=["{SENTINEL}"]', "CHT_OLDER_AFTER minutes", "only lagging"):
         assert remedy in remarks[1]["todo"]
     assert source_of(said, SENTINEL)["word"] == "In doubt"
     assert said["verdict"]["headline"] == "Complete, with warnings"
