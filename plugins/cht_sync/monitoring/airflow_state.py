@@ -1,4 +1,4 @@
-"""What Airflow knows of the DAGs of this package, and what their tasks said of themselves, as values."""
+"""What Airflow knows of the DAGs of this package, and errors of their tasks, as values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SYNC = ("cht_sync", "sync")
 
 
 class TaskError(BaseModel):
-    """Why a task fails now, as it said itself."""
+    """Error of a task that fails now."""
 
     dag_id: str
     task_id: str
@@ -67,9 +67,9 @@ class Dag(BaseModel):
     )
     others_paused: list[str] = Field(default=[], description="Other DAGs of this package that are paused.")
     models_paused: bool = Field(default=False, description="Whether cht_models is paused, where the models run there.")
-    succeeded_lately: bool = Field(default=False, description="Whether one of the newest runs went well.")
-    scheduler_seen_at: datetime | None = Field(default=None, description="Newest sign of life of a scheduler.")
-    triggerer_seen_at: datetime | None = Field(default=None, description="Newest sign of life of a triggerer.")
+    succeeded_lately: bool = Field(default=False, description="Whether one of the newest runs succeeded.")
+    scheduler_seen_at: datetime | None = Field(default=None, description="Newest heartbeat of a scheduler.")
+    triggerer_seen_at: datetime | None = Field(default=None, description="Newest heartbeat of a triggerer.")
     needs_triggerer: bool = Field(default=False, description="Whether triggers wait, as in event mode.")
 
     @property

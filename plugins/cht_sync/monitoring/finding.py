@@ -75,8 +75,8 @@ class Finding:
     :param severity: how bad it is, as a state of the page.
     :param since: when it began.
     :param about: what was read of it, for sentences: a source, models, the error of a task.
-    :param told: whether it has lasted so long that people are told by an alert.
-    :param follows: whether it is only what a worse finding brings about, to which a page leaves it.
+    :param told: whether it has lasted so long that an alert is sent.
+    :param follows: whether it only follows from a worse finding, which the page shows in its place.
     """
 
     kind: Kind
@@ -92,11 +92,11 @@ class Finding:
 class Limits:
     """What the settings say: from when on something is late.
 
-    :param failing: how long a source may be without a good look, and a task may fail.
-    :param freshness: how long changes may wait in CouchDB before people are told, and documents for the models.
+    :param failing: how long a source may not be read, and a task may fail.
+    :param freshness: how long changes may wait in CouchDB, and documents for the models, before an alert is sent.
     :param due: since when a source must have been read; None for since ``failing`` ago.
     :param reconciled_since: since when a reconciliation of each source must have ended; None without a schedule.
-    :param by_schedule: whether sources are read by runs alone, so that between two of them nobody is missed.
+    :param by_schedule: whether sources are read by runs alone, so that between two of them no source is late.
     :param models_schema: where the models are.
     :param models_dag: the DAG that runs them.
     """
@@ -111,11 +111,7 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings, now: datetime) -> Limits:
-        """Those of the settings; of one that cannot be used, which the task ``sources`` tells of, the default.
-
-        :param settings: the environment.
-        :param now: the time, with a zone.
-        """
+        """Those of the settings; the defaults where one cannot be used, which fails the task ``sources``."""
         try:
             settings = settings.usable()
         except SettingsError:
@@ -131,16 +127,13 @@ class Limits:
         )
 
     def patience(self, now: datetime) -> dict[str, datetime]:
-        """Before when an incident must have been opened that people are told of, by the name of the alert.
-
-        :param now: the time, with a zone.
-        """
+        """Before when an incident must have been opened for an alert to be sent, by the name of the alert."""
         return {
             # One that was never read may be new: it is missed once a run was due since it was first looked for.
             "source": self.due or now - self.failing,
-            # Each first load of a cluster leaves one, which the daily proof takes away.
+            # Each first load of a cluster leaves one, which the daily reconciliation clears.
             "doubt": now - timedelta(hours=25),
-            # A lock that is gone soon is no news.
+            # A lock that is gone soon needs no alert.
             "unknown": now - self.failing,
         }
 

@@ -1,4 +1,4 @@
-"""The one judgement of what is wrong: from what was read, the time and the settings to findings."""
+"""The one place that decides what is wrong: from what was read, the time and the settings to findings."""
 
 from __future__ import annotations
 

@@ -71,11 +71,7 @@ class Unknown(BaseModel):
 
 
 def tables_of(part: PartName, settings: Settings) -> list[tuple[str, str]]:
-    """Schema and name of the tables that a part is read from.
-
-    :param part: its name.
-    :param settings: the environment.
-    """
+    """Schema and name of the tables that a part is read from."""
     raw = settings.raw_table
     return [
         (settings.dbt_schema, name) if name == REJECTS else (raw.schema, raw.table if name == RAW else name)
@@ -108,7 +104,6 @@ def unknown(
 ) -> Unknown:
     """The sentence about a part that could not be read.
 
-    :param part: its name.
     :param why: the kind of the failure.
     :param found: sessions in the way.
     :param tables: that the part is read from.

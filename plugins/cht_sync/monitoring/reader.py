@@ -1,4 +1,4 @@
-"""Reads the tables of the destination, each part by itself, for whoever judges, shows or measures."""
+"""Reads the tables of the destination, each part by itself, for findings, page and metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from cht_sync.redaction import of_ours
 if TYPE_CHECKING:
     from cht_sync.monitoring.destination import Destination
 
-# What no task has met for so long is of a task that nobody runs any more.
+# An error that was not seen for so long is of a task that no longer runs.
 ERRORS_KEPT = timedelta(days=8)
 _SOURCES = """
 select p.source, p.seq, p.pending, p.updated_at as looked_at, p.drained_at,
@@ -74,7 +74,7 @@ _PROVEN = timedelta(days=40)
 # The worst first: one part that differs makes the whole differ, but one that has not ended says nothing yet.
 _BY_WEIGHT: tuple[ProofVerdict, ...] = ("under way", "differs", "in doubt", "skipped", "repaired", "equal")
 # By key, which is a hash: where there are very many, a fair sample of them. Lateral, so that rows are looked up by
-# their key, and the table of documents is never read as a whole. A source that somebody reads is not gone, though
+# their key, and the table of documents is never read as a whole. A source that is still read is not gone, though
 # neither the settings nor the DAG cht_sync may name it: an operator in a DAG of one's own copies it.
 _BESIDE = """
 select wanted.source, wanted.updated_at as looked_at, beside.owner, p.updated_at as owner_looked_at,
@@ -111,14 +111,12 @@ def read(
     ledger: bool = False,
     incidents: bool = False,
 ) -> Facts:
-    """Everything that is judged; a part that cannot be read is told as such and changes nothing in the others.
+    """Everything that findings are made from; a part that cannot be read is unknown and changes nothing in the others.
 
-    :param destination: where it is read.
-    :param now: the time, with a zone.
     :param names: of sources that are to be copied, read or not.
     :param is_gone: whether nobody copies the source of that name, last looked at at that time, any more.
-    :param ledger: whether to read what people see beside it, too; numbers that may be large stop at ``MOST`` then.
-    :param incidents: whether to read which incidents last.
+    :param ledger: whether to read what only the page shows, too; numbers that may be large stop at ``MOST`` then.
+    :param incidents: whether to read which incidents are open.
     """
     facts = Facts(unknown=destination.unknown)
     facts.prepared = destination.ask("tables", destination.ready, True)

@@ -216,7 +216,6 @@ class FirstLoad:
 class ModelsRun:
     """How far one selection of models has come, those of other schemas too.
 
-    :param models_schema: where they are.
     :param models: a dbt selection; empty for all.
     :param succeeded_at: when they last ran to a good end.
     :param lag: seconds between the newest document and the newest that they have seen.
@@ -258,8 +257,5 @@ class Facts:
     dag: Dag | None = None
 
     def knows(self, part: PartName) -> bool:
-        """Whether a part that was asked for is known.
-
-        :param part: its name.
-        """
+        """Whether a part that was asked for is known."""
         return all(each.part != part for each in self.unknown)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ReconcileOperator(EndableOperator):
     """Compares a part of one source in CouchDB and Postgres, and repairs what really differs.
 
-    A difference counts only if a second look finds it again, and if the feed does not bring the document anyway. A
+    A difference counts only if a second comparison finds it again, and if the feed does not bring the document. A
     repair goes through the same store as the sync, under the same lock, in steps of a few seconds.
 
     :param database: name of the CouchDB database.

@@ -116,7 +116,7 @@ class SyncSettings(ServerSettings):
 
     @property
     def ledger_days(self) -> int:
-        """``CHT_SYNC_LEDGER_DAYS``: days for which the sync run history and results of reconciliations are kept, default 400."""
+        """``CHT_SYNC_LEDGER_DAYS``: days that run history and results of reconciliations are kept, default 400."""
         return self.number("CHT_SYNC_LEDGER_DAYS", 400, low=1, high=36_500)
 
     @property

@@ -49,7 +49,7 @@ STATEMENT_TIMEOUT = "60s"
     doc_md="Reads the tables of the sync and sends alerts for what is new.",
 )
 def alert() -> int:
-    """Tells people what they do not know yet.
+    """Sends alerts that were not sent yet.
 
     :return: messages that went out.
     :raises SettingsError: if a setting of alerts cannot be used.

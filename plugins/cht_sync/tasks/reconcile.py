@@ -33,7 +33,7 @@ def plan_parts() -> Parts:
 
     :return: arguments of the operator for each part, save for those that follow the others.
     :raises SettingsError: if a setting cannot be used.
-    :raises CouchDBError: if CouchDB does not answer: a full proof is not left out in silence.
+    :raises CouchDBError: if CouchDB does not answer: a full comparison is not left out in silence.
     """
     settings, context = Settings(), get_current_context()
     settings.check()
@@ -54,7 +54,7 @@ def plan_parts() -> Parts:
 
 @task(task_id="plan_beside", task_display_name="plan_beside: sources compared whole", multiple_outputs=False)
 def plan_beside(parts: Parts) -> Parts:
-    """Names the sources of which all documents are compared, for what is done behind it.
+    """Names the sources of which all documents are compared, for the task that runs after that.
 
     :param parts: what :func:`plan_parts` returned.
     :return: arguments of the operator for each.
@@ -104,7 +104,7 @@ def is_full(settings: Settings, context: Any) -> bool:
 def report_verdicts() -> None:
     """Says on one line for each source whether the copy is complete, and forgets what is too old.
 
-    :raises AirflowFailException: if something is different still, or in doubt.
+    :raises AirflowFailException: if something still differs, or the result is inconclusive.
     """
     settings, context = Settings(), get_current_context()
     settings.check()

@@ -60,7 +60,7 @@ def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
 
 
 def _give_up(settings: Settings, gone: list[str]) -> None:
-    """Makes tombstones of all documents of sources that nobody reads any more."""
+    """Marks all documents of sources that are no longer read as deleted."""
     with DocumentStore(postgres_connection(settings), settings.raw_table, "cht_sync confirm_gone") as store:
         store.prepare()
         if unknown := sorted(set(gone) - store.sources()):
@@ -99,11 +99,11 @@ def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> No
     ignore_downstream_trigger_rules=False,
 )
 def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dict[str, str] | None:
-    """Tells of new documents, and skips the models where none arrived since their last good run.
+    """Notifies DAGs of new documents, and skips the models where none arrived since their last successful run.
 
     :param ti: Airflow's task instance.
     :param outlet_events: Airflow's.
-    :return: the stamp of the newest document and the dbt deployment, noted once the models have run to a good end.
+    :return: the stamp of the newest document and the dbt deployment, noted once the models have completed a run.
     """
     settings = _checked()
     _tell_of_documents(settings, ti, outlet_events)
@@ -114,7 +114,7 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
         log.info("Nothing has been copied yet; the models are skipped.")
         return None
     if reason is None:
-        log.info("No document arrived since the last good run of the models; they are skipped.")
+        log.info("No document arrived since the last successful run of the models; they are skipped.")
         return None
     log.info("The models run: %s.", reason)
     return {
@@ -135,9 +135,9 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
 def report_result(
     models_group: str, ti: RuntimeTaskInstanceProtocol, params: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Notes what the models have seen, and makes the run fail where any part of it failed.
+    """Records which documents the models have processed, and fails the run where any task of it failed.
 
-    Without this last task a run whose models succeed would look well although a source failed.
+    Without this last task a run whose models succeed would look successful although a source failed.
 
     :param models_group: task group of the models.
     :param ti: Airflow's task instance.

@@ -22,7 +22,7 @@ from cht_sync.settings.settings import Settings
 class RetryFailedModels(RunsModels, DbtRunLocalOperator):
     """Runs the models that failed the last time, with all that reads them; where each model is a task of its own.
 
-    It fails where one fails again: then no other model runs, and readers keep the last good state.
+    It fails where one fails again: then no other model runs, and readers keep the rows of the last successful run.
     """
 
     def run_models(self, dbt: DbtRuns, context: Any) -> Any:

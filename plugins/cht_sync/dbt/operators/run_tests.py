@@ -25,10 +25,10 @@ TRIES, CATCH_UP_S, HELD_S, LOOK_S = 2, 600.0, 900.0, 3.0
 
 
 class RunTests(DbtTaskMixin, DbtTestLocalOperator):
-    """Runs ``dbt test`` for the data tests and stores how each has ended.
+    """Runs ``dbt test`` for the data tests and stores the result of each.
 
     A test that fails turns the task of its model red, not this one. Where documents waited for the models meanwhile,
-    what failed is tested again after the next run of the models, while the copy is held back. dbt's own lines are
+    what failed is tested again after the next run of the models, while the copy is paused. dbt's own lines are
     left out of the log, since they may hold values of documents.
 
     :param model_of: name of the model by unique id of the test.

@@ -1,4 +1,4 @@
-"""Something that people should know of, as it is now."""
+"""What alerts are about, as it is now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cht_sync.monitoring.parts import PartName, Unknown
 from cht_sync.monitoring.sentences import CATALOGUE
 
 NEWS = CATALOGUE[Kind.LOADED].alert
-# What cannot be told, and is not over either, while a part is not known.
+# What neither begins nor ends while a part could not be read.
 _HIDDEN: dict[PartName, tuple[Kind, ...]] = {
     "sources": (Kind.MISSED, Kind.BEHIND),
     "groups": (Kind.MODELS_BEHIND,),
@@ -35,7 +35,7 @@ class Condition:
     :param subject: what it is about, such as a source.
     :param text: what is affected, and in a second line why; never content or ids of documents.
     :param since: when it began.
-    :param newest: when the newest of what it is made of came, where people are to be told of newer ones again.
+    :param newest: when the newest of what it is made of came, where alerts about newer ones are sent again.
     """
 
     kind: str
@@ -46,10 +46,7 @@ class Condition:
 
 
 def conditions(findings: Iterable[Finding]) -> list[Condition]:
-    """What people are to be told of, whatever they were told already.
-
-    :param findings: of health.
-    """
+    """What alerts are to be sent about, whatever was sent before."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for each in findings:
         name = CATALOGUE[each.kind].alert
@@ -62,7 +59,7 @@ def conditions(findings: Iterable[Finding]) -> list[Condition]:
 
 
 def hidden(unknown: Iterable[Unknown]) -> set[str]:
-    """Names of alerts of which nobody can say whether they are the case.
+    """Names of alerts of which it is not certain whether they are the case.
 
     :param unknown: parts that could not be read.
     """

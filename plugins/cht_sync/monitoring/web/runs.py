@@ -33,10 +33,7 @@ FAILED_SHOWN = 10
 
 
 def read_dag(session: Session) -> tuple[Dag, dict[str, Task]]:
-    """The DAG with its newest run, and for each source the newest task that has ended or is at work.
-
-    :param session: of Airflow's database.
-    """
+    """The DAG with its newest run, and for each source the newest task that has ended or is at work."""
     model = session.execute(
         select(DagModel.is_paused, DagModel.next_dagrun_create_after).where(DagModel.dag_id == DAG_ID)
     ).first()
@@ -92,11 +89,7 @@ def _of_models(session: Session) -> dict[str, Any]:
 
 
 def with_link(session: Session, error: TaskError) -> TaskError:
-    """The error of a task with the way to the newest instance of it.
-
-    :param session: of Airflow's database.
-    :param error: the error.
-    """
+    """The error of a task with the way to the newest instance of it."""
     about = (TaskInstance.dag_id == error.dag_id, TaskInstance.task_id == error.task_id)
     # Of a model the task is meant, of a source one of several.
     mapped = (TaskInstance._rendered_map_index == error.subject, TaskInstance.state.in_((*TRIED, *RUNNING)))

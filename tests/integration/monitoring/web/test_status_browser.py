@@ -217,7 +217,7 @@ def test_of_thirty_sources_those_that_fail_are_open_and_the_others_are_rows(brow
         # One notice for each cause.
         expect(page.locator("#remarks li")).to_have_count(2)
         expect(page.get_by_role("article", name=bad[0], exact=True)).to_contain_text("see whether it runs")
-        expect(page.get_by_role("article", name=bad[0], exact=True)).to_contain_text("not known since")
+        expect(page.get_by_role("article", name=bad[0], exact=True)).to_contain_text("unknown since")
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             picture(page, f"thirty-{width}-{scheme}")
