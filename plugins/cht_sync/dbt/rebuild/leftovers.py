@@ -10,7 +10,7 @@ from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.dbt.rebuild.relation import Relation
 
 _BY_NAME = (
-    "The view {view} reads {table} by its name, so that nobody knows which of the two is built first, nothing was"
+    "The view {view} reads {table} by its name, so that the order of the two is unknown, nothing was"
     " changed: write ref() in its place, also in the views between them."
 )
 _ON_PASSING = (

@@ -80,7 +80,7 @@ Sample = tuple[Any, ...]
 
 
 class DestinationCollector:
-    """Reads again for each scrape, each part by itself; where Postgres does not answer, ``cht_sync_up`` is the only one.
+    """Reads again for each scrape, each part by itself; without an answer of Postgres there is ``cht_sync_up`` alone.
 
     Source: https://prometheus.github.io/client_python/collector/custom/
 
