@@ -303,5 +303,5 @@ def test_doubts_and_older_revisions_are_findings(served, scenes):
     assert f"an older revision than PostgreSQL holds of 2 documents of {SENTINEL}, or none." in remarks[1]["text"]
     for remedy in (f'accept_older=["{SENTINEL}"]', "CHT_OLDER_AFTER minutes", "only lagging"):
         assert remedy in remarks[1]["todo"]
-    assert source_of(said, SENTINEL)["word"] == "In doubt"
+    assert source_of(said, SENTINEL)["word"] == "May be incomplete"
     assert said["verdict"]["headline"] == "Complete, with warnings"
