@@ -103,7 +103,7 @@ def test_a_dbt_that_is_told_to_end_cancels_its_statements(slow, database):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
     assert "StoppedError: Airflow ended this task" in said
-    wait_for(database, 0, seconds=1)
+    wait_for(database, 0, seconds=3)
 
 
 def test_what_another_has_left_is_ended_by_whoever_comes_next(slow, database):
@@ -111,7 +111,7 @@ def test_what_another_has_left_is_ended_by_whoever_comes_next(slow, database):
         stranger.cursor().execute("select 1")
         slow()
         assert end_sessions(dbt_connection(), "v1") == 1
-        wait_for(database, 0, seconds=1)
+        wait_for(database, 0, seconds=3)
         stranger.cursor().execute("select 1")
     assert end_sessions(dbt_connection(), "v1") == 0
 
