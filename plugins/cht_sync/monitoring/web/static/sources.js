@@ -72,7 +72,7 @@ const actions = (source) =>
     "div",
     { class: "actions" },
     listButton(source.source, "q", source.quarantined, "in quarantine", "None in quarantine", openQuarantine, "quarantine"),
-    listButton(source.source, "c", source.colliding, "duplicate IDs", "No duplicate IDs", openCollisions, "collisions"),
+    listButton(source.source, "c", source.colliding, source.colliding === 1 ? "duplicate ID" : "duplicate IDs", "No duplicate IDs", openCollisions, "collisions"),
     source.task ? link(source.task.link, "Log and retry", `Log and retry: ${source.source}`) : null,
   );
 
