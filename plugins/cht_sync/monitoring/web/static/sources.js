@@ -25,7 +25,7 @@ function loadOf(source) {
 }
 
 // What people read of the results of a reconciliation.
-const RESULTS = { equal: "verified", repaired: "verified, repaired", differs: "differences found", "in doubt": "inconclusive", "under way": "running" };
+const RESULTS = { equal: "verified", repaired: "verified", differs: "differences found", "in doubt": "inconclusive", "under way": "running" };
 
 function reconciliationOf(proof) {
   if (!proof) return ["none yet"];
