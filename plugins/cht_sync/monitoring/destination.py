@@ -42,7 +42,6 @@ class Destination:
     """A session in the destination database that reads and never writes.
 
     :param cursor: of it, outside of transactions, so that a statement that fails ends nothing else.
-    :param connection: of the role that reads.
     :param all_s: seconds after which no further part is asked for.
     """
 
@@ -63,7 +62,6 @@ class Destination:
         """Rows by the names of their columns.
 
         :param text: SQL, in which ``{schema}``, ``{table}`` and ``{models}`` stand for names.
-        :param values: its parameters.
         """
         self._cursor.execute(sql.SQL(text).format(**self._names), values)
         names = [column.name for column in self._cursor.description]
@@ -81,8 +79,6 @@ class Destination:
     def ask(self, part: PartName, question: Callable[[], T], otherwise: U) -> T | U:
         """The answer about a part; where it cannot be had, ``otherwise``, and ``unknown`` tells why.
 
-        :param question: reads it.
-        :param otherwise: what stands for it.
         :raises psycopg2.Error: if the connection is lost.
         """
         if monotonic() > self._until:
@@ -135,7 +131,6 @@ def opened(
 ) -> Iterator[Destination]:
     """A read-only session that neither waits nor works for long.
 
-    :param connection: of the role that reads.
     :param doing: for the text of errors, as in "read the status".
     :param application: what ``pg_stat_activity`` shows.
     :param connect_s: seconds that the server may take to answer.

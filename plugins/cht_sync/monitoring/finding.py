@@ -70,10 +70,8 @@ SEVERITY: dict[Kind, State] = {
 class Finding:
     """One thing to know.
 
-    :param kind: what it is about.
     :param subject: what is meant, such as a source or a schema of models.
     :param severity: how bad it is, as a state of the page.
-    :param since: when it began.
     :param about: what was read of it, for sentences: a source, models, the error of a task.
     :param told: whether it has lasted so long that an alert is sent.
     :param follows: whether it only follows from a worse finding, which the page shows in its place.
@@ -97,7 +95,6 @@ class Limits:
     :param due: since when a source must have been read; None for since ``failing`` ago.
     :param reconciled_since: since when a reconciliation of each source must have ended; None without a schedule.
     :param by_schedule: whether sources are read by runs alone, so that between two of them no source is late.
-    :param models_schema: where the models are.
     :param models_dag: the DAG that runs them.
     """
 

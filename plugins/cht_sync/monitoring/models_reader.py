@@ -51,10 +51,7 @@ group by 1 order by 1
 
 
 def read_removed(destination: Destination) -> list[RemovedModel]:
-    """Tables of models that the project has no longer, as far as they are still there.
-
-    :param destination: where deployments are recorded.
-    """
+    """Tables of models that the project has no longer, as far as they are still there."""
     if not destination.has("couchdb_deployment", "removed"):
         return []
     return [RemovedModel(**row) for row in destination.rows(_REMOVED, models_schema=destination.settings.dbt_schema)]

@@ -80,10 +80,7 @@ def tables_of(part: PartName, settings: Settings) -> list[tuple[str, str]]:
 
 
 def why_unknown(error: psycopg2.Error) -> Why:
-    """The kind of a failure.
-
-    :param error: of a statement, on a connection that goes on.
-    """
+    """The kind of a failure."""
     code = error.pgcode or ""
     if code in {LOCKED, SLOW}:
         return "locked" if code == LOCKED else "slow"
@@ -104,10 +101,6 @@ def unknown(
 ) -> Unknown:
     """The sentence about a part that could not be read.
 
-    :param why: the kind of the failure.
-    :param found: sessions in the way.
-    :param tables: that the part is read from.
-    :param said: what PostgreSQL said.
     :param role: that reads.
     :param since: when it was last read, as far as this process knows.
     """

@@ -173,7 +173,7 @@ class Progress:
     """How far one source was read.
 
     :param seq: of CouchDB, as it stands in the table.
-    :param drained_at: when the feed was last read to its end, as the copy noted it.
+    :param drained_at: when all changes were last read, as the copy noted it.
     """
 
     seq: str | None
@@ -184,8 +184,6 @@ class Progress:
 class Quarantined:
     """Open entries of one source.
 
-    :param number: how many.
-    :param since: when the first of them came.
     :param newest: when the newest of them came first.
     """
 
@@ -200,9 +198,7 @@ class FirstLoad:
 
     :param documents: stored so far.
     :param expected: about how many there are; None where CouchDB did not say.
-    :param began: when it began.
-    :param finished: whether every part has ended.
-    :param proven_at: when the last part was proven; None while one is not.
+    :param proven_at: when the last part was verified; None while one is not.
     """
 
     documents: int
@@ -217,7 +213,7 @@ class ModelsRun:
     """How far one selection of models has come, those of other schemas too.
 
     :param models: a dbt selection; empty for all.
-    :param succeeded_at: when they last ran to a good end.
+    :param succeeded_at: when they last completed a run.
     :param lag: seconds between the newest document and the newest that they have seen.
     """
 
@@ -231,12 +227,9 @@ class ModelsRun:
 class Facts:
     """Everything that is judged, and who knows it.
 
-    :param destination: whether it could be read.
     :param prepared: whether the tables of the sync are there.
     :param known: whether it could be read how far the sources are.
     :param sources: those that were ever read or are to be, by their names.
-    :param unknown: parts that could not be read.
-    :param incidents: how many last, by kind.
     :param dag: what Airflow knows of the DAG ``cht_sync``; None for who cannot ask its database, as a task.
     """
 

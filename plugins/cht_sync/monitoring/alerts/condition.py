@@ -32,9 +32,7 @@ class Condition:
     """What is the case.
 
     :param kind: a name of ``ALERTS``.
-    :param subject: what it is about, such as a source.
     :param text: what is affected, and in a second line why; never content or ids of documents.
-    :param since: when it began.
     :param newest: when the newest of what it is made of came, where alerts about newer ones are sent again.
     """
 
@@ -59,10 +57,7 @@ def conditions(findings: Iterable[Finding]) -> list[Condition]:
 
 
 def hidden(unknown: Iterable[Unknown]) -> set[str]:
-    """Names of alerts of which it is not certain whether they are the case.
-
-    :param unknown: parts that could not be read.
-    """
+    """Names of alerts of which it is not certain whether they are the case."""
     return {CATALOGUE[kind].alert for each in unknown for kind in _HIDDEN.get(each.part, ())}
 
 

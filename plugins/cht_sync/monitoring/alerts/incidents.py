@@ -69,11 +69,6 @@ _PRUNE = "delete from {schema}.couchdb_incident where resolved_at < now() - make
 class Incident:
     """What one alert is about.
 
-    :param id: its number.
-    :param kind: of what kind it is.
-    :param subject: what it is about.
-    :param text: what is affected.
-    :param since: when it began.
     :param until: when it ended; None while it lasts.
     :param recovered: whether this is the message that it is resolved.
     :param told: channels that took this message already.
@@ -90,10 +85,7 @@ class Incident:
 
 
 class Incidents:
-    """Opens and closes incidents, each call inside a transaction of whoever calls.
-
-    :param schema: of the raw tables.
-    """
+    """Opens and closes incidents, each call inside a transaction of whoever calls."""
 
     def __init__(self, schema: str) -> None:
         self._names = {"schema": sql.Identifier(schema)}
@@ -133,7 +125,7 @@ class Incidents:
         """Incidents of which a message is to be sent, in the order in which they began.
 
         :param channels: names of those that every message is to go through.
-        :param patience: incidents of these kinds are told only once they were opened before that moment.
+        :param patience: messages about these kinds are sent only once they were opened before that moment.
         """
         self._execute(cursor, _TELL_AGAIN)
         values = {
@@ -150,15 +142,11 @@ class Incidents:
     def told(self, cursor: Any, incidents: Sequence[Incident], channel: str) -> None:
         """Records that a message was sent.
 
-        :param incidents: what one message told them, all begun or all over.
-        :param channel: name of the channel that took the message.
+        :param incidents: what one message was about, all begun or all resolved.
         """
         values = {"ids": [each.id for each in incidents], "channel": channel}
         self._execute(cursor, _RECOVERY_TOLD if incidents[0].recovered else _TOLD, values)
 
     def prune(self, cursor: Any, days: int) -> None:
-        """Forgets what ended long ago.
-
-        :param days: how long ago.
-        """
+        """Forgets what ended long ago."""
         self._execute(cursor, _PRUNE, (days,))

@@ -24,9 +24,7 @@ LISTED = 50
 class Message:
     """One message.
 
-    :param title: one line.
     :param lines: what happened, since when, what is affected, what to do, and a link.
-    :param good: whether it is good news.
     """
 
     title: str
@@ -45,12 +43,7 @@ class Message:
 
     @classmethod
     def about(cls, incidents: Sequence[Incident], base_url: str, models_dag: str) -> Message:
-        """The message about incidents of one kind, all of which have begun or all of which are over.
-
-        :param incidents: at least one.
-        :param base_url: of Airflow's UI.
-        :param models_dag: the DAG that runs the models.
-        """
+        """The message about incidents of one kind, all of which have begun or all of which are over."""
         first = incidents[0]
         kind, good = ALERTS[first.kind], first.recovered or first.kind == NEWS
         title = f"CHT Sync: {'resolved: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]

@@ -17,7 +17,6 @@ from cht_sync.monitoring.source_state import last_reconciled
 class Alert:
     """What is the same in all messages of one name.
 
-    :param title: what happened, a few words.
     :param todo: what to do; ``{models}`` is the DAG that runs the models.
     :param link: path of Airflow's UI, with the same and ``{subject}``; what follows a ``#`` is for one subject alone.
     """

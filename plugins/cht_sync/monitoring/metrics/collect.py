@@ -85,7 +85,6 @@ class DestinationCollector:
     Source: https://prometheus.github.io/client_python/collector/custom/
 
     :param dag: None where Airflow's database does not answer.
-    :param tasks: the newest task of each source.
     """
 
     def __init__(self, dag: Dag | None, tasks: dict[str, Task]) -> None:
@@ -121,8 +120,6 @@ def metrics_of(facts: Facts, findings: list[Finding], now: datetime, schema: str
     """The metrics; a part that could not be read has none.
 
     :param facts: what was read; its sources have their states.
-    :param findings: what health has found in it.
-    :param schema: of the models.
     """
     parts: dict[PartName, Iterable[Sample]] = {
         "sources": _sources(facts, findings, now),

@@ -70,11 +70,7 @@ def read_rejects(destination: Destination) -> list[Reject] | None:
 
 
 def rejected(destination: Destination, field: str, reason: str, doc_type: str | None, offset: int) -> RejectedDocuments:
-    """Documents whose value of a field the starter models could not use, the newest first.
-
-    :param destination: as the role that owns the models.
-    :param reason: why, as the table says.
-    """
+    """Documents whose value of a field the starter models could not use, the newest first."""
     rows, more = _page(destination, _REJECTED, offset, field=field, reason=reason, doc_type=doc_type)
     return RejectedDocuments(items=[RejectedDocument(**row) for row in rows], more=more)
 

@@ -36,9 +36,6 @@ def read_status(
 ) -> Status:
     """The state of everything; never an error of the destination, but what it says.
 
-    :param dag: what Airflow knows of the DAG.
-    :param tasks: the newest task of each source.
-    :param now: the time, with a zone; default now.
     :param with_link: finds the way to the task that an error is of.
     """
     now, settings = now or datetime.now(UTC), Settings()
@@ -70,10 +67,7 @@ def read_status(
 
 
 def without_documents(status: Status) -> Status:
-    """The same for who may not see ids of documents.
-
-    :param status: for who may.
-    """
+    """The same for who may not see ids of documents."""
     models = [model.model_copy(update={"documents_at_fault": []}) for model in status.models]
     hidden = status.model_copy(update={"models": models, "documents_visible": False})
     # What a task says of a model that fails comes up in several places: none of them is missed.
