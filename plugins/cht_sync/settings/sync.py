@@ -1,4 +1,4 @@
-"""The variables of the copy and of the reconciliation."""
+"""The variables of the copy and of its proof."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 
 
 class SyncSettings(ServerSettings):
-    """When and how much is copied and compared."""
+    """When and how much is copied and proven."""
 
     @property
     def batch_size(self) -> int:
@@ -96,7 +96,7 @@ class SyncSettings(ServerSettings):
 
     @property
     def reconcile_range(self) -> int:
-        """``CHT_RECONCILE_RANGE``: documents that one task of a full comparison compares, default 50,000."""
+        """``CHT_RECONCILE_RANGE``: documents that one task of a full proof compares, default 50,000."""
         return self.number("CHT_RECONCILE_RANGE", 50_000, low=1, high=10_000_000)
 
     @property
@@ -116,7 +116,7 @@ class SyncSettings(ServerSettings):
 
     @property
     def ledger_days(self) -> int:
-        """``CHT_SYNC_LEDGER_DAYS``: days that run history and results of reconciliations are kept, default 400."""
+        """``CHT_SYNC_LEDGER_DAYS``: days for which the ledger and the verdicts of proofs are kept, default 400."""
         return self.number("CHT_SYNC_LEDGER_DAYS", 400, low=1, high=36_500)
 
     @property
