@@ -1,14 +1,15 @@
-"""### Alerts: one message when something goes wrong, one when it is well again
+"""### Alerts: one message when a problem begins, one when it is resolved
 
-Looks at the tables of the sync every minute. It tells of: a source that is not copied, models that are behind or fail,
-the guard against shrinking, documents in quarantine, ids that belong to a source that is not configured any more, a
-source in doubt, older revisions in CouchDB, a proof that is not equal, a deployment that is broken, other tasks that
-fail, PostgreSQL that does not answer, a part of the state that cannot be read, and a first load that has ended.
+Checks the tables of the sync every minute. It alerts on: a source that is not copied, models that are behind or fail,
+models blocked by the row-loss check, documents in quarantine, ids that belong to a source that is no longer configured,
+a source that may be incomplete, older revisions in CouchDB, differences from CouchDB, a reconciliation that is overdue,
+a deployment that failed, other tasks that fail, PostgreSQL that does not answer, a part of the state that cannot be
+read, and a first load that is complete.
 
-It is there where `CHT_ALERT_EMAIL` or `CHT_ALERT_APPRISE_CONN_ID` names somebody to tell. A channel that does not
-take a message is tried again in the next run. `couchdb_incident` holds who was told of what, and when.
+It exists where `CHT_ALERT_EMAIL` or `CHT_ALERT_APPRISE_CONN_ID` names recipients. A channel that does not
+take a message is tried again in the next run. `couchdb_incident` holds which message went to which channel, and when.
 
-**It says nothing where Airflow itself stands still**: let something else watch Airflow's `/api/v2/monitor/health`.
+**It sends nothing while Airflow itself is down**: monitor Airflow's `/api/v2/monitor/health` from elsewhere.
 """
 
 from datetime import timedelta
@@ -26,7 +27,7 @@ if settings.alerts:
     with DAG(
         dag_id="cht_alerts",
         dag_display_name="cht_alerts: send alerts",
-        description="Tells people once when something goes wrong, and once when it is well again.",
+        description="Sends one message when a problem begins and one when it is resolved.",
         doc_md=__doc__,
         schedule=settings.alert_schedule,
         catchup=False,

@@ -13,10 +13,10 @@ documentation in Airflow's UI.
 `python -m cht_sync acknowledge-test NAME --reason WHY`, with `--until`, `--at-most` or `--remove` if need be.
 
 **Documents that arrive meanwhile** make tests fail that compare them with the models. Where some waited for the models,
-what failed is tested again after their next run, for which the copy is held back for ten minutes at most.
+what failed is tested again after their next run, for which the copy is paused for ten minutes at most.
 
-**A test is red**: its rows are found by the SQL of the test, which *dbt docs* shows. Mend the documents or the model,
-then trigger a run. Nothing else waits for it; the models run on.
+**A test is red**: the SQL of the test, which *dbt docs* shows, finds its rows. Fix the documents or the model,
+then trigger a run. Nothing else waits for it; the models continue to run.
 
 **History**: `select at, test, status, failures from v1.couchdb_test_result where status <> 'pass' order by at`.
 """

@@ -6,12 +6,12 @@ takes seconds do not wait for each other. With `CHT_MODELS=inline`, the default,
 A run starts when a run of `cht_sync` has stored documents, and by `CHT_MODELS_SCHEDULE` in any case, so that what
 failed is tried again without a new document. What arrives during a run is modelled by one run after it.
 
-* `new_documents` skips the models where nothing arrived since their last good run.
+* `new_documents` skips the models where nothing arrived since their last successful run.
 * `models` holds a task for each dbt model; one dbt process runs them all. The log of a model holds dbt's message.
 * `result` fails the run where any task failed, and names them.
 
-**To recover** there is nothing to clean up: mend what the log of a model names and wait for the next run, or trigger
-one. Documents go on to arrive meanwhile.
+**To recover** there is nothing to clean up: fix what the log of a model names and wait for the next run, or trigger
+one. Documents continue to arrive meanwhile.
 
 **For one run** the params `threads`, `batch_size` and `dbt_vars` change how dbt runs.
 """

@@ -3,11 +3,11 @@
 Looks for a new version of the dbt project that the settings name, and switches the models to it.
 
 * `look` asks the git server, the folder or the tarball's server, without fetching; where nothing is new the run ends.
-* `build` fetches it beside the version in use, resolves packages, parses it and compiles every model against the
+* `build` fetches it into a folder of its own, resolves packages, parses it and compiles every model against the
   database. A project that is broken ends here, with dbt's message; the version in use stays.
 * `plan` lists the models that changed, with their rows, in its log and its XCom. With `dry_run` the run ends here.
-* `switch` builds these models and their children aside, swaps them in by one transaction and records the version.
-  Dashboards go on to answer; `cht_sync` goes on to run and waits only for the swap.
+* `switch` builds these models and their children in a staging schema, swaps them in by one transaction and records the
+  version. Dashboards continue to work; `cht_sync` continues to run and waits only for the swap.
 
 **To recover** there is nothing to clean up: what failed is tried again by the next run, and each task may be cleared.
 
@@ -15,8 +15,8 @@ Looks for a new version of the dbt project that the settings name, and switches 
 name it until it is dropped, by this DAG with `drop_removed`, or by you.
 
 **To roll back**, trigger it with `roll_back_to`: the name of a version's folder or the start of its commit. A wrong
-value lists what is kept. What was rolled back from is not deployed again until its source has a newer state, or by
-`force`.
+value lists what is kept. The version that was rolled back from is blocked from redeployment until its source has a
+newer state, or by `force`.
 """
 
 from datetime import timedelta

@@ -3,10 +3,10 @@
 Takes the snapshots of the dbt project, which keep how rows were before they changed. Where the project has none, and
 `CHT_SNAPSHOTS_SCHEDULE` is not set, there is no such DAG.
 
-* `snapshots` runs `dbt snapshot` once for all of them, while no models run. It is skipped until the models have run to
-  a good end once. A snapshot that a model reads and that was never taken comes with the first run of that model.
+* `snapshots` runs `dbt snapshot` once for all of them, while no models run. It is skipped until the models have
+  completed a run. A snapshot that a model reads and that was never taken comes with the first run of that model.
 
-**To recover** mend what the log names and trigger a run, or wait for the next. What changed twice in between was seen
+**To recover** fix what the log names and trigger a run, or wait for the next. What changed twice in between was seen
 once: no later run can tell.
 """
 

@@ -3,38 +3,39 @@
 Copies what changed in each CouchDB database to PostgreSQL, then runs the dbt models on it.
 
 * `sources` checks the settings and names the databases. Where it fails, the message names setting and remedy.
-* `sync` copies one database from its checkpoint until the feed is drained. One that fails does not stop the others;
-  the next run goes on from its checkpoint.
-* `new_documents` tells DAGs that are scheduled on the table of new documents, and skips the models where nothing
-  arrived since their last good run.
+* `sync` copies one database from its checkpoint until all changes are read. One that fails does not stop the others;
+  the next run continues from its checkpoint.
+* `new_documents` notifies DAGs that are scheduled on the table of new documents, and skips the models where nothing
+  arrived since their last successful run.
 * `models` holds a task for each dbt model; one dbt process runs them all. The log of a model holds dbt's message.
   With `CHT_MODELS=asset` it is not here but in the DAG `cht_models`, which starts when documents have arrived.
-  What failed the last time runs first. Until it is green again, models whose deletes would reach it are held back, so
-  that readers keep the last good state; the raw copy goes on. A model that loses a fifth of its rows from one run to
-  the next turns red. Trigger a run with `lift_guard` to run all, and to accept the rows as they are.
+  What failed the last time runs first. The row-loss check protects readers: until that model is green again, models
+  that would delete rows of it are skipped; the raw copy continues. A model that loses over 20 % of its rows
+  (`CHT_MODELS_MAX_DROP`) from one run to the next turns red. Trigger a run with `lift_guard` (*Allow row loss*) to run
+  all, and to accept the rows as they are.
 * `result` fails the run where any task failed, and names them.
 
-**To recover** there is nothing to clean up: a page and its checkpoint are committed together. Mend what the log
+**To recover** there is nothing to clean up: a page and its checkpoint are committed together. Fix what the log
 names and wait for the next run, or trigger one.
 
 **To copy a database again from the beginning**, delete its row from `couchdb_progress`; documents that did not
 change are not touched.
 
 **A database that was never copied** and holds many documents is loaded by ranges of ids first, several at once;
-`couchdb_first_load` tells how far each has come. A run ends after `CHT_SYNC_TIME_BUDGET`, so that the models follow,
-and the next one goes on. When all is there, the feed takes over and a proof of equality ends the load.
+`couchdb_first_load` says how far each has come. A run ends after `CHT_SYNC_TIME_BUDGET`, so that the models follow,
+and the next one continues. When all is stored, a full comparison verifies it, and the changes feed takes over.
 
-**Documents in quarantine** (table `couchdb_quarantine`, with the reason) do not stop anything. After a new revision
-they leave it by themselves; after a change in Postgres or in the settings trigger a run with `retry_quarantine`.
+**Documents in quarantine** (table `couchdb_quarantine`, with the reason) do not stop anything. A new revision
+takes them out of it; after a change in Postgres or in the settings trigger a run with `retry_quarantine`.
 
 **For one run** the params `threads`, `batch_size` and `dbt_vars` change how dbt runs.
 
-**Older revisions** that CouchDB names for documents, or none where PostgreSQL holds one, are not stored before it
-was made sure that no copy of a cluster lags (table `couchdb_older_revision`). After a backup was restored, trigger a
+**Older revisions** that CouchDB names for documents, or none where PostgreSQL holds one, are stored only after it is
+certain that no node of a cluster lags (table `couchdb_older_revision`). After a backup was restored, trigger a
 run with its source in `accept_older` to store them at once.
 
 **A database that was dropped or emptied** fails its task and changes nothing. If that is what it should be, trigger a
-run with its source in `confirm_gone`: its documents become tombstones, here and in the models.
+run with its source in `confirm_gone` (*Confirm deleted*): its documents are marked as deleted, here and in the models.
 
 **A server with a new name** fails its tasks before anything is written, since its documents belong to the old name.
 Trigger a run with both names in `rename_source`, or run `python -m cht_sync rename-source OLD NEW`; or give its
@@ -95,9 +96,9 @@ with DAG(
             [],
             type="array",
             items={"type": "string"},
-            title="Confirm gone",
+            title="Confirm deleted",
             description="Sources (<host>/<database>, one a line) whose database was dropped or emptied for good:"
-            " their documents become tombstones, in the models too.",
+            " their documents are marked as deleted, in the models too.",
         ),
         "accept_older": Param(
             [],

@@ -1,4 +1,4 @@
-"""Refuses to start with a password that everybody knows, with no server named or with logins made for development.
+"""Refuses to start with a published default password, with no server named or with logins made for development.
 
 Writes nothing.
 """
@@ -65,7 +65,7 @@ def _of(connection: Connection, setting: str) -> Iterator[str]:
         yield f"{variable} is not set, or names the server of the profile local: name the real server."
     elif (connection.password or "").strip().lower() in KNOWN or connection.password == connection.login:
         yield (
-            f"The password of {where} is empty or one that everybody knows: give that role another one, and write it"
+            f"The password of {where} is empty or a published default: give that role another one, and write it"
             f" into the file that {setting} names."
         )
 

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     known.set_defaults(command=_acknowledge_test)
     dashboards = commands.add_parser("dashboards", help="import the dashboards of include/superset into Superset")
     dashboards.set_defaults(command=_dashboards)
-    starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json anew")
+    starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json again")
     starter.set_defaults(command=_starter_manifest)
     return parser
 

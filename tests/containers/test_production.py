@@ -23,8 +23,8 @@ def test_what_everybody_knows_starts_nothing(engine, tmp_path):
         assert {name for name in NEVER_STARTED if states[name]["StartedAt"] < "0002"} == NEVER_STARTED
         log = production.logs("init")
         for sentence in (
-            "The password of reader@cht.example.org (connection 'cht_couchdb') is empty or one that everybody knows",
-            "The password of copies@db.example.org (connection 'cht_postgres') is empty or one that everybody knows",
+            "The password of reader@cht.example.org (connection 'cht_couchdb') is empty or a published default",
+            "The password of copies@db.example.org (connection 'cht_postgres') is empty or a published default",
             "AIRFLOW_AUTH_MANAGER is Airflow's SimpleAuthManager, which is made for development",
         ):
             assert sentence in log

@@ -43,7 +43,7 @@ def test_its_shape(read):
     assert dag.get_task("compare").operator_class is ReconcileOperator
     assert set(dag.params) == {"dry_run", "full_proof", "compare_content", "reprocess", "by_reported_date"}
     assert not any(dag.params.dump().values())
-    assert dag.doc_md.startswith("### Proof and repair")
+    assert dag.doc_md.startswith("### Reconciliation")
 
 
 def test_it_is_kind_to_a_production_server(read):

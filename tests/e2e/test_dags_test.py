@@ -137,7 +137,7 @@ def test_a_run_with_nothing_new_skips_the_models(deployment, first):
     results = deployment.rows("select count(*) from v1.dbt_results")
     code, text = deployment.run()
     assert code == 0, text
-    assert "No document arrived since the last good run of the models; they are skipped." in text
+    assert "No document arrived since the last successful run of the models; they are skipped." in text
     assert "Running with dbt" not in text
     assert deployment.stamps() == before
     assert deployment.rows("select count(*) from v1.dbt_results") == results

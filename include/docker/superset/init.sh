@@ -6,7 +6,7 @@ secrets="${SUPERSET_SECRETS:-/run/secrets}"
 password="$(cat "$secrets/superset_password")"
 case "${password,,}" in
     "" | admin | password | superset | secret | "${SUPERSET_USER,,}")
-        echo "The file superset_password is empty or holds what everybody knows: write another password into it." >&2
+        echo "The file superset_password is empty or holds a published default: write another password into it." >&2
         exit 1
         ;;
 esac

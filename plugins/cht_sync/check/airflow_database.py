@@ -10,22 +10,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cht_sync.check.finding import Finding, failed, ok, warning
+from cht_sync.monitoring.paused_dags import MEANS, read_paused
 from cht_sync.settings.settings import Settings
 
 REMEDY = "connections made in the UI are not looked at; run this where the scheduler runs"
 UNPAUSE = "airflow dags unpause --yes --treat-dag-id-as-regex '^cht_'"
 # Those that are there whatever the settings say. One that they do not bring is not paused either.
 ALWAYS = ("cht_sync", "cht_pipeline_deploy", "cht_reconcile", "cht_data_tests")
-MEANS = {
-    "cht_sync": "nothing is copied, and without CHT_MODELS=asset nothing is modelled",
-    "cht_pipeline_deploy": "no new version of the dbt project is deployed",
-    "cht_reconcile": "nobody proves every night that the copy is complete",
-    "cht_data_tests": "no data test runs, and no documentation of the models is published",
-    "cht_models": "nothing is modelled",
-    "cht_snapshots": "what changes in the models is kept by no snapshot",
-    "cht_alerts": "nobody is told when something goes wrong",
-    "cht_weekly_report": "no report is written",
-}
 LATE = timedelta(minutes=2)
 
 
@@ -98,14 +89,10 @@ def check_paused(paused: Mapping[str, bool] | None = None) -> Iterator[Finding]:
 
 
 def _paused() -> dict[str, bool]:
-    from airflow.models.dag import DagModel
     from airflow.utils.session import create_session
-    from sqlalchemy import select
 
     with create_session() as session:
-        # A DAG whose file is gone, or is not brought by the settings any more, keeps its row.
-        rows = session.execute(select(DagModel.dag_id, DagModel.is_paused).where(~DagModel.is_stale))
-        return {dag: is_paused for dag, is_paused in rows if dag in MEANS}
+        return read_paused(session)
 
 
 def check_triggerer(settings: Settings, newest: Callable[[], datetime | None] | None = None) -> Iterator[Finding]:

@@ -82,7 +82,7 @@ def node_down(what: str, said: str, after: float = 0.0) -> NodeDownError:
     node = f"node {found[0]}" if found else "a node"
     return NodeDownError(
         f"{what} ({said}): {node} of the cluster is down or in maintenance mode, and no other has what was asked for."
-        " Start it, or set [couchdb] maintenance_mode of it to false; the copy then goes on by itself.",
+        " Start it, or set [couchdb] maintenance_mode of it to false; the copy then continues without you.",
         after,
     )
 

@@ -174,7 +174,7 @@ class Request:
             advice = tls if "handshake" in cause else ""
             return BrokenAnswerError(f"{self._server} did not finish its answer ({cause}){advice}.")
         return CouchDBError(
-            f"{self._server} could not be reached or broke off ({cause}): check COUCHDB_HOST and"
+            f"{self._server} could not be reached (connection failed: {cause}): check COUCHDB_HOST and"
             f" COUCHDB_PORT, or connection {self.conn_id!r}, and that the server is up."
         )
 

@@ -82,8 +82,8 @@ class Superset:
                 body = self._body(answer, watch)
         except requests.exceptions.SSLError:
             raise SettingsError(
-                f"Superset at SUPERSET_URL={url!r} does not prove who it is: name the file of its CA in"
-                " SUPERSET_CA_BUNDLE, or set SUPERSET_URL to the name in its certificate.",
+                f"The TLS certificate of Superset at SUPERSET_URL={url!r} cannot be verified: name the file of its CA"
+                " in SUPERSET_CA_BUNDLE, or set SUPERSET_URL to the name in its certificate.",
                 "SUPERSET_URL",
             ) from None
         except (requests.RequestException, OSError) as error:

@@ -43,8 +43,6 @@ class Destination:
     """A session in the destination database that reads and never writes.
 
     :param cursor: of it, outside of transactions, so that a statement that fails ends nothing else.
-    :param settings: the environment.
-    :param connection: of the role that reads.
     :param all_s: seconds after which no further part is asked for.
     """
 
@@ -65,7 +63,6 @@ class Destination:
         """Rows by the names of their columns.
 
         :param text: SQL, in which ``{schema}``, ``{table}`` and ``{models}`` stand for names.
-        :param values: its parameters.
         """
         self._names.execute(self._cursor, text, values)
         names = [column.name for column in self._cursor.description]
@@ -76,20 +73,13 @@ class Destination:
         return bool(self.rows(_READY)[0]["there"])
 
     def has(self, table: str, column: str) -> bool:
-        """Whether a table of the sync has a column: the copy makes what is new, and may not have run yet.
-
-        :param table: its name.
-        :param column: name of the column.
-        """
+        """Whether a table of the sync has a column: the copy makes what is new, and may not have run yet."""
         values = {"table": regclass_text(self.settings.raw_table.schema, table), "column": column}
         return bool(self.rows(_HAS_COLUMN, **values)[0]["there"])
 
     def ask(self, part: PartName, question: Callable[[], T], otherwise: U) -> T | U:
         """The answer about a part; where it cannot be had, ``otherwise``, and ``unknown`` tells why.
 
-        :param part: its name.
-        :param question: reads it.
-        :param otherwise: what stands for it.
         :raises psycopg2.Error: if the connection is lost.
         """
         if monotonic() > self._until:
@@ -106,10 +96,7 @@ class Destination:
         return answer
 
     def knows(self, part: PartName) -> bool:
-        """Whether a part that was asked for is known.
-
-        :param part: its name.
-        """
+        """Whether a part that was asked for is known."""
         return all(each.part != part for each in self.unknown)
 
     @property
@@ -145,8 +132,6 @@ def opened(
 ) -> Iterator[Destination]:
     """A read-only session that neither waits nor works for long.
 
-    :param connection: of the role that reads.
-    :param settings: the environment.
     :param doing: for the text of errors, as in "read the status".
     :param application: what ``pg_stat_activity`` shows.
     :param connect_s: seconds that the server may take to answer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ from cht_sync.monitoring.state import State
 
 if TYPE_CHECKING:
     from cht_sync.settings.settings import Settings
+
+# A full comparison of a large database takes hours, and may be tried again.
+TO_RECONCILE = timedelta(days=1)
 
 
 class Kind(StrEnum):
@@ -23,6 +26,7 @@ class Kind(StrEnum):
     TRIGGERER = "triggerer"
     DAG = "dag"
     PAUSED = "paused"
+    PAUSED_DAG = "paused_dag"
     DUE = "due"
     SETTINGS = "settings"
     SOURCE = "source"
@@ -36,6 +40,7 @@ class Kind(StrEnum):
     DOUBT = "doubt"
     OLDER_REVISION = "older_revision"
     PROOF = "proof"
+    RECONCILIATION_OVERDUE = "reconciliation_overdue"
     QUARANTINE = "quarantine"
     SHRUNK = "shrunk"
     HELD = "held"
@@ -57,7 +62,7 @@ SEVERITY: dict[Kind, State] = {
     Kind.GONE_OWNER: "failing", Kind.DOUBT: "warning", Kind.OLDER_REVISION: "warning", Kind.PROOF: "warning",
     Kind.QUARANTINE: "warning", Kind.SHRUNK: "failing", Kind.HELD: "failing", Kind.MODELS: "failing",
     Kind.MODELS_BEHIND: "behind", Kind.MODELS_LOADING: "loading", Kind.REMOVED: "warning", Kind.TASK: "failing",
-    Kind.DEPLOYMENT: "warning",
+    Kind.DEPLOYMENT: "warning", Kind.RECONCILIATION_OVERDUE: "warning", Kind.PAUSED_DAG: "warning",
 }  # fmt: skip
 
 
@@ -65,13 +70,11 @@ SEVERITY: dict[Kind, State] = {
 class Finding:
     """One thing to know.
 
-    :param kind: what it is about.
     :param subject: what is meant, such as a source or a schema of models.
     :param severity: how bad it is, as a state of the page.
-    :param since: when it began.
     :param about: what was read of it, for sentences: a source, models, the error of a task.
-    :param told: whether it has lasted so long that people are told by an alert.
-    :param follows: whether it is only what a worse finding brings about, to which a page leaves it.
+    :param told: whether it has lasted so long that an alert is sent.
+    :param follows: whether it only follows from a worse finding, which the page shows in its place.
     """
 
     kind: Kind
@@ -87,28 +90,25 @@ class Finding:
 class Limits:
     """What the settings say: from when on something is late.
 
-    :param failing: how long a source may be without a good look, and a task may fail.
-    :param freshness: how long changes may wait in CouchDB before people are told, and documents for the models.
+    :param failing: how long a source may not be read, and a task may fail.
+    :param freshness: how long changes may wait in CouchDB, and documents for the models, before an alert is sent.
     :param due: since when a source must have been read; None for since ``failing`` ago.
-    :param by_schedule: whether sources are read by runs alone, so that between two of them nobody is missed.
-    :param models_schema: where the models are.
+    :param reconciled_since: since when a reconciliation of each source must have ended; None without a schedule.
+    :param by_schedule: whether sources are read by runs alone, so that between two of them no source is late.
     :param models_dag: the DAG that runs them.
     """
 
     failing: timedelta = timedelta(minutes=15)
     freshness: timedelta = timedelta(minutes=60)
     due: datetime | None = None
+    reconciled_since: datetime | None = None
     by_schedule: bool = True
     models_schema: str = "v1"
     models_dag: str = "cht_sync"
 
     @classmethod
     def of(cls, settings: Settings, now: datetime) -> Limits:
-        """Those of the settings; of one that cannot be used, which the task ``sources`` tells of, the default.
-
-        :param settings: the environment.
-        :param now: the time, with a zone.
-        """
+        """Those of the settings; the defaults where one cannot be used, which fails the task ``sources``."""
         try:
             settings = settings.usable()
         except SettingsError:
@@ -117,21 +117,31 @@ class Limits:
             failing=timedelta(minutes=settings.alert_failing_minutes),
             freshness=timedelta(minutes=settings.alert_freshness_minutes),
             due=settings.read_since(now),
+            reconciled_since=_reconciled_since(settings.reconcile_schedule, now),
             by_schedule=settings.sync_mode == "schedule",
             models_schema=settings.dbt_schema,
             models_dag=settings.models_dag,
         )
 
     def patience(self, now: datetime) -> dict[str, datetime]:
-        """Before when an incident must have been opened that people are told of, by the name of the alert.
-
-        :param now: the time, with a zone.
-        """
+        """Before when an incident must have been opened for an alert to be sent, by the name of the alert."""
         return {
             # One that was never read may be new: it is missed once a run was due since it was first looked for.
             "source": self.due or now - self.failing,
-            # Each first load of a cluster leaves one, which the daily proof takes away.
+            # Each first load of a cluster leaves one, which the daily reconciliation clears.
             "doubt": now - timedelta(hours=25),
-            # A lock that is gone soon is no news.
+            # A lock that is gone soon needs no alert.
             "unknown": now - self.failing,
         }
+
+
+def _reconciled_since(schedule: str | None, now: datetime) -> datetime | None:
+    """When the newest run was due that has had a day to compare everything.
+
+    :param schedule: a cron expression, in UTC.
+    """
+    if schedule is None:
+        return None
+    from croniter import croniter
+
+    return croniter(schedule, (now - TO_RECONCILE).astimezone(UTC)).get_prev(datetime)

@@ -1,117 +1,43 @@
-"""The one judgement of what is wrong: from what was read, the time and the settings to findings."""
+"""The one place that decides what is wrong: from what was read, the time and the settings to findings."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from cht_sync.monitoring.airflow_state import Dag, Task, TaskError
 from cht_sync.monitoring.finding import SEVERITY, Finding, Kind, Limits
 from cht_sync.monitoring.parts import PARTS
-from cht_sync.monitoring.state import Dag, Facts, Group, IsGone, Model, ModelWord, Source, State, Task, TaskError
+from cht_sync.monitoring.source_state import (
+    BAD_PROOFS,
+    LATELY,
+    Lateness,
+    failing_since,
+    has_failed,
+    judge_source,
+    last_reconciled,
+)
+from cht_sync.monitoring.state import Facts, Group, Model, ModelWord, Source, State
 
-# Whoever was looked at since then is copied by somebody, as by an operator in a DAG of one's own.
-LATELY = timedelta(days=1)
 # A run that is due starts within seconds; after this the scheduler is not at work.
 DUE = timedelta(minutes=5)
 # Airflow's processes give a sign of life every few seconds.
 GONE = timedelta(minutes=2)
-BAD_PROOFS = {"differs", "in doubt"}
 # The task that fails because others do, and the one that reads the settings.
 RESULT, SOURCES = "result", "sources"
 DEPLOY_DAG = "cht_pipeline_deploy"
 
 
-def is_gone(dag: Dag, tasks: Collection[str], now: datetime) -> IsGone:
-    """Whether nobody copies a source any more, as Airflow's database knows.
-
-    Not by the settings: the API server need not have those of the workers. Only a run that went well names all of its
-    sources: a task that waits, or that was lost before it began, has no name.
-
-    :param dag: what Airflow knows of the DAG.
-    :param tasks: names of the sources that its newest runs copy.
-    :param now: the time, with a zone.
-    :return: asks about a source, and when it was last looked at.
-    """
-
-    def judged(source: str, looked_at: datetime | None) -> bool:
-        if source in tasks:
-            return False
-        return dag.succeeded_lately or bool(tasks and (looked_at is None or now - looked_at > LATELY))
-
-    return judged
-
-
-def is_gone_by(copied: Collection[str] | None) -> IsGone:
-    """The judgement of who knows all sources that are to be copied.
-
-    :param copied: their names; None where that is not known.
-    """
-    return lambda source, _looked_at: copied is not None and source not in copied
-
-
-def failing_since(source: Source) -> datetime | None:
-    """When the first of the tries failed that are made since; None where none failed.
-
-    :param source: the source, with task and error.
-    """
-    known = [source.task.retrying_since if source.task else None, source.error.first_at if source.error else None]
-    return min((each for each in known if each), default=None)
-
-
-def has_failed(task: Task | None) -> bool:
-    """Whether a task of Airflow has ended badly.
-
-    :param task: the task; None where there is none.
-    """
-    return bool(task and task.state in {"failed", "upstream_failed"})
-
-
 def is_shown(each: Finding) -> bool:
-    """Whether it is trouble that is told by itself.
-
-    :param each: the finding.
-    """
+    """Whether it is a problem that no worse finding brings about."""
     return each.severity != "ok" and not each.follows
 
 
-def judge_source(
-    source: Source,
-    task: Task | None,
-    dag: Dag | None,
-    now: datetime,
-    *,
-    known: bool = True,
-    limits: Limits | None = None,
-) -> Source:
-    """A source with its state.
-
-    :param source: what the destination knows of it.
-    :param task: its newest task that has ended, or is tried again.
-    :param dag: the DAG; None where Airflow cannot be asked.
-    :param now: the time, with a zone.
-    :param known: whether the destination could tell how far sources are read.
-    :param limits: from when on it is late.
-    """
-    limits, error = limits or Limits(), source.error
-    if error and source.looked_at and error.last_at <= source.looked_at:
-        error = None  # it was read since
-    source = source.model_copy(update={"task": task, "error": error})
-    time = _Time(now, limits, dag)
-    state, word = ("empty", "Not copied any more") if not source.copied else _state_of(source, time, known)
-    stale = source.looked_at is None or now - source.looked_at > limits.failing
-    trusted = state not in {"unknown", "retrying"} and not (stale and state == "behind") and not has_failed(task)
-    return source.model_copy(update={"state": state, "word": word, "pending_known": trusted})
-
-
 def judge(facts: Facts, tasks: dict[str, Task], now: datetime, limits: Limits) -> list[Finding]:
-    """Everything that people should know of; the sources of ``facts`` get their states.
+    """All findings; the sources of ``facts`` get their states.
 
-    :param facts: what was read.
     :param tasks: of Airflow, the newest of each source; empty where it cannot be asked.
-    :param now: the time, with a zone.
-    :param limits: from when on something is late.
     """
     why = {error.subject: error for error in facts.task_errors if error.is_sync and error.subject}
     facts.sources = [
@@ -125,13 +51,8 @@ def judge(facts: Facts, tasks: dict[str, Task], now: datetime, limits: Limits) -
 
 
 def find(facts: Facts, now: datetime, limits: Limits) -> list[Finding]:
-    """The same of sources that have their states.
-
-    :param facts: what was read.
-    :param now: the time, with a zone.
-    :param limits: from when on something is late.
-    """
-    time = _Time(now, limits, facts.dag)
+    """The same for sources that have their states."""
+    time = Lateness(now, limits, facts.dag)
     found = [
         *_destination(facts),
         *(_finding(Kind.PART, PARTS[each.part].what, each.since, each) for each in facts.unknown),
@@ -145,74 +66,12 @@ def find(facts: Facts, now: datetime, limits: Limits) -> list[Finding]:
             found.append(_finding(Kind.RUN, run.run_id, run.ended_at, (newest, run)))
     if not any(each.copied for each in facts.sources) and not any(is_shown(each) for each in found):
         found.append(_finding(Kind.START, "cht_sync"))
+    found += (_finding(Kind.PAUSED_DAG, dag_id) for dag_id in (facts.dag.others_paused if facts.dag else ()))
     return found
 
 
 def _finding(kind: Kind, subject: str, since: datetime | None = None, about: Any = None, **more: Any) -> Finding:
     return Finding(kind, subject, more.pop("severity", SEVERITY[kind]), since, about, **more)
-
-
-@dataclass(frozen=True, slots=True)
-class _Time:
-    """Who is late, by the settings and by what Airflow knows."""
-
-    now: datetime
-    limits: Limits
-    dag: Dag | None
-
-    def missed(self, source: Source) -> bool:
-        """Whether a source was not read though a run was due."""
-        return source.looked_at is None or self._is_late(source.looked_at, source)
-
-    def behind(self, source: Source) -> bool:
-        """Whether a source that was read to its end once was not for too long."""
-        at = source.complete_at
-        if at is None or self.now - at <= self.limits.failing:
-            return False
-        return source.pending != 0 or self._is_late(at, source)  # a run that had no more time went well, too
-
-    def _is_late(self, at: datetime, source: Source) -> bool:
-        due = self.limits.due or self.now - self.limits.failing
-        return self.now - at > self.limits.failing and at < due and not self._is_between_runs(source)
-
-    def _is_between_runs(self, source: Source) -> bool:
-        """Whether by what Airflow knows no run is due, and the last one went well and has read the source."""
-        dag = self.dag
-        if dag is None or dag.paused or dag.last is None or not self.limits.by_schedule:
-            return False
-        began, looked_at = dag.last.started_at, source.looked_at
-        has_read = began is None or (looked_at is not None and looked_at >= began)
-        return has_read and dag.last.state == "success" and bool(dag.next_run_at and dag.next_run_at > self.now)
-
-
-def _state_of(source: Source, time: _Time, known: bool) -> tuple[State, str]:
-    if has_failed(source.task):
-        return "failing", "Failing"
-    if source.gone_owners:
-        return "failing", "Ids of another source"
-    if failing_since(source):
-        return "retrying", "Retrying"
-    return _state_of_copy(source, time) if known else ("unknown", "Not known")
-
-
-def _state_of_copy(source: Source, time: _Time) -> tuple[State, str]:
-    if source.looked_at is None:
-        return "loading", "Not read yet"
-    if source.complete_at is None:
-        return ("behind", "First load stands still") if time.missed(source) else ("loading", "First load")
-    return ("behind", "Behind") if time.missed(source) or time.behind(source) else _state_of_content(source)
-
-
-def _state_of_content(source: Source) -> tuple[State, str]:
-    if source.doubt:
-        return "warning", "In doubt"
-    if source.proof and source.proof.verdict in BAD_PROOFS:
-        return "warning", f"Proof: {source.proof.verdict}"
-    if source.quarantined:
-        return "warning", "Quarantine"
-    if source.older_revisions:
-        return "warning", "Older revisions"
-    return "ok", "Complete and fresh"
 
 
 def _destination(facts: Facts) -> Iterator[Finding]:
@@ -243,7 +102,7 @@ def _about_dag(dag: Dag, now: datetime, task_errors: list[TaskError]) -> Iterato
                 yield _finding(Kind.SETTINGS, "settings", said.first_at if said else dag.last.ended_at, (task, said))
 
 
-def _sources(facts: Facts, time: _Time) -> Iterator[Finding]:
+def _sources(facts: Facts, time: Lateness) -> Iterator[Finding]:
     for source in facts.sources:
         if source.copied:
             yield from _reading(source, facts, time)
@@ -255,8 +114,8 @@ def _sources(facts: Facts, time: _Time) -> Iterator[Finding]:
             yield _finding(Kind.LOADED, name, load.proven_at, load)
 
 
-def _reading(source: Source, facts: Facts, time: _Time) -> Iterator[Finding]:
-    """How it is read: one finding, and beside it that changes wait."""
+def _reading(source: Source, facts: Facts, time: Lateness) -> Iterator[Finding]:
+    """How it is read: one finding, and another one where changes wait."""
     looked_at, complete_at = source.looked_at, source.complete_at
     missed, behind = time.missed(source), time.behind(source)
     told = facts.known and missed
@@ -280,8 +139,8 @@ def _reading(source: Source, facts: Facts, time: _Time) -> Iterator[Finding]:
         yield _finding(Kind.BEHIND, source.source, complete_at, source, told=late, follows=follows or bool(kind))
 
 
-def _content(source: Source, facts: Facts, time: _Time) -> Iterator[Finding]:
-    """What of its documents is not as in CouchDB."""
+def _content(source: Source, facts: Facts, time: Lateness) -> Iterator[Finding]:
+    """Where its documents are, or may be, not as in CouchDB."""
     name = source.source
     for owner in source.gone_owners:
         yield _finding(Kind.GONE_OWNER, f"{name}, {owner.owner}", owner.since, owner)
@@ -293,12 +152,14 @@ def _content(source: Source, facts: Facts, time: _Time) -> Iterator[Finding]:
         yield _finding(Kind.OLDER_REVISION, name, older.since, source, told=lasts)
     if source.proof and source.proof.verdict in BAD_PROOFS:
         yield _finding(Kind.PROOF, name, source.proof.at, source)
+    if time.is_reconciliation_overdue(source):
+        yield _finding(Kind.RECONCILIATION_OVERDUE, name, last_reconciled(source), source)
     if source.quarantined:
         held = facts.quarantine.get(name)
         yield _finding(Kind.QUARANTINE, name, held.since if held else None, (source, held))
 
 
-def _models(facts: Facts, time: _Time) -> Iterator[Finding]:
+def _models(facts: Facts, time: Lateness) -> Iterator[Finding]:
     schema = time.limits.models_schema
     by_word = {word: [each for each in facts.models if each.word is word] for word in ModelWord}
     failing, shrunk, held = (by_word[word] for word in (ModelWord.FAILING, ModelWord.SHRUNK, ModelWord.HELD))
@@ -319,8 +180,8 @@ def _since(models: list[Model]) -> datetime | None:
     return min((model.failing_since for model in models if model.failing_since), default=None)
 
 
-def _lag(group: Group, time: _Time, follows: bool) -> Iterator[Finding]:
-    """Documents that wait for the models; in between two runs some do for a minute or two, which is no lag."""
+def _lag(group: Group, time: Lateness, follows: bool) -> Iterator[Finding]:
+    """Documents that wait for the models; between two runs some do for a minute or two, which is no lag."""
     since, schema = group.waiting_since or group.modelled_to, time.limits.models_schema
     if not group.waiting or since is None:
         return
@@ -331,8 +192,8 @@ def _lag(group: Group, time: _Time, follows: bool) -> Iterator[Finding]:
         yield _finding(kind, subject, since, group, told=late, follows=follows)
 
 
-def _tasks(facts: Facts, time: _Time, settings_told: bool) -> Iterator[Finding]:
-    """Tasks that fail and that no other finding tells of."""
+def _tasks(facts: Facts, time: Lateness, settings_told: bool) -> Iterator[Finding]:
+    """Tasks that fail and that no other finding covers."""
     names = {source.source for source in facts.sources if source.copied}
     failing = {model.name for model in facts.models if model.state != "ok"}
     models_dag = time.limits.models_dag

@@ -1,4 +1,4 @@
-"""What people see beside a source, and nothing is judged by: numbers of rows, and what was read lately."""
+"""What the page shows of a source, and no finding depends on: numbers of rows, and what was read lately."""
 
 from __future__ import annotations
 
@@ -55,11 +55,7 @@ where n.nspname = %(schema)s and c.relname = %(table)s and c.reltuples >= 0
 
 
 def add_numbers(destination: Destination, sources: dict[str, Source]) -> None:
-    """About how many rows each source has, and how many of its documents another source owns.
-
-    :param destination: where they are.
-    :param sources: by their names.
-    """
+    """About how many rows each source has, and how many of its documents another source owns."""
     raw, values = destination.settings.raw_table, {"sources": list(sources), "most": MOST + 1}
     for row in destination.ask("collisions", lambda: destination.rows(_COLLIDING, **values), []):
         sources[row["source"]].colliding = row["number"]
@@ -72,9 +68,7 @@ def add_numbers(destination: Destination, sources: dict[str, Source]) -> None:
 def add_ledger(destination: Destination, sources: list[Source], now: datetime) -> None:
     """How much was read lately, and how far first loads are.
 
-    :param destination: where that is.
     :param sources: with their number of rows.
-    :param now: the time, with a zone.
     """
 
     def known(source: Source) -> dict[str, Any]:
@@ -115,7 +109,7 @@ def _load(destination: Destination, known: dict[str, Any], source: Source) -> Lo
         left = max(total - ranges["done"], 0) / rate if total and rate else None
         return Load(done=ranges["done"], total=total, seconds_left=left, about=False)
     beginning = destination.rows(_BEGINNING, **known)
-    # A value and no subquery: else the planner takes the whole ledger to lie behind it.
+    # A value and no subquery: else the planner expects the whole table to lie behind it.
     since = beginning[0]["ended_at"] if beginning else known["now"] - timedelta(hours=1)
     row = destination.rows(_LOADED, since=since, **known)[0]
     about = not beginning

@@ -1,4 +1,4 @@
-"""What is known by parts: each is read by itself, and where that fails, it says so and nothing else does."""
+"""The parts of the state: each is read by itself, so that one that cannot be read hides nothing else."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ PARTS: dict[PartName, Part] = {
     "collisions": Part("Which documents share their id", ("couchdb_collision", "couchdb_progress", RAW)),
     "ledger": Part("How much was read lately", ("couchdb_window",)),
     "first_load": Part("How far first loads are", ("couchdb_first_load", "couchdb_window")),
-    "proofs": Part("What the last proofs have found", ("couchdb_reconciliation",)),
+    "proofs": Part("What the last reconciliations found", ("couchdb_reconciliation",)),
     "models": Part("How the models ended", ("couchdb_model_result",)),
     "groups": Part("How many documents wait for the models", ("couchdb_model_run", RAW)),
-    "rejects": Part("Which values the models could not use", (REJECTS,)),
+    "rejects": Part("Which values were rejected", (REJECTS,)),
     "task_errors": Part("Why tasks fail", ("couchdb_task_error",)),
-    "doubts": Part("Whether a source is in doubt", ("couchdb_progress",)),
+    "doubts": Part("Whether a source may be incomplete", ("couchdb_progress",)),
     "older_revisions": Part("Whether CouchDB shows older revisions", ("couchdb_older_revision",)),
     "removed": Part("Which models were removed", ("couchdb_deployment",)),
-    "incidents": Part("How many incidents last", ("couchdb_incident",)),
+    "incidents": Part("How many incidents are open", ("couchdb_incident",)),
 }
 
 
@@ -71,11 +71,7 @@ class Unknown(BaseModel):
 
 
 def tables_of(part: PartName, settings: Settings) -> list[tuple[str, str]]:
-    """Schema and name of the tables that a part is read from.
-
-    :param part: its name.
-    :param settings: the environment.
-    """
+    """Schema and name of the tables that a part is read from."""
     raw = settings.raw_table
     return [
         (settings.dbt_schema, name) if name == REJECTS else (raw.schema, raw.table if name == RAW else name)
@@ -84,10 +80,7 @@ def tables_of(part: PartName, settings: Settings) -> list[tuple[str, str]]:
 
 
 def why_unknown(error: psycopg2.Error) -> Why:
-    """The kind of a failure.
-
-    :param error: of a statement, on a connection that goes on.
-    """
+    """The kind of a failure."""
     code = error.pgcode or ""
     if code in {LOCKED, SLOW}:
         return "locked" if code == LOCKED else "slow"
@@ -108,11 +101,6 @@ def unknown(
 ) -> Unknown:
     """The sentence about a part that could not be read.
 
-    :param part: its name.
-    :param why: the kind of the failure.
-    :param found: sessions in the way.
-    :param tables: that the part is read from.
-    :param said: what PostgreSQL said.
     :param role: that reads.
     :param since: when it was last read, as far as this process knows.
     """

@@ -1,40 +1,34 @@
-"""Reads the tables of the destination, each part by itself, for whoever judges, shows or measures."""
+"""Reads the tables of the destination, each part by itself, for findings, page and metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cht_sync.dbt.tables.model_results import FAILED, SHRUNK
+from cht_sync.monitoring.airflow_state import TaskError
 from cht_sync.monitoring.ledger import add_ledger, add_numbers
+from cht_sync.monitoring.models_reader import read_lag, read_models, read_removed
 from cht_sync.monitoring.state import (
     MOST,
     Doubt,
     Facts,
     FirstLoad,
     GoneOwner,
-    Group,
     IsGone,
-    Model,
-    ModelsRun,
-    ModelWord,
     OlderRevisions,
     Progress,
     Proof,
     ProofVerdict,
     Quarantined,
-    RemovedModel,
     Source,
-    State,
-    TaskError,
 )
 from cht_sync.redaction import of_ours
 
 if TYPE_CHECKING:
     from cht_sync.monitoring.destination import Destination
 
-# What no task has met for so long is of a task that nobody runs any more.
+# An error that was not seen for so long is of a task that no longer runs.
 ERRORS_KEPT = timedelta(days=8)
 _SOURCES = """
 select p.source, p.seq, p.pending, p.updated_at as looked_at, p.drained_at,
@@ -58,22 +52,29 @@ select source, sum(documents)::bigint as documents, sum(expected)::float8 as exp
     case when bool_and(proven_at is not null) then max(proven_at) end as proven_at
 from {schema}.couchdb_first_load group by source
 """
-# Of the newest proof that has come to its end: one under way, or that was ended before, takes no verdict away.
+# Of the newest reconciliation that has ended: one that is running, or was stopped, takes no result away.
 _PROOFS = """
-select distinct on (source) * from (
+select distinct on (source) *, max(at) filter (where equal) over (partition by source) as reconciled_at from (
     select source, run, max(planned_at) as planned, bool_and(verdict is not null) as ended,
+        bool_and(coalesce(verdict in ('equal', 'repaired'), false)) as equal,
         max(coalesce(finished_at, planned_at)) as at, sum(compared)::bigint as compared,
         sum(missing + stale + wrongly_alive + altered)::bigint as differences, sum(repaired)::bigint as repaired,
         max(reason) as reason, array_agg(distinct coalesce(verdict, 'under way')) as verdicts
     from {schema}.couchdb_reconciliation where source = any(%(sources)s) and planned_at > %(since)s group by source, run
 ) proof order by source, ended desc, planned desc
 """
-# What a daily proof has found lies within it, by the index; older ones are looked for where it has nothing.
+# Which run first read a source; the run ledger keeps CHT_SYNC_LEDGER_DAYS.
+_FIRST_READ = """
+select wanted.source, (
+    select w.ended_at from {schema}.couchdb_window w where w.source = wanted.source order by w.ended_at limit 1
+) as at from unnest(%(sources)s::varchar[]) wanted (source)
+"""
+# Results of a daily reconciliation lie within it, by the index; older ones are searched where it has nothing.
 _PROVEN = timedelta(days=40)
-# The worst first: one part that differs makes the proof differ, but one that is not ended says nothing yet.
+# The worst first: one part that differs makes the whole differ, but one that has not ended says nothing yet.
 _BY_WEIGHT: tuple[ProofVerdict, ...] = ("under way", "differs", "in doubt", "skipped", "repaired", "equal")
 # By key, which is a hash: where there are very many, a fair sample of them. Lateral, so that rows are looked up by
-# their key, and the table of documents is never read as a whole. A source that somebody reads is not gone, though
+# their key, and the table of documents is never read as a whole. A source that is still read is not gone, though
 # neither the settings nor the DAG cht_sync may name it: an operator in a DAG of one's own copies it.
 _BESIDE = """
 select wanted.source, wanted.updated_at as looked_at, beside.owner, p.updated_at as owner_looked_at,
@@ -98,42 +99,6 @@ _TASK_ERRORS = """
 select dag_id, task_id, subject, message, tries, first_at, last_at from {schema}.couchdb_task_error
 where last_at > %(since)s order by first_at, dag_id, task_id, subject
 """
-_MODELS = """
-select name, status, message, seconds, recent_seconds, row_count, failing_since, documents_at_fault, ended_at, held
-from {schema}.couchdb_model_result
-where models_schema = %(models_schema)s and {in_use}
-order by failing_since is null and held is null, name
-"""
-# The oldest document that waits, found by the index; not a count.
-_LAG = """
-select %(selected)s as models, r.succeeded_at, r.modelled_to, w.newest, w.since at time zone 'utc' as waiting_since
-from (select true) one
-left join {schema}.couchdb_model_run r on r.models_schema = %(models_schema)s and r.models = %(selected)s
-cross join lateral (
-    select (select max(saved_timestamp) from {schema}.{table}) as newest,
-        (select min(saved_timestamp) from {schema}.{table}
-            where saved_timestamp > coalesce(r.modelled_to, '-infinity')) as since
-) w
-"""
-# Ordered, so that the planner takes the index: it knows nothing of how few rows lie behind the stamp.
-_WAITING = """
-select count(*) as waiting from (
-    select from {schema}.{table} d where d.saved_timestamp > coalesce(%(after)s::timestamp, '-infinity')
-    order by d.saved_timestamp limit %(most)s
-) as counted
-"""
-_RUNS = """
-select models_schema, models, succeeded_at, greatest(extract(epoch from (
-    select max(saved_timestamp) from {schema}.{table}) - modelled_to)::float8, 0) as lag
-from {schema}.couchdb_model_run where models_schema <> %(models_schema)s or models = %(selected)s
-"""
-_REMOVED = """
-select r.key as relation, min(r.value)::timestamptz as since
-from {schema}.couchdb_deployment d cross join lateral jsonb_each_text(d.removed) r
-where d.models_schema = %(models_schema)s
-    and to_regclass(format('%%I.%%I', split_part(r.key, '.', 1), substr(r.key, strpos(r.key, '.') + 1))) is not null
-group by 1 order by 1
-"""
 _INCIDENTS = "select kind, count(*) as number from {schema}.couchdb_incident where resolved_at is null group by kind"
 
 
@@ -146,14 +111,12 @@ def read(
     ledger: bool = False,
     incidents: bool = False,
 ) -> Facts:
-    """Everything that is judged; a part that cannot be read is told as such and changes nothing in the others.
+    """Everything that findings are made from; a part that cannot be read is unknown and changes nothing in the others.
 
-    :param destination: where it is read.
-    :param now: the time, with a zone.
     :param names: of sources that are to be copied, read or not.
     :param is_gone: whether nobody copies the source of that name, last looked at at that time, any more.
-    :param ledger: whether to read what people see beside it, too; numbers that may be large stop at ``MOST`` then.
-    :param incidents: whether to read which incidents last.
+    :param ledger: whether to read what only the page shows, too; numbers that may be large stop at ``MOST`` then.
+    :param incidents: whether to read which incidents are open.
     """
     facts = Facts(unknown=destination.unknown)
     facts.prepared = destination.ask("tables", destination.ready, True)
@@ -170,27 +133,16 @@ def read(
     if ledger:
         add_numbers(destination, sources)
         add_ledger(destination, facts.sources, now)
-    for name, proof in destination.ask("proofs", lambda: _proofs(destination, sources, now), {}).items():
-        sources[name].proof = proof
+    _add_reconciliations(destination, facts, sources, now)
     _add_findings(destination, sources, is_gone)
-    facts.groups, facts.runs = destination.ask("groups", lambda: _read_lag(destination), ([], []))
-    facts.models = destination.ask("models", lambda: _read_models(destination, facts.groups, now), [])
+    facts.groups, facts.runs = destination.ask("groups", lambda: read_lag(destination), ([], []))
+    facts.models = destination.ask("models", lambda: read_models(destination, facts.groups, now), [])
     facts.removed = destination.ask("removed", lambda: read_removed(destination), [])
     facts.task_errors = destination.ask("task_errors", lambda: _read_task_errors(destination, now), [])
     if incidents:
         rows = destination.ask("incidents", lambda: destination.rows(_INCIDENTS), [])
         facts.incidents = {row["kind"]: row["number"] for row in rows}
     return facts
-
-
-def read_removed(destination: Destination) -> list[RemovedModel]:
-    """Tables of models that the project has no longer, as far as they are still there.
-
-    :param destination: where deployments are recorded.
-    """
-    if not destination.has("couchdb_deployment", "removed"):
-        return []
-    return [RemovedModel(**row) for row in destination.rows(_REMOVED, models_schema=destination.settings.dbt_schema)]
 
 
 def _read_sources(destination: Destination, facts: Facts, now: datetime, names: Iterable[str], is_gone: IsGone) -> None:
@@ -214,14 +166,27 @@ def _first_loads(destination: Destination) -> dict[str, FirstLoad]:
     return {row.pop("source"): FirstLoad(**row) for row in destination.rows(_FIRST_LOADS)}
 
 
-def _proofs(destination: Destination, sources: Collection[str], now: datetime) -> dict[str, Proof]:
+def _add_reconciliations(destination: Destination, facts: Facts, sources: dict[str, Source], now: datetime) -> None:
+    """What the newest reconciliation of each source has found, and since when it is known to be as in CouchDB."""
+    for row in destination.ask("proofs", lambda: _proofs(destination, sources, now), []):
+        source, verdicts = sources[row["source"]], row["verdicts"]
+        source.proof = Proof(**row, verdict=next(each for each in _BY_WEIGHT if each in verdicts))
+        source.reconciled_at = row["reconciled_at"]
+    for name, load in facts.first_loads.items():
+        if name in sources and load.proven_at:
+            source = sources[name]
+            source.reconciled_at = max(source.reconciled_at or load.proven_at, load.proven_at)
+    never = [name for name, source in sources.items() if source.reconciled_at is None and source.complete_at]
+    if never and destination.knows("proofs") and destination.knows("first_load"):
+        for row in destination.ask("ledger", lambda: destination.rows(_FIRST_READ, sources=never), []):
+            sources[row["source"]].first_read_at = row["at"]
+
+
+def _proofs(destination: Destination, sources: Collection[str], now: datetime) -> list[dict[str, Any]]:
     lately = destination.rows(_PROOFS, sources=list(sources), since=now - _PROVEN)
     left = {*sources} - {row["source"] for row in lately if row["ended"]}
     older = destination.rows(_PROOFS, sources=list(left), since=datetime.min) if left else []
-    return {
-        row["source"]: Proof(**row, verdict=next(each for each in _BY_WEIGHT if each in row["verdicts"]))
-        for row in (*lately, *older)
-    }
+    return [*lately, *older]
 
 
 def _add_findings(destination: Destination, sources: dict[str, Source], is_gone: IsGone) -> None:
@@ -263,61 +228,3 @@ def _read_task_errors(destination: Destination, now: datetime) -> list[TaskError
         return []
     rows = destination.rows(_TASK_ERRORS, since=now - ERRORS_KEPT)
     return [TaskError(**{**row, "message": of_ours(row["message"])}) for row in rows]
-
-
-def _read_lag(destination: Destination) -> tuple[list[Group], list[ModelsRun]]:
-    """How far the models of the selection have come; not those of one that DBT_SELECTOR named before."""
-    settings = destination.settings
-    ours = {"models_schema": settings.dbt_schema, "selected": settings.dbt_selector}
-    (lag,) = destination.rows(_LAG, **ours)
-    runs = [ModelsRun(**row) for row in destination.rows(_RUNS, **ours)]
-    newest, reached = lag["newest"], lag["modelled_to"]
-    if newest is None and lag["succeeded_at"] is None:
-        return [], runs  # nothing was ever copied, so there is nothing to model
-    (row,) = destination.rows(_WAITING, after=reached, most=MOST + 1)
-    group = Group(
-        models=lag["models"],
-        succeeded_at=lag["succeeded_at"],
-        modelled_to=reached.replace(tzinfo=UTC) if reached else None,
-        lag_seconds=max((newest - reached).total_seconds(), 0.0) if newest and reached else None,
-        waiting=row["waiting"],
-        waiting_since=lag["waiting_since"],
-    )
-    return [group], runs
-
-
-def _read_models(destination: Destination, groups: list[Group], now: datetime) -> list[Model]:
-    """The newest result of each model, those that need somebody first."""
-    lag = max((group.lag_seconds for group in groups if group.lag_seconds is not None), default=None)
-    rows = destination.rows(_MODELS, models_schema=destination.settings.dbt_schema)
-    return [_model(row, lag, now) for row in rows]
-
-
-def _model(row: dict[str, Any], lag_seconds: float | None, now: datetime) -> Model:
-    state, word = _ended(row)
-    since = row["failing_since"]
-    return Model(
-        name=row["name"],
-        state=state,
-        word=word,
-        message=of_ours(row["held"] or (row["message"] or "" if state != "ok" else "")),
-        ended_at=row["ended_at"],
-        seconds=row["seconds"],
-        recent_seconds=row["recent_seconds"] or [],
-        rows=row["row_count"],
-        failing_since=since,
-        lag_seconds=(now - since).total_seconds() if since and state == "failing" else lag_seconds,
-        documents_at_fault=row["documents_at_fault"] or [],
-    )
-
-
-def _ended(row: dict[str, Any]) -> tuple[State, ModelWord]:
-    if row["status"] in FAILED:
-        return "failing", ModelWord.FAILING
-    if row["status"] == SHRUNK:
-        return "failing", ModelWord.SHRUNK
-    if row["held"]:
-        return "paused", ModelWord.HELD
-    if row["status"] == "skipped":
-        return "paused", ModelWord.WAITING
-    return "ok", ModelWord.GOOD

@@ -27,10 +27,10 @@ DOCUMENTS = AssetAlias("cht_documents")
 
 
 class CouchDBToPostgresOperator(EndableOperator):
-    """Copies the changes of one CouchDB database to Postgres, from its checkpoint until the feed is drained.
+    """Copies the changes of one CouchDB database to Postgres, from its checkpoint until all changes are read.
 
     A page and its checkpoint are committed together, so a task that is killed loses nothing and repeats
-    nothing; run again, it goes on where it was. A document that Postgres cannot hold goes to quarantine.
+    nothing; run again, it continues where it was. A document that Postgres cannot store goes to quarantine.
 
     Of the run's params it knows ``retry_quarantine`` (true: try every document in quarantine again),
     ``confirm_gone`` (names of sources whose database was dropped or emptied for good) and ``accept_older`` (names of
@@ -49,7 +49,7 @@ class CouchDBToPostgresOperator(EndableOperator):
 
     template_fields = ("couchdb_conn_id", "database", "source")
     ui_color = "#d5e8f0"
-    kept = "pages stored until then count, the next run goes on behind them"
+    kept = "pages stored until then count, the next run continues after them"
 
     def __init__(
         self,

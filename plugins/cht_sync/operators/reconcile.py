@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ReconcileOperator(EndableOperator):
     """Compares a part of one source in CouchDB and Postgres, and repairs what really differs.
 
-    A difference counts only if a second look finds it again, and if the feed does not bring the document anyway. A
+    A difference counts only if a second comparison finds it again, and if the feed does not bring the document. A
     repair goes through the same store as the sync, under the same lock, in steps of a few seconds.
 
     :param database: name of the CouchDB database.
@@ -55,7 +55,7 @@ class ReconcileOperator(EndableOperator):
             self.log.warning(found)
             raise AirflowSkipException(found)
         self.log.info(
-            "%s, %s: %s; %s compared, %s differed, %s repaired, %s on their way, %s with a new stamp.",
+            "%s, %s: %s; %s compared, %s differed, %s repaired, %s pending, %s with a new stamp.",
             self.source, self.part, found.verdict, f"{found.compared:,}", f"{found.differences:,}",
             f"{found.repaired:,}", f"{found.on_the_way:,}", f"{found.restamped:,}",
         )  # fmt: skip

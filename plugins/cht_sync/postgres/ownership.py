@@ -81,7 +81,7 @@ def require_ours(cursor: Cursor, schema: str, tables: Iterable[str]) -> None:
     ]
     raise SettingsError(
         f"What a table runs would run with the rights of role {me!r}, and not all is of roles that it can trust:"
-        f" {'; '.join(strange)}. Drop what nobody wants there; else let a superuser, who has looked at the tables,"
+        f" {'; '.join(strange)}. Drop what is not wanted there; else let a superuser, who has looked at the tables,"
         f" their triggers and functions, run `alter table` or `alter function … owner to` that role."
     )
 

@@ -76,7 +76,7 @@ def line_of(
         documents = None
         reasons.append(str(error))
     if summary.unfinished:
-        reasons.append(f"{summary.unfinished} parts of the proof were not finished.")
+        reasons.append(f"{summary.unfinished} parts of the comparison were not finished.")
     left = 0 if not summary.differing_parts else summary.differences - summary.repaired
     verdict = _verdict(summary, hidden)
     return Line(
@@ -93,7 +93,7 @@ def vanished(stored: StoredSide, configured: Iterable[str]) -> list[Line]:
         rows, quarantine, collision = _counts(stored, name)
         if rows or quarantine or collision:
             advice = (
-                f"{name} is configured no more: if its server has a new name, run `python -m cht_sync rename-source"
+                f"{name} is no longer configured: if its server has a new name, run `python -m cht_sync rename-source"
                 f" {name} NEW`; if its documents are to go, trigger cht_sync with confirm_gone={json.dumps([name])}."
             )
             verdict = "not configured"
@@ -103,11 +103,11 @@ def vanished(stored: StoredSide, configured: Iterable[str]) -> list[Line]:
 
 def _hidden(stored: StoredSide, source: str, configured: Iterable[str]) -> list[str]:
     """A sentence for each source that is copied no more and whose rows hide documents of this one."""
-    doing = "count documents beside rows of other sources"
+    doing = "count documents whose _id belongs to other sources"
     found = stored.ask(doing, lambda cursor: read_collisions(cursor, stored.names))
     copied = {source, *configured}
     return [
-        f"{number:,} documents of {source} are hidden by rows of {owner}, which is configured no more."
+        f"{number:,} documents of {source} are hidden by rows of {owner}, which is no longer configured."
         f" {of_gone_owner(GoneOwner(source=source, owner=owner, documents=number))[1]} If its documents are to go,"
         f" trigger cht_sync with confirm_gone={json.dumps([owner])}."
         for name, owner, number in found

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cht_sync.reconcile.postgres_side import StoredSide
 
 INTERVAL, TOMBSTONES, BESIDE = "interval", "tombstones", "beside"
-_READ, _WRITE = "read the plan of a proof", "write a verdict"
+_READ, _WRITE = "read the plan of a reconciliation", "write a result"
 _FORGET = "delete from {schema}.couchdb_reconciliation where run = %(run)s and source = %(source)s"
 _PLAN = """
 insert into {schema}.couchdb_reconciliation
@@ -106,7 +106,7 @@ class PartResults:
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
                 self._stored.names.execute(cursor, _PLAN, (self.run, self._source, part.name, *part.interval, *keys))
 
-        self._stored.ask("plan a proof", work)
+        self._stored.ask("plan a reconciliation", work)
 
     def unfinished(self) -> list[str] | None:
         """Parts without a verdict, in the order in which they can be done; None where nothing was planned."""
@@ -155,7 +155,7 @@ class PartResults:
 
     def summary(self) -> Summary:
         """What all parts have found."""
-        *counts, reasons = self._stored.rows("read the verdicts", _SUMMARY, (self.run, self._source))[0]
+        *counts, reasons = self._stored.rows("read the results", _SUMMARY, (self.run, self._source))[0]
         names = [each.name for each in fields(Summary)]
         values: list[Any] = [*map(int, counts), reasons or ()]
         return Summary(**dict(zip(names, values, strict=True)))

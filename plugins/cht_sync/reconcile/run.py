@@ -84,7 +84,7 @@ def prove_load(settings: Settings, hook: CouchDBHook, database: str, source: str
     except RequestRefusedError as error:
         # The copy itself can do without.
         log.warning(
-            "%s: the proof of the first load waits, since CouchDB or a proxy refuses what it asks: let GET and POST to"
+            "%s: the verification of the first load waits, since CouchDB or a proxy refuses its requests: let GET and POST to"
             " _all_docs and _bulk_get through. %s",
             source, error,
         )  # fmt: skip
@@ -92,7 +92,7 @@ def prove_load(settings: Settings, hook: CouchDBHook, database: str, source: str
     said = "equal" if not summary.bad else "not equal: " + " ".join(summary.reasons)
     log.log(
         logging.WARNING if summary.bad else logging.INFO,
-        "%s: the first load is proven, %s documents compared, %s repaired; %s.",
+        "%s: the first load is verified, %s documents compared, %s repaired; %s.",
         source, f"{summary.compared:,}", f"{summary.repaired:,}", said,
     )  # fmt: skip
     return True

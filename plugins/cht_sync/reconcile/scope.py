@@ -91,14 +91,14 @@ class TouchedDocuments:
             return Touched(_once(self._of_time(interval)))
         return Touched(
             iter(()),
-            f"The ledger of {self._source} begins at {since}, not before this interval: nobody knows which documents"
-            " were touched then. Trigger a run with by_reported_date or full_proof."
+            f"The sync run history of {self._source} begins at {since}, not before this interval: which documents"
+            " were stored then is unknown. Trigger a run with by_reported_date or full_proof."
             if since
-            else f"The ledger of {self._source} is empty: no run of cht_sync has recorded anything yet.",
+            else f"The sync run history of {self._source} is empty: no run of cht_sync has recorded anything yet.",
         )
 
     def _ledger_reaches(self, interval: Interval) -> tuple[bool, str]:
-        first = self._stored.rows("read the ledger", FIRST, (self._source,))
+        first = self._stored.rows("read the sync run history", FIRST, (self._source,))
         if not first:
             return False, ""
         begun, from_the_beginning = first[0]
@@ -108,7 +108,7 @@ class TouchedDocuments:
 
     def _of_ledger(self, interval: Interval) -> Iterator[list[str]]:
         values = {"source": self._source, "start": interval.start, "end": interval.end}
-        windows = self._stored.rows("read the ledger", OF_INTERVAL, values)
+        windows = self._stored.rows("read the sync run history", OF_INTERVAL, values)
         # First, for what is stamped anew while this goes on leaves its place.
         stamps = [(first, last) for *_, first, last, _ in windows if first is not None]
         if stamps:

@@ -77,7 +77,7 @@ READ_AGAIN = "delete from {schema}.couchdb_progress"
 _GO_ON_FROM = "update {schema}.couchdb_progress set seq = %s, updated_at = now() where source = %s and seq = %s"
 
 _MOVED = (
-    "The checkpoint of {source} was moved by another writer while documents were on their way; these were not stored."
+    "The checkpoint of {source} was moved by another writer while documents were being written; these were not stored."
     " Stop the other writer (an old couch2pg, another Airflow; pg_stat_activity names it) and run again."
 )
 

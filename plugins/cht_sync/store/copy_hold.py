@@ -33,7 +33,7 @@ class CopyHold:
     def reason(self) -> str:
         """Why nothing may be copied now; empty where it may."""
         with closing(PatientSession(self._connection, "cht_sync hold")) as session:
-            return session.ask("read whether the copy is held back", self._reason)
+            return session.ask("read whether the copy is paused for data tests", self._reason)
 
     def _reason(self, cursor: Cursor) -> str:
         cursor.execute(_THERE, (regclass_text(self._names.schema, "couchdb_copy_hold"),))

@@ -113,7 +113,7 @@ class LoadParts:
         self._names.execute(cursor, _ADVANCE, values)
         if cursor.rowcount != 1:
             raise CheckpointConflictError(
-                f"The first load of {self._source} was moved by another run while documents were on their way; these"
+                f"The first load of {self._source} was moved by another run while documents were being written; these"
                 " were not stored. Let one run at a time copy a source."
             )
         Checkpoints(self._names).load_advanced(cursor, self._source)

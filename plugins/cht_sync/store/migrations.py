@@ -179,7 +179,7 @@ class Schema:
             return (
                 f"Table {name} is one of couch2pg, which no other tool can go on from: leave it to the views that read"
                 " it, set POSTGRES_SCHEMA to a schema of its own, such as v1, where all documents are copied from"
-                " CouchDB beside it, and drop the old table once every dashboard reads the models."
+                " CouchDB into a new table, and drop the old table once every dashboard reads the models."
             )
         return ""
 

@@ -75,7 +75,7 @@ class FirstLoad:
                 self._tell(plan, info)
             if self._progress.seconds > budget and not all(each.done for each in plan.parts):
                 self._tell(plan, info)
-                log.info("%s: the time budget (%s s) is used; the next run continues the load.", self._source, budget)
+                log.info("%s: time budget (%s s) used; the next run continues the load.", self._source, budget)
                 return False
         self._tell(plan, info)
         if not self._load_rest(plan, state, begun + budget):

@@ -125,7 +125,7 @@ def _check(store: RenamingStore, old: str, new: str, configured: list[str]) -> N
         )
     if new not in configured:
         raise SettingsError(
-            f"Source {new!r} is not configured, so that nobody would go on with it: set COUCHDB_HOST, the connection or"
+            f"Source {new!r} is not configured, so that no run would continue it: set COUCHDB_HOST, the connection or"
             f" COUCHDB_DBS first, or give one of {_named(configured)}."
         )
     host, name = new.rsplit("/", 1)[0], old.rsplit("/", 1)[-1]

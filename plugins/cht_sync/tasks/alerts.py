@@ -19,12 +19,13 @@ from cht_sync.monitoring.alerts.channels import channels, send
 from cht_sync.monitoring.alerts.condition import Condition, conditions, hidden
 from cht_sync.monitoring.alerts.incidents import Incident, Incidents
 from cht_sync.monitoring.alerts.message import Message
+from cht_sync.monitoring.alerts.sentences import ALERTS
 from cht_sync.monitoring.destination import Destination, opened
 from cht_sync.monitoring.finding import Finding, Limits
-from cht_sync.monitoring.health import is_gone_by, judge
+from cht_sync.monitoring.health import judge
 from cht_sync.monitoring.parts import LOCKED, SLOW, Unknown
 from cht_sync.monitoring.reader import read
-from cht_sync.monitoring.sentences import ALERTS
+from cht_sync.monitoring.source_state import is_gone_by
 from cht_sync.postgres.connection import regclass_text
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import POSTGRES_EXTRA, postgres_connection
@@ -44,12 +45,16 @@ STATEMENT_TIMEOUT = "60s"
 
 @task(
     task_id="alert",
-    task_display_name="alert: tell what is new",
+    task_display_name="alert: send what is new",
     retries=0,
-    doc_md="Looks at the tables of the sync and tells what is new.",
+    doc_md="Reads the tables of the sync and sends alerts for what is new.",
 )
 def alert() -> int:
-    """Tells people what they do not know yet."""
+    """Sends alerts that were not sent yet.
+
+    :return: messages that went out.
+    :raises SettingsError: if a setting of alerts cannot be used.
+    """
     settings = Settings()
     settings.check()
     try:
@@ -144,7 +149,7 @@ def _looking(settings: Settings) -> AbstractContextManager[Destination]:
     return opened(
         postgres_connection(settings),
         settings,
-        "read what people are to be told of",
+        "read what alerts are about",
         application="cht_alerts",
         connect_s=POSTGRES_EXTRA["connect_timeout"],
         statement_s=60,
@@ -181,7 +186,7 @@ def _note(condition: Condition | None) -> None:
         with _transaction(settings) as cursor:
             Incidents(settings.raw_table.schema).judge(cursor, [condition] if condition else [], ["deployment"])
     except Exception as error:
-        log.warning("The end of the deployment could not be noted for alerts (%s).", type(error).__name__)
+        log.warning("The result of the deployment could not be recorded for alerts (%s).", type(error).__name__)
 
 
 @contextmanager

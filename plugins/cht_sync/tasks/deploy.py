@@ -35,7 +35,7 @@ def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
 
 @task.short_circuit(task_id="build", task_display_name="build: fetch and validate it")
 def build_version(goal: dict[str, Any], params: dict[str, Any]) -> dict[str, Any] | None:
-    """Fetches, parses and validates the version beside the one in use.
+    """Fetches, parses and validates the version in a folder of its own.
 
     :return: the goal with the folder of the version; None where it is in use after all.
     """
@@ -59,7 +59,7 @@ def plan_deployment(goal: dict[str, Any], params: dict[str, Any]) -> list[dict[s
 def switch_version(
     goal: dict[str, Any], planned: list[dict[str, Any]], params: dict[str, Any], ti: RuntimeTaskInstanceProtocol
 ) -> dict[str, Any]:
-    """Rebuilds what changed aside, and switches tables and project at once.
+    """Rebuilds what changed in a staging schema, and switches tables and project at once.
 
     :param planned: what ``plan`` gave; it is worked out again, from what is in the database now.
     :raises AirflowSkipException: for a dry run.
@@ -74,7 +74,7 @@ def switch_version(
 
 
 def settled(_context: Any = None) -> None:
-    """Notes that the version in use is the one wanted; also Airflow's ``on_success_callback`` of the last task."""
+    """Records that the version in use is the latest; also Airflow's ``on_success_callback`` of the last task."""
     deployment_worked()
     forget_failures("cht_pipeline_deploy")
 

@@ -32,7 +32,7 @@ def plan_parts() -> Parts:
     """Names the parts of each source that are to be compared, and notes them in ``couchdb_reconciliation``.
 
     :return: arguments of the operator for each part, save for those that follow the others.
-    :raises CouchDBError: if CouchDB does not answer: a full proof is not left out in silence.
+    :raises CouchDBError: if CouchDB does not answer: a full comparison is not left out in silence.
     """
     settings, context = Settings(), get_current_context()
     settings.check()
@@ -53,7 +53,7 @@ def plan_parts() -> Parts:
 
 @task(task_id="plan_beside", task_display_name="plan_beside: sources compared whole", multiple_outputs=False)
 def plan_beside(parts: Parts) -> Parts:
-    """Names the sources of which all documents are compared, for what is done behind it."""
+    """Names the sources of which all documents are compared, for the task that runs after that."""
     full = [part for part in parts if part["part"] != INTERVAL]
     return list({part["source"]: {**part, "part": BESIDE} for part in full}.values())
 
@@ -92,7 +92,7 @@ def is_full(settings: Settings, context: Any) -> bool:
 def report_verdicts() -> None:
     """Says on one line for each source whether the copy is complete, and forgets what is too old.
 
-    :raises AirflowFailException: if something is different still, or in doubt.
+    :raises AirflowFailException: if something still differs, or the result is inconclusive.
     """
     settings, context = Settings(), get_current_context()
     settings.check()
@@ -117,6 +117,6 @@ def _judge(lines: list[Line]) -> None:
     bad = [line for line in lines if not line.equal]
     if bad:
         named = "; ".join(f"{line.source}: {line.verdict}. {' '.join(line.reasons)}".strip() for line in bad)
-        raise AirflowFailException(f"The copy is not proven to be complete: {named}")
+        raise AirflowFailException(f"The copy is not verified as complete: {named}")
     if lines and all(line.verdict == "skipped" for line in lines):
         raise AirflowSkipException(" ".join(reason for line in lines for reason in line.reasons))

@@ -59,7 +59,7 @@ def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
 
 
 def _give_up(settings: Settings, gone: list[str]) -> None:
-    """Makes tombstones of all documents of sources that nobody reads any more."""
+    """Marks all documents of sources that are no longer read as deleted."""
     with DocumentStore(postgres_connection(settings), settings.raw_table, "cht_sync confirm_gone") as store:
         store.prepare()
         if unknown := sorted(set(gone) - store.sources()):
@@ -71,12 +71,12 @@ def _give_up(settings: Settings, gone: list[str]) -> None:
             store.claim(source)
             store.restart(source, None)
             rows = sum(written.rows for written in sweep(store, source, lambda names: names, float("inf")))
-            log.warning("%s is given up: %s documents became tombstones.", source, f"{rows:,}")
+            log.warning("%s: all its documents (%s) are marked as deleted.", source, f"{rows:,}")
 
 
 @task(
     task_id="new_documents",
-    task_display_name="new_documents: tell other DAGs",
+    task_display_name="new_documents: notify other DAGs",
     trigger_rule="all_done",
     outlets=[TABLE],
     multiple_outputs=False,
@@ -88,15 +88,15 @@ def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> No
 
 @task.short_circuit(
     task_id="new_documents",
-    task_display_name="new_documents: have the models work?",
+    task_display_name="new_documents: check for new documents",
     trigger_rule="all_done",
     outlets=[TABLE],
     ignore_downstream_trigger_rules=False,
 )
 def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dict[str, str] | None:
-    """Tells of new documents, and skips the models where none arrived since their last good run.
+    """Notifies DAGs of new documents, and skips the models where none arrived since their last successful run.
 
-    :return: the stamp of the newest document and the dbt deployment, noted once the models have run to a good end.
+    :return: the stamp of the newest document and the dbt deployment, noted once the models have completed a run.
     """
     settings = _checked()
     _tell_of_documents(settings, ti, outlet_events)
@@ -107,7 +107,7 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
         log.info("Nothing has been copied yet; the models are skipped.")
         return None
     if reason is None:
-        log.info("No document arrived since the last good run of the models; they are skipped.")
+        log.info("No document arrived since the last successful run of the models; they are skipped.")
         return None
     log.info("The models run: %s.", reason)
     return {
@@ -119,7 +119,7 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
 
 @task(
     task_id="result",
-    task_display_name="result: of the whole run",
+    task_display_name="result: run summary",
     trigger_rule="all_done",
     retries=0,
     multiple_outputs=False,
@@ -128,9 +128,9 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
 def report_result(
     models_group: str, ti: RuntimeTaskInstanceProtocol, params: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Notes what the models have seen, and makes the run fail where any part of it failed.
+    """Records which documents the models have processed, and fails the run where any task of it failed.
 
-    Without this last task a run whose models succeed would look well although a source failed.
+    Without this last task a run whose models succeed would look successful although a source failed.
 
     :return: ``newest`` document and ``modelled_to`` as ISO 8601 UTC, and ``lag_seconds`` between them; empty where
         no models ran. After a failure the same is in the XCom ``lag``.
@@ -148,7 +148,7 @@ def report_result(
         troubles = _model_results(settings).troubles(ago.total_seconds())
         told = stamps(ti, models_group, states)
         if not all(told):
-            log.info("dbt did not run all models to a good end: the next run takes them up.")
+            log.info("dbt run failed: the next run retries the models that are left.")
         lag = _note(settings, params, work, told, not models_failed and not troubles and all(told))
         ti.xcom_push(key="lag", value=lag)
     if failed or troubles:

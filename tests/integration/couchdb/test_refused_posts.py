@@ -123,7 +123,9 @@ def test_the_proof_of_a_first_load_waits_until_post_is_let_through(cluster, data
     cluster.proxy.inject(Fault(match=b"POST /", answer=http_answer(status)))
     medic.write("new")
     assert medic.sync()["drained"]
-    (said,) = [each.getMessage() for each in caplog.records if "the proof of the first load waits" in each.getMessage()]
+    (said,) = [
+        each.getMessage() for each in caplog.records if "the verification of the first load waits" in each.getMessage()
+    ]
     assert f"refused database 'medic' with {status}" in said
     assert medic.rows() == {"b": ("1-a", False), "new": ("1-a", False)}
     assert medic.database.value(unproven) is True

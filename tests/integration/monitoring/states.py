@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from cht_sync.monitoring.state import Dag, Run, Task
+from cht_sync.monitoring.airflow_state import Dag, Run, Task
 
 MEDIC = "couch/medic"
 # A copy with which nothing is wrong.
@@ -114,6 +114,12 @@ def ago(minutes):
     return f"now() - interval '{minutes} minutes'"
 
 
+LONG_AGO = "update v1.couchdb_reconciliation set planned_at = now() - interval '60 days', finished_at = now() - interval '60 days'"
+FIRST_READ = (
+    "insert into v1.couchdb_window"
+    " (id, source, started_at, ended_at, pages, documents, tombstones, changed, quarantined, bytes, seconds)"
+    " values (gen_random_uuid(), '{source}', now() - interval '3 days', now() - interval '3 days', 1, 1, 0, 1, 0, 9, 1)"
+)
 BEHIND, SOON = {"behind": "behind"}, {"next_run_at": timedelta(minutes=50)}
 FAILED = {"run": Run(run_id="r", state="failed", started_at=None, ended_at=datetime.now(UTC), link="r")}
 STATES = {
@@ -165,12 +171,39 @@ STATES = {
     "quarantine": Case(QUARANTINED, {"quarantine": "warning"}, {"quarantine"}, "warning"),
     "quarantine that is over": Case(QUARANTINED + ";update v1.couchdb_quarantine set resolved_at = now()"),
     "proof missing": Case("delete from v1.couchdb_reconciliation"),
-    "proof overdue": Case("update v1.couchdb_reconciliation set planned_at = now() - interval '60 days'"),
+    "reconciliation overdue": Case(
+        LONG_AGO, {"reconciliation_overdue": "warning"}, {"reconciliation_overdue"}, "warning",
+    ),
+    "reconciliation overdue, but by hand only": Case(LONG_AGO, environment={"CHT_RECONCILE_SCHEDULE": "none"}),
+    "reconciliation that is not due yet": Case(
+        LONG_AGO.replace("60 days", "20 days"), environment={"CHT_RECONCILE_SCHEDULE": "0 0 1 1 *"}
+    ),
+    "never reconciled since it was first read": Case(
+        f"delete from v1.couchdb_reconciliation;{FIRST_READ}",
+        {"reconciliation_overdue": "warning"}, {"reconciliation_overdue"}, "warning",
+    ),
+    "never reconciled, and first read today": Case(
+        f"delete from v1.couchdb_reconciliation;{FIRST_READ}".replace("3 days", "3 hours"),
+    ),
+    "verified by its first load": Case(
+        f"delete from v1.couchdb_reconciliation;{FIRST_READ};"
+        "insert into v1.couchdb_first_load (source, part, done, documents, seq, finished_at, proven_at)"
+        " values ('{source}', 'range 001', true, 9, '1', now(), now())",
+        alerts={"first_load"},
+    ),
+    "every reconciliation is skipped": Case(
+        LONG_AGO.replace("60 days", "9 days") + ";" + a_proof("skipped"),
+        {"reconciliation_overdue": "warning"}, {"reconciliation_overdue"}, "warning",
+    ),
+    "a reconciliation that runs for too long": Case(
+        LONG_AGO + ";" + a_proof(None, planned="3 days"),
+        {"reconciliation_overdue": "warning"}, {"reconciliation_overdue"}, "warning",
+    ),
     "proof differs": Case(a_proof("differs"), {"proof": "warning"}, {"proof"}, "warning"),
     "proof in doubt": Case(a_proof("in doubt"), {"proof": "warning"}, {"proof"}, "warning"),
     "proof that differed long ago, and none since": Case(
-        "update v1.couchdb_reconciliation set verdict = 'differs', planned_at = now() - interval '60 days'",
-        {"proof": "warning"}, {"proof"}, "warning",
+        f"{LONG_AGO}, verdict = 'differs'",
+        {"proof": "warning", "reconciliation_overdue": "warning"}, {"proof", "reconciliation_overdue"}, "warning",
     ),
     "proof repaired": Case(a_proof("repaired")),
     "proof skipped": Case(a_proof("skipped")),
@@ -269,7 +302,18 @@ STATES = {
         QUARANTINED + ";" + progress(ago(90), ago(90), "7"), {"quarantine": "warning"}, {"quarantine"}, "warning", task=None
     ),
     "paused": Case(dag={"paused": True}, page={"paused": "paused"}, state="paused"),
+    "other DAGs are paused": Case(
+        dag={"others_paused": ["cht_reconcile", "cht_alerts"]}, page={"paused_dag": "warning"}, state="warning"
+    ),
+    "all DAGs are paused, and nothing was copied": Case(
+        dag={"paused": True, "others_paused": ["cht_reconcile"]}, base="", task=None, state="paused",
+        page={"paused": "paused", "paused_dag": "warning"},
+    ),
+    "other DAGs are paused, and nothing was copied": Case(
+        dag={"others_paused": ["cht_reconcile"]}, base="", task=None, state="warning",
+        page={"start": "empty", "paused_dag": "warning"},
+    ),
     "the newest run failed": Case(dag=FAILED, page={"run": "failing"}, state="failing"),
 }  # fmt: skip
 # Names are data: what a source is called decides nothing.
-NAMES = ["x/quarantine", "failed", "result/sources", "sources", "Proof: differs/First load", "ok/Guard closed"]
+NAMES = ["x/quarantine", "failed", "result/sources", "sources", "Differs from CouchDB/First load", "ok/Guard closed"]

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from cht_sync.monitoring.airflow_state import Dag, Task
 from cht_sync.monitoring.metrics.routes import router
-from cht_sync.monitoring.state import Dag, Task
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import REPOSITORY, RawTable
 from cht_sync.store.document_store import DocumentStore

@@ -84,7 +84,16 @@ class Told:
         assert {(names[kind], state) for kind, state in counted} == shown
         # Who is woken sees why on the page.
         assert self.page.verdict.state != "ok" or {kind for kind, _ in self.alerts} <= {"first_load"}
-        for alert in ("quarantine", "proof", "doubt", "guard", "models", "collision", "older_revision"):
+        for alert in (
+            "quarantine",
+            "proof",
+            "reconciliation_overdue",
+            "doubt",
+            "guard",
+            "models",
+            "collision",
+            "older_revision",
+        ):
             kinds = {each.shown for each in CATALOGUE.values() if each.alert == alert}
             if self.told(alert):
                 assert kinds & {kind for kind, _ in shown}, alert
@@ -152,7 +161,7 @@ def test_a_name_decides_nothing(database, source):
     [
         ("couchdb_progress", {"sources", "collisions", "doubts"}, {"source", "behind", "collision", "doubt"}),
         ("couchdb_quarantine", {"quarantine"}, {"quarantine"}),
-        ("couchdb_reconciliation", {"proofs"}, {"proof"}),
+        ("couchdb_reconciliation", {"proofs"}, {"proof", "reconciliation_overdue"}),
         ("couchdb_model_result", {"models"}, {"models", "guard"}),
         ("couchdb_deployment", {"removed"}, set()),
     ],

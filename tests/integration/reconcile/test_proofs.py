@@ -211,7 +211,7 @@ def test_the_answer_on_one_line(synced, database, monkeypatch, capsys):
     database.rows("insert into v1.couchdb_progress (source, seq) values ('gone/medic', '1')")
     database.rows("insert into v1.couchdb values (now(), 'x', false, 'gone/medic', '{}')")
     assert main(["verify"]) == 1
-    assert "gone/medic: gone/medic is configured no more" in capsys.readouterr().out
+    assert "gone/medic: gone/medic is no longer configured" in capsys.readouterr().out
 
 
 def test_a_proof_that_is_ended_goes_on_and_still_tells_what_it_repaired(synced, database, differences, monkeypatch):

@@ -83,7 +83,7 @@ def test_everything_is_there_and_proven(loaded, caplog):
     assert all(done for _, _, done, _ in loaded.parts())
     # The proof came last, and nothing was left to repair.
     assert loaded.verdicts() == {"equal"}
-    assert "the first load is proven" in caplog.text
+    assert "the first load is verified" in caplog.text
     assert loaded.database.rows("select count(*) from v1.couchdb_first_load where proven_at is null") == [(0,)]
     # The ledger knows of each document, for proofs of a day.
     assert loaded.database.rows("select sum(changed)::int from v1.couchdb_window") == [(60,)]

@@ -534,7 +534,7 @@ def test_verify_does_not_say_equal_beside_a_source_that_nobody_copies(couch, dat
     line = lines[couch.new]
     assert (line.verdict, line.equal, line.collision) == ("hidden", False, 301)
     assert (
-        f"301 documents of {couch.new} are hidden by rows of {couch.old}, which is configured no more"
+        f"301 documents of {couch.new} are hidden by rows of {couch.old}, which is no longer configured"
         in line.reasons[0]
     )
     assert "rename-source" in line.reasons[0]

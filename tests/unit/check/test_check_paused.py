@@ -5,8 +5,9 @@ import re
 import pytest
 
 from cht_sync.check import airflow_database
-from cht_sync.check.airflow_database import ALWAYS, MEANS, check_paused
+from cht_sync.check.airflow_database import ALWAYS, check_paused
 from cht_sync.check.finding import State
+from cht_sync.monitoring.paused_dags import MEANS
 from cht_sync.settings.settings import REPOSITORY
 
 

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cht_sync.monitoring.alerts.condition import conditions
+from cht_sync.monitoring.alerts.sentences import ALERTS
 from cht_sync.monitoring.finding import SEVERITY, Kind, Limits
 from cht_sync.monitoring.health import is_shown, judge
 from cht_sync.monitoring.metrics.collect import metrics_of
 from cht_sync.monitoring.parts import PARTS, Unknown
-from cht_sync.monitoring.sentences import ALERTS, CATALOGUE
+from cht_sync.monitoring.sentences import CATALOGUE
 from cht_sync.monitoring.state import (
     Doubt,
     Facts,
@@ -31,11 +32,12 @@ from cht_sync.monitoring.state import (
     TaskError,
 )
 from cht_sync.monitoring.web.judge import _ORDER, verdict
-from cht_sync.monitoring.web.remarks import Scene
+from cht_sync.monitoring.web.scene import Scene
+from cht_sync.settings.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = ["couch/medic", "couch/quarantine", "failed", "sources"]
-STATES = {"Good": "ok", "Failing": "failing", "Shrunk: guard closed": "failing"}
+STATES = {"OK": "ok", "Failing": "failing", "Blocked: lost too many rows": "failing"}
 # From an hour ahead to some days ago, with what is around the limits.
 moments = st.sampled_from([-60, 0, 1, 14, 16, 59, 61, 90, 1441, 9000]).map(lambda ago: NOW - timedelta(minutes=ago))
 maybe = st.none() | moments
@@ -59,6 +61,8 @@ def some_sources(draw, name):
         complete_at=drained if looked else None,
         pending=draw(st.sampled_from([None, 0, 7])),
         proof=draw(rarely(proof)),
+        reconciled_at=draw(maybe),
+        first_read_at=draw(maybe),
         doubt=draw(rarely(st.builds(Doubt, source=st.just(name), text=st.just("Restored."), since=moments))),
         older_revisions=draw(
             rarely(st.builds(OlderRevisions, source=st.just(name), documents=st.just(2), since=moments))
@@ -111,9 +115,16 @@ def some_facts(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(some_facts(), st.sampled_from([5, 15, 90]), st.sampled_from([30, 60]))
-def test_whatever_is_found_is_told_alike(facts, failing, freshness):
-    limits = Limits(failing=timedelta(minutes=failing), freshness=timedelta(minutes=freshness))
+@given(
+    some_facts(),
+    st.sampled_from([5, 15, 90]),
+    st.sampled_from([30, 60]),
+    st.sampled_from([None, NOW - timedelta(days=1)]),
+)
+def test_whatever_is_found_is_told_alike(facts, failing, freshness, reconciled_since):
+    limits = Limits(
+        failing=timedelta(minutes=failing), freshness=timedelta(minutes=freshness), reconciled_since=reconciled_since
+    )
     findings = judge(facts, {}, NOW, limits)
     page = verdict(findings, Scene(facts, NOW, limits))
     alerts = conditions(findings)
@@ -141,7 +152,10 @@ def test_whatever_is_found_is_told_alike(facts, failing, freshness):
     # Of each source the same.
     for source in facts.sources:
         told = {each.kind for each in alerts if each.subject == source.source}
-        assert not (source.state == "ok" and told & {"source", "behind", "quarantine", "proof", "doubt"})
+        assert not (
+            source.state == "ok"
+            and told & {"source", "behind", "quarantine", "proof", "reconciliation_overdue", "doubt"}
+        )
         up = metric("couch2pg_up").get(source.source.partition("/")[::2])
         assert up is None or ("source" in told) is (not up)
     if not any(each.part == "models" for each in facts.unknown):
@@ -161,3 +175,17 @@ def test_each_kind_has_a_severity_and_its_words(kind):
 def test_a_table_that_is_left_wakes_nobody():
     assert CATALOGUE[Kind.REMOVED].alert == ""
     assert SEVERITY[Kind.REMOVED] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "since"),
+    [
+        ("0 0 * * *", datetime(2026, 2, 28, tzinfo=UTC)),
+        ("@hourly", datetime(2026, 2, 28, 12, tzinfo=UTC) - timedelta(hours=1)),
+        ("0 0 * * 0", datetime(2026, 2, 22, tzinfo=UTC)),
+        ("none", None),
+    ],
+)
+def test_a_reconciliation_has_a_day_from_when_it_is_due(monkeypatch, schedule, since):
+    monkeypatch.setenv("CHT_RECONCILE_SCHEDULE", schedule)
+    assert Limits.of(Settings(), NOW).reconciled_since == since

@@ -47,7 +47,9 @@ def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
         log.info("%s is in use already; nothing is rebuilt.", made.text)
         return None
     if not goal.folder and not wish.force and made.content == Deployments(settings).recorded().held:
-        log.warning("%s was rolled back from; it is held until its source changes, or by force.", made.text)
+        log.warning(
+            "%s was rolled back from: blocked from redeployment until its source changes, or by force.", made.text
+        )
         return None
     log.info("%s is built.", made.text)
     return replace(goal, folder=made.path.name)
@@ -58,7 +60,7 @@ def _folder(settings: Settings, goal: Goal) -> Deployment:
     if found is None:
         raise SettingsError(
             f"Version {goal.folder} is not in CHT_PIPELINE_DIR={str(settings.pipeline_dir)!r} of this machine: let all"
-            " machines share that folder, or trigger the DAG cht_pipeline_deploy anew."
+            " machines share that folder, or trigger the DAG cht_pipeline_deploy again."
         )
     return found
 

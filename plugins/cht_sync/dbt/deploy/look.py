@@ -67,7 +67,9 @@ def look(settings: Settings, wish: Wish) -> Goal | None:
         return _roll_back(settings, recorded, wish.roll_back_to)
     newest = latest_version(settings)
     if newest.content == recorded.held and not wish.force:
-        log.warning("%s was rolled back from; it is held until its source changes, or by force.", _short(newest))
+        log.warning(
+            "%s was rolled back from: blocked from redeployment until its source changes, or by force.", _short(newest)
+        )
         return _rest_of_roll_back(settings, recorded, newest, bool(wish.drop_removed))
     reason = _reason(settings, recorded, newest, wish)
     if reason is None:

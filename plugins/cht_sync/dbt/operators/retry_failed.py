@@ -21,13 +21,13 @@ from cht_sync.settings.settings import Settings
 class RetryFailedModels(RunsModels, DbtRunLocalOperator):
     """Runs the models that failed the last time, with all that reads them; where each model is a task of its own.
 
-    It fails where one fails again: then no other model runs, and readers keep the last good state.
+    It fails where one fails again: then no other model runs, and readers keep the rows of the last successful run.
     """
 
     def run_models(self, dbt: DbtRunner, context: Any) -> Any:
         """Runs the models that failed the last time; nothing where none did."""
         if is_lifted(context):
-            self.log.info("The guard is lifted for this run.")
+            self.log.info("Row loss is allowed in this run (lift_guard).")
             return Outcome(success=True)
         lineage, chosen = dbt.lineage, dbt.lineage.chosen(dbt.select)
         with closing(ModelWatch(Settings(), lineage, dbt.compiled)) as watch:

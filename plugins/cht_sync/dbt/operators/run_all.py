@@ -35,7 +35,7 @@ def is_lifted(context: Any) -> bool:
 
 
 class RunAllModels(RunsModels, DbtProducerWatcherOperator):
-    """Runs ``dbt run`` and says to each model's task how that model ended.
+    """Runs ``dbt run`` and passes each model's result to the task of that model.
 
     It differs from Cosmos's own producer in four ways: it runs ``dbt run``, not ``dbt build``, so that data tests
     and unit tests stay out of the minute-by-minute run; what failed the last time runs first, and batches follow

@@ -26,10 +26,10 @@ TRIES, CATCH_UP_S, HELD_S, POLL_S = 2, 600.0, 900.0, 3.0
 
 
 class RunTests(DbtTaskMixin, DbtTestLocalOperator):
-    """Runs ``dbt test`` for the data tests and stores how each has ended.
+    """Runs ``dbt test`` for the data tests and stores the result of each.
 
     A test that fails turns the task of its model red, not this one. Where documents waited for the models meanwhile,
-    what failed is tested again after the next run of the models, while the copy is held back. dbt's own lines are
+    what failed is tested again after the next run of the models, while the copy is paused. dbt's own lines are
     left out of the log, since they may hold values of documents.
 
     :param model_of: name of the model by unique id of the test.
@@ -106,7 +106,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         failed = [one for one in node_results(result) if str(one.status) in BAD_STATUSES]
         others = [one for one in failed if one.node.resource_type != "test"]
         if others:
-            raise CosmosDbtRunError(f"dbt test failed beside the tests: {messages_of(others)}")
+            raise CosmosDbtRunError(f"dbt test failed outside of the tests: {messages_of(others)}")
         if not failed:
             super().handle_exception_dbt_runner(result)
 

@@ -16,7 +16,7 @@ from cht_sync.settings.settings import Settings
 class ShowTests(BaseOperator):
     """Reads the results of the run from Postgres, and fails where a test has failed or was not run.
 
-    A failure that is acknowledged is listed and fails nothing.
+    An acknowledged failure is listed and fails nothing.
     """
 
     ui_color = "#e8f0d5"

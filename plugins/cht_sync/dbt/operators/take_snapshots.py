@@ -56,8 +56,8 @@ def _read(nodes: dict[str, Node], name: str) -> set[str]:
 class TakeSnapshots(DbtTaskMixin, DbtSnapshotLocalOperator):
     """Runs ``dbt snapshot`` for all snapshots of the project, while no models run.
 
-    It is skipped until the models have run to a good end once: a snapshot of half of them would say for ever that the
-    other half came later.
+    It is skipped until the models have completed a run: a snapshot of half of them would say for ever that the other
+    half came later.
     """
 
     def execute(self, context: Any, **kwargs: Any) -> None:

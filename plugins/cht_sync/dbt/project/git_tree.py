@@ -110,7 +110,7 @@ def _pieces(blob: Blob, content: IO[bytes]) -> Iterator[bytes]:
     while rest:
         piece = content.read(min(PIECE, rest))
         if not piece:
-            raise OSError(0, "git broke off")
+            raise OSError(0, "the connection to git failed")
         rest -= len(piece)
         yield piece
     content.read(1)  # the end of a line

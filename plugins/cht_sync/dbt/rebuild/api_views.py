@@ -38,7 +38,7 @@ def withdraw(cursor: Cursor) -> bool:
     except psycopg2.errors.DependentObjectsStillExist as error:
         detail = dependents_of(error)
         raise RebuildError(
-            f"Something of people's hangs on a view of the schema api, nothing was changed: {detail}; let it read the"
+            f"A user-defined object depends on a view of the schema api, nothing was changed: {detail}; let it read the"
             " model itself, and the next deployment goes on."
         ) from None
     return True
@@ -61,4 +61,4 @@ def follow(connection: Connection) -> None:
         log.warning("The views of the schema api are as they were; the next run tries again: %s", error)
         return
     if changed:
-        log.info("%d views of the schema api were made anew or taken away.", changed)
+        log.info("%d views of the schema api were created again or dropped.", changed)

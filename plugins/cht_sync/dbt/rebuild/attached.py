@@ -215,7 +215,7 @@ def attach(cursor: Cursor, relation: Relation, things: Sequence[Attached]) -> li
             continue
         if said := tried(cursor, thing.statement):
             raise SettingsError(
-                f"The {thing.text} of {relation.text} does not fit what was built anew ({said}): nothing was changed;"
+                f"The {thing.text} of {relation.text} does not fit what was rebuilt ({said}): nothing was changed;"
                 " change or drop it, and the next deployment goes on."
             )
         made.append(thing)

@@ -72,7 +72,7 @@ class DbtProcess:
         """Builds models, by their unique ids, in staging schemas; RebuildError if one of them fails."""
         answer = self._ask(
             "run",
-            "build the models aside",
+            "build the models in a staging schema",
             profiles=self._profiles["staging"],
             members=sorted(members),
             schemas=dict(schemas),

@@ -146,8 +146,8 @@ def require_makeable(cursor: Cursor, view: Relation, role: str | None) -> None:
     [(owner, may)] = cursor.fetchall()
     if not may:
         raise SettingsError(
-            f"The view {view.text} of role {owner!r} hangs on a model that is built anew, and role {role!r} may"
-            f" not make it again: grant {owner} to {role}, or drop the view."
+            f"The view {view.text} of role {owner!r} depends on a model that is rebuilt, and role {role!r} may"
+            f" not create it again: grant {owner} to {role}, or drop the view."
         )
 
 
@@ -159,7 +159,7 @@ def _fitting(view: DependentView) -> Iterator[None]:
         raise
     except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError) as error:
         raise SettingsError(
-            f"The view {view.relation.text} does not fit the models that were built anew"
+            f"The view {view.relation.text} does not fit the models that were rebuilt"
             f" ({message_of(error)}): nothing was changed; change or drop the view, and the next"
             " deployment goes on."
         ) from None

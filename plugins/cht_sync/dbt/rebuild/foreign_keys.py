@@ -82,7 +82,7 @@ def require_owned_key(key: Key) -> None:
     """Refuses a foreign key, to a rebuilt relation, of a table whose role this role is no member of."""
     if not key.owned:
         raise SettingsError(
-            f"{key.text} has a foreign key to {key.parent_text}, which is built anew, and belongs to role"
+            f"{key.text} has a foreign key to {key.parent_text}, which is rebuilt, and belongs to role"
             f" {key.owner!r}: give it over by `alter table ... owner to`, or drop the foreign key."
         )
 
@@ -215,8 +215,8 @@ def _fitting(which: str) -> Iterator[None]:
         psycopg2.errors.DatatypeMismatch,
     ) as error:
         raise SettingsError(
-            f"The foreign key {which} does not fit what was built anew ({message_of(error)}): nothing was"
-            " changed; mend or drop it."
+            f"The foreign key {which} does not fit what was rebuilt ({message_of(error)}): nothing was"
+            " changed; fix or drop it."
         ) from None
 
 

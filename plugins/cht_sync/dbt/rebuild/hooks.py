@@ -42,8 +42,8 @@ class HookStatement:
             if isinstance(error, PASSING) or error.pgcode is None:
                 raise
             raise RebuildRefusedError(
-                f"{self._whose} cannot do what follows with the tables that were built anew, nothing was changed:"
-                f" {self._head} ({of_error(error, self.sql)}). Mend it, and the next deployment goes on."
+                f"{self._whose} cannot do what follows with the rebuilt tables, nothing was changed:"
+                f" {self._head} ({of_error(error, self.sql)}). Fix it, and the next deployment goes on."
             ) from None
         cursor.execute("set local search_path = ''")
 

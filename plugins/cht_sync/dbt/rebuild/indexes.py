@@ -142,6 +142,6 @@ def _set(cursor: Cursor, wanted: Index, index: Index, of: str) -> list[str]:
 
 def _no_identity(place: str, said: str) -> SettingsError:
     return SettingsError(
-        f"The replica identity of {place} does not fit what was built anew ({said}): nothing was changed;"
+        f"The replica identity of {place} does not fit what was rebuilt ({said}): nothing was changed;"
         f" `alter table {place} replica identity default`, or `full`, and the next deployment goes on."
     )

@@ -88,7 +88,7 @@ def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str 
     for relation in relations:
         if relation.kind == "p":
             raise RebuildError(
-                f"{relation.text} is partitioned, and what dbt builds anew is not; nothing was changed: put a table"
+                f"{relation.text} is partitioned, and what dbt builds is not; nothing was changed: put a table"
                 " without partitions in its place, or leave the model out by `full_refresh: false`."
             )
     views = views_over(cursor, names, API)
@@ -102,13 +102,13 @@ def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str 
     if row := cursor.fetchone():
         kind, name, oid, owner, statement = row
         raise SettingsError(
-            f"{names[oid]} belongs to the {kind} {name} of role {owner!r}, and role {role!r} may not put what is built"
-            f" anew there; nothing was changed: `{statement} {role}`, or take {names[oid]} out of it."
+            f"{names[oid]} belongs to the {kind} {name} of role {owner!r}, and role {role!r} may not put the rebuilt"
+            f" table there; nothing was changed: `{statement} {role}`, or take {names[oid]} out of it."
         )
     cursor.execute(_SUBSCRIBED, (list(names),))
     if row := cursor.fetchone():
         raise RebuildError(
-            f"A subscription writes into {names[row[0]]}, and would not into what is built anew; nothing was changed:"
+            f"A subscription writes into {names[row[0]]}, and would not into the rebuilt table; nothing was changed:"
             " take the table out of its publication, and the next deployment goes on."
         )
     cursor.execute(_BLOCKING, {"oids": [*names, *(view.oid for view in views)], "api": API})
@@ -119,6 +119,6 @@ def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str 
 def blocked(detail: str) -> str:
     """The sentence about an object that depends on a model and keeps it from being dropped."""
     return (
-        f"Something of people's hangs on a model that is built anew, nothing was changed: {' '.join(detail.split())};"
+        f"A user-defined object depends on a model that is rebuilt, nothing was changed: {' '.join(detail.split())};"
         " drop it, and the next deployment goes on."
     )

@@ -11,13 +11,13 @@ from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.dbt.rebuild.relation import Relation
 
 _BY_NAME = (
-    "The view {view} reads {table} by its name, so that nobody knows which of the two is built first, nothing was"
+    "The view {view} reads {table} by its name, so that the order of the two is unknown, nothing was"
     " changed: write ref() in its place, also in the views between them."
 )
 _ON_PASSING = (
-    "{thing} hangs on {table}, which a hook or macro has made in the schema where models are built before they replace"
-    " those in use, and which goes with it, nothing was changed: make it a model and read it by ref(), or name its"
-    " schema."
+    "{thing} depends on {table}, which a hook or macro has made in the schema where models are built before they"
+    " replace those in use, and which is dropped with it, nothing was changed: make it a model and read it by ref(), or"
+    " name its schema."
 )
 # What depends on a relation of the staging schemas that is no model; a table that a row was read from does not.
 _LEFT_BEHIND = """

@@ -43,7 +43,7 @@ COUNT_WITHIN = "60s"
 # The starter says `full_refresh: false` lest dbt drops what dashboards read; nothing is dropped early here.
 KEPT = (
     ": its rows keep what they hold, a new column is null in them, and one of another type makes it fail; without that"
-    " setting it is built anew"
+    " setting it is rebuilt"
 )
 _ESTIMATE = "select reltuples::bigint from pg_class where oid = to_regclass(%s) and reltuples >= 0"
 

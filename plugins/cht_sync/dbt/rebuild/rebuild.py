@@ -92,7 +92,7 @@ def rebuild(
     staging = schemas[settings.dbt_schema]
     places = {node["unique_id"]: (node["schema"], node["alias"]) for node in nodes}
     require_owned(connection, places.values())
-    with transaction(connection, SESSION, "look at what hangs on the models") as cursor:
+    with transaction(connection, SESSION, "look at what depends on the models") as cursor:
         cursor.execute("set local search_path = ''")
         in_use = [found for place in places.values() if (found := find(cursor, *place))]
         require_keepable(cursor, in_use, connection.login)
@@ -105,7 +105,7 @@ def rebuild(
             BuiltModels(cursor, settings.raw_table.schema).record_batches(batches)
 
         staged = StagedModels(manifest, plan, schemas, built, HookStatements(dbt.hook_statements))
-        doing = "put the models in place that were built anew"
+        doing = "put the rebuilt models in place"
         with closing(connect(connection, f"{holder[:50]} swap")) as conn, explained(connection, doing):
             return Swap(conn, connection.login, staged).run(also)
 
@@ -145,4 +145,4 @@ def _clear(connection: Connection, schemas: dict[str, str]) -> None:
         clear(connection, schemas.values())
     except Exception as error:
         # The next rebuild empties them first; what went before says more than this.
-        log.warning("What was built aside could not be taken away: %s", error)
+        log.warning("The staging schemas could not be dropped: %s", error)

@@ -81,7 +81,7 @@ def require_owned(connection: Connection, relations: Iterable[tuple[str, str]]) 
     if found:
         relation, owner = found
         raise SettingsError(
-            f"{relation} belongs to role {owner!r}, and {connection.login!r} has to build it anew: run"
+            f"{relation} belongs to role {owner!r}, and {connection.login!r} has to rebuild it: run"
             " include/roles/roles.sql, or give it over by `alter table ... owner to`."
         )
 

@@ -278,8 +278,9 @@ class Swap:
             self._lost(store_like(cursor, relation, saved.storage, set()))
         for thing in attach(cursor, relation, saved.attached):
             if thing.kind == "publication":
-                place = relation.text
-                note = f"Subscribers of the publication {thing.name} have the old rows of {place}: copy it anew."
+                note = (
+                    f"Subscribers of the publication {thing.name} have the old rows of {relation.text}: copy it again."
+                )
                 self._swapped.notes += [note] if note not in self._swapped.notes else []
 
     def _verify(self, cursor: Cursor) -> None:
@@ -288,7 +289,7 @@ class Swap:
         lost = [line for name, lines in missing.items() for line in lines if name in built]
         if lost:
             raise RebuildError(
-                f"The project declares constraints that are missing after the models were built anew, nothing was"
+                f"The project declares constraints that are missing after the models were rebuilt, nothing was"
                 f" changed: {'; '.join(lost)}."
             )
         others = [f"Missing before and after: {line}." for lines in missing.values() for line in lines]

@@ -116,6 +116,6 @@ def _is_of(one: Constraint, place: str, of_project: Collection[str]) -> bool:
 def _require(said: str, what: str, place: str) -> None:
     if said:
         raise SettingsError(
-            f"{what} of {place} does not fit what was built anew ({said}): nothing was changed; mend the model, or drop"
+            f"{what} of {place} does not fit what was rebuilt ({said}): nothing was changed; fix the model, or drop"
             " it, and the next deployment goes on."
         )

@@ -63,7 +63,7 @@ def draw_data_tests(settings: Settings) -> None:
     run >> group >> report_tests()
 
 
-@task(task_id="result", task_display_name="result: of all tests", trigger_rule="none_skipped", retries=0, **LAST_TASK)
+@task(task_id="result", task_display_name="result: test summary", trigger_rule="none_skipped", retries=0, **LAST_TASK)
 def report_tests(run_id: str | None = None) -> dict[str, int]:
     """Counts the tests of the run by how they ended; fails where one has failed or none was run."""
     settings = Settings()

@@ -60,6 +60,6 @@ class RowCounts:
             return ""
         return (
             f"{name} fell from {before:,} to {rows:,} rows ({(rows - before) / before:.0%}), which is more than"
-            f" CHT_MODELS_MAX_DROP={self._most_drop} percent: find out why, or trigger a run with lift_guard if it is"
-            " right; until then nothing that is scheduled on this model starts."
+            f" CHT_MODELS_MAX_DROP={self._most_drop} percent: find out why, or trigger a run with lift_guard (Allow"
+            " row loss) if it is right; until then nothing that is scheduled on this model starts."
         )

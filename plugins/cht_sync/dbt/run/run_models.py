@@ -126,15 +126,16 @@ class BatchedRun:
     def _skip(self, unsafe: set[str], failing: set[str]) -> None:
         if unsafe:
             why = self._reason(failing)
-            log.warning("%s Held back: %s.", why, self._names(unsafe))
+            log.warning("%s Skipped, as they would delete downstream rows: %s.", why, self._names(unsafe))
             self._statuses.push_not_run(unsafe, why)
             self._watch.memory.hold(unsafe, why)
 
     def _reason(self, still: set[str]) -> str:
         since = ", ".join(f"{self._lineage.name(each)} (fails {self._watch.since(each)})" for each in sorted(still))
         return (
-            f"Readers keep the last good state until these models run again: {since}. Mend the model or the document"
-            " that it names, or trigger a run with lift_guard, which lets edited rows vanish from the models that fail."
+            f"Readers keep the rows of the last successful run until these models run again: {since}. Fix the model or"
+            " the document that it names, or trigger a run with lift_guard (Allow row loss), which lets edited rows"
+            " vanish from the models that fail."
         )
 
     def _names(self, models: set[str]) -> str:
@@ -185,7 +186,7 @@ class BatchedRun:
             # batch would be taken for ever.
             now = now * GROWTH if after == before else size
             if after == before:
-                log.info("A batch of tombstones; taking %s documents at once.", f"{now:,}")
+                log.info("Only deletes; batch size now %s.", f"{now:,}")
 
     def _run(self, models: set[str], **variables: Any) -> Any:
         self._ended |= set(self._watch.results)

@@ -18,9 +18,9 @@ def model_params() -> dict[str, Param]:
         "lift_guard": Param(
             False,
             type="boolean",
-            title="Lift the guard of the models",
-            description="Run every model although one that hangs on it failed the last time, and accept however many"
-            " rows the models have now.",
+            title="Allow row loss",
+            description="Turn off the row-loss check in this run: run every model although a downstream model failed"
+            " the last time, and accept however many rows the models have now.",
         ),
         "threads": Param(
             None,

@@ -88,7 +88,10 @@ def complaint(one: Kept, found: Found | None, built: Columns | None, numbers: Ma
     place = ".".join(one.place)
     if found is None:
         if built is not None:
-            log.warning("%s is not there any more: dbt makes it anew now, without what people had put on it.", place)
+            log.warning(
+                "%s does not exist any more: dbt creates it now, without the user-defined objects that depended on it.",
+                place,
+            )
         return ""
     if found.kind not in "rp":
         lines = [f"expected a table, found a {KINDS[found.kind]}"]
@@ -109,7 +112,7 @@ def complaint(one: Kept, found: Found | None, built: Columns | None, numbers: Ma
     first = " (once it does not say `full_refresh: false` any more)" if one.stays else ""
     return (
         f"{place} is not as it was built: {'; '.join(lines)}. Trigger the DAG cht_pipeline_deploy with the param"
-        f' full_refresh: ["{one.name}"]{first}, which builds it anew from all documents, or put the table back as it'
+        f' full_refresh: ["{one.name}"]{first}, which rebuilds it from all documents, or put the table back as it'
         " was."
     )
 

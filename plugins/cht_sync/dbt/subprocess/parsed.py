@@ -25,7 +25,7 @@ def packed(manifest: Any) -> bytes:
         key = _odd_key(getattr(node, "meta", None))
         if key is not None:
             raise ValueError(
-                f"meta of {node.resource_type} {node.name} has the key {key!r}, which is no text, and dbt hangs on it:"
+                f"meta of {node.resource_type} {node.name} has the key {key!r}, which is not a text and makes dbt hang:"
                 f" write it in quotes, as '{key}'"
             )
     from dbt.parser.manifest import extended_mashumaro_encoder

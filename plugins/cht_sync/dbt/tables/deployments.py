@@ -148,7 +148,7 @@ class Deployments:
             if now.versions.get(models) not in {before.versions.get(models), deployment.version}:
                 raise StoreError(
                     f"Another version of the dbt project was deployed to schema {self._settings.dbt_schema!r} since"
-                    " this run looked; nothing was changed: trigger the DAG cht_pipeline_deploy anew."
+                    " this run looked; nothing was changed: trigger the DAG cht_pipeline_deploy again."
                 )
 
     def _recorded(self, cursor: Any) -> Recorded:

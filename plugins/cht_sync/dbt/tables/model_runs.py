@@ -69,7 +69,7 @@ class ModelsState:
         if self.newest is None:
             return None
         if self.modelled_to is None:
-            return "the models have not run to a good end yet"
+            return "the models have never completed a run"
         if self.deployment != deployment:
             return "another version of the dbt project is installed"
         return "documents arrived or the last run of the models failed" if self.newest != self.modelled_to else None

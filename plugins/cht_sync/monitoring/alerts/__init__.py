@@ -1,1 +1,1 @@
-"""Tells people once when something goes wrong, and once when it is well again."""
+"""Sends one message when a problem begins and one when it is resolved."""

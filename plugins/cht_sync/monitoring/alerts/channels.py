@@ -31,7 +31,6 @@ def channels(settings: Settings) -> Channels:
 
     A connection that cannot be used is a channel that fails, so that the others still tell.
 
-    :param settings: the environment.
     """
     found: Channels = {}
     if settings.alert_email:
@@ -47,8 +46,6 @@ def channels(settings: Settings) -> Channels:
 def send(open_channels: Channels, message: Message, told: Collection[str] = ()) -> Iterator[str]:
     """Sends a message through every channel that did not take it yet.
 
-    :param open_channels: by their names.
-    :param message: the message.
     :param told: names of those that took it before.
     :return: names of those that took it now, each at once. What failed is in the log, by its kind alone: the text may
         hold an address with a token.

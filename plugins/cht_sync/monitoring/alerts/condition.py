@@ -1,4 +1,4 @@
-"""Something that people should know of, as it is now."""
+"""What alerts are about, as it is now."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from cht_sync.monitoring.alerts.sentences import of_alert
 from cht_sync.monitoring.finding import Finding, Kind
 from cht_sync.monitoring.parts import PartName, Unknown
-from cht_sync.monitoring.sentences import CATALOGUE, of_alert
+from cht_sync.monitoring.sentences import CATALOGUE
 
 NEWS = CATALOGUE[Kind.LOADED].alert
-# What cannot be told, and is not over either, while a part is not known.
+# What neither begins nor ends while a part could not be read.
 _HIDDEN: dict[PartName, tuple[Kind, ...]] = {
     "sources": (Kind.MISSED, Kind.BEHIND),
     "groups": (Kind.MODELS_BEHIND,),
     "quarantine": (Kind.QUARANTINE,),
     "models": (Kind.MODELS, Kind.SHRUNK),
-    "proofs": (Kind.PROOF,),
+    "proofs": (Kind.PROOF, Kind.RECONCILIATION_OVERDUE),
     "first_load": (Kind.LOADED,),
     "collisions": (Kind.GONE_OWNER,),
     "doubts": (Kind.DOUBT,),
@@ -31,10 +32,8 @@ class Condition:
     """What is the case.
 
     :param kind: a name of ``ALERTS``.
-    :param subject: what it is about, such as a source.
     :param text: what is affected, and in a second line why; never content or ids of documents.
-    :param since: when it began.
-    :param newest: when the newest of what it is made of came, where people are to be told of newer ones again.
+    :param newest: when the newest of what it is made of came, where alerts about newer ones are sent again.
     """
 
     kind: str
@@ -45,10 +44,7 @@ class Condition:
 
 
 def conditions(findings: Iterable[Finding]) -> list[Condition]:
-    """What people are to be told of, whatever they were told already.
-
-    :param findings: of health.
-    """
+    """What alerts are to be sent about, whatever was sent before."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for each in findings:
         name = CATALOGUE[each.kind].alert
@@ -61,10 +57,7 @@ def conditions(findings: Iterable[Finding]) -> list[Condition]:
 
 
 def hidden(unknown: Iterable[Unknown]) -> set[str]:
-    """Names of alerts of which nobody can say whether they are the case.
-
-    :param unknown: parts that could not be read.
-    """
+    """Names of alerts of which it is not certain whether they are the case."""
     return {CATALOGUE[kind].alert for each in unknown for kind in _HIDDEN.get(each.part, ())}
 
 

@@ -1,4 +1,4 @@
-"""The table ``couchdb_incident``: what people were told of, and what they are to be told next."""
+"""The table ``couchdb_incident``: which alerts were sent, and which are to be sent next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ values (%(kind)s, %(subject)s, %(text)s, coalesce(%(since)s, now()), %(newest)s)
 on conflict (kind, subject) where resolved_at is null
 do update set last_seen = now(), text = excluded.text, newest = excluded.newest
 """
-# News are told once: what was told stays, so that it is not opened again while it is new.
+# News is sent once: its row stays, so that it is not opened again while it is new.
 _KNOWN_NEWS = """
 select exists (select from {schema}.couchdb_incident where kind = %(kind)s and subject = %(subject)s
     and opened_at >= %(since)s)
@@ -28,12 +28,12 @@ where resolved_at is null and kind = any(%(kinds)s) and not (kind, subject) in (
     select * from unnest(%(seen_kinds)s::varchar[], %(subjects)s::varchar[])
 )
 """
-# What a long incident gathers is told once a day.
+# What a long incident gathers is sent once a day.
 _TELL_AGAIN = """
 update {schema}.couchdb_incident set told = array[]::varchar[]
 where resolved_at is null and newest > notified_at and notified_at < now() - interval '1 day'
 """
-# That it is over is told to those, too, who could not be told that it began; but only where that was tried.
+# That it is resolved is also sent to channels that failed when it began; but only where that was tried.
 _TO_TELL = """
 select id, kind, subject, text, opened_at, resolved_at, recovered, message.told
 from (
@@ -66,15 +66,10 @@ _PRUNE = "delete from {schema}.couchdb_incident where resolved_at < now() - make
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What people are to be told.
+    """What one alert is about.
 
-    :param id: its number.
-    :param kind: of what kind it is.
-    :param subject: what it is about.
-    :param text: what is affected.
-    :param since: when it began.
     :param until: when it ended; None while it lasts.
-    :param recovered: whether this is the message that all is well again.
+    :param recovered: whether this is the message that it is resolved.
     :param told: channels that took this message already.
     """
 
@@ -89,10 +84,7 @@ class Incident:
 
 
 class Incidents:
-    """Opens and closes incidents, each call inside a transaction of whoever calls.
-
-    :param schema: of the raw tables.
-    """
+    """Opens and closes incidents, each call inside a transaction of whoever calls."""
 
     def __init__(self, schema: str) -> None:
         self._names = Names(schema)
@@ -101,8 +93,6 @@ class Incidents:
     def judge(self, cursor: Any, conditions: Iterable[Condition], kinds: Iterable[str]) -> None:
         """Opens what is new and closes what is over.
 
-        :param cursor: of a transaction.
-        :param conditions: what is the case.
         :param kinds: kinds that were looked for: what is not the case any more is closed among them only.
         """
         Locks(self._schema).wait(cursor, f"{self._schema} incidents")
@@ -118,11 +108,7 @@ class Incidents:
         self._names.execute(cursor, _RESOLVE, values)
 
     def see(self, cursor: Any, condition: Condition) -> None:
-        """Opens an incident, or notes that it lasts.
-
-        :param cursor: of a transaction.
-        :param condition: what is the case.
-        """
+        """Opens an incident, or updates one that is open."""
         values = {name: getattr(condition, name) for name in ("kind", "subject", "text", "since", "newest")}
         self._names.execute(cursor, _SEE, values)
 
@@ -132,11 +118,10 @@ class Incidents:
         return bool(cursor.fetchone()[0])
 
     def to_tell(self, cursor: Any, channels: Collection[str], patience: Mapping[str, datetime]) -> list[Incident]:
-        """What people do not know yet, in the order in which it happened.
+        """Incidents of which a message is to be sent, in the order in which they began.
 
-        :param cursor: of a transaction.
         :param channels: names of those that every message is to go through.
-        :param patience: incidents of these kinds are told only once they were opened before that moment.
+        :param patience: messages about these kinds are sent only once they were opened before that moment.
         """
         self._names.execute(cursor, _TELL_AGAIN)
         values = {
@@ -151,19 +136,13 @@ class Incidents:
         return found
 
     def told(self, cursor: Any, incidents: Sequence[Incident], channel: str) -> None:
-        """Notes that people were told.
+        """Records that a message was sent.
 
-        :param cursor: of a transaction.
-        :param incidents: what one message told them, all begun or all over.
-        :param channel: name of the channel that took the message.
+        :param incidents: what one message was about, all begun or all resolved.
         """
         values = {"ids": [each.id for each in incidents], "channel": channel}
         self._names.execute(cursor, _RECOVERY_TOLD if incidents[0].recovered else _TOLD, values)
 
     def prune(self, cursor: Any, days: int) -> None:
-        """Forgets what ended long ago.
-
-        :param cursor: of a transaction.
-        :param days: how long ago.
-        """
+        """Forgets what ended long ago."""
         self._names.execute(cursor, _PRUNE, (days,))

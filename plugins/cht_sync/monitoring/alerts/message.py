@@ -1,4 +1,4 @@
-"""What people read."""
+"""The messages of alerts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from cht_sync.common.text import listed, moment
 from cht_sync.monitoring.alerts.condition import NEWS
-from cht_sync.monitoring.sentences import ALERTS, same_cause
+from cht_sync.monitoring.alerts.sentences import ALERTS
+from cht_sync.monitoring.sentences import same_cause
 
 if TYPE_CHECKING:
     from cht_sync.monitoring.alerts.incidents import Incident
@@ -23,9 +24,7 @@ LISTED = 50
 class Message:
     """One message.
 
-    :param title: one line.
     :param lines: what happened, since when, what is affected, what to do, and a link.
-    :param good: whether it is good news.
     """
 
     title: str
@@ -44,15 +43,10 @@ class Message:
 
     @classmethod
     def about(cls, incidents: Sequence[Incident], base_url: str, models_dag: str) -> Message:
-        """The message about incidents of one kind, all of which have begun or all of which are over.
-
-        :param incidents: at least one.
-        :param base_url: of Airflow's UI.
-        :param models_dag: the DAG that runs the models.
-        """
+        """The message about incidents of one kind, all of which have begun or all of which are over."""
         first = incidents[0]
         kind, good = ALERTS[first.kind], first.recovered or first.kind == NEWS
-        title = f"CHT Sync: {'well again: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]
+        title = f"CHT Sync: {'resolved: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]
         affected = [line for each in incidents[:LISTED] for line in (_time(each), each.text.partition("\n")[0])]
         if len(incidents) > LISTED:
             affected.append(f"And {len(incidents) - LISTED} more.")
@@ -60,7 +54,7 @@ class Message:
             affected += _reasons(incidents)
         todo = "" if first.recovered else f"What to do: {kind.todo.format(models=models_dag)}"
         link = f"{base_url.rstrip('/')}{_path(kind.link, incidents, models_dag)}"
-        lines = (f"{'Over: ' if first.recovered else ''}{kind.title}.", *affected, todo, link)
+        lines = (f"{'Resolved: ' if first.recovered else ''}{kind.title}.", *affected, todo, link)
         return cls(title, tuple(filter(None, lines)), good)
 
 

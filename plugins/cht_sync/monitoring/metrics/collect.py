@@ -1,4 +1,4 @@
-"""Metrics of what was read of the destination and what health has found in it."""
+"""Metrics of the state and of the findings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.monitoring.airflow_state import Dag, Task
 from cht_sync.monitoring.destination import opened
 from cht_sync.monitoring.finding import Finding, Kind, Limits
-from cht_sync.monitoring.health import BAD_PROOFS, LATELY, is_gone, is_gone_by, is_shown, judge
+from cht_sync.monitoring.health import is_shown, judge
 from cht_sync.monitoring.parts import PARTS, PartName
 from cht_sync.monitoring.reader import read
-from cht_sync.monitoring.state import MOST, Dag, Facts, ModelWord, Task
+from cht_sync.monitoring.source_state import BAD_PROOFS, LATELY, is_gone, is_gone_by
+from cht_sync.monitoring.state import MOST, Facts, ModelWord
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.sync.database_identity import number_of
@@ -28,38 +30,38 @@ _GUARDED = {ModelWord.SHRUNK, ModelWord.HELD}
 
 
 _OLD, _SOURCE, _MODEL, _RUN = ("cht_instance", "db"), ("source",), ("model",), ("models_schema", "models")
-# What each metric tells, and its labels.
+# Help text and labels of each metric.
 _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "couch2pg_up": (
         "Whether a source was read since CHT_ALERT_FAILING_MINUTES ago, or since the last run before that was due.",
         _OLD,
     ),
     "couch2pg_progress_sequence": ("Number in front of the seq that the copy has come to.", _OLD),
-    "couch2pg_progress_pending": ("Changes that wait in CouchDB, while it is read.", _OLD),
-    "cht_sync_source_looked_at_timestamp_seconds": ("When a source was last read with success.", _SOURCE),
-    "cht_sync_source_drained_timestamp_seconds": ("When the feed was last read to its end.", _SOURCE),
+    "couch2pg_progress_pending": ("Pending changes in CouchDB, while it is read.", _OLD),
+    "cht_sync_source_looked_at_timestamp_seconds": ("When a source was last read.", _SOURCE),
+    "cht_sync_source_drained_timestamp_seconds": ("When all changes of a source were last read.", _SOURCE),
     "dbt_latency": ("Seconds between the newest document and the newest that models have seen.", ("table_name",)),
     "cht_sync_models_lag_seconds": ("The same, by schema and selection.", _RUN),
-    "cht_sync_models_succeeded_timestamp_seconds": ("When models last ran to a good end.", _RUN),
+    "cht_sync_models_succeeded_timestamp_seconds": ("When models last completed a run.", _RUN),
     "cht_sync_models_waiting_since_timestamp_seconds": (
-        "When the oldest document was stored that the models have not seen; also where they never ran to a good end.",
+        "When the oldest document was stored that the models have not seen; also where they never completed a run.",
         _RUN,
     ),
     "dbt_execution_time": ("Seconds that a model took the last time.", ("table_name",)),
     "cht_sync_model_rows": ("Rows of a model after its last run.", _MODEL),
     "cht_sync_model_failing": ("Whether a model fails.", _MODEL),
-    "cht_sync_model_guarded": ("Whether a model has shrunk, or the guard holds it back.", _MODEL),
+    "cht_sync_model_guarded": ("Whether the row-loss check blocks a model.", _MODEL),
     "cht_sync_quarantined_documents": ("Documents in quarantine.", _SOURCE),
     "cht_sync_first_load_documents": ("Documents that a first load has stored.", _SOURCE),
     "cht_sync_first_load_expected_documents": ("About how many a first load has to store.", _SOURCE),
-    "cht_sync_proof_equal": ("Whether the last proof found the copy equal, or made it so.", _SOURCE),
-    "cht_sync_proof_timestamp_seconds": ("When the last proof ended.", _SOURCE),
-    "cht_sync_open_incidents": ("Incidents that last.", ("kind",)),
+    "cht_sync_proof_equal": ("Whether the last reconciliation verified the copy, also by repairs.", _SOURCE),
+    "cht_sync_proof_timestamp_seconds": ("When the last reconciliation ended.", _SOURCE),
+    "cht_sync_open_incidents": ("Open incidents.", ("kind",)),
     "cht_sync_documents_of_gone_owner": (
-        f"Documents whose ids belong to a source that is not configured any more; {MOST + 1} for more than {MOST}.",
+        f"Documents whose ids belong to a source that is no longer configured; {MOST + 1} for more than {MOST}.",
         ("source", "owner"),
     ),
-    "cht_sync_source_in_doubt": ("1 where the copy may not be complete until the next proof.", _SOURCE),
+    "cht_sync_source_in_doubt": ("1 where the copy may be incomplete until the next reconciliation.", _SOURCE),
     "cht_sync_older_revisions": (
         "Documents of which CouchDB shows an older revision than PostgreSQL holds, or none.", _SOURCE,
     ),
@@ -68,22 +70,21 @@ _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
         "When the first of the tries failed that a task has made since without success.",
         ("dag_id", "task_id", "subject"),
     ),
-    "cht_sync_findings": ("What the status page tells of, by kind and by how bad it is.", ("kind", "state")),
+    "cht_sync_findings": ("Findings of the status page, by kind and severity.", ("kind", "state")),
     "cht_sync_part_known": (
-        "Whether a part of the state could be read; of one that is not, nothing is told.", ("part",),
+        "Whether a part of the state could be read; of one that was not, there are no metrics.", ("part",),
     ),
 }  # fmt: skip
-# Name of a metric, value, and its labels; of a value that is not there nothing is told.
+# Name of a metric, value, and its labels; without a value there is no sample.
 Sample = tuple[Any, ...]
 
 
 class DestinationCollector:
-    """Reads anew for each scrape, each part by itself; where Postgres does not answer, that alone is told.
+    """Reads again for each scrape, each part by itself; without an answer of Postgres there is ``cht_sync_up`` alone.
 
     Source: https://prometheus.github.io/client_python/collector/custom/
 
-    :param dag: what Airflow knows of the DAG; None where its database does not answer.
-    :param tasks: the newest task of each source.
+    :param dag: None where Airflow's database does not answer.
     """
 
     def __init__(self, dag: Dag | None, tasks: dict[str, Task]) -> None:
@@ -104,12 +105,10 @@ class DestinationCollector:
     def find_all(self, settings: Settings, now: datetime) -> tuple[Facts, list[Finding]]:
         """What was read, and what health finds in it.
 
-        :param settings: the environment.
-        :param now: the time, with a zone.
         :raises SettingsError: if role, password, database or a right are refused.
         :raises StoreError: if the server does not answer, or not in time.
         """
-        # Where Airflow does not answer nobody can say of a source that it is not copied any more.
+        # Where Airflow does not answer, every source counts as copied.
         gone = is_gone(self._dag, self._tasks, now) if self._dag else is_gone_by(None)
         with opened(postgres_connection(settings), settings, "read metrics") as destination:
             facts = read(destination, now, self._tasks, gone, incidents=True)
@@ -118,12 +117,9 @@ class DestinationCollector:
 
 
 def metrics_of(facts: Facts, findings: list[Finding], now: datetime, schema: str) -> Iterator[Metric]:
-    """The metrics; of a part that is not known nothing is told.
+    """The metrics; a part that could not be read has none.
 
     :param facts: what was read; its sources have their states.
-    :param findings: what health has found in it.
-    :param now: the time, with a zone.
-    :param schema: of the models.
     """
     parts: dict[PartName, Iterable[Sample]] = {
         "sources": _sources(facts, findings, now),
@@ -157,11 +153,11 @@ def _sources(facts: Facts, findings: list[Finding], now: datetime) -> Iterator[S
         if known is None:
             continue
         old = name.partition("/")[::2]
-        # Nobody is missed who is not copied any more.
+        # A source that is no longer copied is not down.
         if source.copied or (source.looked_at and now - source.looked_at <= LATELY):
             yield ("couch2pg_up", name not in missed, *old)
         yield ("couch2pg_progress_sequence", number_of(known.seq), *old)
-        # What waits in CouchDB is known while it is read: a number of before is none.
+        # What is pending is known while the source is read: an older number is wrong.
         if name not in missed and source.error is None:
             yield ("couch2pg_progress_pending", source.pending, *old)
         yield "cht_sync_source_looked_at_timestamp_seconds", source.looked_at, name

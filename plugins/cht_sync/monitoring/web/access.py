@@ -21,7 +21,6 @@ def sees_documents(user: GetUserDep) -> bool:
     there its roles ``op`` and ``admin`` may.
     Source: https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/auth-manager/index.html
 
-    :param user: who is signed in.
     """
     manager = get_auth_manager()
     if isinstance(manager, SimpleAuthManager):
@@ -32,7 +31,6 @@ def sees_documents(user: GetUserDep) -> bool:
 def may_see_documents(sees: Annotated[bool, Depends(sees_documents)]) -> None:
     """Refuses who may not see ids of documents.
 
-    :param sees: whether the user may.
     :raises HTTPException: 403 with one sentence.
     """
     if not sees:

@@ -7,14 +7,16 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from cht_sync.monitoring.airflow_state import Dag, TaskError
 from cht_sync.monitoring.parts import Unknown
-from cht_sync.monitoring.state import Dag, Destination, Group, Model, Source, State, TaskError
+from cht_sync.monitoring.state import Destination, Group, Model, Source, State
 
 # What a remark is about: programs go by it, never by the text.
 Kind = Literal[
-    "start", "destination", "part", "dag", "paused", "scheduler", "triggerer", "due", "settings", "run", "source",
-    "retrying", "behind", "unread", "loading", "gone_owner", "doubt", "older_revision", "proof", "quarantine",
-    "shrunk", "held", "models", "models_behind", "models_loading", "removed", "task",
+    "start", "destination", "part", "dag", "paused", "paused_dag", "scheduler", "triggerer", "due", "settings", "run",
+    "source", "retrying", "behind", "unread", "loading", "gone_owner", "doubt", "older_revision", "proof",
+    "reconciliation_overdue", "quarantine", "shrunk", "held", "models", "models_behind", "models_loading", "removed",
+    "task",
 ]  # fmt: skip
 
 
@@ -31,13 +33,13 @@ class Remark(BaseModel):
     state: State
     kind: Kind
     text: str
-    message: str = Field(default="", description="What the task that fails said itself, with the remedy.")
+    message: str = Field(default="", description="Error of the task that fails, with the remedy.")
     since: datetime | None = None
     todo: str = Field(default="", description="What to do about it; empty where there is nothing to do.")
     link: str = Field(default="", description="Page of Airflow's UI, relative to its root.")
     retrying_since: datetime | None = Field(default=None, description="When the first of the tries failed.")
     tries: int = Field(default=0, description="Tries that failed since then; 0 where that is not known.")
-    essential: bool = Field(default=True, description="Whether the first line of the page hangs on it.")
+    essential: bool = Field(default=True, description="Whether the first line of the page depends on it.")
     lists: list[List] = Field(default=[], description="Lists of the documents that are meant.")
 
 
@@ -51,7 +53,7 @@ class Verdict(BaseModel):
 
 
 class Reject(BaseModel):
-    """Values of one field that the starter models could not use."""
+    """Rejected values of one field, in the starter models."""
 
     doc_type: str | None
     field: str
@@ -106,7 +108,7 @@ class Collision(BaseModel):
 
 
 class RejectedDocument(BaseModel):
-    """One document with a value that the starter models could not use, without that value."""
+    """One document with a rejected value, without that value."""
 
     id: str
     saved_at: datetime | None
@@ -120,7 +122,7 @@ class Entries(BaseModel):
 
 
 class Collisions(BaseModel):
-    """A page of colliding documents."""
+    """A page of documents with duplicate IDs."""
 
     items: list[Collision]
     more: bool

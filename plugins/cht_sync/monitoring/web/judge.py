@@ -1,4 +1,4 @@
-"""Is the copy complete and fresh? The verdict of the page, of what health has found."""
+"""Is the copy complete and fresh? The first line of the page, and its remarks, from the findings."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from cht_sync.monitoring.finding import Kind
-from cht_sync.monitoring.health import has_failed
 from cht_sync.monitoring.sentences import CATALOGUE
+from cht_sync.monitoring.source_state import has_failed
 from cht_sync.monitoring.web.answers import Remark, Verdict
-from cht_sync.monitoring.web.remarks import Scene, remarks
+from cht_sync.monitoring.web.remarks import remarks
+from cht_sync.monitoring.web.scene import Scene
 
 if TYPE_CHECKING:
     from cht_sync.monitoring.finding import Finding
@@ -20,27 +21,27 @@ _ORDER: tuple[State, ...] = (
     "unknown", "failing", "paused", "retrying", "behind", "warning", "loading", "empty", "ok",
 )  # fmt: skip
 _HEADLINES = {
-    "unknown": "Not known",
-    "failing": "Something fails",
+    "unknown": "Status unavailable",
+    "failing": "Sync failed",
     "paused": "Paused: nothing is copied",
     "behind": "Behind: the copy is not fresh",
-    "warning": "Complete, with something to look at",
-    "loading": "First load under way: not complete yet",
+    "warning": "Complete, with warnings",
+    "loading": "First load running: not complete yet",
     "empty": "Nothing has been copied yet",
     "ok": "Complete and fresh",
 }
 _BY_KIND = {
-    Kind.PART: "Not known: not everything could be read",
+    Kind.PART: "Status unavailable: not everything could be read",
     Kind.SCHEDULER: "Failing: Airflow's scheduler does not run",
     Kind.TRIGGERER: "Failing: Airflow's triggerer does not run",
     Kind.SETTINGS: "Failing: nothing is copied",
-    Kind.GONE_OWNER: "Not complete: ids belong to a source that is not configured any more",
-    Kind.SHRUNK: "Guard closed: models wait for a person",
-    Kind.HELD: "Guard closed: models wait for a person",
+    Kind.GONE_OWNER: "Not complete: ids belong to a source that is no longer configured",
+    Kind.SHRUNK: "Models blocked by the row-loss check",
+    Kind.HELD: "Models blocked by the row-loss check",
     Kind.MODELS_BEHIND: "Behind: the models are not fresh",
     Kind.MODELS_LOADING: "The models are being built for the first time",
 }
-# While one of these is the case, nobody may say that the copy goes on.
+# While one of these is the case, it is not certain that the copy continues.
 _STANDS = {
     Kind.DESTINATION, Kind.DAG, Kind.PAUSED, Kind.SCHEDULER, Kind.TRIGGERER, Kind.DUE, Kind.SETTINGS, Kind.SOURCE,
     Kind.RETRYING, Kind.BEHIND,
@@ -48,19 +49,12 @@ _STANDS = {
 
 
 def worst_first(sources: list[Source]) -> list[Source]:
-    """Sources that need somebody before those that do not.
-
-    :param sources: each with its state.
-    """
+    """Sources with problems before those without."""
     return sorted(sources, key=lambda source: (_ORDER.index(source.state), source.source))
 
 
 def verdict(findings: Sequence[Finding], scene: Scene) -> Verdict:
-    """The answer in words, with all there is to know, the worst first.
-
-    :param findings: of health.
-    :param scene: what stands around them.
-    """
+    """The first line of the page, and all remarks, the worst first."""
     by_kind: dict[Kind, list[Finding]] = {}
     for each in findings:
         if CATALOGUE[each.kind].shown and not each.follows:
@@ -78,20 +72,20 @@ def verdict(findings: Sequence[Finding], scene: Scene) -> Verdict:
 
 
 def _rank(remark: Remark) -> int:
-    """What fails is worse than a part that is not known beside it."""
+    """What fails is worse than a part that could not be read."""
     return _ORDER.index(remark.state if remark.essential else "behind")
 
 
 def _headline(worst: Kind, state: State, kinds: Set[Kind], scene: Scene) -> str:
     if worst is Kind.DESTINATION:
         does = "refuses this server" if scene.facts.destination.refused else "does not answer"
-        return f"Not known: the destination {does}"
+        return f"Status unavailable: PostgreSQL {does}"
     if state == "failing":
         return _headline_of_failing(worst, kinds, scene.sources)
     if worst is Kind.RETRYING:
         return _count("Retrying", [each for each in scene.sources if each.state == "retrying"], scene.sources)
     if state == "warning" and kinds & {Kind.LOADING, Kind.UNREAD}:
-        return "First load under way, with something to look at"
+        return "First load running, with warnings"
     if state == "warning" and Kind.QUARANTINE in kinds:
         return "Fresh, but documents are in quarantine"
     return _BY_KIND.get(worst, _HEADLINES[state])
@@ -104,7 +98,7 @@ def _headline_of_failing(worst: Kind, kinds: Set[Kind], sources: list[Source]) -
     if Kind.SOURCE in kinds:
         return _count("Failing", [each for each in sources if has_failed(each.task)], sources)
     if Kind.MODELS in kinds and not kinds & {Kind.SHRUNK, Kind.HELD, Kind.GONE_OWNER, Kind.TASK, Kind.DEPLOYMENT}:
-        return "Models fail" if kinds & _STANDS else "Models fail; the copy goes on"
+        return "Models fail" if kinds & _STANDS else "Models fail; the copy continues"
     return _BY_KIND.get(worst, _HEADLINES["failing"])
 
 

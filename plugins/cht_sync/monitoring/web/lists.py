@@ -47,23 +47,13 @@ order by saved_timestamp desc limit %(limit)s offset %(offset)s
 
 
 def quarantine(destination: Destination, source: str, offset: int) -> Entries:
-    """Documents of a source that are in quarantine, the newest first.
-
-    :param destination: where they are.
-    :param source: name of the source.
-    :param offset: entries to leave out.
-    """
+    """Documents of a source that are in quarantine, the newest first."""
     rows, more = _page(destination, _QUARANTINE, offset, source=source)
     return Entries(items=[Entry(**{**row, "reason": of_ours(row["reason"])}) for row in rows], more=more)
 
 
 def collisions(destination: Destination, source: str, offset: int) -> Collisions:
-    """Documents of a source whose ``_id`` belongs to another.
-
-    :param destination: where they are.
-    :param source: name of the source.
-    :param offset: documents to leave out.
-    """
+    """Documents of a source whose ``_id`` belongs to another."""
     rows, more = _page(destination, _COLLISIONS, offset, source=source)
     return Collisions(items=[Collision(**row) for row in rows], more=more)
 
@@ -80,14 +70,7 @@ def read_rejects(destination: Destination) -> list[Reject] | None:
 
 
 def rejected(destination: Destination, field: str, reason: str, doc_type: str | None, offset: int) -> RejectedDocuments:
-    """Documents whose value of a field the starter models could not use, the newest first.
-
-    :param destination: as the role that owns the models.
-    :param field: name of the field.
-    :param reason: why, as the table says.
-    :param doc_type: type of the documents.
-    :param offset: documents to leave out.
-    """
+    """Documents whose value of a field the starter models could not use, the newest first."""
     rows, more = _page(destination, _REJECTED, offset, field=field, reason=reason, doc_type=doc_type)
     return RejectedDocuments(items=[RejectedDocument(**row) for row in rows], more=more)
 

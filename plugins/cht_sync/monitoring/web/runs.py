@@ -15,7 +15,8 @@ from airflow.models.trigger import Trigger
 from sqlalchemy import func, select
 
 from cht_sync.errors import SettingsError
-from cht_sync.monitoring.state import Dag, Run, Task, TaskError
+from cht_sync.monitoring.airflow_state import Dag, Run, Task, TaskError
+from cht_sync.monitoring.paused_dags import read_paused
 from cht_sync.monitoring.web.access import DAG_ID
 from cht_sync.settings.settings import Settings
 
@@ -32,10 +33,7 @@ FAILED_SHOWN = 10
 
 
 def read_dag(session: Session) -> tuple[Dag, dict[str, Task]]:
-    """The DAG with its newest run, and for each source the newest task that has ended or is at work.
-
-    :param session: of Airflow's database.
-    """
+    """The DAG with its newest run, and for each source the newest task that has ended or is at work."""
     model = session.execute(
         select(DagModel.is_paused, DagModel.next_dagrun_create_after).where(DagModel.dag_id == DAG_ID)
     ).first()
@@ -54,6 +52,7 @@ def read_dag(session: Session) -> tuple[Dag, dict[str, Task]]:
         next_run_at=model.next_dagrun_create_after if model else None,
         run=_run(runs[0], tasks) if runs else None,
         ended=_run(last, tasks) if last else None,
+        others_paused=[dag_id for dag_id, paused in read_paused(session).items() if paused and dag_id != DAG_ID],
         **_of_models(session),
         succeeded_lately=any(str(run.state) == "success" for run in runs),
         scheduler_seen_at=seen.get("SchedulerJob"),
@@ -90,11 +89,7 @@ def _of_models(session: Session) -> dict[str, Any]:
 
 
 def with_link(session: Session, error: TaskError) -> TaskError:
-    """The error of a task with the way to the newest instance of it.
-
-    :param session: of Airflow's database.
-    :param error: the error.
-    """
+    """The error of a task with the way to the newest instance of it."""
     about = (TaskInstance.dag_id == error.dag_id, TaskInstance.task_id == error.task_id)
     # Of a model the task is meant, of a source one of several.
     mapped = (TaskInstance._rendered_map_index == error.subject, TaskInstance.state.in_((*TRIED, *RUNNING)))

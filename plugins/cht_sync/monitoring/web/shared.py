@@ -49,7 +49,7 @@ class Shared(Generic[T]):
         self._made: tuple[float, T] | None = None
 
     def get(self, make: Callable[[], T], seconds: float) -> T:
-        """The answer, as it is or made anew.
+        """The answer, as it is or a new one.
 
         :param make: makes it; what it raises is kept for nobody.
         :param seconds: how old it may be.

@@ -12,16 +12,18 @@ from airflow.sdk import Connection
 from cht_sync.common.text import zone
 from cht_sync.dbt.tables.model_results import without_ids
 from cht_sync.errors import SettingsError, StoreError
+from cht_sync.monitoring.airflow_state import Dag, Task, TaskError
 from cht_sync.monitoring.destination import opened
 from cht_sync.monitoring.finding import Limits
-from cht_sync.monitoring.health import is_gone, judge
+from cht_sync.monitoring.health import judge
 from cht_sync.monitoring.parts import Unknown
 from cht_sync.monitoring.reader import read
-from cht_sync.monitoring.state import Dag, Destination, Facts, Source, Task, TaskError
+from cht_sync.monitoring.source_state import is_gone
+from cht_sync.monitoring.state import Destination, Facts, Source
 from cht_sync.monitoring.web.answers import Reject, Status
 from cht_sync.monitoring.web.judge import verdict, worst_first
 from cht_sync.monitoring.web.lists import read_rejects
-from cht_sync.monitoring.web.remarks import Scene
+from cht_sync.monitoring.web.scene import Scene
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 
@@ -34,9 +36,6 @@ def read_status(
 ) -> Status:
     """The state of everything; never an error of the destination, but what it says.
 
-    :param dag: what Airflow knows of the DAG.
-    :param tasks: the newest task of each source.
-    :param now: the time, with a zone; default now.
     :param with_link: finds the way to the task that an error is of.
     """
     now, settings = now or datetime.now(UTC), Settings()
@@ -68,10 +67,7 @@ def read_status(
 
 
 def without_documents(status: Status) -> Status:
-    """The same for who may not see ids of documents.
-
-    :param status: for who may.
-    """
+    """The same for who may not see ids of documents."""
     models = [model.model_copy(update={"documents_at_fault": []}) for model in status.models]
     hidden = status.model_copy(update={"models": models, "documents_visible": False})
     # What a task says of a model that fails comes up in several places: none of them is missed.

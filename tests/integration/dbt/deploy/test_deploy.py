@@ -226,7 +226,7 @@ def test_what_changed_is_rebuilt_and_rolled_back(do_deploy, settings, database, 
     assert do_deploy(roll_back_to=first[:10])
     assert database.rows("select name from v1.persons") == [("Amina",)]
     assert (do_deploy.revision, look(settings, Wish())) == (first, None)
-    assert "was rolled back from; it is held" in caplog.text
+    assert "was rolled back from: blocked from redeployment" in caplog.text
     # A model that the project has no longer: its table stays until someone drops it, and that is said.
     assert database.rows("select a, n from v1.numbers") == [(2, 1)]
     assert "v1.numbers is of no model any more" in caplog.text

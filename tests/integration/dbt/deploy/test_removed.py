@@ -9,7 +9,7 @@ import pytest
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.errors import SettingsError
 from cht_sync.monitoring.destination import opened
-from cht_sync.monitoring.reader import read_removed
+from cht_sync.monitoring.models_reader import read_removed
 from cht_sync.settings.connections import postgres_connection
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

@@ -301,7 +301,8 @@ def test_a_rebuild_that_fails_or_is_killed_leaves_everything_as_it_was(rig, monk
     plan = rig.plan(broken, ["report"])
     before = rig.state()
     with pytest.raises(
-        RebuildError, match="dbt could not build the models aside, nothing was changed: report: .*division by zero"
+        RebuildError,
+        match="dbt could not build the models in a staging schema, nothing was changed: report: .*division by zero",
     ):
         rig.rebuild(broken, plan, lambda _: pytest.fail("no swap"))
     assert rig.state() == before

@@ -259,7 +259,7 @@ def test_rows_that_hooks_wrote_are_kept(world):
         ),
         (
             "create function people.takes(v1.child) returns int language sql as 'select 1'",
-            "Something of people's hangs on a model .*people.takes.* depends on type v1.child",
+            "A user-defined object depends on a model .*people.takes.* depends on type v1.child",
         ),
         (
             "alter table v1__next.child drop constraint child_uuid_key",

@@ -261,30 +261,30 @@ def test_any_of_them_together_are_there_afterwards(shared, names):
     [
         (
             "create policy p on people.log using (exists (select from v1.child c where c.uuid = log.uuid))",
-            "Something of people's hangs on a model .*policy p on table people.log depends on .*v1.child",
+            "A user-defined object depends on a model .*policy p on table people.log depends on .*v1.child",
         ),
         (
             "create rule r as on insert to people.log do also insert into v1.child (uuid) values (new.uuid)",
-            "Something of people's hangs on a model .*rule r on table people.log depends on .*v1.child",
+            "A user-defined object depends on a model .*rule r on table people.log depends on .*v1.child",
         ),
         (
             "create view people.over as select * from v1.root; create function people.f() returns setof people.over"
             " language sql as 'select * from people.over'",
-            r"Something of people's hangs on a model .*function people.f\(\) depends on type people.over",
+            r"A user-defined object depends on a model .*function people.f\(\) depends on type people.over",
         ),
         (
             "create function people.g() returns bigint begin atomic select count(*) from v1.root; end",
-            r"Something of people's hangs on a model .*function people.g\(\) depends on table v1.root",
+            r"A user-defined object depends on a model .*function people.g\(\) depends on table v1.root",
         ),
         ("alter table people.log add whole v1.root[]", r"column whole of table people.log depends on type v1.root"),
         ("create table people.below () inherits (v1.root)", "table people.below depends on table v1.root"),
         (
             "alter table v1.child rename to t; create table v1.child (like v1.root) partition by range (n)",
-            "v1.child is partitioned, and what dbt builds anew is not; nothing was changed",
+            "v1.child is partitioned, and what dbt builds is not; nothing was changed",
         ),
         (
             "create trigger t before insert on v1.child for each row when (new.lost > 0) execute function people.seen()",
-            "The trigger t of v1.child does not fit what was built anew .*lost.*nothing was changed; change or drop it",
+            "The trigger t of v1.child does not fit what was rebuilt .*lost.*nothing was changed; change or drop it",
         ),
         ("create rule r as on insert to v1.child where new.lost > 0 do instead nothing", "The rule r of v1.child does not"),
         ("create policy p on v1.child using (lost > 0)", "The policy p of v1.child does not fit"),
@@ -293,7 +293,7 @@ def test_any_of_them_together_are_there_afterwards(shared, names):
         ("update v1.child set lost = n; create unique index i on v1.child (lost); alter table v1.child alter lost set not null, replica identity using index i",
          "The replica identity of v1.child does not fit .*index i is not there any more.*replica identity default"),
         ("update v1.child set n = 0; update v1__next.child set n = -1; alter table v1.child add constraint c check (n >= 0)",
-         r"The constraint c of v1.child does not fit .*is violated by some row\).*nothing was changed; mend the model"),
+         r"The constraint c of v1.child does not fit .*is violated by some row\).*nothing was changed; fix the model"),
         ("update v1__next.child set n = 1; alter table v1.child add constraint c unique (n)", "The constraint c of v1.child does not"),
         ("update v1__next.root set n = null; alter table v1.root alter n set not null", "(That n has a value|The constraint root_n_not_null) of v1.root does not fit"),
         ("set allow_system_table_mods = on; insert into pg_seclabel values ('v1.root'::regclass, 'pg_class'::regclass, 0, 'guard', 'top')",

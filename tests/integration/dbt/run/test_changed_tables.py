@@ -88,7 +88,7 @@ def test_what_is_mended_runs_again_and_misses_nothing(told, models, database):
     ("statement", "logged"),
     [
         ("alter table v1.contact add remark text", "v1.contact has a column remark that no model builds"),
-        ("drop table v1.contact cascade", "v1.contact is not there any more: dbt makes it anew now"),
+        ("drop table v1.contact cascade", "v1.contact does not exist any more: dbt creates it now"),
         ("alter table v1.contact alter name set storage external, alter reported set not null", ""),
         ("drop table v1.calendar; create view v1.calendar as select 2 as day", ""),
     ],

@@ -79,7 +79,7 @@ def test_a_deployment_that_was_overtaken_changes_nothing(deployments, version):
     record(deployments, one, [""], Recorded({}), "")
     before = deployments.recorded()
     record(deployments, two, [""], before, "")
-    with pytest.raises(StoreError, match="trigger the DAG cht_pipeline_deploy anew"):
+    with pytest.raises(StoreError, match="trigger the DAG cht_pipeline_deploy again"):
         record(deployments, three, [""], before, "")
     with pytest.raises(StoreError, match="Another version"):
         deployments.require_unchanged(three, [""], before)

@@ -29,7 +29,7 @@ def test_looking_creates_nothing(database):
 def test_models_run_once_for_what_arrived(runs, store):
     store.save("h/d", page_of({"_id": "a"}, last_seq="1"), None)
     state = runs.state()
-    assert "not run to a good end yet" in state.reason_to_run("a")
+    assert "never completed a run" in state.reason_to_run("a")
     runs.record(state.newest, "a")
     assert runs.state().reason_to_run("a") is None
     store.save("h/d", page_of({"_id": "b"}, last_seq="2"), "1")
@@ -62,7 +62,7 @@ def test_selections_and_schemas_are_told_apart(runs, store):
     store.save("h/d", page_of({"_id": "a"}), None)
     runs.record(runs.state().newest, "a")
     for other in (ModelRuns(postgres_connection(), RAW, "v1", "tag:base"), ModelRuns(postgres_connection(), RAW, "v2")):
-        assert "not run to a good end yet" in other.state().reason_to_run("a")
+        assert "never completed a run" in other.state().reason_to_run("a")
 
 
 def test_a_batch_shows_how_far_it_came(runs, database):

@@ -46,4 +46,11 @@ CASES = {
         " values ('scheduled__2', 'couch/medic', 'range 1', now(), now(), 'repaired')",
         "couch/medic",
     ),
+    "reconciliation_overdue": (
+        "insert into v1.couchdb_reconciliation (run, source, part, planned_at, finished_at, verdict)"
+        " values ('scheduled__1', 'couch/medic', 'range 1', now() - interval '3 d', now() - interval '3 d', 'equal')",
+        "insert into v1.couchdb_reconciliation (run, source, part, planned_at, finished_at, verdict)"
+        " values ('scheduled__2', 'couch/medic', 'range 1', now(), now(), 'repaired')",
+        "couch/medic",
+    ),
 }  # fmt: skip

@@ -25,13 +25,13 @@ def test_what_begins_together_is_one_message_and_so_is_its_end(alerts, monkeypat
     kind, number, named = title.split(": ")
     assert (kind, number) == ("A source is not copied", "3")
     assert set(named.split(", ")) == {"couch/medic", "couch/medic-sentinel", "couch/_users"}
-    assert alerts.text().count("was last read with success") == 3
+    assert alerts.text().count("was last read successfully") == 3
     assert alerts.look() == []
     alerts.rows("update v1.couchdb_progress set updated_at = now() where source <> 'couch/_users'")
     (title,) = alerts.look()
-    assert title.startswith("well again: A source is not copied: 2: ")
+    assert title.startswith("resolved: A source is not copied: 2: ")
     alerts.rows(CASES["source"][1])
-    assert alerts.look() == ["well again: A source is not copied: couch/_users"]
+    assert alerts.look() == ["resolved: A source is not copied: couch/_users"]
 
 
 def test_a_channel_that_is_down_gets_the_message_later(alerts, monkeypatch, caplog):
@@ -56,7 +56,7 @@ def test_what_ended_before_anybody_could_be_told_is_told_in_one_message(alerts, 
     alerts.mailbox.refuses = False
     assert [tasks.tell(Settings()) for _ in range(2)] == [1, 0]
     (mail,) = alerts.mailbox.mails
-    assert mail["Subject"] == "CHT Sync: well again: A source is not copied: couch/medic"
+    assert mail["Subject"] == "CHT Sync: resolved: A source is not copied: couch/medic"
     assert ", until 20" in alerts.text()
 
 
@@ -135,7 +135,7 @@ def test_incidents_of_before_channels_were_kept_are_not_told_again(alerts):
     alerts.rows(CASES["source"][0])
     assert alerts.look() == []
     alerts.rows(CASES["source"][1])
-    assert alerts.look() == ["well again: A source is not copied: couch/medic"]
+    assert alerts.look() == ["resolved: A source is not copied: couch/medic"]
 
 
 def test_a_service_that_is_dead_does_not_make_the_others_hear_it_again(alerts, webhook, monkeypatch):
@@ -175,5 +175,5 @@ def test_a_postgres_that_cannot_be_used_is_told_once_and_when_it_is_back(alerts,
     titles = [str(mail["Subject"]) for mail in alerts.mailbox.mails]
     assert titles == [
         "CHT Sync: PostgreSQL does not answer: PostgreSQL",
-        "CHT Sync: well again: PostgreSQL does not answer: PostgreSQL",
+        "CHT Sync: resolved: PostgreSQL does not answer: PostgreSQL",
     ]

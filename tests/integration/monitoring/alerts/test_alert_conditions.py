@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from cht_sync.dbt.tables.model_results import FAILED
-from cht_sync.monitoring.sentences import ALERTS as KINDS
+from cht_sync.monitoring.alerts.sentences import ALERTS as KINDS
 from cht_sync.tasks import alerts as tasks
 from tests.integration.monitoring.alerts.cases import CASES, SECRET, TOKEN
 
@@ -29,8 +29,8 @@ def test_one_message_when_it_begins_and_one_when_it_is_over(alerts, kind):
         assert part in text
     assert [alerts.look() for _ in range(3)] == [[], [], []]
     alerts.rows(end)
-    assert alerts.look() == [f"well again: {title}"]
-    assert f"Over: {KINDS[kind].title}." in alerts.text()
+    assert alerts.look() == [f"resolved: {title}"]
+    assert f"Resolved: {KINDS[kind].title}." in alerts.text()
     assert alerts.look() == []
     said = json.dumps(alerts.webhook, ensure_ascii=False) + "".join(str(mail) for mail in alerts.mailbox.mails)
     assert SECRET not in said
@@ -55,7 +55,7 @@ def test_a_source_that_was_never_read_is_missed_and_one_that_is_not_configured_i
     assert alerts.look() == ["A source is not copied: couch/medic"]
     assert "never read" in alerts.text()
     alerts.rows("update v1.couchdb_progress set source = 'couch/medic', updated_at = now()")
-    assert alerts.look() == ["well again: A source is not copied: couch/medic"]
+    assert alerts.look() == ["resolved: A source is not copied: couch/medic"]
 
 
 def test_a_source_that_is_new_and_read_in_time_is_no_news(alerts):
@@ -128,7 +128,7 @@ def test_a_first_load_is_told_once_when_it_is_proven(alerts):
     )
     assert alerts.look() == []
     alerts.rows("update v1.couchdb_first_load set proven_at = now()")
-    assert alerts.look() == ["A first load has ended: couch/medic"]
+    assert alerts.look() == ["A first load is complete: couch/medic"]
     assert "1,234,567 documents" in alerts.text()
     assert [alerts.look() for _ in range(3)] == [[], [], []]
 
@@ -143,7 +143,7 @@ def test_a_deployment_that_fails_is_told_until_one_works(alerts):
     assert "The task build" in alerts.text()
     assert alerts.look() == []
     tasks.deployment_worked()
-    assert alerts.look() == [f"well again: {KINDS['deployment'].title}: dbt project"]
+    assert alerts.look() == [f"resolved: {KINDS['deployment'].title}: dbt project"]
 
 
 @pytest.mark.parametrize("kind", ["source", "behind"])

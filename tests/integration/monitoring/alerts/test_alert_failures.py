@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 import pytest
 
-from cht_sync.monitoring.sentences import ALERTS as KINDS
+from cht_sync.monitoring.alerts.sentences import ALERTS as KINDS
 from cht_sync.tasks import alerts as tasks
 from tests.integration.monitoring.alerts.cases import CASES
 from tests.integration.monitoring.web.scenes import add_doubt
@@ -90,7 +90,7 @@ def test_a_lock_on_the_incidents_is_no_postgres_that_is_down(alerts, monkeypatch
     titles = [str(mail["Subject"]) for mail in alerts.mailbox.mails]
     assert titles == [
         "CHT Sync: Part of the state cannot be read: couchdb_incident",
-        "CHT Sync: well again: Part of the state cannot be read: couchdb_incident",
+        "CHT Sync: resolved: Part of the state cannot be read: couchdb_incident",
     ]
 
 
@@ -103,7 +103,7 @@ def test_the_reason_is_told_once_for_one_cause(alerts, monkeypatch):
         fails(alerts, DOWN.format(database), f"couch/{database}")
     assert len(alerts.look()) == 1
     text = alerts.text()
-    assert text.count("was last read with success") == 2
+    assert text.count("was last read successfully") == 2
     assert text.count("see whether it runs") == 1
     assert "Retrying since 20" in text
     assert "3 tries failed" in text
@@ -114,7 +114,7 @@ def test_a_task_that_fails_for_long_is_told_until_it_succeeds(alerts):
     assert alerts.look() == ["A task fails: cht_reconcile.compare"]
     assert "set DBT_LOCAL_PATH" in alerts.text()
     alerts.rows("delete from v1.couchdb_task_error")
-    assert alerts.look() == ["well again: A task fails: cht_reconcile.compare"]
+    assert alerts.look() == ["resolved: A task fails: cht_reconcile.compare"]
 
 
 def test_collisions_with_a_source_that_is_not_configured_any_more(alerts):
@@ -130,7 +130,7 @@ def test_collisions_with_a_source_that_is_not_configured_any_more(alerts):
     assert "rename-source old/medic couch/medic" in alerts.text()
     alerts.rows("update v1.couchdb set source = 'couch/medic'; delete from v1.couchdb_collision")
     (title,) = alerts.look()
-    assert title.startswith("well again: ")
+    assert title.startswith("resolved: ")
 
 
 def test_a_source_that_a_dag_of_ones_own_copies_is_not_gone(alerts):
@@ -150,7 +150,7 @@ def test_a_source_that_a_dag_of_ones_own_copies_is_not_gone(alerts):
 def test_doubts_and_older_revisions(alerts):
     add_doubt(alerts.rows, "couch/medic", "26 hours")
     assert sorted(alerts.look()) == [
-        "A source is in doubt: couch/medic", "CouchDB shows older revisions than are stored, or none: couch/medic",
+        "A source may be incomplete: couch/medic", "CouchDB shows older revisions than are stored, or none: couch/medic",
     ]  # fmt: skip
     text = " ".join(json.dumps(each) for each in alerts.webhook)
     for part in ("than PostgreSQL holds of 2 documents of couch/medic, or none", "accept_older", "CHT_OLDER_AFTER"):
@@ -168,7 +168,7 @@ def test_a_doubt_is_told_only_where_no_daily_proof_has_taken_it_away(alerts):
     assert alerts.look() == []
     add_doubt(alerts.rows, "couch/medic", "26 hours")
     alerts.rows("delete from v1.couchdb_older_revision")
-    assert alerts.look() == ["A source is in doubt: couch/medic"]
+    assert alerts.look() == ["A source may be incomplete: couch/medic"]
     assert "cht_reconcile" in alerts.text()
     # Doubted once more, it is no less in doubt.
     alerts.rows("update v1.couchdb_progress set doubted_at = now()")

@@ -23,6 +23,7 @@ def set_runs(
     engine,
     states=None,
     paused=False,
+    others_paused=(),
     due=timedelta(minutes=1),
     sources="success",
     ended=True,
@@ -37,6 +38,7 @@ def set_runs(
     :param engine: of Airflow's database.
     :param states: of the task `sync` in the newest run, by source; None for a DAG that never ran.
     :param sources: state of the task before.
+    :param others_paused: other DAGs that are paused.
     :param ended: whether the run has.
     :param tried: sources whose first try failed ``TRIED_AGO``.
     :param seen: how long ago each kind of Airflow's processes gave a sign of life.
@@ -56,6 +58,13 @@ def set_runs(
                 next_dagrun_create_after=now + due,
             )
         )  # fmt: skip
+        for dag_id in others_paused:
+            session.execute(
+                insert(DagModel).values(
+                    dag_id=dag_id, bundle_name="dags-folder", is_paused=True, is_stale=False, max_active_tasks=16,
+                    max_consecutive_failed_dag_runs=0, has_task_concurrency_limits=False, timetable_type="",
+                )
+            )  # fmt: skip
         for kind, ago in (seen or {}).items():
             session.execute(insert(Job).values(job_type=kind, state="running", latest_heartbeat=now - ago))
         for _ in range(triggers):

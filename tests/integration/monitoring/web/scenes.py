@@ -119,7 +119,8 @@ class Scenes:
         said = f'Database Error in model patient: invalid input syntax for type integer: "{SECRET}"'
         memory.record([ModelResult("model.a.patient", "patient", "error", said, 0.4, at_fault=["0-7"])])
         memory.hold(
-            ["model.a.document_metadata"], "Readers keep the last good state until these models run again: patient."
+            ["model.a.document_metadata"],
+            "Readers keep the rows of the last successful run until these models run again: patient.",
         )
         self.rows(
             "update v1.couchdb_model_result set failing_since = now() - interval '3 hours' where failing_since is not null"

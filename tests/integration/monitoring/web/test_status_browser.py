@@ -26,10 +26,10 @@ PATHS = ["", "api/status", f"api/quarantine?source={MEDIC}", f"api/collisions?so
 # Each state: what Airflow's database holds, and what the page says first.
 STATES = {
     "healthy": ({"states": GOOD}, "Complete and fresh"),
-    "first_load": ({"states": {**GOOD, MEDIC: "running"}}, "First load under way: not complete yet"),
+    "first_load": ({"states": {**GOOD, MEDIC: "running"}}, "First load running: not complete yet"),
     "failing": ({"states": {**GOOD, SENTINEL: "failed"}}, f"Failing: {SENTINEL} is not copied"),
     "quarantine": ({"states": GOOD}, "Fresh, but documents are in quarantine"),
-    "shrunk": ({"states": GOOD}, "Guard closed: models wait for a person"),
+    "shrunk": ({"states": GOOD}, "Models blocked by the row-loss check"),
     "empty": ({"states": None}, "Nothing has been copied yet"),
     "paused": ({"states": GOOD, "paused": True, "due": timedelta(hours=-3)}, "Paused: nothing is copied"),
 }
@@ -217,7 +217,7 @@ def test_of_thirty_sources_those_that_fail_are_open_and_the_others_are_rows(brow
         # One notice for each cause.
         expect(page.locator("#remarks li")).to_have_count(2)
         expect(page.get_by_role("article", name=bad[0], exact=True)).to_contain_text("see whether it runs")
-        expect(page.get_by_role("article", name=bad[0], exact=True)).to_contain_text("not known since")
+        expect(page.get_by_role("article", name=bad[0], exact=True)).to_contain_text("unknown since")
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             picture(page, f"thirty-{width}-{scheme}")
@@ -241,12 +241,12 @@ def test_what_is_not_known_is_not_shown_as_a_number(browser, server, scenes, tab
     scene(server, scenes, "healthy")
     with scenes.locked(table), Visit(browser, server) as visit:
         page = visit.open()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Not known: not everything could be read")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Status unavailable: not everything could be read")
         expect(page.locator("#remarks")).to_contain_text("locked by nightly_vacuum (pid")
         if table == "couchdb_progress":
-            expect(page.get_by_role("article", name=MEDIC, exact=True)).to_contain_text("Waiting in CouchDBnot known")
+            expect(page.get_by_role("article", name=MEDIC, exact=True)).to_contain_text("Pending changesunknown")
         else:
-            expect(page.locator("#groups")).to_contain_text("How the models ended is not known.")
+            expect(page.locator("#groups")).to_contain_text("Results of the models are unavailable.")
         picture(page, f"locked-{table}")
         assert serious_issues(page) == []
 

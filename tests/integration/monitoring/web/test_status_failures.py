@@ -50,7 +50,7 @@ def check_the_rest(said, unknown):
     texts = " ".join(each["text"] + each["todo"] for each in said["verdict"]["remarks"])
     assert "does not answer" not in texts
     assert "No source has been read" not in texts
-    assert said["verdict"]["headline"] == "Not known: not everything could be read"
+    assert said["verdict"]["headline"] == "Status unavailable: not everything could be read"
     expected = "unknown" if "sources" in unknown else "ok"
     assert {each["state"] for each in said["sources"]} == {expected}
     assert bool(source_of(said)["hourly"]) is ("ledger" not in unknown)
@@ -126,7 +126,7 @@ def test_a_right_that_is_missing_is_named_and_hides_nothing_else(served, scenes,
 def test_what_is_slow_says_so(served, scenes, monkeypatch):
     scenes.healthy()
     served.set_runs(states=GOOD)
-    monkeypatch.setattr("cht_sync.monitoring.reader._MODELS", "select pg_sleep(5)")
+    monkeypatch.setattr("cht_sync.monitoring.models_reader._MODELS", "select pg_sleep(5)")
     said = status(served)
     assert [(each["part"], each["why"]) for each in said["unknown"]] == [("models", "slow")]
     assert "reading v1.couchdb_model_result took too long" in said["unknown"][0]["text"]
@@ -152,7 +152,7 @@ def test_a_destination_that_is_down_is_one_notice_and_sources_are_not_forgotten(
     (remark,) = said["verdict"]["remarks"]
     assert remark["kind"] == "destination"
     assert "3 of 3 sources are not copied" in remark["todo"]
-    assert said["verdict"]["headline"] == "Not known: the destination does not answer"
+    assert said["verdict"]["headline"] == "Status unavailable: PostgreSQL does not answer"
     assert {each["source"]: each["state"] for each in said["sources"]} == dict.fromkeys(SOURCES, "failing")
     assert not any(each["pending_known"] for each in said["sources"])
 
@@ -163,7 +163,7 @@ def test_a_destination_that_only_this_server_cannot_read_does_not_stop_the_copy(
     monkeypatch.setenv("POSTGRES_PASSWORD", "an-0ld-0ne")
     said = status(served)
     (remark,) = said["verdict"]["remarks"]
-    assert said["verdict"]["headline"] == "Not known: the destination refuses this server"
+    assert said["verdict"]["headline"] == "Status unavailable: PostgreSQL refuses this server"
     assert "may be that this API server alone cannot read it" in remark["todo"]
     assert {each["state"] for each in said["sources"]} == {"unknown"}
 
@@ -274,13 +274,13 @@ def test_collisions_with_a_source_that_is_not_configured_any_more_are_a_finding(
     (remark,) = said["verdict"]["remarks"]
     assert remark["kind"] == "gone_owner"
     assert remark["text"] == (
-        f"400 documents of {MEDIC} cannot reach the models: their rows belong to {old}, which is not configured any more."
-        f" 1 document of {SENTINEL} cannot reach the models: its row belongs to {old}, which is not configured any more."
+        f"400 documents of {MEDIC} cannot reach the models: their rows belong to {old}, which is no longer configured."
+        f" 1 document of {SENTINEL} cannot reach the models: its row belongs to {old}, which is no longer configured."
     )
     assert f"`python -m cht_sync rename-source {old} {MEDIC}`" in remark["todo"]
     assert "'instance'" in remark["todo"]
     assert remark["lists"] == [{"name": "collisions", "source": name} for name in (MEDIC, SENTINEL)]
-    assert said["verdict"]["headline"] == "Not complete: ids belong to a source that is not configured any more"
+    assert said["verdict"]["headline"] == "Not complete: ids belong to a source that is no longer configured"
     assert (source_of(said)["state"], source_of(said, old)["copied"]) == ("failing", False)
     # While no run goes well, only a source that was not looked at for a day is taken for gone.
     served.set_runs(states={**GOOD, USERS: "failed"})
@@ -301,7 +301,7 @@ def test_doubts_and_older_revisions_are_findings(served, scenes):
     assert [each["kind"] for each in remarks] == ["doubt", "older_revision"]
     assert remarks[0]["text"] == f"{SENTINEL} was loaded from a CouchDB cluster."
     assert f"an older revision than PostgreSQL holds of 2 documents of {SENTINEL}, or none." in remarks[1]["text"]
-    for remedy in (f'accept_older=["{SENTINEL}"]', "CHT_OLDER_AFTER minutes", "only lagged"):
+    for remedy in (f'accept_older=["{SENTINEL}"]', "CHT_OLDER_AFTER minutes", "only lagging"):
         assert remedy in remarks[1]["todo"]
-    assert source_of(said, SENTINEL)["word"] == "In doubt"
-    assert said["verdict"]["headline"] == "Complete, with something to look at"
+    assert source_of(said, SENTINEL)["word"] == "May be incomplete"
+    assert said["verdict"]["headline"] == "Complete, with warnings"

@@ -97,7 +97,7 @@ def test_first_load(served, scenes):
 
 @pytest.mark.parametrize(
     ("before", "headline"),
-    [("failed", "Something fails"), ("success", "Complete and fresh"), (None, "Complete and fresh")],
+    [("failed", "Sync failed"), ("success", "Complete and fresh"), (None, "Complete and fresh")],
 )
 def test_the_newest_run_that_has_ended_is_judged_while_another_is_under_way(served, scenes, before, headline):
     scenes.healthy()
@@ -131,7 +131,7 @@ def test_models_that_never_ran_to_a_good_end_are_not_fresh(served, scenes, ago, 
     served.set_runs(states=GOOD)
     said = status(served)
     assert said["verdict"]["state"] == state
-    assert "have never run to a good end" in said["verdict"]["remarks"][0]["text"]
+    assert "have never completed a run" in said["verdict"]["remarks"][0]["text"]
     assert said["groups"][0]["succeeded_at"] is None
 
 
@@ -172,10 +172,10 @@ def test_guard_closed(served, scenes):
     scenes.shrunk()
     served.set_runs(states=GOOD)
     said = status(served)
-    assert said["verdict"]["headline"] == "Guard closed: models wait for a person"
+    assert said["verdict"]["headline"] == "Models blocked by the row-loss check"
     models = {model["name"]: model for model in said["models"]}
-    assert models["contact"]["word"] == "Shrunk: guard closed"
-    assert models["document_metadata"]["word"] == "Held back: guard closed"
+    assert models["contact"]["word"] == "Blocked: lost too many rows"
+    assert models["document_metadata"]["word"] == "Skipped: would delete downstream rows"
     assert models["patient"]["message"].endswith("for type integer: …")
     assert models["patient"]["lag_seconds"] > 3 * 3600 - 60
     assert {model["name"] for model in said["models"][:3]} == {"contact", "document_metadata", "patient"}
@@ -196,6 +196,16 @@ def test_paused(served, scenes):
     assert status(served)["verdict"]["headline"] == "Paused: nothing is copied"
 
 
+def test_other_dags_that_are_paused_are_named(served, scenes):
+    scenes.healthy()
+    served.set_runs(states=GOOD, others_paused=("cht_reconcile", "of_another_team"))
+    said = status(served)
+    assert said["dag"]["others_paused"] == ["cht_reconcile"]
+    (remark,) = [each for each in said["verdict"]["remarks"] if each["kind"] == "paused_dag"]
+    assert remark["text"] == "cht_reconcile is paused: PostgreSQL is not compared with CouchDB every night."
+    assert (remark["link"], said["verdict"]["headline"]) == ("dags/cht_reconcile", "Complete, with warnings")
+
+
 def test_a_copy_that_was_not_read_to_its_end_for_long_is_behind(served, scenes):
     scenes.healthy()
     scenes.rows(
@@ -214,7 +224,7 @@ def test_sources_are_those_of_the_newest_runs(served, scenes):
     new = "couch.example.org/medic-logs"
     served.set_runs(states={MEDIC: "success", SENTINEL: "success", new: "running"})
     said = status(served)
-    assert (source_of(said, USERS)["word"], source_of(said, USERS)["load"]) == ("Not copied any more", None)
+    assert (source_of(said, USERS)["word"], source_of(said, USERS)["load"]) == ("No longer copied", None)
     assert (source_of(said, new)["state"], source_of(said, new)["word"]) == ("loading", "Not read yet")
     assert [remark["text"] for remark in said["verdict"]["remarks"]] == [f"{new} has not been read yet."]
 

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cht_sync.monitoring.airflow_state import Dag, Run, Task
 from cht_sync.monitoring.finding import Limits
-from cht_sync.monitoring.health import find, judge_source
-from cht_sync.monitoring.state import Dag, Destination, Facts, Group, Load, Model, Proof, Run, Source, Task
+from cht_sync.monitoring.health import find
+from cht_sync.monitoring.source_state import judge_source
+from cht_sync.monitoring.state import Destination, Facts, Group, Load, Model, Proof, Source
 from cht_sync.monitoring.web.judge import verdict as verdict_of
 from cht_sync.monitoring.web.judge import worst_first
-from cht_sync.monitoring.web.remarks import Scene
+from cht_sync.monitoring.web.scene import Scene
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE = Destination(reachable=True)
@@ -43,6 +45,11 @@ def judge(destination, dag, now, models_dag="cht_sync", **known):
 
 def said(*sources, dag=None, groups=(), models=(), destination=HERE):
     return judge(destination, dag or a_dag(), NOW, sources=list(sources), groups=list(groups), models=list(models))
+
+
+def said_within(limits, source):
+    facts = Facts(destination=HERE, known=True, dag=a_dag(), sources=[source])
+    return verdict_of(find(facts, NOW, limits), Scene(facts, NOW, limits))
 
 
 def test_all_is_well():
@@ -94,7 +101,7 @@ def test_state_of_a_source(fields, state):
 def test_a_backlog_is_told_with_how_much_waits():
     verdict = said(a_source(complete_at=ago(hours=30), pending=1_000_000))
     assert verdict.headline == "Behind: the copy is not fresh"
-    assert verdict.remarks[0].text == "h/medic has not been read to its end for 1 d 6 h; 1,000,000 changes wait."
+    assert verdict.remarks[0].text == "h/medic is not up to date for 1 d 6 h; 1,000,000 changes wait."
 
 
 def test_a_source_that_nobody_copies_any_more_says_nothing_of_the_others():
@@ -170,9 +177,9 @@ def test_a_first_load_says_what_is_left():
 @pytest.mark.parametrize(
     ("model", "headline"),
     [
-        (a_model(), "Models fail; the copy goes on"),
-        (a_model("Shrunk: guard closed"), "Guard closed: models wait for a person"),
-        (a_model("Held back: guard closed", "paused"), "Guard closed: models wait for a person"),
+        (a_model(), "Models fail; the copy continues"),
+        (a_model("Blocked: lost too many rows"), "Models blocked by the row-loss check"),
+        (a_model("Skipped: would delete downstream rows", "paused"), "Models blocked by the row-loss check"),
     ],
 )
 def test_models_that_fail_or_wait(model, headline):
@@ -183,7 +190,7 @@ def test_models_that_fail_or_wait(model, headline):
 
 def test_models_of_a_dag_of_their_own_are_looked_for_there():
     group = Group(succeeded_at=NOW, modelled_to=ago(hours=2), waiting=5)
-    for known in ({"models": [a_model()]}, {"models": [a_model("Shrunk: guard closed")]}, {"groups": [group]}):
+    for known in ({"models": [a_model()]}, {"models": [a_model("Blocked: lost too many rows")]}, {"groups": [group]}):
         verdict = judge(
             HERE, a_dag(), NOW, sources=[a_source()], **{"models": [], "groups": [], **known}, models_dag="cht_models"
         )
@@ -191,7 +198,7 @@ def test_models_of_a_dag_of_their_own_are_looked_for_there():
 
 
 def test_models_that_wait_for_a_failing_one_are_counted_once():
-    verdict = said(a_source(), models=[a_model(), a_model("Waits for a failing model", "paused")])
+    verdict = said(a_source(), models=[a_model(), a_model("Skipped: upstream model failed", "paused")])
     assert len(verdict.remarks) == 1
 
 
@@ -242,7 +249,7 @@ def test_a_run_of_the_models_dag_that_failed_is_told_too():
 def test_models_that_never_ran_to_a_good_end_are_not_fresh(since, state, headline):
     verdict = said(a_source(), groups=[Group(waiting=5, waiting_since=ago(**since))])
     assert (verdict.state, verdict.headline) == (state, headline)
-    assert verdict.remarks[0].text == "The models have never run to a good end; 5 documents wait for them."
+    assert verdict.remarks[0].text == "The models have never completed a run; 5 documents wait for them."
     assert said(a_source(), groups=[Group(waiting=0)]).state == "ok"
 
 
@@ -262,3 +269,23 @@ def test_a_document_that_has_just_come_is_no_lag_though_the_one_before_is_old():
 def test_models_that_lag(minutes, waiting, state):
     group = Group(succeeded_at=NOW, modelled_to=ago(minutes=minutes), waiting=waiting)
     assert said(a_source(), groups=[group]).state == state
+
+
+def test_other_dags_that_are_paused_are_named_with_what_does_not_happen():
+    dag = a_dag().model_copy(update={"others_paused": ["cht_reconcile", "cht_alerts"]})
+    (remark,) = said(a_source(), dag=dag).remarks
+    assert remark.text == (
+        "cht_reconcile is paused: PostgreSQL is not compared with CouchDB every night. cht_alerts is paused: no alert is sent."
+    )
+    assert (remark.kind, remark.state, remark.todo) == (
+        "paused_dag", "warning", "Unpause them, unless that is what you want.",
+    )  # fmt: skip
+
+
+def test_a_reconciliation_that_is_overdue_is_named_with_its_remedy():
+    source = a_source(reconciled_at=ago(days=3))
+    (remark,) = said_within(Limits(reconciled_since=ago(days=2)), source).remarks
+    assert remark.text == f"No reconciliation of {source.source} has succeeded since."
+    assert "trigger it" in remark.todo
+    assert (remark.link, remark.since) == ("dags/cht_reconcile", ago(days=3))
+    assert said_within(Limits(reconciled_since=ago(days=4)), source).state == "ok"

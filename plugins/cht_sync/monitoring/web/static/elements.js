@@ -5,15 +5,15 @@ const ROOT = new URL("../", location.href);
 export const MOST = 1_000;
 const SVG = "http://www.w3.org/2000/svg";
 const STATES = {
-  ok: { word: "Good", path: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Z M7 12.5l3.5 3.5L17 8.5" },
+  ok: { word: "OK", path: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Z M7 12.5l3.5 3.5L17 8.5" },
   loading: { word: "Loading", path: "M21 12a9 9 0 1 1-3-6.7 M21 3v5h-5", turning: true },
   behind: { word: "Behind", path: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20Z M12 6v6l4 3" },
-  warning: { word: "Look", path: "M12 2.5 1.5 21.5h21Z M12 9v6 M12 18v.5" },
+  warning: { word: "Warning", path: "M12 2.5 1.5 21.5h21Z M12 9v6 M12 18v.5" },
   retrying: { word: "Retrying", path: "M3 12a9 9 0 0 1 15.5-6.3L21 8 M21 3v5h-5 M21 12a9 9 0 0 1-15.5 6.3L3 16 M3 21v-5h5" },
   failing: { word: "Failing", path: "M8 2h8l6 6v8l-6 6H8l-6-6V8Z M8.5 8.5l7 7 M15.5 8.5l-7 7" },
-  paused: { word: "Waits", path: "M3 3h18v18H3Z M9 8v8 M15 8v8" },
+  paused: { word: "Paused", path: "M3 3h18v18H3Z M9 8v8 M15 8v8" },
   empty: { word: "Empty", path: "M12 2a10 10 0 0 1 10 10 M20 18a10 10 0 0 1-8 4 M5 19a10 10 0 0 1-3-7 M4 6a10 10 0 0 1 3-3" },
-  unknown: { word: "Not known", path: "M12 1 23 12 12 23 1 12Z M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3c-.7.3-1 .8-1 1.7 M12 16.5v.5" },
+  unknown: { word: "Status unavailable", path: "M12 1 23 12 12 23 1 12Z M9.5 9.5a2.5 2.5 0 1 1 3.5 2.3c-.7.3-1 .8-1 1.7 M12 16.5v.5" },
 };
 export const numbers = new Intl.NumberFormat();
 // Formats of moments, in the zone that Airflow shows; set once that is known.
@@ -67,7 +67,7 @@ function draw(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** The shape of a state; its word stands beside it, so that a reader of the screen need not hear it twice. */
+/** The shape of a state; its word stands next to it, so that a screen reader need not say it twice. */
 export function shape(state) {
   const { path, turning } = STATES[state] ?? STATES.unknown;
   const line = draw("path", { d: path, ...(turning ? { class: "turning" } : {}) });
@@ -157,5 +157,5 @@ export function trend(values, label) {
   );
 }
 
-/** A cell of a table; narrow screens show its label beside it. */
+/** A cell of a table; narrow screens show its label next to it. */
 export const cell = (label, attributes, ...children) => make("td", { "data-label": label, ...attributes }, ...children);

@@ -33,7 +33,7 @@ function openList(title, note, path, parameters, columns) {
 export const openQuarantine = (source) =>
   openList(
     `In quarantine: ${source}`,
-    "What PostgreSQL could not hold is kept as it came in couchdb_quarantine. Its content is not shown here.",
+    "Documents that PostgreSQL could not store are kept unchanged in couchdb_quarantine. Their content is not shown here.",
     "quarantine",
     { source },
     [
@@ -48,13 +48,13 @@ export const openQuarantine = (source) =>
 
 export const openCollisions = (source) =>
   openList(
-    `Colliding: ${source}`,
-    "The _id belongs to another source, which comes first and has the row; the newest state of this one is in couchdb_collision.",
+    `Duplicate IDs: ${source}`,
+    "The _id belongs to another source, which comes first and has the row; the current revision of this source is in couchdb_collision.",
     "collisions",
     { source },
     [
       ["Document", (each) => each.id],
-      ["Belongs to", (each) => each.owner ?? "nobody"],
+      ["Belongs to", (each) => each.owner ?? "no source"],
       ["Deleted here", (each) => (each.deleted ? "yes" : "no")],
       ["Since", (each) => moment(each.since)],
     ],

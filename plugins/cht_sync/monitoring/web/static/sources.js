@@ -1,4 +1,4 @@
-// The sources: cards for those that somebody has to look at, rows of a table for the others where there are many.
+// The sources: cards for those with problems, rows of a table for the others where there are many.
 
 import { badge, bars, byId, cell, count, duration, link, make, moment, numbers } from "./elements.js";
 import { openCollisions, openQuarantine } from "./lists.js";
@@ -11,7 +11,7 @@ const opened = new Set();
 // What could not be read of the destination, by part.
 let unknown = new Set();
 
-const NOT_KNOWN = "not known";
+const NOT_KNOWN = "unknown";
 const known = (part, value) => (unknown.has(part) ? [NOT_KNOWN] : value());
 
 function loadOf(source) {
@@ -24,11 +24,14 @@ function loadOf(source) {
   return make("div", { class: "load" }, bar, make("p", {}, text));
 }
 
-function proofOf(proof) {
+// What people read of the results of a reconciliation.
+const RESULTS = { equal: "verified", repaired: "verified", differs: "differences found", "in doubt": "inconclusive", "under way": "running" };
+
+function reconciliationOf(proof) {
   if (!proof) return ["none yet"];
   const differences = proof.differences === 1 ? "1 difference" : `${numbers.format(proof.differences)} differences`;
   const found = proof.differences || proof.repaired ? ` (${differences}, ${numbers.format(proof.repaired)} repaired)` : "";
-  return [`${proof.verdict}${found}, `, moment(proof.at)];
+  return [`${RESULTS[proof.verdict] ?? proof.verdict}${found}, `, moment(proof.at)];
 }
 
 function pendingOf(source) {
@@ -36,12 +39,12 @@ function pendingOf(source) {
     const then = source.pending === null ? "" : `; ${numbers.format(source.pending)} then`;
     return source.looked_at ? [`${NOT_KNOWN} since `, moment(source.looked_at), then] : [NOT_KNOWN];
   }
-  return [source.pending === null ? "not told" : numbers.format(source.pending)];
+  return [source.pending === null ? NOT_KNOWN : numbers.format(source.pending)];
 }
 
 function lagOf(source) {
   if (source.lag_seconds !== null) return duration(source.lag_seconds);
-  return source.looked_at || source.load ? "not known before the first load ends" : NOT_KNOWN;
+  return source.looked_at || source.load ? "unknown before the first load ends" : NOT_KNOWN;
 }
 
 /** Why it is not copied, as its task said, and since when it is tried again. */
@@ -69,12 +72,12 @@ const actions = (source) =>
     "div",
     { class: "actions" },
     listButton(source.source, "q", source.quarantined, "in quarantine", "None in quarantine", openQuarantine, "quarantine"),
-    listButton(source.source, "c", source.colliding, "colliding", "None colliding", openCollisions, "collisions"),
+    listButton(source.source, "c", source.colliding, source.colliding === 1 ? "duplicate ID" : "duplicate IDs", "No duplicate IDs", openCollisions, "collisions"),
     source.task ? link(source.task.link, "Log and retry", `Log and retry: ${source.source}`) : null,
   );
 
 function changesOf(source) {
-  if (unknown.has("ledger")) return make("p", { class: "soft" }, "Changes an hour: not known");
+  if (unknown.has("ledger")) return make("p", { class: "soft" }, "Changes an hour: unknown");
   const hours = source.hourly;
   const caption = `Changes an hour, last 24 h; at most ${numbers.format(Math.max(...hours, 0))}`;
   const sum = hours.reduce((total, each) => total + each, 0);
@@ -84,12 +87,12 @@ function changesOf(source) {
 
 function details(source) {
   const facts = [
-    ["Complete as of", known("sources", () => [moment(source.complete_at)])],
+    ["Up to date at", known("sources", () => [moment(source.complete_at)])],
     ["Lag", known("sources", () => [lagOf(source)])],
-    ["Waiting in CouchDB", pendingOf(source)],
+    ["Pending changes", pendingOf(source)],
     ["Rate of the newest run", known("ledger", () => [source.rate ? `${numbers.format(Math.ceil(source.rate))} documents/s` : "idle"])],
-    ["Rows, about", known("rows", () => [source.documents_about === null ? "not known yet" : numbers.format(source.documents_about)])],
-    ["Last proof", known("proofs", () => proofOf(source.proof))],
+    ["Rows (estimate)", known("rows", () => [source.documents_about === null ? "unknown yet" : numbers.format(source.documents_about)])],
+    ["Last reconciliation", known("proofs", () => reconciliationOf(source.proof))],
   ];
   return [
     source.load ? loadOf(source) : null,
@@ -124,16 +127,16 @@ function row(source, at, redraw) {
     {},
     make("th", { scope: "row" }, name),
     cell("State", {}, badge(source.state, source.word)),
-    cell("Complete as of", {}, ...known("sources", () => [moment(source.complete_at)])),
-    cell("Waiting", { class: "number rare" }, ...pendingOf(source)),
-    cell("Rows, about", { class: "number rare" }, ...known("rows", () => [source.documents_about === null ? "–" : numbers.format(source.documents_about)])),
-    cell("Last proof", { class: "rare" }, ...known("proofs", () => proofOf(source.proof))),
+    cell("Up to date at", {}, ...known("sources", () => [moment(source.complete_at)])),
+    cell("Pending", { class: "number rare" }, ...pendingOf(source)),
+    cell("Rows (estimate)", { class: "number rare" }, ...known("rows", () => [source.documents_about === null ? "–" : numbers.format(source.documents_about)])),
+    cell("Last reconciliation", { class: "rare" }, ...known("proofs", () => reconciliationOf(source.proof))),
   );
   if (!open) return [short];
   return [short, make("tr", { id, class: "more" }, make("td", { colspan: 6 }, ...details(source), actions(source)))];
 }
 
-/** Draws all sources, those that need somebody first. */
+/** Draws all sources, those with problems first. */
 export function showSources(status) {
   const { sources } = status;
   unknown = new Set(status.unknown.map((each) => each.part));
@@ -148,7 +151,7 @@ export function showSources(status) {
   const few = sources.length <= CARDS;
   const carded = sources.filter((source) => few || !QUIET.includes(source.state));
   const quiet = sources.filter((source) => !carded.includes(source));
-  const none = unknown.has("sources") ? "Which sources there are is not known." : "No source has been read yet.";
+  const none = unknown.has("sources") ? "The list of sources is unavailable." : "No source has been read yet.";
   byId("sources").replaceChildren(...(sources.length ? carded.map(card) : [make("p", { class: "soft" }, none)]));
   byId("quiet-section").hidden = !quiet.length;
   byId("quiet").replaceChildren(...quiet.flatMap((source, at) => row(source, at, redraw)));

@@ -8,8 +8,8 @@ import { showSources } from "./sources.js";
 const EVERY_MS = 15_000;
 // What the moment of a remark means, where it is not when it began.
 const SINCE = {
-  source: " Last read to the end ", proof: " At ", scheduler: " Last sign of life ", triggerer: " Last sign of life ",
-  behind: " Last read to the end ",
+  source: " Last up to date ", proof: " At ", scheduler: " Last heartbeat ", triggerer: " Last heartbeat ",
+  behind: " Last up to date ", reconciliation_overdue: " Last one ",
 };
 
 // --- parts of the page -------------------------------------------------------------------------
@@ -18,13 +18,13 @@ function showVerdict(status) {
   const { verdict, sources, dag } = status;
   byId("verdict").className = `verdict is-${verdict.state}`;
   byId("verdict-shape").replaceChildren(shape(verdict.state));
-  // Told to readers of the screen only when it changes.
+  // Announced by screen readers only when it changes.
   if (byId("headline").textContent !== verdict.headline) byId("headline").textContent = verdict.headline;
   document.title = `${verdict.headline} – CHT Sync`;
   const facts = [];
-  if (verdict.since) facts.push(verdict.state === "ok" ? "All read to the end " : "Since ", moment(verdict.since), ". ");
+  if (verdict.since) facts.push(verdict.state === "ok" ? "All up to date at " : "Since ", moment(verdict.since), ". ");
   const copied = sources.filter((source) => source.copied);
-  // Of sources whose state is not known nobody may say that they are not fresh.
+  // Sources whose state is unknown are not counted as not fresh.
   if (copied.length && !copied.some((source) => source.state === "unknown")) {
     const good = copied.filter((source) => source.state === "ok").length;
     facts.push(`${good} of ${copied.length} ${copied.length === 1 ? "source" : "sources"} complete and fresh. `);
@@ -74,7 +74,7 @@ function showRemarks(remarks) {
 
 function modelRow(model) {
   const recent = model.recent_seconds;
-  const fault = model.documents_at_fault.length ? ` Documents at fault: ${model.documents_at_fault.join(", ")}.` : "";
+  const fault = model.documents_at_fault.length ? ` Documents that fail it: ${model.documents_at_fault.join(", ")}.` : "";
   const label = `Duration of the last ${recent.length} runs: from ${duration(recent[0], true)} to ${duration(recent.at(-1), true)}`;
   return make(
     "tr",
@@ -102,10 +102,10 @@ function showModels({ models, groups, unknown }) {
   const said = groups.flatMap((group) => [
     group.models ? `${group.models}: ` : "",
     group.waiting ? `${count(group.waiting)} ${group.waiting === 1 ? "document waits" : "documents wait"} to be modelled` : "Every document is modelled",
-    ...(group.succeeded_at ? [", last good run ", moment(group.succeeded_at), ". "] : [", never run to a good end. "]),
+    ...(group.succeeded_at ? [", last successful run ", moment(group.succeeded_at), ". "] : [", never completed a run. "]),
   ]);
-  if (missing.has("groups")) said.push("How many documents wait for the models is not known. ");
-  if (missing.has("models")) said.push("How the models ended is not known.");
+  if (missing.has("groups")) said.push("How many documents wait for the models is unknown. ");
+  if (missing.has("models")) said.push("Results of the models are unavailable.");
   byId("groups").replaceChildren(...said);
 }
 
@@ -132,7 +132,7 @@ function showRejects({ rejects }) {
 
 // --- asking --------------------------------------------------------------------------------------
 
-/** Remembers what has the focus, and gives it back once all is drawn anew: to buttons by id, to links by their text. */
+/** Remembers what has the focus, and gives it back once all is redrawn: to buttons by id, to links by their text. */
 function heldFocus() {
   const held = document.activeElement;
   const same = (link) => link.href === held.href && link.textContent === held.textContent;
@@ -162,7 +162,7 @@ async function refresh() {
     const old = byId("as-of").textContent;
     trouble.textContent = old ? `${error.message} What you see is old (${old.toLowerCase()}).` : error.message;
     trouble.hidden = false;
-    if (!old) byId("headline").textContent = "Not known";
+    if (!old) byId("headline").textContent = "Status unavailable";
   }
 }
 
