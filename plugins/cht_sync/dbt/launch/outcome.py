@@ -73,7 +73,7 @@ def ask(  # noqa: PLR0917
         answer["success"],
         answer["exception"] + advice(answer["exception"]),
         None if results is None else SimpleNamespace(results=[as_object(one) for one in results]),
-        Lineage.told(lineage) if lineage else None,
+        Lineage.from_json(lineage) if lineage else None,
     )
 
 
