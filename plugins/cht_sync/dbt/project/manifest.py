@@ -1,7 +1,7 @@
 """The parts of dbt's manifest that are read, and what depends on what in it.
 
-networkx, which dbt brings, has these walks too; but it takes up to a quarter of a second to import, and two of them are
-part of parsing a DAG file. graphlib orders a graph and does not walk it.
+Not by networkx, which dbt brings: it takes up to a quarter of a second to import, and two of these walks are part of
+parsing a DAG file. graphlib orders a graph and does not walk it.
 Source: https://docs.getdbt.com/reference/artifacts/manifest-json
 """
 

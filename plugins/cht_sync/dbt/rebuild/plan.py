@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -199,9 +198,12 @@ def _is_kept(node: Node) -> bool:
 
 
 def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
-    """Parents first."""
-    parents = {name: sorted(read) for name, read in sorted(parents_of(manifest["nodes"]).items())}
-    return [name for name in TopologicalSorter(parents).static_order() if name in members]
+    """Parents first, and by name."""
+    from networkx import DiGraph, dfs_postorder_nodes  # it takes long to import
+
+    parents = parents_of(manifest["nodes"])
+    graph = DiGraph({name: sorted(parents.get(name, ())) for name in [*sorted(members), *parents]})
+    return [name for name in dfs_postorder_nodes(graph) if name in members]
 
 
 def _planned(cursor: Any, node: Node, why: str) -> PlannedModel:
