@@ -11,11 +11,11 @@ from cht_sync.dbt.deploy.active_version import expected_version, project_folder
 from cht_sync.dbt.deploy.deploy import build_version, plan, switch
 from cht_sync.dbt.deploy.look import Wish, look
 from cht_sync.dbt.launch.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
-from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRunner
 from cht_sync.dbt.run.model_watch import ModelWatch
-from cht_sync.dbt.run.run_models import ModelsRun
+from cht_sync.dbt.run.run_models import BatchedRun
 from cht_sync.dbt.tables.model_runs import ModelRuns
-from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 
 PROJECT = {"dbt_project.yml": "name: team\nversion: 1.0.0\nconfig-version: 2\nprofile: cht_sync\n"}
@@ -27,22 +27,14 @@ class Told:
     def __init__(self):
         self.keep, self.status, self.result, self.modelled_to = False, {}, None, None
 
-    def tell(self, result, node):
+    def push_result(self, result, node):
         self.status[result.model.rpartition(".")[2]] = result.status
 
-    def release(self):
+    def push_kept(self):
         pass
 
-    def hold(self, models, why):
+    def push_not_run(self, models, why):
         self.status |= {name.rpartition(".")[2]: "held" for name in models}
-
-
-class Waiting(ModelRuns):
-    def newest(self):
-        return self.state().newest
-
-    def reached(self):
-        return super().reached(dbt_connection())
 
 
 class Team:
@@ -80,7 +72,7 @@ class Team:
         """Names of what the last deployment has built anew."""
         return {model["name"] for part in self.report["rebuilt"] for model in part["models"]}
 
-    def dbt(self, *options: str) -> DbtRuns:
+    def dbt(self, *options: str) -> DbtRunner:
         """dbt in the version in use, parsed."""
         folder = project_folder(self.settings, expected_version(self.settings))
         profiles = self.folder.parent / "profiles"
@@ -101,7 +93,7 @@ class Team:
             **models_environment(self.settings),
             ModelsProfile.get_env_var_name("password"): os.environ["POSTGRES_PASSWORD"],
         }
-        dbt = DbtRuns([sys.executable, "--no-use-colors", "run", *options, *where], env, str(folder))
+        dbt = DbtRunner([sys.executable, "--no-use-colors", "run", *options, *where], env, str(folder))
         assert dbt.parse() is None
         return dbt
 
@@ -109,12 +101,12 @@ class Team:
         """What ``dbt_run`` of ``cht_sync`` does."""
         return self.run_with(self.dbt(*options))
 
-    def run_with(self, dbt: DbtRuns) -> Told:
+    def run_with(self, dbt: DbtRunner) -> Told:
         """The same by a dbt that has parsed the version in use."""
         told = Told()
-        runs = Waiting(postgres_connection(self.settings), self.settings.raw_table, self.settings.dbt_schema)
-        with closing(ModelWatch(self.settings, dbt.lineage, dbt.compiled, False, told.tell)) as watch:
-            run = ModelsRun(dbt, watch, runs, told)
+        runs = ModelRuns(postgres_connection(self.settings), self.settings.raw_table, self.settings.dbt_schema)
+        with closing(ModelWatch(self.settings, dbt.lineage, dbt.compiled, False, told.push_result)) as watch:
+            run = BatchedRun(dbt, watch, runs, told)
             told.result = run.execute()
         told.modelled_to = run.modelled_to
         return told

@@ -65,7 +65,7 @@ PROGRAM = """
 import json, os, sys
 import airflow
 from cosmos.exceptions import CosmosDbtRunError
-from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRunner
 from cht_sync.redaction.in_dbt import redact_dbt
 folder, form, level = sys.argv[1:4]
 where = ["--project-dir", folder, "--profiles-dir", sys.argv[4], "--profile", "cht_sync"]
@@ -73,7 +73,7 @@ options = ["--no-use-colors", "--log-format", form, "--log-format-file", form, "
 seen = []
 redact_dbt()
 redact_dbt()
-dbt = DbtRuns(["dbt", *options, "run", *where], dict(os.environ), folder)
+dbt = DbtRunner(["dbt", *options, "run", *where], dict(os.environ), folder)
 assert dbt.parse() is None
 done = dbt.run(lambda event: seen.append(str(event)))
 from dbt.cli.main import dbtRunner

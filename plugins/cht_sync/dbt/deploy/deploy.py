@@ -145,7 +145,8 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
                 publish(settings, made)
 
         if part and part.models:
-            reports.append(asdict(rebuild(settings, made.path, part, holder, in_swap, published)))
+            report = rebuild(settings, made.path, part, holder=holder, in_swap=in_swap, published=published)
+            reports.append(asdict(report))
         else:
             _switch_alone(settings, holder, in_swap, published)
     log.info("%s is in use.", made.text)

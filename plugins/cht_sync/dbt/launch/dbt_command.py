@@ -37,11 +37,8 @@ SHOWN = 1500
 
 
 class DbtProgram:
-    """Runs commands of dbt; what they say is told without secrets.
+    """Runs commands of dbt; what they say is shown without secrets.
 
-    :param source: where the project came from.
-    :param folder: the version: wrapper project and package.
-    :param settings: the environment.
     :param connected: whether dbt gets the password of the models' role; without it no command reaches a database.
     """
 
@@ -53,29 +50,16 @@ class DbtProgram:
         self._to_fetch = to_fetch(settings)
 
     def run(self, command: str) -> None:
-        """Runs a command.
-
-        :param command: ``deps`` or ``parse``.
-        :raises SettingsError: with dbt's own words, if it fails.
-        """
+        """Runs ``deps`` or ``parse``; SettingsError with dbt's own words, if it fails."""
         if failure := self.try_to(command):
             self.refuse(command, failure)
 
     def refuse(self, command: str, failure: str) -> None:
-        """Raises what a command said.
-
-        :param command: ``deps``, ``parse`` or ``compile``.
-        :param failure: its output.
-        :raises SettingsError: always.
-        """
+        """Raises what a command said."""
         raise SettingsError(f"{self._source.text} cannot be installed: {self.said(command, failure)}")
 
     def said(self, command: str, failure: str) -> str:
-        """What a command said, for a person.
-
-        :param command: ``deps``, ``parse`` or ``compile``.
-        :param failure: its output.
-        """
+        """What a command said, for messages."""
         lines = [line.strip() for line in CLOCK.sub("", failure).splitlines() if line.strip()]
         words = without_secrets(" ".join(lines[-12:]), self._source.secrets)[-SHOWN:]
         return f"dbt {command} says: {words}{advice(failure)}"
@@ -89,41 +73,36 @@ class DbtProgram:
         """
         if command == "deps":
             return self._run_deps(["-P", str(DEPS), "--no-use-colors", "--quiet", command], variables)
-        # What dbt warns of, deprecations among it, is told once for a version: where it is parsed the first time.
+        # What dbt warns of, deprecations among it, is logged once for a version: where it is parsed the first time.
         shown = ["--log-level", "warn"] if command == "parse" else ["--quiet"]
         program = ["-P", "-c", DBT_MAIN, "--no-use-colors", *shown, command]
-        return self._run(program, variables, tell=command == "parse")
+        return self._run(program, variables, log_warnings=command == "parse")
 
     def check(self, unit_tests: bool) -> list[dict[str, Any]]:
         """Compiles every model against the target, and runs the unit tests of the project.
 
-        :param unit_tests: whether to run these.
         :returns: one result for each model and unit test, as ``dbt/subprocess/checks.py`` writes them.
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            report = Path(folder, "report.json")
-            # -P keeps this package's folder, which holds a profile.py and a git.py, from the start of sys.path.
-            program = ["-P", str(CHECKS), str(report), folder, "tests" if unit_tests else "compile"]
-            if failure := self._run(program, {}):
-                self.refuse("compile", failure)
-            results: list[dict[str, Any]] = json.loads(report.read_text())
-        return results
+        with tempfile.TemporaryDirectory() as target:
+            return self._report("compile", CHECKS, target, "tests" if unit_tests else "compile")
 
     def select(self, atoms: list[str]) -> dict[str, Any]:
         """Asks dbt which models parts of a ``--select`` expression mean.
 
-        :param atoms: the parts.
         :returns: unique ids by part; dbt's message where it does not take one.
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """
+        return self._report("ls", SELECT, json.dumps(atoms), str(self._folder / "project"))
+
+    def _report(self, command: str, program: Path, *arguments: str) -> Any:
+        """What a program of ours writes as JSON."""
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "report.json")
-            program = ["-P", str(SELECT), str(report), json.dumps(atoms), str(self._folder / "project")]
-            if failure := self._run(program, {}):
-                self.refuse("ls", failure)
-            found: dict[str, Any] = json.loads(report.read_text())
-        return found
+            # -P keeps this package's folder, which holds a profile.py and a git.py, from the start of sys.path.
+            if failure := self._run(["-P", str(program), str(report), *arguments], {}):
+                self.refuse(command, failure)
+            return json.loads(report.read_text())
 
     def _run_deps(self, program: list[str], variables: dict[str, str]) -> str | None:
         """``dbt deps`` downloads and unpacks what strangers hand out, of any size."""
@@ -165,7 +144,7 @@ class DbtProgram:
         where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
         return [*where, "--profile", PROFILE]
 
-    def _run(self, program: list[str], variables: dict[str, str], tell: bool = False) -> str | None:
+    def _run(self, program: list[str], variables: dict[str, str], log_warnings: bool = False) -> str | None:
         with tempfile.TemporaryDirectory() as profiles:
             try:
                 done = subprocess.run(
@@ -184,6 +163,6 @@ class DbtProgram:
                 return f"nothing within {DBT_TIMEOUT_S} s"
         if done.returncode:
             return done.stdout or f"exit code {done.returncode}"
-        if tell and (said := " ".join(CLOCK.sub("", done.stdout).split())):
+        if log_warnings and (said := " ".join(CLOCK.sub("", done.stdout).split())):
             log.warning("dbt warns of %s: %s", self._source.text, without_secrets(said, self._source.secrets))
         return None

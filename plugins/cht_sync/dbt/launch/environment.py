@@ -45,7 +45,7 @@ _TO_FETCH = (
     " CURL_CA_BUNDLE GIT_SSL_CAINFO GIT_SSL_CAPATH GIT_SSH_COMMAND GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM"
     " GIT_CONFIG_NOSYSTEM SSH_AUTH_SOCK DBT_PACKAGE_HUB_URL DBT_ENV_SECRET_*"
 )
-# What Cosmos tells of the run: names, ids and times.
+# What Cosmos hands on of the run: names, ids and times.
 _OF_THE_RUN = "AIRFLOW_CTX_*"
 
 _MISSING = re.compile(r"Env var required but not provided: '([^']+)'")
@@ -64,31 +64,21 @@ def to_start() -> dict[str, str]:
 
 
 def to_parse(settings: Settings) -> dict[str, str]:
-    """What dbt reads a project with, which nobody may have approved yet: no password at all.
-
-    :param settings: the environment.
-    :raises SettingsError: if a variable cannot be used.
-    """
+    """What dbt reads a project with, which nobody may have approved yet: no password at all."""
     # The profile asks for a password even where nothing connects.
     password = {ModelsProfile.get_env_var_name("password"): ""}
     return {**_of_project(settings), **settings.dbt_environment, **password}
 
 
 def to_fetch(settings: Settings) -> dict[str, str]:
-    """What ``dbt deps`` gets: proxies and what git needs besides.
-
-    :param settings: the environment.
-    :raises SettingsError: if a variable cannot be used.
-    """
+    """What ``dbt deps`` gets: proxies and what git needs besides."""
     return {**_of(os.environ, _TO_FETCH), **to_parse(settings)}
 
 
 def to_connect(settings: Settings, of_run: Mapping[str, str] | None = None) -> dict[str, str]:
     """What dbt gets where it works in the database: the password of the models' role, and no other.
 
-    :param settings: the environment.
     :param of_run: what Cosmos gives of the task's run; other names in it are dropped.
-    :raises SettingsError: if a variable cannot be used.
     :raises StoreError: if the server cannot be asked whether it offers TLS.
     """
     return {
@@ -101,10 +91,7 @@ def to_connect(settings: Settings, of_run: Mapping[str, str] | None = None) -> d
 
 
 def advice(text: str) -> str:
-    """What to do about a variable that a project misses, as a sentence to append; empty where it misses none.
-
-    :param text: what dbt said.
-    """
+    """What to do about a variable that a project misses, as a sentence to append; empty where it misses none."""
     if not (found := _MISSING.search(text)):
         return ""
     name = found[1]
@@ -120,10 +107,6 @@ def told_of_defaults(folder: Path, settings: Settings) -> str:
     """A sentence where a version asks for variables of Airflow's that dbt does not get; else nothing.
 
     Where the project names a default, dbt takes that one and says nothing.
-
-    :param folder: of the version.
-    :param settings: the environment.
-    :raises SettingsError: if a variable cannot be used.
     """
     names = _not_handed_on(folder, settings)
     if not names:

@@ -1,18 +1,19 @@
-"""How a command of dbt's ended, as its own process tells."""
+"""How a command of dbt ended, as its own process reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from cht_sync.dbt.launch.environment import advice, to_start
-from cht_sync.dbt.launch.own_process import OwnProcess, ProcessEndedError
+from cht_sync.dbt.launch.own_process import OnEvent, OwnProcess, ProcessEndedError
 from cht_sync.dbt.launch.profile import ModelsProfile
 from cht_sync.dbt.launch.sessions import session_name
 from cht_sync.dbt.project.lineage import Lineage
+from cht_sync.redaction import of_text
 from cht_sync.settings.settings import Settings
 
 PROGRAM = "cht_sync.dbt.subprocess.runs"
@@ -22,10 +23,8 @@ PROGRAM = "cht_sync.dbt.subprocess.runs"
 class Outcome:
     """What of ``dbtRunnerResult`` is looked at here and in Cosmos, under the same names.
 
-    :param success: whether all went well.
     :param exception: why dbt could not do it at all; empty where it could.
     :param result: with ``results``, one for each node, where the command gives such.
-    :param lineage: of the project, where the command has read it.
     """
 
     success: bool
@@ -35,37 +34,22 @@ class Outcome:
 
 
 def own_process(environment: Mapping[str, str]) -> OwnProcess:
-    """Starts dbt; the password comes with each command, so that the start of the process does not hold it.
-
-    :param environment: of the commands.
-    """
+    """Starts dbt; the password comes with each command, so that the start of the process does not hold it."""
     secret = environment.get(ModelsProfile.get_env_var_name("password"), "")
     name = session_name(Settings().dbt_schema)
     return OwnProcess(PROGRAM, to_start(), Path("/"), [name], secrets=[secret])
 
 
-def ask(  # noqa: PLR0917
-    process: OwnProcess,
-    command: str,
-    arguments: list[str],
-    environment: Mapping[str, str],
-    folder: str,
-    told: Callable[[dict[str, Any]], None] | None = None,
-    **more: Any,
-) -> Outcome:
+def ask(process: OwnProcess, command: str, on_event: OnEvent | None = None, **call: Any) -> Outcome:
     """Gives a command and waits for its end.
 
-    :param process: of :func:`own_process`.
     :param command: ``parse``, ``run`` or ``invoke``.
-    :param arguments: of dbt.
-    :param environment: all variables that dbt gets.
-    :param folder: to run in.
-    :param told: is given what is told of each node meanwhile.
-    :param more: what else the command takes.
+    :param on_event: is given what dbt says of each node meanwhile.
+    :param call: ``arguments`` of dbt, ``environment`` with all variables that it gets, ``folder`` to run in, and what
+        else the command takes.
     """
-    more |= {"arguments": arguments, "environment": dict(environment), "folder": str(folder)}
     try:
-        answer = process.ask(command, told, **more)
+        answer = process.ask(command, on_event, **call)
     except ProcessEndedError as error:
         return Outcome(False, f"{error}.")
     results, lineage = answer["results"], answer.get("lineage")
@@ -78,15 +62,10 @@ def ask(  # noqa: PLR0917
 
 
 def invoked(command: list[str], environment: Mapping[str, str], folder: str) -> Outcome:
-    """Runs one command in a process of its own.
-
-    :param command: as Cosmos has made it: program, options and command of dbt.
-    :param environment: all variables that dbt gets.
-    :param folder: to run in.
-    """
+    """Runs one command, as Cosmos has made it, in a process of its own."""
     process = own_process(environment)
     try:
-        outcome = ask(process, "invoke", command[1:], environment, folder)
+        outcome = ask(process, "invoke", arguments=command[1:], environment=dict(environment), folder=folder)
     except BaseException:
         process.end(at_once=True)
         raise
@@ -94,11 +73,18 @@ def invoked(command: list[str], environment: Mapping[str, str], folder: str) -> 
     return outcome
 
 
-def as_object(told: Any) -> Any:
-    """The same with attributes in place of keys.
+def as_object(value: Any) -> Any:
+    """JSON with attributes in place of keys."""
+    if isinstance(value, dict):
+        return SimpleNamespace(**{name: as_object(each) for name, each in value.items()})
+    return value
 
-    :param told: of JSON.
-    """
-    if isinstance(told, dict):
-        return SimpleNamespace(**{name: as_object(value) for name, value in told.items()})
-    return told
+
+def node_results(outcome: Any) -> list[Any]:
+    """What dbt says of each node; nothing where it could not begin."""
+    return getattr(outcome.result, "results", None) or []
+
+
+def messages_of(results: Iterable[Any]) -> str:
+    """What dbt says of nodes, without values of documents."""
+    return "; ".join(f"{one.node.name}: {of_text(one.message or '')}" for one in results)

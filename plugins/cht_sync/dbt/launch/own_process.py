@@ -21,12 +21,11 @@ log = logging.getLogger(__name__)
 END_WITHIN_S = 10
 
 
-class ProcessEndedError(Exception):
-    """The process has ended before it answered; its text says how.
+OnEvent = Callable[[dict[str, Any]], None]
 
-    :param code: its exit code; negative where a signal ended it.
-    :param last: what it said last.
-    """
+
+class ProcessEndedError(Exception):
+    """The process has ended before it answered, by a signal where ``code`` is negative; the text says how."""
 
     def __init__(self, code: int, last: str = "") -> None:
         self.code = code
@@ -47,10 +46,7 @@ def _signal(number: int) -> str:
 class OwnProcess:
     """Starts a program of ``cht_sync.dbt.subprocess``, which ends with this process, however that ends.
 
-    :param module: its name.
     :param environment: all variables that it begins with.
-    :param folder: to run in.
-    :param arguments: of the program.
     :param secrets: what its output must not show.
     """
 
@@ -77,7 +73,7 @@ class OwnProcess:
                 os.close(each)
         self._commands: IO[str] = os.fdopen(commands, "w")
         self._answers: IO[str] = os.fdopen(reading)
-        self._logged = threading.Thread(target=self._tell, args=(os.fdopen(said, errors="replace"),), daemon=True)
+        self._logged = threading.Thread(target=self._log_output, args=(os.fdopen(said, errors="replace"),), daemon=True)
         self._logged.start()
 
     @property
@@ -85,12 +81,11 @@ class OwnProcess:
         """Of the process."""
         return self._process.pid
 
-    def ask(self, command: str, told: Callable[[dict[str, Any]], None] | None = None, **more: Any) -> dict[str, Any]:
+    def ask(self, command: str, on_event: OnEvent | None = None, **more: Any) -> dict[str, Any]:
         """Gives a command and waits for its answer.
 
         :param command: name of a method of the program.
-        :param told: is given what the program tells meanwhile.
-        :param more: arguments of the method.
+        :param on_event: is given what the program says meanwhile.
         :raises ProcessEndedError: if the process ends before.
         """
         try:
@@ -100,8 +95,8 @@ class OwnProcess:
                 answer: dict[str, Any] = json.loads(line)
                 if "event" not in answer:
                     return answer
-                if told:
-                    told(answer["event"])
+                if on_event:
+                    on_event(answer["event"])
         except BrokenPipeError:
             pass
         self.ended = True
@@ -111,10 +106,7 @@ class OwnProcess:
         raise ProcessEndedError(code, self._last)
 
     def end(self, at_once: bool = False) -> None:
-        """Ends the process.
-
-        :param at_once: in the middle of a model too.
-        """
+        """Ends the process, ``at_once`` in the middle of a model too."""
         with suppress(OSError):
             if at_once:
                 self._commands.close()
@@ -131,10 +123,10 @@ class OwnProcess:
         self._logged.join(END_WITHIN_S)
         self._answers.close()
 
-    def _tell(self, output: IO[str]) -> None:
+    def _log_output(self, output: IO[str]) -> None:
         with output:
             for line in output:
                 level, text = read_line(line)
-                told = without_secrets(text, self._secrets)
-                self._last = told or self._last
-                log.log(level, "dbt: %s", told)
+                shown = without_secrets(text, self._secrets)
+                self._last = shown or self._last
+                log.log(level, "dbt: %s", shown)

@@ -20,10 +20,7 @@ EXTRAS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "keepalives_idle", "con
 
 
 class ModelsProfile(PostgresUserPasswordProfileMapping):
-    """Maps the connection of the models' role; it is looked up when dbt starts, never while a DAG is parsed.
-
-    :param profile_args: ``schema`` and ``threads`` of the profile.
-    """
+    """Maps the connection of the models' role; it is looked up when dbt starts, never while a DAG is parsed."""
 
     airflow_param_mapping = {
         **PostgresUserPasswordProfileMapping.airflow_param_mapping,
@@ -51,39 +48,25 @@ class ModelsProfile(PostgresUserPasswordProfileMapping):
 
 
 def profile_config(settings: Settings, threads: int | None = None) -> ProfileConfig:
-    """What Cosmos needs to know of the profile; reads the environment only.
-
-    :param settings: the environment.
-    :param threads: models built at once; default ``DBT_THREAD_COUNT``.
-    """
-    mapping = ModelsProfile({**_profile_args(settings), **({"threads": threads} if threads else {})})
+    """What Cosmos needs to know of the profile; reads the environment only. ``threads``: None for DBT_THREAD_COUNT."""
+    mapping = ModelsProfile({"schema": settings.dbt_schema, "threads": threads or settings.dbt_threads})
     return ProfileConfig(profile_name=PROFILE, target_name=TARGET, profile_mapping=mapping)
 
 
-def _profile_args(settings: Settings) -> dict[str, Any]:
-    return {"schema": settings.dbt_schema, "threads": settings.dbt_threads}
+def _mapping(settings: Settings) -> ModelsProfile:
+    mapping = ModelsProfile({"schema": settings.dbt_schema, "threads": settings.dbt_threads})
+    mapping._conn = dbt_connection(settings)
+    return mapping
 
 
 def profile_text(settings: Settings) -> str:
-    """The ``profiles.yml`` that tasks will use, without its password, to parse a project with.
-
-    :param settings: the environment.
-    :raises SettingsError: if a variable cannot be used.
-    """
-    mapping = ModelsProfile(_profile_args(settings))
-    mapping._conn = dbt_connection(settings)
-    return mapping.get_profile_file_contents(PROFILE, TARGET)
+    """The ``profiles.yml`` that tasks will use, without its password, to parse a project with."""
+    return _mapping(settings).get_profile_file_contents(PROFILE, TARGET)
 
 
 def models_password(settings: Settings) -> dict[str, str]:
-    """The password of the models' role, by the name that the profile has for it.
-
-    :param settings: the environment.
-    :raises SettingsError: if a variable cannot be used.
-    """
-    mapping = ModelsProfile(_profile_args(settings))
-    mapping._conn = dbt_connection(settings)
-    return mapping.env_vars
+    """The password of the models' role, by the name that the profile has for it."""
+    return _mapping(settings).env_vars
 
 
 def models_environment(settings: Settings) -> dict[str, str]:
@@ -92,8 +75,6 @@ def models_environment(settings: Settings) -> dict[str, str]:
 
     Source: https://www.postgresql.org/docs/current/libpq-envars.html
 
-    :param settings: the environment.
-    :raises SettingsError: if a variable cannot be used.
     :raises StoreError: if the server cannot be asked whether it offers TLS, and in which zone models compute dates.
     """
     zone = {"PGTZ": models_zone(settings)}

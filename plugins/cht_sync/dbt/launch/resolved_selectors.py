@@ -1,4 +1,4 @@
-"""What dbt says that parts of ``DBT_SELECTOR`` mean, kept beside a version for whoever has no dbt at hand."""
+"""What dbt says that parts of ``DBT_SELECTOR`` mean, kept with a version for whoever has no dbt at hand."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ SELECTIONS_FILE = "selections.json"
 
 
 def with_selections(graph: Graph, folder: Path) -> Graph:
-    """A graph with what dbt has said of its models.
-
-    :param graph: the models.
-    :param folder: of the version.
-    """
+    """A graph with what dbt has said of its models."""
     try:
         return {**graph, "selections": json.loads((folder / SELECTIONS_FILE).read_text())}
     except (OSError, ValueError):
@@ -33,9 +29,6 @@ def with_selections(graph: Graph, folder: Path) -> Graph:
 def settle(source: Source, deployment: Deployment, settings: Settings) -> None:
     """Lets dbt resolve what of ``DBT_SELECTOR`` only dbt can, and refuses what cannot be run.
 
-    :param source: where the project came from, for error texts.
-    :param deployment: a version that was built.
-    :param settings: the environment.
     :raises SettingsError: if dbt does not take an expression, with its words; or if a model that is to run is written
         in Python.
     """

@@ -15,7 +15,7 @@ from cht_sync.postgres.query import one_row
 
 log = logging.getLogger(__name__)
 
-LOOK_S, PATIENCE_S = 0.2, 30.0
+POLL_S, PATIENCE_S = 0.2, 30.0
 _LONGEST = 40
 # Idle ones hold nothing, and may be kept by a pooler for somebody else.
 _END = """
@@ -26,10 +26,7 @@ where application_name = %s and usename = current_user and datname = current_dat
 
 
 def session_name(schema: str) -> str:
-    """What ``pg_stat_activity`` calls the sessions of dbt that work on a schema, one of another schema otherwise.
-
-    :param schema: schema of the models.
-    """
+    """What ``pg_stat_activity`` calls the sessions of dbt that work on a schema, one of another schema otherwise."""
     shown = re.sub(r"[^A-Za-z0-9_-]", "_", schema)[:_LONGEST]
     if shown == schema:
         return f"cht_sync dbt {schema}"
@@ -39,8 +36,6 @@ def session_name(schema: str) -> str:
 def end_sessions(connection: Connection, schema: str, patience: float = PATIENCE_S) -> int:
     """Ends what dbt has left at work on a schema: whoever calls has its lock, so nobody waits for it any more.
 
-    :param connection: of the role that runs the models.
-    :param schema: schema of the models.
     :param patience: seconds to wait for the end.
     :return: how many sessions were at work.
     :raises SettingsError: if role, password or database are refused.
@@ -59,4 +54,4 @@ def end_sessions(connection: Connection, schema: str, patience: float = PATIENCE
                 if time.monotonic() > until:
                     log.warning("%s sessions of dbt on schema %s do not end: see pg_stat_activity.", left, schema)
                     return most
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)

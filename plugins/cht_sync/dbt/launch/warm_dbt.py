@@ -25,19 +25,13 @@ _warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
 
 
 class Process(Protocol):
-    """What is needed of a process."""
+    """What is needed of a process, as ``subprocess.Popen`` has it."""
 
     pid: int
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Waits for its end and gives the exit code.
+    def wait(self, timeout: float | None = None) -> int: ...
 
-        :param timeout: seconds.
-        :raises subprocess.TimeoutExpired: if it goes on.
-        """
-
-    def kill(self) -> None:
-        """Ends it."""
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +68,7 @@ def start(module: str, arguments: list[str], environment: Mapping[str, str], fol
     """Starts a program of ours.
 
     :param module: its name; its ``main`` gets the file descriptor of its answers, and the arguments.
-    :param arguments: texts.
     :param environment: all its variables.
-    :param folder: to run in.
     :param pipes: what it gets; the caller closes its own copies.
     """
     demand = {"module": module, "arguments": arguments, "environment": dict(environment), "folder": str(folder)}
@@ -95,8 +87,8 @@ def start(module: str, arguments: list[str], environment: Mapping[str, str], fol
 class _Forked:
     """A fork of the process that has loaded dbt, which is no child of this one."""
 
-    def __init__(self, told: int) -> None:
-        self._told, self._said = told, b""
+    def __init__(self, status: int) -> None:
+        self._status, self._said = status, b""
         self.pid = int(self._line(None) or 0)
         self._code: int | None = None
 
@@ -104,14 +96,14 @@ class _Forked:
         if self._code is None:
             # Nothing at all: the process that would know has been killed.
             self._code = int(self._line(timeout) or -signal.SIGKILL)
-            os.close(self._told)
+            os.close(self._status)
         return self._code
 
     def _line(self, timeout: float | None) -> bytes:
         while b"\n" not in self._said:
-            if not select.select([self._told], [], [], timeout)[0]:
+            if not select.select([self._status], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("dbt", timeout or 0)
-            if not (more := os.read(self._told, 100)):
+            if not (more := os.read(self._status, 100)):
                 break
             self._said += more
         line, _, self._said = self._said.partition(b"\n")
@@ -124,16 +116,16 @@ class _Forked:
 
 
 def _forked(warm: socket.socket, demand: Mapping[str, object], pipes: Pipes) -> _Forked | None:
-    told, tell = os.pipe()
+    status, report = os.pipe()
     try:
-        socket.send_fds(warm, [json.dumps(demand).encode()], [pipes.stdin, pipes.output, pipes.answers, tell])
+        socket.send_fds(warm, [json.dumps(demand).encode()], [pipes.stdin, pipes.output, pipes.answers, report])
     except OSError:
-        os.close(told)
+        os.close(status)
         return None
     finally:
-        os.close(tell)
-    forked = _Forked(told)
+        os.close(report)
+    forked = _Forked(status)
     if not forked.pid:
-        os.close(told)
+        os.close(status)
     # Without a number it was killed before it could fork.
     return forked if forked.pid else None

@@ -15,9 +15,9 @@ from cosmos.operators.local import AbstractDbtLocalBase
 from cht_sync.assets import postgres_namespace
 from cht_sync.dbt.deploy.active_version import project_folder
 from cht_sync.dbt.launch.environment import to_connect
-from cht_sync.dbt.launch.outcome import Outcome, invoked
+from cht_sync.dbt.launch.outcome import Outcome, invoked, node_results
 from cht_sync.dbt.launch.sessions import end_sessions, session_name
-from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRunner
 from cht_sync.dbt.run.ending import Ending
 from cht_sync.dbt.run.run_options import run_vars, thread_flags
 from cht_sync.dbt.schema_lock import schema_lock
@@ -31,7 +31,7 @@ AT_ONCE_S = 2.0
 
 
 class DbtTaskMixin(AbstractDbtLocalBase):
-    """Runs dbt in the installed project, with the variables that models read, and never beside another dbt.
+    """Runs dbt in the installed project, with the variables that models read, and never while another dbt runs.
 
     ``run_command`` is the one place through which each of Cosmos's local operators starts dbt: a whole run, a
     model of its own, and the run of one model after a failure in watcher mode.
@@ -41,7 +41,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
     # Of several groups of models one takes batches: others would stay behind it unnoticed.
     takes_batches = True
     _assets: tuple[Asset, ...] = ()
-    _runs: tuple[DbtRuns, ...] = ()
+    _runners: tuple[DbtRunner, ...] = ()
     _ending: Ending | None = None
 
     @property
@@ -53,11 +53,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         return ".".join(task_id.split(".")[1:-1])
 
     def build_cmd(self, context: Any, cmd_flags: list[str] | None = None) -> Any:
-        """The command, with what the params of the run say in place of the settings.
-
-        :param context: of the task.
-        :param cmd_flags: options of the command.
-        """
+        """The command, with what the params of the run say in place of the settings."""
         params = context.get("params")
         variables = run_vars(Settings(), params)
         if not self.takes_batches:
@@ -66,13 +62,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         return super().build_cmd(context, [*(cmd_flags or []), *thread_flags(params)])
 
     def run_command(self, cmd: list[str], env: Any, context: Any, **kwargs: Any) -> Any:
-        """Runs one dbt command.
-
-        :param cmd: program and arguments.
-        :param env: environment for dbt.
-        :param context: of the task.
-        :raises SettingsError: if the project that the settings name is not installed.
-        """
+        """Runs one dbt command."""
         settings = Settings()
         holder = f"{context['ti'].dag_id}.{context['ti'].task_id}@{socket.gethostname()}"
         work = context["ti"].xcom_pull(task_ids="new_documents") or {}
@@ -94,27 +84,17 @@ class DbtTaskMixin(AbstractDbtLocalBase):
                     env = to_connect(settings, env)
                     return super().run_command(cmd=cmd, env=env, context=context, **kwargs)
             finally:
-                for each in self._runs:
+                for each in self._runners:
                     each.close()
-                self._runs = ()
+                self._runners = ()
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **_: Any) -> Outcome:
-        """Runs a command of dbt's in a process of its own, not in this one as Cosmos would.
-
-        :param command: program and arguments.
-        :param env: all variables for dbt.
-        :param cwd: folder to run in.
-        :returns: what dbt returned.
-        """
+        """Runs a command of dbt's in a process of its own, not in this one as Cosmos would."""
         return invoked(command, env, cwd)
 
     def handle_exception_dbt_runner(self, result: Any) -> None:
-        """Takes values of documents out of what dbt has returned, before it is raised.
-
-        :param result: what dbt returned.
-        :raises CosmosDbtRunError: if dbt failed.
-        """
-        for one in getattr(result.result, "results", None) or []:
+        """Takes values of documents out of what dbt has returned, before it is raised."""
+        for one in node_results(result):
             one.message = of_text(one.message or "")
         if isinstance(result.exception, BaseException):
             if not cleaned(result.exception):
@@ -124,10 +104,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         super().handle_exception_dbt_runner(result)
 
     def on_kill(self) -> None:
-        """Ends dbt, with what it has at work in Postgres; Airflow calls it when it is to end the task.
-
-        :raises EndedError: where dbt runs.
-        """
+        """Ends dbt, with what it has at work in Postgres; Airflow calls it when it is to end the task."""
         if self._ending is not None and Ending.now is self._ending:
             self._ending.stop()
         super().on_kill()
@@ -138,10 +115,6 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         """Finds the assets of the task's own model in the manifest that dbt has just written.
 
         Cosmos would make lineage events for it, which takes a second, even where nobody listens.
-
-        :param env: environment of dbt.
-        :param project_dir: where dbt ran.
-        :param dbt_command_line: what was run.
         """
         if find_spec("airflow.providers.openlineage"):
             super().calculate_openlineage_events_completes(env, project_dir, dbt_command_line)
@@ -154,10 +127,7 @@ class DbtTaskMixin(AbstractDbtLocalBase):
         return False
 
     def get_datasets(self, source: Any) -> list[Asset]:
-        """The assets that the task wrote: the table of its model.
-
-        :param source: ``inputs`` or ``outputs``.
-        """
+        """The assets that the task wrote, its ``outputs``: the table of its model."""
         return list(self._assets) if source == "outputs" else []
 
 
@@ -165,31 +135,16 @@ class RunsModels(DbtTaskMixin):
     """Runs models, as often as it takes, in a process of dbt's that has parsed the project once."""
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Has dbt parse the project and does what the task is for; the process ends with :meth:`run_command`.
-
-        :param command: program and arguments.
-        :param env: all variables for dbt.
-        :param cwd: folder to run in.
-        :returns: what dbt returned.
-        """
-        dbt = DbtRuns(command, env, cwd)
-        self._runs = (*self._runs, dbt)
+        """Has dbt parse the project and does what the task is for; the process ends with :meth:`run_command`."""
+        dbt = DbtRunner(command, env, cwd)
+        self._runners = (*self._runners, dbt)
         broken = self.parse_project(dbt)
         return self.run_models(dbt, kwargs["context"]) if broken is None else broken
 
-    def parse_project(self, dbt: DbtRuns) -> Outcome | None:
-        """Has dbt parse the project.
-
-        :param dbt: what runs it.
-        :returns: what dbt returned, where it cannot.
-        """
+    def parse_project(self, dbt: DbtRunner) -> Outcome | None:
+        """Has dbt parse the project; returns what dbt returned, where it cannot."""
         return dbt.parse()
 
-    def run_models(self, dbt: DbtRuns, context: Any) -> Any:
-        """What the task is for.
-
-        :param dbt: what runs models, as often as one likes.
-        :param context: of the task.
-        :returns: what dbt returned.
-        """
+    def run_models(self, dbt: DbtRunner, context: Any) -> Any:
+        """What the task is for."""
         raise NotImplementedError

@@ -19,7 +19,6 @@ class ModelEvents:
     Cosmos's own turns every event into JSON and pushes seven XComs for each model, which on a small machine takes
     longer than the models; dbt waits for it.
 
-    :param ti: task instance that pushes.
     :param namespace: start of the names of assets, or None to name none.
     """
 
@@ -28,12 +27,8 @@ class ModelEvents:
         self._kept: dict[str, tuple[str, dict[str, Any]]] = {}
         self.keep = False
 
-    def tell(self, result: ModelResult, node: Any) -> None:
-        """Tells the task of a model; where dbt will run once more, only what failed.
-
-        :param result: how the model ended.
-        :param node: dbt's information of it; None where dbt did not run it.
-        """
+    def push_result(self, result: ModelResult, node: Any) -> None:
+        """Says to the task of a model how it ended; where dbt runs once more, only what failed."""
         # A model behind one that failed must be tried again with it, which Airflow does not do for skipped tasks.
         status = "failed" if result.status == "skipped" else result.status
         key = get_status_xcom_key(result.model)
@@ -44,19 +39,14 @@ class ModelEvents:
             self._kept.pop(result.model, None)
             safe_xcom_push(task_instance=self._ti, key=key, value=value)
 
-    def release(self) -> None:
-        """Tells what was kept: dbt will not run again."""
+    def push_kept(self) -> None:
+        """Pushes what was kept: dbt will not run again."""
         for key, value in self._kept.values():
             safe_xcom_push(task_instance=self._ti, key=key, value=value)
         self._kept.clear()
 
-    def hold(self, models: set[str], why: str, status: str = HELD) -> None:
-        """Tells the tasks of models that these do not run.
-
-        :param models: unique ids.
-        :param why: one sentence.
-        :param status: ``held``, or ``not reached``.
-        """
+    def push_not_run(self, models: set[str], why: str, status: str = HELD) -> None:
+        """Says to the tasks of models that these do not run: ``held`` or ``not reached``."""
         for model in models:
             value = {"status": status, "outlet_uris": [], "message": why}
             safe_xcom_push(task_instance=self._ti, key=get_status_xcom_key(model), value=value)

@@ -32,9 +32,9 @@ class PublishDocs(DbtTaskMixin, DbtDocsLocalOperator):
             folder.mkdir(parents=True, exist_ok=True)
             for path in found:
                 # Whoever looks at the page meanwhile sees the old file or the new one, never half of it.
-                beside = folder / f".{path.name}.{os.getpid()}"
-                shutil.copyfile(path, beside)
-                os.replace(beside, folder / path.name)
+                part = folder / f".{path.name}.{os.getpid()}"
+                shutil.copyfile(path, part)
+                os.replace(part, folder / path.name)
         except OSError as error:
             raise SettingsError(
                 f"The documentation cannot be written to {folder} ({error.strerror}): let CHT_PIPELINE_DIR name a"

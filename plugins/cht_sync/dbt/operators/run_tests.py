@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtTestLocalOperator
 
+from cht_sync.dbt.launch.outcome import messages_of, node_results
 from cht_sync.dbt.operators.dbt_task import DbtTaskMixin
 from cht_sync.dbt.run.ending import raise_if_ending
 from cht_sync.dbt.tables.acknowledgements import FAILED
@@ -21,7 +22,7 @@ from cht_sync.settings.settings import Settings
 from cht_sync.store.copy_hold import CopyHold
 
 # A test that failed while documents arrived is tried again so often; the models and the copy have so long.
-TRIES, CATCH_UP_S, HELD_S, LOOK_S = 2, 600.0, 900.0, 3.0
+TRIES, CATCH_UP_S, HELD_S, POLL_S = 2, 600.0, 900.0, 3.0
 
 
 class RunTests(DbtTaskMixin, DbtTestLocalOperator):
@@ -39,12 +40,7 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         self.model_of = model_of
 
     def execute(self, context: Any, **kwargs: Any) -> None:
-        """Runs dbt.
-
-        :param context: of the task.
-        :raises AirflowSkipException: if nothing has been modelled yet.
-        :raises CosmosDbtRunError: if dbt failed in another way than in a test.
-        """
+        """Runs dbt; skips where nothing has been modelled yet."""
         settings = Settings()
         settings.check()
         runs = ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema, settings.dbt_selector)
@@ -87,20 +83,14 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         while _wait(runs):
             if time.monotonic() > until:
                 return False
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         return True
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        """Runs dbt.
-
-        :param command: program and arguments.
-        :param env: environment for dbt.
-        :param cwd: folder to run in.
-        :returns: what dbt returned.
-        """
+        """Runs dbt."""
         result = DbtTaskMixin.run_dbt_runner(self, command, env, cwd, **kwargs)
         raise_if_ending()
-        results = [self._told(one) for one in _ended(result) if one.node.resource_type == "test"]
+        results = [self._test_result(one) for one in node_results(result) if one.node.resource_type == "test"]
         settings = Settings()
         stored = DataTestResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
         known = stored.acknowledgements.all()
@@ -112,20 +102,15 @@ class RunTests(DbtTaskMixin, DbtTestLocalOperator):
         return result
 
     def handle_exception_dbt_runner(self, result: Any) -> None:
-        """Lets failed tests be told by the tasks of their models.
-
-        :param result: what dbt returned.
-        :raises CosmosDbtRunError: if anything else failed, such as the connection or a hook.
-        """
-        failed = [one for one in _ended(result) if str(one.status) in BAD_STATUSES]
+        """Leaves failed tests to the tasks of their models; what else fails, such as a hook, fails this one."""
+        failed = [one for one in node_results(result) if str(one.status) in BAD_STATUSES]
         others = [one for one in failed if one.node.resource_type != "test"]
         if others:
-            said = "; ".join(f"{one.node.name}: {of_text(one.message or '')}" for one in others)
-            raise CosmosDbtRunError(f"dbt test failed beside the tests: {said}")
+            raise CosmosDbtRunError(f"dbt test failed beside the tests: {messages_of(others)}")
         if not failed:
             super().handle_exception_dbt_runner(result)
 
-    def _told(self, one: Any) -> DataTestResult:
+    def _test_result(self, one: Any) -> DataTestResult:
         test = one.node.unique_id
         model = self.model_of.get(test)
         message = of_text(one.message or "")
@@ -136,7 +121,3 @@ def _wait(runs: ModelRuns) -> bool:
     """Whether documents wait for the models."""
     state = runs.state()
     return state.newest is not None and (state.modelled_to is None or state.newest > state.modelled_to)
-
-
-def _ended(result: Any) -> list[Any]:
-    return getattr(result.result, "results", None) or []

@@ -16,9 +16,7 @@ from cht_sync.settings.settings import Settings
 class ShowTests(BaseOperator):
     """Reads the results of the run from Postgres, and fails where a test has failed or was not run.
 
-    A failure that people have acknowledged is listed and fails nothing.
-
-    :param tests: unique ids of the tests.
+    A failure that is acknowledged is listed and fails nothing.
     """
 
     ui_color = "#e8f0d5"
@@ -33,12 +31,7 @@ class ShowTests(BaseOperator):
         return str(self.task_id).rpartition(".")[2]
 
     def execute(self, context: Any) -> dict[str, int]:
-        """Tells of each test.
-
-        :param context: of the task.
-        :return: number of tests by status.
-        :raises AirflowFailException: if a test has failed or was not run.
-        """
+        """Logs each test, fails where one has failed or was not run, and gives the number of tests by status."""
         settings = Settings()
         stored = DataTestResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
         results = {one.test: one for one in stored.of_run(context["run_id"])}

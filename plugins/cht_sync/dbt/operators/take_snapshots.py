@@ -9,8 +9,8 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 from cosmos.exceptions import CosmosDbtRunError
 from cosmos.operators.local import DbtSnapshotLocalOperator
-from psycopg2 import sql
 
+from cht_sync.dbt.launch.outcome import messages_of, node_results
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.operators.dbt_task import DbtTaskMixin
 from cht_sync.dbt.project.groups import chosen_models
@@ -18,8 +18,8 @@ from cht_sync.dbt.project.manifest import Node, reachable
 from cht_sync.dbt.project.version import require_current
 from cht_sync.dbt.tables.model_results import FAILED
 from cht_sync.dbt.tables.model_runs import ModelRuns
+from cht_sync.postgres.lookups import relation_exists
 from cht_sync.postgres.transaction import transaction
-from cht_sync.redaction import of_text
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 
@@ -27,12 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def left_out(settings: Settings) -> list[str]:
-    """Snapshots of models that ``DBT_SELECTOR`` does not choose and that are not there: dbt would fail on them.
-
-    :param settings: the environment.
-    :return: the path of each, for ``fqn:``.
-    :raises StoreError: if Postgres fails.
-    """
+    """``fqn:`` paths of snapshots that would fail: of models that DBT_SELECTOR does not choose and that are absent."""
     deployment = require_current(settings)
     manifest = json.loads(deployment.manifest.read_text())
     chosen = chosen_models(with_selections(json.loads(deployment.graph.read_text()), deployment.path), settings)
@@ -40,9 +35,8 @@ def left_out(settings: Settings) -> list[str]:
     with transaction(dbt_connection(settings), "cht_sync snapshots", "look for what snapshots read") as cursor:
         for name, node in sorted(nodes.items()):
             read = _read(nodes, name) - chosen if node["resource_type"] == "snapshot" else set()
-            if absent := sorted(
-                f"{nodes[one]['schema']}.{nodes[one]['alias']}" for one in read if _absent(cursor, nodes[one])
-            ):
+            places = [(nodes[one]["schema"], nodes[one]["alias"]) for one in read]
+            if absent := sorted(".".join(place) for place in places if not relation_exists(cursor, *place)):
                 log.warning("%s is not taken: DBT_SELECTOR does not choose %s.", node["name"], ", ".join(absent))
                 found.append(".".join(node["fqn"]))
     return found
@@ -59,11 +53,6 @@ def _read(nodes: dict[str, Node], name: str) -> set[str]:
     return {one for one in read if one in nodes and one not in passed and nodes[one]["resource_type"] == "model"}
 
 
-def _absent(cursor: Any, node: Node) -> bool:
-    cursor.execute("select to_regclass(%s) is null", (sql.Identifier(node["schema"], node["alias"]).as_string(cursor),))
-    return bool(cursor.fetchone()[0])
-
-
 class TakeSnapshots(DbtTaskMixin, DbtSnapshotLocalOperator):
     """Runs ``dbt snapshot`` for all snapshots of the project, while no models run.
 
@@ -72,12 +61,7 @@ class TakeSnapshots(DbtTaskMixin, DbtSnapshotLocalOperator):
     """
 
     def execute(self, context: Any, **kwargs: Any) -> None:
-        """Runs dbt.
-
-        :param context: of the task.
-        :raises AirflowSkipException: if nothing has been modelled yet.
-        :raises CosmosDbtRunError: if a snapshot failed, with its name.
-        """
+        """Runs dbt; skips where nothing has been modelled yet."""
         settings = Settings()
         settings.check()
         runs = ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema, settings.dbt_selector)
@@ -87,14 +71,7 @@ class TakeSnapshots(DbtTaskMixin, DbtSnapshotLocalOperator):
         super().execute(context, **kwargs)
 
     def handle_exception_dbt_runner(self, result: Any) -> None:
-        """Names what failed.
-
-        :param result: what dbt returned.
-        :raises CosmosDbtRunError: if anything failed.
-        """
-        results = getattr(result.result, "results", None) or []
-        failed = [one for one in results if str(one.status) in FAILED]
-        if failed:
-            said = "; ".join(f"{one.node.name}: {of_text(one.message or '')}" for one in failed)
-            raise CosmosDbtRunError(f"dbt snapshot failed: {said}")
+        """Names what failed."""
+        if failed := [one for one in node_results(result) if str(one.status) in FAILED]:
+            raise CosmosDbtRunError(f"dbt snapshot failed: {messages_of(failed)}")
         super().handle_exception_dbt_runner(result)

@@ -15,12 +15,12 @@ from cht_sync.dbt.operators.dbt_task import RunsModels
 from cht_sync.dbt.operators.model_events import HELD, NOT_REACHED
 from cht_sync.dbt.operators.run_all import is_lifted
 from cht_sync.dbt.operators.run_model import watched_run
-from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRunner
 from cht_sync.dbt.run.good_end import note_alone
 from cht_sync.dbt.tables.model_results import SHRUNK
 from cht_sync.errors import HeldError, ModelFailedError, ShrunkError
 
-LOOK_AT_PRODUCER_EVERY = 3
+ASK_PRODUCER_EVERY = 3
 NOT_BEGUN = {None, "scheduled", "queued"}
 # So long a task waits in its slot for a dbt that has not begun, and so long it stays away then.
 GIVE_WAY_AFTER_S, GIVE_WAY_FOR_S = 15.0, 5.0
@@ -37,42 +37,32 @@ class WatchModel(RunsModels, DbtRunWatcherOperator):
     _since: float | None = None
 
     def poke(self, context: Any) -> bool:
-        """Looks for the end of the model.
-
-        :param context: of the task.
-        :returns: whether it has ended well.
-        :raises ModelFailedError: if the model failed, or dbt ended without it.
-        :raises ShrunkError: if it lost more rows than is believed.
-        :raises HeldError: if it waits for another that fails.
-        :raises AirflowSkipException: if the time was over before its turn.
-        """
-        ended = self._pokes % LOOK_AT_PRODUCER_EVERY == 0 and self._producer_ended(context)
+        """Whether the model has ended well; raises where it has not, does not run, or the time was over before."""
+        ended = self._pokes % ASK_PRODUCER_EVERY == 0 and self._producer_ended(context)
         self._pokes += 1
-        # Read after the state of dbt_run: what that has not told by its end it never will.
-        told = get_xcom_val(context["ti"], self.producer_task_id, get_status_xcom_key(self.model_unique_id))
-        if told and told["status"] == HELD:
-            raise HeldError(f"{self.model_unique_id} did not run. {told['message']}")
-        if told and told["status"] == NOT_REACHED:
-            raise AirflowSkipException(f"{self.model_unique_id} was not reached. {told['message']}")
-        if context["ti"].try_number > 1 and not (told and is_dbt_node_status_success(told["status"])):
-            # What dbt has told of the first try is known; before it has ended, it has the lock.
+        # Read after the state of dbt_run: what that has not pushed by its end it never will.
+        ended_as = get_xcom_val(context["ti"], self.producer_task_id, get_status_xcom_key(self.model_unique_id))
+        if ended_as and ended_as["status"] == HELD:
+            raise HeldError(f"{self.model_unique_id} did not run. {ended_as['message']}")
+        if ended_as and ended_as["status"] == NOT_REACHED:
+            raise AirflowSkipException(f"{self.model_unique_id} was not reached. {ended_as['message']}")
+        if context["ti"].try_number > 1 and not (ended_as and is_dbt_node_status_success(ended_as["status"])):
+            # What dbt has pushed of the first try is known; before it has ended, it has the lock.
             if not ended:
                 return False
             done: bool = self._fallback_to_non_watcher_run(context["ti"].try_number, context)
             note_alone(context)
             return done
-        if told is None:
-            if ended:
-                raise ModelFailedError(
-                    f"{self.model_unique_id} was not run: look at the log of {self.producer_task_id}."
-                )
+        if ended_as is None and not ended:
             return False
-        if told["status"] == SHRUNK:
-            raise ShrunkError(told["message"])
-        self._outlet_uris = told["outlet_uris"]
-        if not is_dbt_node_status_success(told["status"]):
-            raise ModelFailedError(f"{self.model_unique_id} {told['status']}: {told['message'].strip()}")
-        self.log.info("%s: %s", self.model_unique_id, told["message"])
+        if ended_as is None:
+            raise ModelFailedError(f"{self.model_unique_id} was not run: look at the log of {self.producer_task_id}.")
+        if ended_as["status"] == SHRUNK:
+            raise ShrunkError(ended_as["message"])
+        self._outlet_uris = ended_as["outlet_uris"]
+        if not is_dbt_node_status_success(ended_as["status"]):
+            raise ModelFailedError(f"{self.model_unique_id} {ended_as['status']}: {ended_as['message'].strip()}")
+        self.log.info("%s: %s", self.model_unique_id, ended_as["message"])
         if context["ti"].try_number > 1:
             note_alone(context)
         return True
@@ -90,11 +80,6 @@ class WatchModel(RunsModels, DbtRunWatcherOperator):
             raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=GIVE_WAY_FOR_S))
         return is_producer_task_terminated(status)
 
-    def run_models(self, dbt: DbtRuns, context: Any) -> Any:
-        """Runs its own model, in a second try, unless it has to wait for another.
-
-        :param dbt: what runs models.
-        :param context: of the task.
-        :returns: what dbt returned.
-        """
+    def run_models(self, dbt: DbtRunner, context: Any) -> Any:
+        """Runs its own model, in a second try, unless it has to wait for another."""
         return watched_run(dbt, is_lifted(context), own=self.model_unique_id)

@@ -1,1 +1,1 @@
-"""Builds the models that a deployment changed beside those in use, and swaps them in one transaction."""
+"""Rebuilds the models that a deployment changed in staging schemas, and swaps them in in one transaction."""

@@ -1,9 +1,10 @@
-"""Models that no run has made yet: what is to be built anew cannot stand on them."""
+"""Models that no run has made yet: a rebuilt model cannot read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.project.manifest import Manifest, parents_of, reachable
 from cht_sync.dbt.rebuild.manifest import RELATIONS, foreign_keys, models
@@ -14,12 +15,8 @@ where (n.nspname, c.relname) in %s and c.relkind in ('r', 'p', 'v', 'm')
 """
 
 
-def absent_models(cursor: Any, manifest: Manifest) -> set[str]:
-    """The models that have no relation though dbt makes one for them, by unique id.
-
-    :param cursor: of any role.
-    :param manifest: of the project.
-    """
+def absent_models(cursor: Cursor, manifest: Manifest) -> set[str]:
+    """The models that have no relation though dbt makes one for them, by unique id."""
     made = {name: node for name, node in models(manifest).items() if node["config"]["materialized"] in RELATIONS}
     places = {name: (node["schema"], node["alias"]) for name, node in made.items()}
     if not places:
@@ -32,15 +29,13 @@ def absent_models(cursor: Any, manifest: Manifest) -> set[str]:
 def with_what_they_read(
     manifest: Manifest, why: Mapping[str, str], chosen: set[str], absent: set[str]
 ) -> dict[str, str]:
-    """What to build anew and why, so that nothing of it reads a relation that is not there.
+    """What to rebuild and why, so that nothing of it reads a relation that is not there.
 
     A model that is there needs those that it reads to be made with it. One that is not there itself is left to the next
     run of the models, which makes all of them in their order.
 
-    :param manifest: of the project.
     :param why: reason by unique id.
     :param chosen: models that are run.
-    :param absent: what :func:`absent_models` gave.
     """
     parents = _parents(manifest)
     found = dict(why)

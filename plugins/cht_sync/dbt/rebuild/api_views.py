@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import psycopg2
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres.query import one_row
+from cht_sync.postgres.lookups import value_of
 from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 
@@ -25,15 +25,13 @@ where n.nspname = 'api' and p.proname in ('refresh', 'withdraw') and p.pronargs 
 """
 
 
-def withdraw(cursor: Any) -> bool:
+def withdraw(cursor: Cursor) -> bool:
     """Takes the views away, in the transaction that swaps models: none of them can hold up a deployment.
 
-    :param cursor: of the role of the models.
     :return: whether there is such a schema, so that :func:`refresh` has to follow.
-    :raises RebuildError: if views of people hang on them.
+    :raises RebuildError: if user-defined views depend on them.
     """
-    cursor.execute(_THERE)
-    if not one_row(cursor)[0]:
+    if not value_of(cursor, _THERE):
         return False
     try:
         cursor.execute("select api.withdraw()")
@@ -46,25 +44,16 @@ def withdraw(cursor: Any) -> bool:
     return True
 
 
-def refresh(cursor: Any) -> int:
-    """Makes the views follow the models; PostgREST is told at the commit where any changed.
-
-    :param cursor: of the role of the models.
-    :return: views that were made anew or taken away.
-    """
-    cursor.execute("select api.refresh()")
-    return int(one_row(cursor)[0])
+def refresh(cursor: Cursor) -> int:
+    """Makes the views follow the models and counts those that changed; PostgREST is notified at the commit."""
+    return int(value_of(cursor, "select api.refresh()"))
 
 
 def follow(connection: Connection) -> None:
-    """Makes the views follow after a run of the models. That they cannot is no fault of the models: it is warned of.
-
-    :param connection: of the role of the models.
-    """
+    """Makes the views follow after a run of the models. That they cannot is no fault of the models: it is warned of."""
     try:
         with transaction(connection, "cht_sync api", "make the views of the schema api") as cursor:
-            cursor.execute(_THERE)
-            if not one_row(cursor)[0]:
+            if not value_of(cursor, _THERE):
                 return
             cursor.execute("set local lock_timeout = '2s'")
             changed = refresh(cursor)

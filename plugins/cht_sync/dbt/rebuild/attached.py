@@ -1,10 +1,11 @@
-"""What people have attached to a relation and one statement makes again, once a successor has its name."""
+"""What users have attached to a relation and one statement makes again, once a successor has its name."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.relation import Relation, columns, tried
 from cht_sync.errors import SettingsError
@@ -139,7 +140,7 @@ join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = r.oid and d.d
 join pg_extension e on e.oid = d.refobjid
 union all
 """
-# Rules and policies may read views that hang on the relation, and would keep them from being dropped.
+# Rules and policies may read views that depend on the relation, and would block their drop.
 _IN_THE_WAY = """
 select format('drop rule %%I on %%s', rulename, ev_class::regclass) from pg_rewrite
 where ev_class = any(%(oids)s) and rulename <> '_RETURN'
@@ -158,7 +159,6 @@ class Attached:
 
     :param place: when to make it again: those with a lower number first.
     :param kind: what it is, in words.
-    :param name: what tells it from others of its kind.
     :param statement: what makes it again on a relation of the same name.
     :param column: the column that it belongs to and goes with; None for none.
     """
@@ -171,43 +171,30 @@ class Attached:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from others."""
+        """Distinguishes it from others."""
         return self.kind, self.name
 
     @property
     def text(self) -> str:
-        """For a person."""
+        """For messages."""
         return f"{self.kind} {self.name}".strip()
 
 
-def attached(cursor: Any, oid: int) -> tuple[Attached, ...]:
-    """What is attached to a relation; ``search_path`` has to be empty, so that each name is told in full.
-
-    :param cursor: of the role that owns it.
-    :param oid: of the relation.
-    """
+def attached(cursor: Cursor, oid: int) -> tuple[Attached, ...]:
+    """What is attached to a relation; ``search_path`` has to be empty, so that names come with their schema."""
     publications = _PUBLICATIONS if cursor.connection.server_version >= 150000 else _PUBLICATIONS_14
     cursor.execute(_ATTACHED + publications + " order by 1, 2, 3", {"oid": oid})
     return tuple(Attached(*row) for row in cursor.fetchall())
 
 
-def unchecked(cursor: Any, oid: int) -> list[str]:
-    """Foreign keys of a relation whose checks somebody has turned off.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+def unchecked(cursor: Cursor, oid: int) -> list[str]:
+    """Foreign keys of a relation whose checks somebody has turned off."""
     cursor.execute(_UNCHECKED, (oid,))
     return [row[0] for row in cursor.fetchall()]
 
 
-def detach(cursor: Any, relations: Collection[Relation], things: Collection[Attached]) -> None:
-    """Takes from relations what would keep others from being dropped, or would be dropped with them and is to be kept.
-
-    :param cursor: of the role that owns them.
-    :param relations: those that are to be dropped.
-    :param things: what is attached to them.
-    """
+def detach(cursor: Cursor, relations: Collection[Relation], things: Collection[Attached]) -> None:
+    """Takes off relations that are to be dropped what blocks the drop, or what would go with them and is to stay."""
     cursor.execute(_IN_THE_WAY, {"oids": [relation.oid for relation in relations]})
     for (statement,) in cursor.fetchall():
         cursor.execute(statement)
@@ -216,15 +203,8 @@ def detach(cursor: Any, relations: Collection[Relation], things: Collection[Atta
             cursor.execute(f"alter sequence {thing.name} owned by none")
 
 
-def attach(cursor: Any, relation: Relation, things: Sequence[Attached]) -> list[Attached]:
-    """Attaches to a relation what another one of its name had and it has not by itself.
-
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param things: of the other one.
-    :return: what was attached.
-    :raises SettingsError: if one of them does not fit.
-    """
+def attach(cursor: Cursor, relation: Relation, things: Sequence[Attached]) -> list[Attached]:
+    """Attaches to a relation what another one of its name had and it lacks; SettingsError if one does not fit."""
     if not things:
         return []
     own = {thing.key for thing in attached(cursor, relation.oid)}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild.manifest import constrained, constraints, foreign_keys, models
-from cht_sync.postgres.transaction import transaction
 
 _RELATIONS = """
 select n.nspname, c.relname, c.oid
@@ -31,25 +30,8 @@ _NOT_NULL = "select attrelid, attname::text from pg_attribute where attrelid = a
 _KINDS = {"unique": "u", "primary_key": "p"}
 
 
-def missing_constraints(connection: Connection, manifest: Manifest) -> list[str]:
-    """What the contracts of a project declare and Postgres has not, of the models that are there.
-
-    :param connection: of the role that owns the models.
-    :param manifest: content of ``manifest.json``.
-    :return: a line for each, empty where all is well.
-    :raises StoreError: if Postgres fails.
-    """
-    with transaction(connection, "cht_sync constraints", "look for the constraints of the models") as cursor:
-        return [line for lines in missing_by_model(cursor, manifest).values() for line in lines]
-
-
-def missing_by_model(cursor: Any, manifest: Manifest, among: Collection[str] | None = None) -> dict[str, list[str]]:
-    """The same, by unique id of the model.
-
-    :param cursor: of the role that owns the models.
-    :param manifest: content of ``manifest.json``.
-    :param among: unique ids to look at; all by default.
-    """
+def missing_by_model(cursor: Cursor, manifest: Manifest, among: Collection[str] | None = None) -> dict[str, list[str]]:
+    """What contracts of models declare and their tables lack, by unique id; of all models where ``among`` is None."""
     declared = {
         name: node for name, node in models(manifest).items() if constrained(node) and (among is None or name in among)
     }
@@ -59,8 +41,7 @@ def missing_by_model(cursor: Any, manifest: Manifest, among: Collection[str] | N
     found = {}
     for name, node in declared.items():
         oid = there.get((node["schema"], node["alias"]))
-        lines = known.missing(oid, manifest, node) if oid else []
-        if lines:
+        if oid and (lines := known.missing(oid, manifest, node)):
             found[name] = lines
     return found
 
@@ -68,19 +49,14 @@ def missing_by_model(cursor: Any, manifest: Manifest, among: Collection[str] | N
 class _Known:
     """The constraints that relations have."""
 
-    def __init__(self, cursor: Any, oids: list[int]) -> None:
+    def __init__(self, cursor: Cursor, oids: list[int]) -> None:
         cursor.execute(_CONSTRAINTS, (oids,))
         self._rows = cursor.fetchall()
         cursor.execute(_NOT_NULL, (oids,))
         self._not_null = set(cursor.fetchall())
 
     def missing(self, oid: int, manifest: Manifest, node: Node) -> list[str]:
-        """What one model lacks.
-
-        :param oid: of its relation.
-        :param manifest: of the project.
-        :param node: of the manifest.
-        """
+        """What one model lacks."""
         rows = [row for row in self._rows if row[0] == oid]
         relation = f"{node['schema']}.{node['alias']}"
         lines = []

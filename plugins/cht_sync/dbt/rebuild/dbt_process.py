@@ -23,20 +23,18 @@ from cht_sync.settings.settings import Settings
 
 
 class DbtProcess:
-    """dbt in a process that ends with this one, however that ends.
+    """dbt in a process that ends with this one, however that ends; ``staging`` takes the place of ``target.schema``."""
 
-    :param settings: the environment.
-    :param folder: of a built version of the project.
-    :param aside: schema of the models that are built aside.
-    """
-
-    def __init__(self, settings: Settings, folder: Path, aside: str) -> None:
+    def __init__(self, settings: Settings, folder: Path, staging: str) -> None:
         self._settings = settings
         self._folder = folder
-        self._aside = aside
+        self._staging = staging
         self._environment = to_connect(settings)
         self._secrets = list(models_password(settings).values())
+        #: Which batches of microbatch models are built, by unique id.
         self.batches: dict[str, Any] = {}
+        #: What hooks and macros do outside of the models, for the swap.
+        self.hook_statements: list[dict[str, str]] = []
 
     def __enter__(self) -> Self:
         self._work = tempfile.TemporaryDirectory(prefix="cht-sync-rebuild-")
@@ -62,7 +60,6 @@ class DbtProcess:
     def modified(self, state: Manifest) -> dict[str, Any]:
         """What differs from another manifest.
 
-        :param state: the other manifest.
         :return: ``modified``, unique ids; or ``unreadable``, why this dbt cannot read that manifest.
         :raises RebuildError: if dbt fails.
         """
@@ -71,34 +68,26 @@ class DbtProcess:
         (folder / "manifest.json").write_text(json.dumps(state))
         return self._ask("modified", "compare the project", profiles=self._profiles["live"], state=str(folder))
 
-    def run(self, members: Iterable[str], schemas: Mapping[str, str], full_refresh: bool) -> list[dict[str, str]]:
-        """Builds models in schemas aside.
-
-        :param members: unique ids.
-        :param schemas: the schema aside for each schema of a model.
-        :param full_refresh: from the beginning, or only what is new.
-        :return: what hooks and macros do beside these models, for the swap.
-        :raises RebuildError: if one of them fails.
-        """
+    def run(self, members: Iterable[str], schemas: Mapping[str, str], full_refresh: bool) -> None:
+        """Builds models, by their unique ids, in staging schemas; RebuildError if one of them fails."""
         answer = self._ask(
             "run",
             "build the models aside",
-            profiles=self._profiles["aside"],
+            profiles=self._profiles["staging"],
             members=sorted(members),
             schemas=dict(schemas),
             full_refresh=full_refresh,
         )
         self.batches |= answer.get("batches", {})
-        waiting: list[dict[str, str]] = answer.get("waiting") or []
-        return waiting
+        self.hook_statements += answer.get("waiting") or []
 
     def _start(self, work: Path) -> None:
         text = profile_text(self._settings)
-        aside = yaml.safe_load(text)
-        # Macros that write tables of their own ask for target.schema: theirs stay aside too.
-        aside[PROFILE]["outputs"][TARGET]["schema"] = self._aside
-        self._profiles = {name: str(work / name) for name in ("live", "aside")}
-        for name, content in (("live", text), ("aside", yaml.safe_dump(aside))):
+        staging = yaml.safe_load(text)
+        # Macros that write tables of their own ask for target.schema: theirs are staged too.
+        staging[PROFILE]["outputs"][TARGET]["schema"] = self._staging
+        self._profiles = {name: str(work / name) for name in ("live", "staging")}
+        for name, content in (("live", text), ("staging", yaml.safe_dump(staging))):
             (work / name).mkdir()
             (work / name / "profiles.yml").write_text(content)
         (work / "target").mkdir()
@@ -111,7 +100,7 @@ class DbtProcess:
             "cht_sync.dbt.subprocess.rebuild",
             {**self._environment, "DBT_LOG_PATH": str(work / "logs")},
             self._folder,
-            [json.dumps(where), session_name(self._aside)],
+            [json.dumps(where), session_name(self._staging)],
             self._secrets,
         )
 

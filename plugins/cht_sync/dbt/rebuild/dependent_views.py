@@ -1,27 +1,24 @@
-"""Views that hang on relations to be dropped: taken away before, and made again on their successors."""
+"""Views that depend on relations to be dropped: dropped before, and made again on their successors."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.attached import attach
 from cht_sync.dbt.rebuild.errors import RebuildError
-from cht_sync.dbt.rebuild.indexes import keep_indexes
-from cht_sync.dbt.rebuild.relation import Relation, columns, find
-from cht_sync.dbt.rebuild.relation_state import Saved, comment, hand_over, permit, save
-from cht_sync.dbt.rebuild.statistics import KeptStatistics
-from cht_sync.dbt.rebuild.storage import store_like
-from cht_sync.dbt.rebuild.waiting import Waiting
+from cht_sync.dbt.rebuild.hooks import HookStatements
+from cht_sync.dbt.rebuild.relation import Relation, find
+from cht_sync.dbt.rebuild.relation_state import RelationState, comment, hand_over, keep, permit, save
 from cht_sync.errors import SettingsError
 from cht_sync.redaction import message_of
 
-_HANGING = """
+_DEPENDENT = """
 with recursive hanging as (
     select oid, 0 as depth from pg_class where oid = any(%(oids)s)
     union
@@ -46,50 +43,43 @@ _OWNER = "select pg_get_userbyid(relowner)::text, pg_has_role(relowner, 'usage')
 
 
 @dataclass(frozen=True, slots=True)
-class HangingView:
-    """A view of people, or of a model that is not built anew.
+class DependentView:
+    """A user-defined view, or one of a model that is not rebuilt.
 
-    :param relation: the view.
-    :param query: what it selects.
     :param populated: whether a materialized view holds rows.
-    :param saved: what else is on it.
     """
 
     relation: Relation
     query: str
     populated: bool
-    saved: Saved
+    saved: RelationState
 
 
-class HangingViews:
+class DependentViews:
     """All views over relations that are to be dropped.
 
     :param cursor: in the transaction of the swap; ``search_path`` has to be empty.
-    :param old: the relations.
-    :param role: of the cursor, for texts.
-    :param waiting: what hooks make anew: such a view is theirs, and need not fit the new relations as it was.
+    :param of_hooks: a view that hooks make again is theirs, and need not fit the new relations as it was.
     :raises SettingsError: if a view belongs to a role that this one is no member of.
     """
 
-    def __init__(
-        self, cursor: Any, old: Collection[Relation], role: str | None, waiting: Waiting | None = None
-    ) -> None:
+    def __init__(self, cursor: Cursor, old: Collection[Relation], role: str | None, of_hooks: HookStatements) -> None:
         self._cursor = cursor
-        self._waiting = waiting or Waiting()
+        self._of_hooks = of_hooks
         self._made: dict[int, Relation] = {}
         #: What could not be kept, each with why.
         self.lost: list[str] = []
         members = {relation.oid for relation in old}
         views = views_over(cursor, members)
-        #: Views to be dropped, old ones among them, those that others hang on last.
+        #: Views to be dropped, old ones among them, those that others depend on last.
         self.doomed = list(reversed(views))
         self.outside = [self._read(view, role) for view in views if view.oid not in members]
 
-    def _read(self, relation: Relation, role: str | None) -> HangingView:
+    def _read(self, relation: Relation, role: str | None) -> DependentView:
         require_makeable(self._cursor, relation, role)
         self._cursor.execute(_VIEW, (relation.oid,))
-        query, populated = self._cursor.fetchone()
-        return HangingView(relation, query.rstrip().rstrip(";"), populated, save(self._cursor, relation.oid))
+        [(query, populated)] = self._cursor.fetchall()
+        return DependentView(relation, query.rstrip().rstrip(";"), populated, save(self._cursor, relation.oid))
 
     def drop(self) -> None:
         """Drops them."""
@@ -97,10 +87,7 @@ class HangingViews:
             self._cursor.execute(sql.SQL("drop {} {}").format(relation.word, relation.identifier))
 
     def make(self) -> None:
-        """Makes those outside again, materialized ones without rows.
-
-        :raises SettingsError: if one does not fit the new relations.
-        """
+        """Makes again those that are not rebuilt, materialized ones without rows; SettingsError if one does not fit."""
         for view in self.outside:
             with _fitting(view):
                 self._make(view)
@@ -122,27 +109,24 @@ class HangingViews:
                 attach(self._cursor, made, view.saved.attached)
         return lost
 
-    def _make(self, view: HangingView) -> None:
+    def _make(self, view: DependentView) -> None:
         name, word, is_view = view.relation.identifier, view.relation.word, view.relation.kind == "v"
-        if self._waiting.make(self._cursor, view.relation):
+        if self._of_hooks.make(self._cursor, view.relation):
             self._note(view)
             return
-        # The other settings of a materialized view are set afterwards: those of its table beside it too.
-        options = [
-            sql.SQL(f"{key} = ") + sql.Literal(value) for key, value in view.saved.storage.options.items() if is_view
-        ]
+        # The other settings of a materialized view are set afterwards: those of its TOAST table too.
+        kept = view.saved.storage.options if is_view else {}
+        options = [sql.SQL(f"{key} = ") + sql.Literal(value) for key, value in kept.items()]
         given = sql.SQL(" with ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL("")
         rows = sql.SQL("" if is_view else " with no data")
         self._cursor.execute(sql.SQL("create {} {}{} as ").format(word, name, given) + sql.SQL(view.query) + rows)
         made = self._note(view)
         if not is_view:
-            self.lost += store_like(self._cursor, made, view.saved.storage, columns(self._cursor, made.oid))
-            self.lost += keep_indexes(self._cursor, made, view.saved.indexes, made.text)
-            kept = KeptStatistics(self._cursor, made, view.saved.statistics)
-            self.lost += [*kept.lost, *kept.name()]
+            lost, statistics = keep(self._cursor, made, view.saved, made.text)
+            self.lost += [*lost, *statistics.name()]
         comment(self._cursor, made, view.saved.comments)
 
-    def _note(self, view: HangingView) -> Relation:
+    def _note(self, view: DependentView) -> Relation:
         made = find(self._cursor, view.relation.schema, view.relation.name)
         if made is None:
             raise RebuildError(f"{view.relation.text} was made again and is not there: nothing was changed.")
@@ -150,27 +134,16 @@ class HangingViews:
         return made
 
 
-def views_over(cursor: Any, oids: Collection[int], without: str | None = None) -> list[Relation]:
-    """The views among relations and over them, those first that others hang on.
-
-    :param cursor: of any role.
-    :param oids: of the relations.
-    :param without: a schema whose views do not count, nor what hangs on these.
-    """
-    cursor.execute(_HANGING, {"oids": list(oids), "without": without})
+def views_over(cursor: Cursor, oids: Collection[int], without: str | None = None) -> list[Relation]:
+    """The views among relations and over them, those first that others depend on; ``without`` those of a schema."""
+    cursor.execute(_DEPENDENT, {"oids": list(oids), "without": without})
     return [Relation(*row[:4]) for row in cursor.fetchall()]
 
 
-def require_makeable(cursor: Any, view: Relation, role: str | None) -> None:
-    """Refuses a view that could not be made again.
-
-    :param cursor: of the role that is to make it.
-    :param view: the view.
-    :param role: of the cursor, for the text.
-    :raises SettingsError: if the view belongs to a role that this one is no member of.
-    """
+def require_makeable(cursor: Cursor, view: Relation, role: str | None) -> None:
+    """Refuses a view that could not be made again: its role is one that this role is no member of."""
     cursor.execute(_OWNER, (view.oid,))
-    owner, may = cursor.fetchone()
+    [(owner, may)] = cursor.fetchall()
     if not may:
         raise SettingsError(
             f"The view {view.text} of role {owner!r} hangs on a model that is built anew, and role {role!r} may"
@@ -179,7 +152,7 @@ def require_makeable(cursor: Any, view: Relation, role: str | None) -> None:
 
 
 @contextmanager
-def _fitting(view: HangingView) -> Iterator[None]:
+def _fitting(view: DependentView) -> Iterator[None]:
     try:
         yield
     except psycopg2.errors.InsufficientPrivilege:

@@ -6,10 +6,7 @@ from cht_sync.errors import ExpectedError
 
 
 class RebuildError(ExpectedError):
-    """A rebuild failed: the models in use are as they were, and the next deployment tries again.
-
-    :param message: one sentence.
-    """
+    """A rebuild failed: the models in use are as they were, and the next deployment tries again."""
 
 
 class RebuildRefusedError(RebuildError):

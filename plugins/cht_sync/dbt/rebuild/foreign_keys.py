@@ -1,14 +1,15 @@
-"""Foreign keys across a swap: those between old and new relations, and those of tables that are not built anew."""
+"""Foreign keys across a swap: those between old and new relations, and those of tables that are not rebuilt."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.manifest import ForeignKey
 from cht_sync.dbt.rebuild.relation import Relation, columns
@@ -55,37 +56,30 @@ class Key:
         """The table it is on."""
         return sql.Identifier(self.child_schema, self.child_name)
 
+    def alter(self, clause: str, *names: str) -> sql.Composed:
+        """``alter table`` for that table; braces in the clause stand for ``names``."""
+        return sql.SQL("alter table {} ").format(self.table) + sql.SQL(clause).format(*map(sql.Identifier, names))
+
     @property
     def text(self) -> str:
-        """For a person."""
+        """For messages."""
         return f"{self.child_schema}.{self.child_name} ({', '.join(self.columns)})"
 
     def pointed_to(self, parent: sql.Composable) -> sql.Composed:
-        """Its definition, with another table to point to.
-
-        :param parent: that table.
-        """
+        """Its definition, with another table to point to."""
         before, _, after = self.definition.partition(" REFERENCES ")
         rest = after.removeprefix(self.parent_text)
         return sql.SQL(before) + sql.SQL(" references {}").format(parent) + sql.SQL(rest)
 
 
-def keys_of(cursor: Any, oids: Collection[int]) -> list[Key]:
-    """The foreign keys on or to relations; ``search_path`` has to be empty.
-
-    :param cursor: of any role.
-    :param oids: of the relations.
-    """
+def keys_of(cursor: Cursor, oids: Collection[int]) -> list[Key]:
+    """The foreign keys on or to relations; ``search_path`` has to be empty."""
     cursor.execute(_KEYS, {"oids": list(oids)})
     return [Key(*row) for row in cursor.fetchall()]
 
 
 def require_owned_key(key: Key) -> None:
-    """Refuses a foreign key, to a relation that is built anew, of a table that is somebody else's.
-
-    :param key: the foreign key.
-    :raises SettingsError: if the table belongs to a role that this one is no member of.
-    """
+    """Refuses a foreign key, to a rebuilt relation, of a table whose role this role is no member of."""
     if not key.owned:
         raise SettingsError(
             f"{key.text} has a foreign key to {key.parent_text}, which is built anew, and belongs to role"
@@ -93,8 +87,8 @@ def require_owned_key(key: Key) -> None:
         )
 
 
-class KeyKeeper:
-    """Gives new relations the foreign keys that the old ones had, and leads those of others to them.
+class ForeignKeySwap:
+    """Gives new relations the foreign keys that the old ones had, and points those of other tables to them.
 
     What takes long is done before any lock that a reader would notice.
 
@@ -104,44 +98,35 @@ class KeyKeeper:
     """
 
     def __init__(
-        self, cursor: Any, pairs: Collection[tuple[Relation | None, Relation]], places: Collection[tuple[str, str]]
+        self, cursor: Cursor, pairs: Collection[tuple[Relation | None, Relation]], places: Collection[tuple[str, str]]
     ) -> None:
         self._cursor = cursor
         self._successor: Mapping[int, Relation] = {old.oid: new for old, new in pairs if old}
         self._new = {new.oid: new for _, new in pairs}
         self._places = places
-        self.leading: list[tuple[Key, str]] = []
+        #: Foreign keys of other tables to an old relation, each with the name of the one to the new relation.
+        self.incoming: list[tuple[Key, str]] = []
 
-    def mend(self) -> None:
-        """Leads foreign keys that hooks made from a new relation to an old one to the new one instead."""
+    def repoint(self) -> None:
+        """Points foreign keys that hooks made from a new relation to an old one to the new one instead."""
         for key in keys_of(self._cursor, self._new):
             if key.child in self._new and key.parent in self._successor:
-                self._cursor.execute(
-                    sql.SQL("alter table {} drop constraint {}").format(key.table, sql.Identifier(key.name))
-                )
+                self._cursor.execute(key.alter("drop constraint {}", key.name))
                 self._add(key, key.name, self._new[key.child], self._successor[key.parent])
 
     def declare(self, child: Relation, keys: Collection[ForeignKey]) -> None:
-        """Adds foreign keys of a contract that lead to tables which stay, and which dbt was kept from making.
-
-        :param child: the new relation.
-        :param keys: those that its contract declares.
-        :raises SettingsError: if one does not fit.
-        """
+        """Adds foreign keys of a contract to tables that are not rebuilt, which dbt was kept from making."""
         for key in keys:
             if not key.schema or (key.schema, key.table) in self._places:
                 continue
             table = sql.Identifier(key.schema, key.table)
             if key.cascades and key.target_columns:
                 self._drop_orphans(child, key.columns, table, key.target_columns)
-            to_columns = sql.SQL(", ").join(map(sql.Identifier, key.target_columns))
-            target = sql.SQL(key.expression) if key.expression else sql.SQL("{} ({})").format(table, to_columns)
-            columns_here = sql.SQL(", ").join(map(sql.Identifier, key.columns))
-            add = sql.SQL("alter table {} add foreign key ({}) references ").format(child.identifier, columns_here)
+            target = sql.SQL(key.expression) if key.expression else table + _listed(key.target_columns)
             with _fitting(f"from {child.name} ({', '.join(key.columns)}) to {key.schema}.{key.table}"):
-                self._cursor.execute(add + target)
+                self._cursor.execute(child.alter("add foreign key {} references {}", _listed(key.columns), target))
 
-    def carry(self, given_up: Collection[str]) -> list[str]:
+    def carry_over(self, given_up: Collection[str]) -> list[str]:
         """Adds foreign keys of old relations that their successors lack, unless the project gave them up.
 
         :param given_up: as :class:`RebuildPlan` has it.
@@ -160,8 +145,8 @@ class KeyKeeper:
             self._add(key, key.name, child, parent)
         return lost
 
-    def lead(self) -> None:
-        """Adds, beside each foreign key that points to an old relation from outside, one that points to the new.
+    def add_incoming(self) -> None:
+        """Adds, to each foreign key of another table to an old relation, one to the new relation.
 
         :raises SettingsError: if a table belongs to another role, or its key cannot point to the new relation.
         """
@@ -172,27 +157,20 @@ class KeyKeeper:
             name = f"cht_sync_rebuild_{key.oid}"
             child = Relation(key.child, key.child_schema, key.child_name, "r")
             self._add(key, name, child, self._successor[key.parent])
-            self.leading.append((key, name))
+            self.incoming.append((key, name))
 
-    def take_over(self) -> None:
-        """Drops the old ones of :meth:`lead`; the new ones get their names after the old relations are gone."""
-        for key, _ in self.leading:
-            self._cursor.execute(
-                sql.SQL("alter table {} drop constraint {}").format(key.table, sql.Identifier(key.name))
-            )
+    def drop_incoming(self) -> None:
+        """Drops the foreign keys of other tables to the old relations."""
+        for key, _ in self.incoming:
+            self._cursor.execute(key.alter("drop constraint {}", key.name))
 
-    def rename(self) -> None:
-        """Gives the keys of :meth:`lead` the names of those that are gone."""
-        for key, name in self.leading:
-            self._cursor.execute(
-                sql.SQL("alter table {} rename constraint {} to {}").format(
-                    key.table, sql.Identifier(name), sql.Identifier(key.name)
-                )
-            )
+    def rename_incoming(self) -> None:
+        """Gives those to the new relations the names of these, once the old relations are gone."""
+        for key, name in self.incoming:
+            self._cursor.execute(key.alter("rename constraint {} to {}", name, key.name))
 
     def _identity(self, key: Key) -> tuple[Any, ...]:
-        child = self._successor.get(key.child)
-        parent = self._successor.get(key.parent)
+        child, parent = self._successor.get(key.child), self._successor.get(key.parent)
         return (
             child.oid if child else key.child,
             tuple(key.columns),
@@ -205,9 +183,8 @@ class KeyKeeper:
         target: sql.Composable = parent.identifier if parent else sql.SQL(key.parent_text)
         if key.on_delete == "c":
             self._drop_orphans(child, key.columns, target, key.parent_columns)
-        add = sql.SQL("alter table {} add constraint {} ").format(child.identifier, sql.Identifier(name))
         with _fitting(f"{key.name} of {key.text} to {key.parent_text}"):
-            self._cursor.execute(add + key.pointed_to(target))
+            self._cursor.execute(child.alter("add constraint {} {}", sql.Identifier(name), key.pointed_to(target)))
         if key.comment:
             statement = sql.SQL("comment on constraint {} on {} is {}")
             text = sql.Literal(key.comment)
@@ -241,3 +218,7 @@ def _fitting(which: str) -> Iterator[None]:
             f"The foreign key {which} does not fit what was built anew ({message_of(error)}): nothing was"
             " changed; mend or drop it."
         ) from None
+
+
+def _listed(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Identifier, names)))

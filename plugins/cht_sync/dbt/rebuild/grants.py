@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.relation import Relation, columns, tried
 
@@ -53,45 +53,29 @@ where d.defaclobjtype = 'r' and d.defaclnamespace = to_regnamespace(quote_ident(
 """
 
 
-def grants(cursor: Any, oid: int) -> tuple[Grant, ...]:
-    """What others than the owner may do on a relation.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+def grants(cursor: Cursor, oid: int) -> tuple[Grant, ...]:
+    """What others than the owner may do on a relation."""
     cursor.execute(_GRANTS, {"oid": oid})
     return tuple(cursor.fetchall())
 
 
-def not_of_owner(cursor: Any, oid: int) -> tuple[str, ...]:
-    """What its owner has taken from itself.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+def not_of_owner(cursor: Cursor, oid: int) -> tuple[str, ...]:
+    """What its owner has taken from itself."""
     cursor.execute(_NOT_OF_OWNER, (oid,))
     return tuple(row[0] for row in cursor.fetchall())
 
 
-def default_grants(cursor: Any, schema: str) -> list[Grant]:
+def default_grants(cursor: Cursor, schema: str) -> list[Grant]:
     """What the role grants on each table that it makes in a schema.
 
     Source: https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html
-
-    :param cursor: of that role.
-    :param schema: the schema.
     """
     cursor.execute(_DEFAULT_GRANTS, (schema,))
     return list(cursor.fetchall())
 
 
-def give(cursor: Any, relation: Relation, wanted: Sequence[Grant]) -> None:
-    """Grants on a relation what is for columns that it has.
-
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param wanted: what; those of the owner before those that others gave on.
-    """
+def give(cursor: Cursor, relation: Relation, wanted: Sequence[Grant]) -> None:
+    """Grants on a relation what is for columns that it has; those of the owner come before those of grantees."""
     there = columns(cursor, relation.oid)
     for privilege, column, role, passed_on, by in wanted:
         if column is not None and column not in there:
@@ -108,15 +92,12 @@ def give(cursor: Any, relation: Relation, wanted: Sequence[Grant]) -> None:
         cursor.execute(grant)
 
 
-def give_like(cursor: Any, relation: Relation, saved: Sequence[Grant], own: Collection[str]) -> None:
+def give_like(cursor: Cursor, relation: Relation, saved: Sequence[Grant], own: Collection[str]) -> None:
     """Gives a relation the grants that another one had, and no others.
 
     What a role makes may come with grants of its own, by default privileges: here they would undo that somebody has
     taken them away.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param saved: grants of the other one.
     :param own: privileges that the project grants by itself: these are as the relation has them.
     """
     wanted = [grant for grant in saved if grant[0] not in own]

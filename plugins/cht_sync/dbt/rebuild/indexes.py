@@ -1,15 +1,15 @@
-"""Indexes that people made, and what they set on any index."""
+"""User-defined indexes, and what users set on any index."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.dbt.rebuild.relation import Relation, tried
+from cht_sync.dbt.rebuild.relation import Relation, lost_of, tried
 from cht_sync.errors import SettingsError
 
 # dbt names the indexes of a model's config by a hash.
@@ -60,7 +60,7 @@ class Index:
 
     @property
     def core(self) -> tuple[bool, str]:
-        """What tells it from others, whatever their names and storage parameters."""
+        """What two equal indexes share, whatever their names and storage parameters."""
         return self.unique, _WITH.sub("", self.using, count=1)
 
     @property
@@ -69,25 +69,18 @@ class Index:
         return sql.Identifier(self.schema, self.name)
 
 
-def indexes(cursor: Any, oid: int) -> list[Index]:
-    """The indexes of a relation; ``search_path`` has to be empty.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+def indexes(cursor: Cursor, oid: int) -> list[Index]:
+    """The indexes of a relation; ``search_path`` has to be empty."""
     cursor.execute(_INDEXES, (oid,))
     return [Index(*row) for row in cursor.fetchall()]
 
 
-def keep_indexes(cursor: Any, relation: Relation, wanted: Sequence[Index], place: str) -> list[str]:
-    """Gives a relation the indexes that people made on another one, and lets equal ones be as they were there.
+def keep_indexes(cursor: Cursor, relation: Relation, wanted: Sequence[Index], place: str) -> list[str]:
+    """Gives a relation the user-defined indexes of another one, and sets equal ones as they were there.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param wanted: of the other one.
-    :param place: the name that people know the relation by.
+    :param place: name of the relation in messages.
     :return: what could not be kept, each with why.
-    :raises SettingsError: if that is what tells rows from each other for a publication.
+    :raises SettingsError: if that is the replica identity.
     """
     lost, there = [], indexes(cursor, relation.oid)
     for one in wanted:
@@ -103,15 +96,12 @@ def keep_indexes(cursor: Any, relation: Relation, wanted: Sequence[Index], place
                 raise _no_identity(place, said)
             lost += [f"the cluster mark of {place} ({said})"] if one.clustered else []
             continue
-        lost += [f"{what} of the index {one.name} on {place} ({said})" for what, said in _set(cursor, one, found)]
-        alter = sql.SQL("alter table {} ").format(relation.identifier)
+        lost += _set(cursor, one, found, f"the index {one.name} on {place}")
+        name = sql.Identifier(found.name)
         if one.clustered:
-            said = tried(cursor, alter + sql.SQL("cluster on {}").format(sql.Identifier(found.name)))
-            lost += [f"the cluster mark of {place} ({said})"] if said else []
-        if one.replica_identity:
-            using = sql.SQL("replica identity using index {}").format(sql.Identifier(found.name))
-            if said := tried(cursor, alter + using):
-                raise _no_identity(place, said)
+            lost += lost_of(cursor, [(f"the cluster mark of {place}", relation.alter("cluster on {}", name))])
+        if one.replica_identity and (said := tried(cursor, relation.alter("replica identity using index {}", name))):
+            raise _no_identity(place, said)
     return lost
 
 
@@ -127,24 +117,27 @@ def _create(index: Index, relation: Relation) -> sql.Composed:
     return create.format(unique, sql.Identifier(index.name), relation.identifier, sql.SQL(index.using))
 
 
-def _set(cursor: Any, wanted: Index, index: Index) -> list[tuple[str, str]]:
-    """Sets on an index what people set on the other one; gives what could not be set, each with why."""
-    alter, name = sql.SQL("alter index {} ").format(index.identifier), index.identifier
+def _set(cursor: Cursor, wanted: Index, index: Index, of: str) -> list[str]:
+    """Sets on an index what users set on the other one; returns what could not be set, each with why."""
+
+    def alter(clause: str, *names: sql.Composable) -> sql.Composed:
+        return sql.SQL("alter index {} ").format(index.identifier) + sql.SQL(clause).format(*names)
+
     steps = []
     for option in [one for one in wanted.options if one not in index.options]:
         key, _, value = option.partition("=")
-        steps.append((key, alter + sql.SQL(f"set ({key} = ") + sql.Literal(value) + sql.SQL(")")))
+        steps.append((key, alter(f"set ({key} = {{}})", sql.Literal(value))))
     if wanted.tablespace and wanted.tablespace != index.tablespace:
-        steps.append(("the tablespace", alter + sql.SQL("set tablespace {}").format(sql.Identifier(wanted.tablespace))))
+        steps.append(("the tablespace", alter("set tablespace {}", sql.Identifier(wanted.tablespace))))
     for column, target in zip(wanted.columns, wanted.targets, strict=True):
-        clause = sql.SQL("alter column {} set statistics {}").format(sql.Literal(column), sql.Literal(target))
-        steps.append(("the statistics target", alter + clause))
+        set_target = alter("alter column {} set statistics {}", sql.Literal(column), sql.Literal(target))
+        steps.append(("the statistics target", set_target))
     if wanted.comment and not index.comment:
-        text = sql.SQL("comment on index {} is {}").format(name, sql.Literal(wanted.comment))
+        text = sql.SQL("comment on index {} is {}").format(index.identifier, sql.Literal(wanted.comment))
         steps.append(("the comment", text))
     for extension in set(wanted.extensions) - set(index.extensions):
-        steps.append(("the extension", alter + sql.SQL("depends on extension {}").format(sql.Identifier(extension))))
-    return [(what, said) for what, step in steps if (said := tried(cursor, step))]
+        steps.append(("the extension", alter("depends on extension {}", sql.Identifier(extension))))
+    return lost_of(cursor, [(f"{what} of {of}", step) for what, step in steps])
 
 
 def _no_identity(place: str, said: str) -> SettingsError:

@@ -1,9 +1,10 @@
-"""Refuses a rebuild that could not keep what people have put on a model, before anything is built."""
+"""Refuses a rebuild that would lose user-defined objects on a model, before anything is built."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.dependent_views import require_makeable, views_over
 from cht_sync.dbt.rebuild.errors import RebuildError
@@ -76,12 +77,10 @@ limit 1
 _SUBSCRIBED = "select srrelid from pg_subscription_rel where srrelid = any(%s) limit 1"
 
 
-def require_keepable(cursor: Any, relations: Collection[Relation], role: str | None) -> None:
+def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str | None) -> None:
     """Refuses relations on which something is that their successors could not have.
 
     :param cursor: of the role that owns the models; ``search_path`` has to be empty.
-    :param relations: those in use that are to be replaced.
-    :param role: of the cursor, for texts.
     :raises SettingsError: if something belongs to a role that this one is no member of.
     :raises RebuildError: if something would have to be dropped.
     """
@@ -118,10 +117,7 @@ def require_keepable(cursor: Any, relations: Collection[Relation], role: str | N
 
 
 def blocked(detail: str) -> str:
-    """The sentence of what hangs on a model and keeps it from being dropped.
-
-    :param detail: what depends on what.
-    """
+    """The sentence about an object that depends on a model and keeps it from being dropped."""
     return (
         f"Something of people's hangs on a model that is built anew, nothing was changed: {' '.join(detail.split())};"
         " drop it, and the next deployment goes on."

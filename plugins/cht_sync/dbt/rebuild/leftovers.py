@@ -1,9 +1,10 @@
-"""Refuses what was built in the staging schemas and hangs on a relation that goes with the swap."""
+"""Refuses what was built in the staging schemas and depends on a relation that goes with the swap."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.dependent_views import views_over
 from cht_sync.dbt.rebuild.errors import RebuildError
@@ -18,7 +19,7 @@ _ON_PASSING = (
     " those in use, and which goes with it, nothing was changed: make it a model and read it by ref(), or name its"
     " schema."
 )
-# What hangs on a relation of the staging schemas that is no model; a table that a row was read from does not.
+# What depends on a relation of the staging schemas that is no model; a table that a row was read from does not.
 _LEFT_BEHIND = """
 select distinct coalesce(v.oid::regclass::text, pg_describe_object(d.classid, d.objid, 0)), c.oid::regclass::text
 from pg_class c
@@ -37,15 +38,10 @@ limit 1
 """
 
 
-def require_apart(cursor: Any, old: Collection[Relation], new: Collection[Relation], schemas: Collection[str]) -> None:
-    """Refuses views that were built on tables in use, or on what is left in the staging schemas.
-
-    :param cursor: in the transaction of the swap; ``search_path`` has to be empty.
-    :param old: the relations in use that are to be replaced.
-    :param new: those that were built.
-    :param schemas: the staging schemas.
-    :raises RebuildError: naming view and relation.
-    """
+def require_apart(
+    cursor: Cursor, old: Collection[Relation], new: Collection[Relation], schemas: Collection[str]
+) -> None:
+    """Refuses views that were built on tables in use, or on what is left in the staging schemas."""
     built = {relation.oid for relation in new}
     for relation in old:
         for view in views_over(cursor, [relation.oid]):

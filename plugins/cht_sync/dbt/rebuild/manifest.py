@@ -24,9 +24,7 @@ SUFFIX = "__next"
 class ForeignKey:
     """A foreign key that the contract of a model declares.
 
-    :param columns: of the model.
     :param schema: schema of the table it points to; empty where the contract names none.
-    :param table: that table.
     :param target_columns: columns there; empty for its primary key.
     :param cascades: whether deletes are carried on.
     :param expression: what follows ``references`` in the contract; empty where it names the parts.
@@ -41,11 +39,7 @@ class ForeignKey:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a built version.
-
-    :param folder: of the version.
-    :raises SettingsError: if there is none.
-    """
+    """The manifest of a built version; SettingsError if there is none."""
     path = folder / "target" / "manifest.json"
     try:
         manifest: Manifest = json.loads(path.read_text())
@@ -55,10 +49,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def models(manifest: Manifest) -> dict[str, Node]:
-    """The models that have, or may have, a relation, and the seeds, by unique id.
-
-    :param manifest: of the project.
-    """
+    """The models that have, or may have, a relation, and the seeds, by unique id."""
     return {
         name: node
         for name, node in manifest["nodes"].items()
@@ -68,32 +59,20 @@ def models(manifest: Manifest) -> dict[str, Node]:
 
 
 def tables(manifest: Manifest) -> dict[str, Node]:
-    """The same and the snapshots, by unique id.
-
-    :param manifest: of the project.
-    """
+    """The same and the snapshots, by unique id."""
     snapshots = {name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "snapshot"}
     return {**models(manifest), **snapshots}
 
 
-def tables_read(manifest: Manifest, start: Iterable[str], kind: str) -> set[str]:
-    """The seeds or snapshots that models read, directly or through others.
-
-    :param manifest: of the project.
-    :param start: unique ids of the models.
-    :param kind: ``seed`` or ``snapshot``.
-    """
+def seeds_read(manifest: Manifest, start: Iterable[str]) -> set[str]:
+    """The seeds that models read, directly or through others."""
     nodes = manifest["nodes"]
     read = reachable(start, parents_of(nodes))
-    return {name for name in read if name in nodes and nodes[name]["resource_type"] == kind}
+    return {name for name in read if name in nodes and nodes[name]["resource_type"] == "seed"}
 
 
 def descendants(manifest: Manifest, start: Iterable[str]) -> set[str]:
-    """Models and all that hang from them.
-
-    :param manifest: of the project.
-    :param start: unique ids.
-    """
+    """Models and all that depend on them."""
     return set(reachable(start, reversed_edges(parents_of(manifest["nodes"]))))
 
 
@@ -101,18 +80,13 @@ def constrained(node: Node) -> bool:
     """Whether dbt makes the constraints of a model: it does so for tables with an enforced contract.
 
     Source: https://docs.getdbt.com/reference/resource-properties/constraints
-
-    :param node: of the manifest.
     """
     enforced = (node["config"].get("contract") or {}).get("enforced")
     return bool(enforced) and node["config"]["materialized"] in {"table", "incremental"}
 
 
 def constraints(node: Node) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The constraints that a model declares, each with its columns.
-
-    :param node: of the manifest.
-    """
+    """The constraints that a model declares, each with its columns."""
     for column in node["columns"].values():
         for constraint in column.get("constraints") or ():
             yield (column["name"],), constraint
@@ -121,10 +95,7 @@ def constraints(node: Node) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
 
 
 def constraint_texts(node: Node) -> set[str]:
-    """The constraints that dbt makes for a model, other than foreign keys, as :func:`constraint_text` has them.
-
-    :param node: of the model.
-    """
+    """The constraints that dbt makes for a model, other than foreign keys, as :func:`constraint_text` has them."""
     place = f"{node['schema']}.{node['alias']}"
     return {
         constraint_text(place, constraint["type"], names)
@@ -135,21 +106,16 @@ def constraint_texts(node: Node) -> set[str]:
 
 
 def constraint_text(place: str, kind: str, names: Iterable[str]) -> str:
-    """A constraint for comparisons and for a person.
+    """A constraint for comparisons and messages.
 
     :param place: ``schema.name`` of its relation.
-    :param kind: as dbt has it.
     :param names: of its columns, or its own one.
     """
     return f"{place}: {kind} ({', '.join(sorted(names))})"
 
 
 def foreign_keys(manifest: Manifest, node: Node) -> list[ForeignKey]:
-    """The foreign keys that a model declares.
-
-    :param manifest: of the project.
-    :param node: of the model.
-    """
+    """The foreign keys that a model declares."""
     found = []
     for columns, constraint in constraints(node):
         if constraint["type"] != "foreign_key":
@@ -170,11 +136,8 @@ def _model_named(manifest: Manifest, to: str) -> Node | None:
     return next((node for node in models(manifest).values() if node["name"] == name), None) if name else None
 
 
-def aside_schema(schema: str) -> str:
-    """The schema where models of a schema are built before they are swapped in.
-
-    :param schema: schema of the models in use.
-    """
+def staging_schema(schema: str) -> str:
+    """The schema where models of a schema are built before they are swapped in."""
     if len((schema + SUFFIX).encode()) <= LONGEST_NAME:
         return schema + SUFFIX
     # A name that Postgres would cut could be that of the schema itself.

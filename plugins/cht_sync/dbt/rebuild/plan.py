@@ -1,4 +1,4 @@
-"""Which models a deployment has to build anew."""
+"""Which models a deployment has to rebuild."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.project.graph import drawable
@@ -20,16 +20,18 @@ from cht_sync.dbt.rebuild.absent import absent_models, with_what_they_read
 from cht_sync.dbt.rebuild.constraints import missing_by_model
 from cht_sync.dbt.rebuild.dbt_process import DbtProcess
 from cht_sync.dbt.rebuild.manifest import (
-    aside_schema,
     constraint_texts,
     descendants,
     foreign_keys,
     models,
     read_manifest,
+    seeds_read,
+    staging_schema,
     tables,
-    tables_read,
 )
 from cht_sync.errors import SettingsError
+from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.lookups import relation_exists, value_of
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
@@ -48,13 +50,10 @@ _ESTIMATE = "select reltuples::bigint from pg_class where oid = to_regclass(%s) 
 
 @dataclass(frozen=True, slots=True)
 class PlannedModel:
-    """A model to build anew.
+    """A model to rebuild.
 
-    :param unique_id: of dbt.
-    :param name: of the model.
     :param relation: its ``schema.name``.
     :param rows: rows it has now; None where it is not there.
-    :param why: in words.
     """
 
     unique_id: str
@@ -66,13 +65,12 @@ class PlannedModel:
 
 @dataclass(frozen=True, slots=True)
 class RebuildPlan:
-    """What a deployment has to build anew.
+    """What a deployment has to rebuild.
 
     :param models: the models, parents first.
     :param removed: relations of models that the project has no longer; they stay.
     :param given_up: constraints that the project declared and declares no longer: foreign keys as
         ``relation (columns)``, others as ``relation: kind (columns)``.
-    :param warnings: what a person should know.
     """
 
     models: tuple[PlannedModel, ...] = ()
@@ -87,25 +85,18 @@ class RebuildPlan:
 
 
 def plan_rebuild(
-    settings: Settings,
-    folder: Path,
-    state: Manifest | None,
-    selector: str,
-    full_refresh: Sequence[str] | None = None,
+    settings: Settings, folder: Path, state: Manifest | None, selector: str, full_refresh: Sequence[str] | None = None
 ) -> RebuildPlan:
-    """Finds the models that a deployment has to build anew, with all that hang from them.
+    """Finds the models that a deployment has to rebuild, with all downstream models.
 
     dbt itself tells what differs from the last deployment.
     Source: https://docs.getdbt.com/reference/node-selection/state-selection
 
-    :param settings: the environment.
-    :param folder: of the built version.
     :param state: manifest of the last successful deployment; None where nothing is known, then nothing is modified.
     :param selector: which models are run, as ``DBT_SELECTOR``; empty for all.
-    :param full_refresh: names of models to build anew in any case, or ``["all"]``.
+    :param full_refresh: names of models to rebuild in any case, or ``["all"]``.
     :raises SettingsError: if a name is unknown.
     :raises RebuildError: if dbt fails.
-    :raises StoreError: if Postgres fails.
     """
     manifest = read_manifest(folder)
     chosen = _chosen(manifest, folder, selector)
@@ -113,8 +104,7 @@ def plan_rebuild(
     warnings: list[str] = []
     with transaction(dbt_connection(settings), "cht_sync plan", "look at the models") as cursor:
         if state is not None:
-            aside = aside_schema(settings.dbt_schema)
-            with DbtProcess(settings, folder, aside) as dbt:
+            with DbtProcess(settings, folder, staging_schema(settings.dbt_schema)) as dbt:
                 differing = dbt.modified(state)
             if unreadable := differing.get("unreadable"):
                 warnings.append(
@@ -137,7 +127,7 @@ def plan_rebuild(
         for name in sorted((set(asked) & chosen & set(models(manifest))).difference(why)):
             log.info("%s is not there yet, and reads what is not there: the next run of the models makes it.", name)
         members = (set(why) & chosen & set(models(manifest))) - kept
-        # After what hangs from the others: a table that comes for the first time changes nothing of what reads it.
+        # After the downstream models: a table that comes for the first time changes nothing of what reads it.
         for name in _not_there(cursor, manifest, chosen, members):
             why[name] = "not there yet"
             members.add(name)
@@ -152,19 +142,17 @@ def _chosen(manifest: Manifest, folder: Path, selector: str) -> set[str]:
     """The models that are run, and the seeds that they read; all seeds where all models are run."""
     chosen = selected(with_selections(drawable(manifest), folder), selector)
     seeds = {name for name, node in manifest["nodes"].items() if node["resource_type"] == "seed"}
-    return chosen | (tables_read(manifest, chosen, "seed") if selector else seeds)
+    return chosen | (seeds_read(manifest, chosen) if selector else seeds)
 
 
-def _not_there(cursor: Any, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:
-    """Seeds that have to be loaded, and snapshots without which a model cannot be built anew."""
+def _not_there(cursor: Cursor, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:
+    """Seeds that have to be loaded, and snapshots without which a model cannot be rebuilt."""
     nodes = manifest["nodes"]
     direct = {parent for name in members for parent in nodes[name].get("depends_on", {}).get("nodes", ())}
     wanted = {name for name in chosen if nodes[name]["resource_type"] == "seed"}
     wanted |= {name for name in direct if nodes.get(name, {}).get("resource_type") == "snapshot"}
     for name in sorted(wanted - members):
-        place = sql.Identifier(nodes[name]["schema"], nodes[name]["alias"])
-        cursor.execute("select to_regclass(%s) is null", (place.as_string(cursor),))
-        if cursor.fetchone()[0]:
+        if not relation_exists(cursor, nodes[name]["schema"], nodes[name]["alias"]):
             yield name
 
 
@@ -184,7 +172,7 @@ def _asked(manifest: Manifest, chosen: set[str], full_refresh: Sequence[str]) ->
 
 
 def _is_kept(node: Node) -> bool:
-    """Whether a model says that it must never be built anew.
+    """Whether a model says that it must never be rebuilt.
 
     Of models upon the starter that means no more than of the starter's own.
     Source: https://docs.getdbt.com/reference/resource-configs/full_refresh
@@ -206,33 +194,28 @@ def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
     return [name for name in dfs_postorder_nodes(graph) if name in members]
 
 
-def _planned(cursor: Any, node: Node, why: str) -> PlannedModel:
-    relation = f"{node['schema']}.{node['alias']}"
-    rows = _rows(cursor, sql.Identifier(node["schema"], node["alias"]))
-    return PlannedModel(node["unique_id"], node["name"], relation, rows, why)
+def _planned(cursor: Cursor, node: Node, why: str) -> PlannedModel:
+    schema, name = node["schema"], node["alias"]
+    return PlannedModel(node["unique_id"], node["name"], f"{schema}.{name}", _rows(cursor, schema, name), why)
 
 
-def _rows(cursor: Any, relation: sql.Identifier) -> int | None:
-    text = relation.as_string(cursor)
-    cursor.execute("select to_regclass(%s) is not null", (text,))
-    if not cursor.fetchone()[0]:
+def _rows(cursor: Cursor, schema: str, name: str) -> int | None:
+    if not relation_exists(cursor, schema, name):
         return None
     cursor.execute("savepoint counting")
     try:
         cursor.execute("set local statement_timeout = %s", (COUNT_WITHIN,))
-        cursor.execute(sql.SQL("select count(*) from {}").format(relation))
+        return value_of(cursor, sql.SQL("select count(*) from {}").format(sql.Identifier(schema, name)))
     except psycopg2.errors.QueryCanceled:
         cursor.execute("rollback to savepoint counting")
-        cursor.execute(_ESTIMATE, (text,))
-    return (cursor.fetchone() or (0,))[0]
+        return value_of(cursor, _ESTIMATE, (regclass_text(schema, name),)) or 0
 
 
-def _removed(cursor: Any, manifest: Manifest, state: Manifest | None) -> Iterator[str]:
+def _removed(cursor: Cursor, manifest: Manifest, state: Manifest | None) -> Iterator[str]:
     relations = {(node["schema"], node["alias"]) for node in tables(manifest).values()}
     for node in tables(state).values() if state else ():
         place = (node["schema"], node["alias"])
-        cursor.execute("select to_regclass(%s) is not null", (sql.Identifier(*place).as_string(cursor),))
-        if cursor.fetchone()[0] and place not in relations:
+        if place not in relations and relation_exists(cursor, *place):
             yield ".".join(place)
 
 

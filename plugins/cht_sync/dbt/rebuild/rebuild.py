@@ -1,4 +1,4 @@
-"""Builds models anew beside those in use, and swaps them."""
+"""Rebuilds models in staging schemas while those in use are read, and swaps them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.dbt_process import DbtProcess
+from cht_sync.dbt.rebuild.hooks import HookStatements
 from cht_sync.dbt.rebuild.keepable import require_keepable
-from cht_sync.dbt.rebuild.manifest import aside_schema, read_manifest
+from cht_sync.dbt.rebuild.manifest import read_manifest, staging_schema
 from cht_sync.dbt.rebuild.plan import RebuildPlan
 from cht_sync.dbt.rebuild.relation import find
-from cht_sync.dbt.rebuild.staging_schemas import clear, prepare, require_owned, tell_rows_apart
-from cht_sync.dbt.rebuild.swap import Swap, Swapped
-from cht_sync.dbt.rebuild.waiting import Waiting
+from cht_sync.dbt.rebuild.staging_schemas import SESSION, clear, identify_rows, prepare, require_owned
+from cht_sync.dbt.rebuild.swap import StagedModels, Swap, Swapped
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.built_models import BuiltModels
 from cht_sync.postgres.connection import connect, explained
@@ -35,9 +35,8 @@ CATCH_UP_TWICE_AFTER_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RebuiltModel:
-    """A model that was built anew.
+    """A model that was rebuilt.
 
-    :param name: of the model.
     :param relation: its ``schema.name``.
     :param rows_before: rows when the rebuild was planned; None where it was not there.
     :param rows: rows now; None where it has no relation.
@@ -53,12 +52,9 @@ class RebuiltModel:
 class RebuildReport:
     """How a rebuild went.
 
-    :param models: what was built anew.
-    :param build_s: seconds that dbt built aside while the models in use went on.
+    :param build_s: seconds that dbt built while the models in use went on.
     :param waited_s: seconds for which the minute-by-minute runs of the models had to wait.
     :param locked_s: seconds for which a reader had to wait at most.
-    :param tries: tries to get the locks.
-    :param notes: what a person should know.
     """
 
     models: tuple[RebuiltModel, ...]
@@ -69,66 +65,60 @@ class RebuildReport:
     notes: tuple[str, ...]
 
 
-def rebuild(  # noqa: PLR0917
+def rebuild(
     settings: Settings,
     folder: Path,
     plan: RebuildPlan,
+    *,
     holder: str,
-    in_swap: Callable[[Any], None],
+    in_swap: Callable[[Cursor], None],
     published: Callable[[], None],
 ) -> RebuildReport:
-    """Builds the models of a plan in schemas aside, and puts them in the place of those in use in one transaction.
+    """Builds the models of a plan in staging schemas, and puts them in the place of those in use in one transaction.
 
     Whatever fails or is killed before the commit leaves the models in use as they were. After it, they are the new
-    ones, with every constraint that the project declares, grants, comments and the views of people.
+    ones, with every constraint that the project declares, grants, comments and user-defined views.
 
-    :param settings: the environment.
-    :param folder: of the built version.
     :param plan: what to build; at least one model.
     :param holder: who asks, shown to those who wait.
-    :param in_swap: called with a cursor inside the transaction of the swap; again, where readers held it up.
+    :param in_swap: called inside the transaction of the swap; again, where readers held it up.
     :param published: called right after its commit, while no other run of the models can begin.
     :raises RebuildError: if dbt fails or is killed, a constraint is missing, or readers do not let go.
-    :raises SettingsError: if a right is missing, or something that hangs on a model does not fit.
-    :raises StoreError: if Postgres fails.
+    :raises SettingsError: if a right is missing, or an object that depends on a model does not fit.
     """
-    connection = dbt_connection(settings)
-    manifest = read_manifest(folder)
-    nodes = [manifest["nodes"][model.unique_id] for model in plan.models]
-    schemas = {schema: aside_schema(schema) for schema in {settings.dbt_schema, *(node["schema"] for node in nodes)}}
-    aside = schemas[settings.dbt_schema]
-    places = [(node["schema"], node["alias"]) for node in nodes]
-    require_owned(connection, places)
-    with transaction(connection, "cht_sync rebuild", "look at what hangs on the models") as cursor:
+    connection, manifest = dbt_connection(settings), read_manifest(folder)
+    nodes = [manifest["nodes"][name] for name in plan.unique_ids]
+    schemas = {name: staging_schema(name) for name in {settings.dbt_schema, *(node["schema"] for node in nodes)}}
+    staging = schemas[settings.dbt_schema]
+    places = {node["unique_id"]: (node["schema"], node["alias"]) for node in nodes}
+    require_owned(connection, places.values())
+    with transaction(connection, SESSION, "look at what hangs on the models") as cursor:
         cursor.execute("set local search_path = ''")
-        in_use = [found for place in places if (found := find(cursor, *place))]
+        in_use = [found for place in places.values() if (found := find(cursor, *place))]
         require_keepable(cursor, in_use, connection.login)
         built = BuiltModels(cursor, settings.raw_table.schema).read()
 
-    waiting: list[dict[str, str]] = []
-    batches: dict[Any, Any] = {}
+    def swap(dbt: DbtProcess) -> Swapped:
+        def also(cursor: Cursor) -> None:
+            in_swap(cursor)
+            batches = {places[name]: noted for name, noted in dbt.batches.items()}
+            BuiltModels(cursor, settings.raw_table.schema).record_batches(batches)
 
-    def noting(cursor: Any) -> None:
-        in_swap(cursor)
-        BuiltModels(cursor, settings.raw_table.schema).record_batches(batches)
-
-    def exchange() -> Swapped:
+        staged = StagedModels(manifest, plan, schemas, built, HookStatements(dbt.hook_statements))
         doing = "put the models in place that were built anew"
         with closing(connect(connection, f"{holder[:50]} swap")) as conn, explained(connection, doing):
-            return Swap(conn, connection, manifest, plan, schemas, built, Waiting(waiting)).run(noting)
+            return Swap(conn, connection.login, staged).run(also)
 
     # Whoever else rebuilds on this schema waits here.
-    with schema_lock(settings, aside, f"{holder} rebuild"):
+    with schema_lock(settings, staging, f"{holder} rebuild"):
         prepare(connection, schemas.values())
         try:
-            with DbtProcess(settings, folder, aside) as dbt:
-                build_s = _build(connection, dbt, plan, schemas, waiting)
+            with DbtProcess(settings, folder, staging) as dbt:
+                build_s = _build(connection, dbt, plan, schemas)
                 with schema_lock(settings, settings.dbt_schema, holder):
                     began = time.monotonic()
-                    waiting += dbt.run(plan.unique_ids, schemas, full_refresh=False)
-                    places_of = {node["unique_id"]: (node["schema"], node["alias"]) for node in nodes}
-                    batches |= {places_of[name]: noted for name, noted in dbt.batches.items()}
-                    swapped = exchange()
+                    dbt.run(plan.unique_ids, schemas, full_refresh=False)
+                    swapped = swap(dbt)
                     published()
                     waited_s = time.monotonic() - began
         finally:
@@ -140,19 +130,13 @@ def rebuild(  # noqa: PLR0917
     return RebuildReport(made, *times, swapped.tries, tuple(swapped.notes))
 
 
-def _build(
-    connection: Connection,
-    dbt: DbtProcess,
-    plan: RebuildPlan,
-    schemas: dict[str, str],
-    waiting: list[dict[str, str]],
-) -> float:
-    """Builds aside, while the models in use go on; returns the seconds it took."""
+def _build(connection: Connection, dbt: DbtProcess, plan: RebuildPlan, schemas: dict[str, str]) -> float:
+    """Builds in the staging schemas, while the models in use go on; returns the seconds it took."""
     began = time.monotonic()
-    waiting += dbt.run(plan.unique_ids, schemas, full_refresh=True)
-    tell_rows_apart(connection, schemas)
+    dbt.run(plan.unique_ids, schemas, full_refresh=True)
+    identify_rows(connection, schemas)
     if time.monotonic() - began > CATCH_UP_TWICE_AFTER_S:
-        waiting += dbt.run(plan.unique_ids, schemas, full_refresh=False)
+        dbt.run(plan.unique_ids, schemas, full_refresh=False)
     return time.monotonic() - began
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.redaction import message_of
 
@@ -29,9 +31,6 @@ _COLUMNS = "select attname::text from pg_attribute where attrelid = %s and attnu
 class Relation:
     """A table, view or materialized view.
 
-    :param oid: of ``pg_class``.
-    :param schema: its schema.
-    :param name: its name.
     :param kind: ``relkind``.
     """
 
@@ -42,7 +41,7 @@ class Relation:
 
     @property
     def text(self) -> str:
-        """Its name for a person."""
+        """Its name for messages."""
         return f"{self.schema}.{self.name}"
 
     @property
@@ -55,36 +54,26 @@ class Relation:
         """Its kind for a statement."""
         return sql.SQL(KINDS[self.kind])
 
+    def alter(self, clause: str, *names: sql.Composable) -> sql.Composed:
+        """``alter table ...`` or the like; braces in the clause stand for ``names``."""
+        return sql.SQL("alter {} {} ").format(self.word, self.identifier) + sql.SQL(clause).format(*names)
 
-def find(cursor: Any, schema: str, name: str) -> Relation | None:
-    """The relation of a name, where it is there.
 
-    :param cursor: of any role.
-    :param schema: its schema.
-    :param name: its name.
-    """
+def find(cursor: Cursor, schema: str, name: str) -> Relation | None:
+    """The relation of a name, where it is there."""
     cursor.execute(_FIND, (schema, name))
     row = cursor.fetchone()
     return Relation(*row) if row else None
 
 
-def columns(cursor: Any, oid: int) -> set[str]:
-    """The columns of a relation.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+def columns(cursor: Cursor, oid: int) -> set[str]:
+    """The columns of a relation."""
     cursor.execute(_COLUMNS, (oid,))
     return {row[0] for row in cursor.fetchall()}
 
 
-def tried(cursor: Any, *statements: Any) -> str:
-    """Executes statements of which none is left where one fails.
-
-    :param cursor: in a transaction, which goes on in any case.
-    :param statements: what to execute.
-    :return: what Postgres said, without what may quote a row; empty where all went well.
-    """
+def tried(cursor: Cursor, *statements: Any) -> str:
+    """Executes statements, all or none; returns Postgres' message without values of rows, empty where all went well."""
     cursor.execute("savepoint tried")
     try:
         for statement in statements:
@@ -96,3 +85,8 @@ def tried(cursor: Any, *statements: Any) -> str:
         return message_of(error)
     cursor.execute("release savepoint tried")
     return ""
+
+
+def lost_of(cursor: Cursor, steps: Iterable[tuple[str, sql.Composed]]) -> list[str]:
+    """Executes statements of which each may fail; returns what is lost without those that did, each with why."""
+    return [f"{what} ({said})" for what, statement in steps if (said := tried(cursor, statement))]

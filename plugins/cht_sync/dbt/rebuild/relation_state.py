@@ -1,19 +1,21 @@
-"""What people and grants have put on a relation, and what a new relation of that name needs to have again."""
+"""What is on a relation apart from its rows, and how a new relation of that name gets it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.attached import Attached, attached
 from cht_sync.dbt.rebuild.grants import Grant, give_like, grants, not_of_owner
-from cht_sync.dbt.rebuild.indexes import Index, indexes
+from cht_sync.dbt.rebuild.indexes import Index, indexes, keep_indexes
 from cht_sync.dbt.rebuild.relation import Relation, columns, tried
-from cht_sync.dbt.rebuild.statistics import Statistics, statistics
-from cht_sync.dbt.rebuild.storage import Storage, storage
-from cht_sync.dbt.rebuild.table_constraints import Constraints, constraints_of
+from cht_sync.dbt.rebuild.statistics import KeptStatistics, Statistics, statistics
+from cht_sync.dbt.rebuild.storage import Storage, storage, store_like
+from cht_sync.dbt.rebuild.table_constraints import Constraints, constraints_of, keep_comments, keep_constraints
+from cht_sync.postgres.lookups import value_of
 
 _COMMENTS = """
 select a.attname::text, d.description
@@ -25,17 +27,12 @@ _OWNER = "select nullif(pg_get_userbyid(relowner)::text, current_user::text) fro
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class RelationState:
     """What is on a relation apart from its rows.
 
     :param owner: its role, where that is another one.
-    :param grants: what others may do.
     :param not_of_owner: privileges that its owner has taken from itself.
     :param comments: by column; that of the relation by None.
-    :param storage: how it is stored.
-    :param indexes: its indexes.
-    :param constraints: its constraints.
-    :param statistics: its extended statistics.
     :param attached: what one statement makes again.
     """
 
@@ -50,17 +47,12 @@ class Saved:
     attached: tuple[Attached, ...]
 
 
-def save(cursor: Any, oid: int) -> Saved:
-    """Reads what is on a relation; ``search_path`` has to be empty, so that each name is told in full.
-
-    :param cursor: of the role that owns it.
-    :param oid: of the relation.
-    """
-    cursor.execute(_OWNER, (oid,))
-    owner = cursor.fetchone()[0]
+def save(cursor: Cursor, oid: int) -> RelationState:
+    """Reads what is on a relation; ``search_path`` has to be empty, so that names come with their schema."""
+    owner = value_of(cursor, _OWNER, (oid,))
     cursor.execute(_COMMENTS, (oid,))
     comments = dict(cursor.fetchall())
-    return Saved(
+    return RelationState(
         owner,
         grants(cursor, oid),
         not_of_owner(cursor, oid),
@@ -73,42 +65,42 @@ def save(cursor: Any, oid: int) -> Saved:
     )
 
 
-def hand_over(cursor: Any, relation: Relation, saved: Saved) -> list[str]:
-    """Gives a relation to the role that owned another one.
+def keep(
+    cursor: Cursor, relation: Relation, saved: RelationState, place: str, of_project: Collection[str] = ()
+) -> tuple[list[str], KeptStatistics]:
+    """Gives a relation what was on another one and takes time, or is needed by ``analyze``.
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param saved: of the other one.
-    :return: what could not be kept, with why.
+    :param place: name of the relation in messages.
+    :param of_project: constraints that are the project's to make, as :func:`constraint_text` has them.
+    :return: what could not be kept, each with why; and statistics that have no names yet.
     """
+    lost = store_like(cursor, relation, saved.storage, columns(cursor, relation.oid))
+    if relation.kind != "m":
+        lost += keep_constraints(cursor, relation, saved.constraints, place, of_project)
+    lost += keep_indexes(cursor, relation, saved.indexes, place)
+    keep_comments(cursor, relation, saved.constraints.named)
+    kept = KeptStatistics(cursor, relation, saved.statistics)
+    return [*lost, *kept.lost], kept
+
+
+def hand_over(cursor: Cursor, relation: Relation, saved: RelationState) -> list[str]:
+    """Gives a relation to the role that owned another one; returns that it could not, with why."""
     if not saved.owner:
         return []
-    to = sql.SQL("alter {} {} owner to {}").format(relation.word, relation.identifier, sql.Identifier(saved.owner))
-    said = tried(cursor, to)
+    said = tried(cursor, relation.alter("owner to {}", sql.Identifier(saved.owner)))
     return [f"that {relation.text} belongs to role {saved.owner} ({said})"] if said else []
 
 
-def permit(cursor: Any, relation: Relation, saved: Saved, own: set[str]) -> None:
-    """Gives a relation the grants that another one had.
-
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param saved: of the other one.
-    :param own: privileges that the project grants by itself.
-    """
+def permit(cursor: Cursor, relation: Relation, saved: RelationState, own: set[str]) -> None:
+    """Gives a relation the grants that another one had, but for privileges that the project grants by itself."""
     give_like(cursor, relation, saved.grants, own)
     for privilege in saved.not_of_owner:
         owner = sql.Identifier(saved.owner) if saved.owner else sql.SQL("current_user")
         cursor.execute(sql.SQL(f"revoke {privilege} on table {{}} from {{}}").format(relation.identifier, owner))
 
 
-def comment(cursor: Any, relation: Relation, comments: dict[str | None, str]) -> None:
-    """Gives a relation the comments for which it has none of its own.
-
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param comments: by column; that of the relation by None.
-    """
+def comment(cursor: Cursor, relation: Relation, comments: dict[str | None, str]) -> None:
+    """Gives a relation the comments for which it has none of its own."""
     if not comments:
         return
     cursor.execute(_COMMENTS, (relation.oid,))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError
+from cht_sync.postgres.lookups import value_of
 from cht_sync.postgres.transaction import transaction
 
+SESSION = "cht_sync rebuild"
 _EXISTS = "select to_regnamespace(quote_ident(%s)) is not null"
 _MAY_CREATE = "select has_schema_privilege(%s, 'create, usage')"
 # What belongs to a table goes with it.
@@ -27,7 +28,7 @@ where n.nspname = %s and c.relkind in ('r', 'p', 'v', 'm', 'S')
   )
 order by c.relkind in ('v', 'm') desc
 """
-_TOLD_APART = """
+_NEEDS_IDENTITY = """
 select c.relname::text
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = %s and c.relkind = 'r' and exists (
@@ -43,57 +44,38 @@ where (n.nspname, c.relname) in %s and not pg_has_role(c.relowner, 'usage')
 
 
 def prepare(connection: Connection, schemas: Iterable[str]) -> None:
-    """Makes the schemas, or empties those that an earlier rebuild has left behind.
-
-    :param connection: of the role that owns the models.
-    :param schemas: their names.
-    :raises SettingsError: if the role may neither make nor use one.
-    :raises StoreError: if Postgres fails.
-    """
-    with _cursor(connection, "make a schema to build models in") as cursor:
+    """Makes the schemas, or empties those that an earlier rebuild has left; SettingsError if the role may not."""
+    with transaction(connection, SESSION, "make a schema to build models in") as cursor:
         for schema in schemas:
             _make(connection, cursor, schema)
             _empty(cursor, schema)
 
 
 def clear(connection: Connection, schemas: Iterable[str]) -> None:
-    """Empties the schemas.
-
-    :param connection: of the role that owns the models.
-    :param schemas: their names.
-    :raises StoreError: if Postgres fails.
-    """
-    with _cursor(connection, "empty the schema where models were built") as cursor:
+    """Empties the schemas."""
+    with transaction(connection, SESSION, "empty the schema where models were built") as cursor:
         for schema in schemas:
             _empty(cursor, schema)
 
 
-def tell_rows_apart(connection: Connection, schemas: Mapping[str, str]) -> None:
-    """Lets rows of what was built aside be changed where everything is published, as those in use may be.
+def identify_rows(connection: Connection, schemas: Mapping[str, str]) -> None:
+    """Gives tables the replica identity without which rows cannot be changed where all tables are published.
 
     Source: https://www.postgresql.org/docs/current/logical-replication-publication.html
 
-    :param connection: of the role that owns the models.
-    :param schemas: the schema aside for each schema of a model.
-    :raises StoreError: if Postgres fails.
+    :param schemas: the staging schema for each schema of a model.
     """
-    with _cursor(connection, "set the replica identity of the models") as cursor:
-        for schema, aside in schemas.items():
-            cursor.execute(_TOLD_APART, (aside, schema))
+    with transaction(connection, SESSION, "set the replica identity of the models") as cursor:
+        for schema, staging in schemas.items():
+            cursor.execute(_NEEDS_IDENTITY, (staging, schema))
             for (name,) in cursor.fetchall():
-                alter = sql.SQL("alter table {} replica identity full")
-                cursor.execute(alter.format(sql.Identifier(aside, name)))
+                table = sql.Identifier(staging, name)
+                cursor.execute(sql.SQL("alter table {} replica identity full").format(table))
 
 
 def require_owned(connection: Connection, relations: Iterable[tuple[str, str]]) -> None:
-    """Refuses relations that the role may not drop.
-
-    :param connection: of the role that owns the models.
-    :param relations: schema and name of each.
-    :raises SettingsError: naming the first of another role.
-    :raises StoreError: if Postgres fails.
-    """
-    with _cursor(connection, "look at the owners of the models") as cursor:
+    """Refuses relations that the role may not drop, naming the first."""
+    with transaction(connection, SESSION, "look at the owners of the models") as cursor:
         cursor.execute(_FOREIGN_OWNED, (tuple(relations),))
         found = cursor.fetchone()
     if found:
@@ -104,15 +86,13 @@ def require_owned(connection: Connection, relations: Iterable[tuple[str, str]]) 
         )
 
 
-def _make(connection: Connection, cursor: Any, schema: str) -> None:
-    cursor.execute(_EXISTS, (schema,))
-    if not cursor.fetchone()[0]:
+def _make(connection: Connection, cursor: Cursor, schema: str) -> None:
+    if not value_of(cursor, _EXISTS, (schema,)):
         try:
             cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
         except psycopg2.errors.InsufficientPrivilege:
             raise _refusal(connection, schema) from None
-    cursor.execute(_MAY_CREATE, (schema,))
-    if not cursor.fetchone()[0]:
+    if not value_of(cursor, _MAY_CREATE, (schema,)):
         raise _refusal(connection, schema)
 
 
@@ -123,14 +103,8 @@ def _refusal(connection: Connection, schema: str) -> SettingsError:
     )
 
 
-def _empty(cursor: Any, schema: str) -> None:
+def _empty(cursor: Cursor, schema: str) -> None:
     cursor.execute(_LEFT, (schema,))
     for name, kind in cursor.fetchall():
         drop = sql.SQL("drop {} if exists {} cascade").format(sql.SQL(kind), sql.Identifier(schema, name))
         cursor.execute(drop)
-
-
-@contextmanager
-def _cursor(connection: Connection, doing: str) -> Iterator[Any]:
-    with transaction(connection, "cht_sync rebuild", doing) as cursor:
-        yield cursor

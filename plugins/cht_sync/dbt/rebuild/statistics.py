@@ -1,12 +1,12 @@
-"""Extended statistics that people made: ``create statistics``."""
+"""User-defined extended statistics: ``create statistics``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.relation import Relation, tried
 
@@ -41,40 +41,31 @@ class Statistics:
 
     @property
     def text(self) -> str:
-        """For a person."""
+        """For messages."""
         return f"the statistics {self.schema}.{self.name}"
 
 
-def statistics(cursor: Any, oid: int) -> list[Statistics]:
-    """The extended statistics of a relation; ``search_path`` has to be empty.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+def statistics(cursor: Cursor, oid: int) -> list[Statistics]:
+    """The extended statistics of a relation; ``search_path`` has to be empty."""
     cursor.execute(_STATISTICS, (oid,))
     return [Statistics(*row) for row in cursor.fetchall()]
 
 
 class KeptStatistics:
-    """Gives a relation the statistics of another one: made before it is analyzed, named when the other one is gone.
+    """Gives a relation the statistics of another one: made before it is analyzed, named when that one is gone."""
 
-    :param cursor: of the role that owns it.
-    :param relation: the relation, in the schema where it was built.
-    :param wanted: of the other one.
-    """
-
-    def __init__(self, cursor: Any, relation: Relation, wanted: Sequence[Statistics]) -> None:
+    def __init__(self, cursor: Cursor, relation: Relation, wanted: Sequence[Statistics]) -> None:
         self._cursor = cursor
         own = {one.what for one in statistics(cursor, relation.oid)} if wanted else set()
         self._made: list[tuple[Statistics, sql.Identifier, str]] = []
         #: What could not be kept, each with why.
         self.lost: list[str] = []
         for one in wanted:
+            if one.what in own:
+                continue
             # Two of one name may come from different schemas.
             name = f"cht_sync_rebuild_{one.oid}"
             place = sql.Identifier(relation.schema, name)
-            if one.what in own:
-                continue
             create = sql.SQL("create statistics {} {} from {}")
             if said := tried(cursor, create.format(place, sql.SQL(one.what), relation.identifier)):
                 self.lost.append(f"{one.text} ({said})")
@@ -84,18 +75,14 @@ class KeptStatistics:
                     cursor.execute(sql.SQL("alter statistics {} set statistics %s").format(place), (one.target,))
 
     def name(self) -> list[str]:
-        """Gives them their names.
-
-        :return: what could not be kept, each with why.
-        """
+        """Gives them their names; returns what could not be kept, each with why."""
         lost = []
         for one, place, name in self._made:
-            schema, there = sql.Identifier(one.schema), sql.Identifier(one.schema, name)
+            moved, own = sql.Identifier(one.schema, name), sql.Identifier(one.schema, one.name)
             steps = [
-                sql.SQL("alter statistics {} set schema {}").format(place, schema),
-                sql.SQL("alter statistics {} rename to {}").format(there, sql.Identifier(one.name)),
+                sql.SQL("alter statistics {} set schema {}").format(place, sql.Identifier(one.schema)),
+                sql.SQL("alter statistics {} rename to {}").format(moved, sql.Identifier(one.name)),
             ]
-            own = sql.Identifier(one.schema, one.name)
             if one.comment:
                 steps.append(sql.SQL("comment on statistics {} is {}").format(own, sql.Literal(one.comment)))
             if one.owner:

@@ -1,14 +1,14 @@
-"""How people want a relation and its columns to be stored and planned."""
+"""How users want a relation and its columns to be stored and planned."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.dbt.rebuild.relation import Relation, tried
+from cht_sync.dbt.rebuild.relation import Relation, lost_of, tried
 
 _OPTIONS = """
 select split_part(o, '=', 1), substr(o, strpos(o, '=') + 1)
@@ -52,10 +52,9 @@ order by 1, 2
 class Storage:
     """What is not as it comes by itself.
 
-    :param options: ``reloptions``, those of the table beside it too, by name.
+    :param options: ``reloptions`` by name, those of the TOAST table too.
     :param tablespace: where that is not the database's own.
     :param persistence: ``relpersistence``.
-    :param method: access method of a table.
     :param columns: by column and setting, what follows ``alter column``.
     """
 
@@ -66,62 +65,46 @@ class Storage:
     columns: dict[tuple[str, str], str]
 
 
-def storage(cursor: Any, oid: int) -> Storage:
-    """Reads how a relation is stored.
-
-    :param cursor: of any role.
-    :param oid: of the relation.
-    """
+def storage(cursor: Cursor, oid: int) -> Storage:
+    """Reads how a relation is stored."""
     cursor.execute(_OPTIONS, {"oid": oid})
     options = dict(cursor.fetchall())
     cursor.execute(_PLACE, (oid,))
-    tablespace, persistence, method = cursor.fetchone()
+    [(tablespace, persistence, method)] = cursor.fetchall()
     cursor.execute(_COLUMNS, {"oid": oid})
     settings = {(column, setting): clause for column, setting, clause in cursor.fetchall()}
     return Storage(options, tablespace, persistence, method, settings)
 
 
-def store_like(cursor: Any, relation: Relation, wanted: Storage, there: set[str]) -> list[str]:
-    """Lets a relation be stored as another one of its kind was, save where the project says otherwise.
-
-    :param cursor: of the role that owns it.
-    :param relation: the relation.
-    :param wanted: of the other one.
-    :param there: its columns.
-    :return: what could not be kept, each with why.
-    """
-    own, alter = storage(cursor, relation.oid), sql.SQL("alter {} {} ").format(relation.word, relation.identifier)
-    lost = []
-    for name, value in wanted.options.items():
-        if name not in own.options:
-            said = tried(cursor, alter + sql.SQL(f"set ({name} = ") + sql.Literal(value) + sql.SQL(")"))
-            lost += [f"the storage parameter {name} of {relation.name} ({said})"] if said else []
-    for (column, setting), clause in wanted.columns.items():
-        if column in there and (column, setting) not in own.columns:
-            said = tried(cursor, alter + sql.SQL("alter column {} {}").format(sql.Identifier(column), sql.SQL(clause)))
-            lost += [f"{setting} of {relation.name}.{column} ({said})"] if said else []
+def store_like(cursor: Cursor, relation: Relation, wanted: Storage, there: set[str]) -> list[str]:
+    """Stores a relation as another one of its kind was, save where the project says otherwise; returns what is lost."""
+    own, name = storage(cursor, relation.oid), relation.name
+    steps = [
+        (f"the storage parameter {key} of {name}", relation.alter(f"set ({key} = {{}})", sql.Literal(value)))
+        for key, value in wanted.options.items()
+        if key not in own.options
+    ]
+    steps += [
+        (f"{setting} of {name}.{column}", relation.alter("alter column {} ", sql.Identifier(column)) + sql.SQL(clause))
+        for (column, setting), clause in wanted.columns.items()
+        if column in there and (column, setting) not in own.columns
+    ]
     if wanted.tablespace and wanted.tablespace != own.tablespace:
-        said = tried(cursor, alter + sql.SQL("set tablespace {}").format(sql.Identifier(wanted.tablespace)))
-        lost += [f"the tablespace {wanted.tablespace} of {relation.name} ({said})"] if said else []
+        alter = relation.alter("set tablespace {}", sql.Identifier(wanted.tablespace))
+        steps.append((f"the tablespace {wanted.tablespace} of {name}", alter))
     if wanted.method and wanted.method != own.method:
-        said = tried(cursor, alter + sql.SQL("set access method {}").format(sql.Identifier(wanted.method)))
-        lost += [f"the access method {wanted.method} of {relation.name} ({said})"] if said else []
-    return lost
+        alter = relation.alter("set access method {}", sql.Identifier(wanted.method))
+        steps.append((f"the access method {wanted.method} of {name}", alter))
+    return lost_of(cursor, steps)
 
 
-def keep_persistence(cursor: Any, wanted: Collection[tuple[Relation, Storage]]) -> list[str]:
-    """Lets tables be unlogged that others were in their place.
-
-    :param cursor: of the role that owns them.
-    :param wanted: the tables, each with how the other one was stored.
-    :return: what could not be kept, each with why.
-    """
+def keep_persistence(cursor: Cursor, wanted: Collection[tuple[Relation, Storage]]) -> list[str]:
+    """Lets tables be unlogged as the others of each pair were; returns what could not be kept, each with why."""
     left = [relation for relation, was in wanted if was.persistence == "u" and relation.kind == "r"]
     # A logged table may have no foreign key to an unlogged one: those that others point to come last.
     said: dict[str, str] = {}
     while left:
-        statement = sql.SQL("alter table {} set unlogged")
-        said = {one.name: tried(cursor, statement.format(one.identifier)) for one in left}
+        said = {one.name: tried(cursor, one.alter("set unlogged")) for one in left}
         failed = [one for one in left if said[one.name]]
         if len(failed) == len(left):
             break

@@ -13,11 +13,7 @@ Mode = Literal["watcher", "local"]
 
 
 def models_mode(settings: Settings) -> Mode:
-    """How the models are to be run: as ``CHT_MODELS_EXECUTION`` says, else by what reads the DAG now.
-
-    :param settings: the environment.
-    :raises SettingsError: if the setting has an unknown value.
-    """
+    """How the models are to be run: as ``CHT_MODELS_EXECUTION`` says, else by what reads the DAG now."""
     chosen = settings.models_mode
     if chosen == "auto":
         return "local" if in_one_process() else "watcher"

@@ -22,8 +22,7 @@ from cosmos.dbt.graph import DbtNode
 from cht_sync.callbacks.task_callbacks import succeeded_at_last
 from cht_sync.dbt.launch.profile import profile_config
 from cht_sync.dbt.launch.resolved_selectors import with_selections
-from cht_sync.dbt.operators.go_on import go_on
-from cht_sync.dbt.operators.refuse import RefuseOperator
+from cht_sync.dbt.operators.gates import RefuseOperator, go_on
 from cht_sync.dbt.operators.retry_failed import RetryFailedModels
 from cht_sync.dbt.operators.run_all import RunAllModels
 from cht_sync.dbt.operators.run_model import RunModel
@@ -52,9 +51,6 @@ def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
     In watcher mode a task more, ``dbt_run``, runs dbt once for all of them. Where ``DBT_SELECTOR`` makes several
     groups, each is a group of its own within this one, and they run one after the other, however the one before
     ended. Where there is nothing to draw, the group holds one task that fails and says why. Reads local files only.
-
-    :param settings: the environment.
-    :param group_id: id of the task group.
     """
     cosmos_defaults.apply()
     try:
@@ -105,11 +101,7 @@ def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: Mode
 
 
 def read_graph(deployment: Deployment) -> Graph:
-    """The models and tests of a version.
-
-    :param deployment: the version.
-    :raises SettingsError: if its file cannot be read.
-    """
+    """The models and tests of a version; SettingsError if its file cannot be read."""
     try:
         graph: Graph = json.loads(deployment.graph.read_text())
     except (OSError, ValueError) as error:
@@ -117,12 +109,35 @@ def read_graph(deployment: Deployment) -> Graph:
     return with_selections(graph, deployment.path)
 
 
-def refusal(group_id: str, reason: str) -> TaskGroup:
-    """A group of one task that fails and says why there is nothing else.
+def task_ids(graph: Graph) -> dict[str, str]:
+    """The name of each model, by unique id; with its package where two packages have a model of that name."""
+    models = graph["nodes"]
+    times = Counter(model["name"] for model in models.values())
+    return {
+        key: model["name"] if times[model["name"]] < 2 else f"{model['package_name']}__{model['name']}"
+        for key, model in models.items()
+    }
 
-    :param group_id: id of the task group.
-    :param reason: a sentence.
-    """
+
+def dbt_arguments(settings: Settings, deployment: Deployment) -> dict[str, Any]:
+    """Arguments of a task that runs dbt once for all nodes of a kind."""
+    return {
+        "profile_config": profile_config(settings),
+        "project_dir": str(deployment.path),
+        "invocation_mode": InvocationMode.DBT_RUNNER,
+        "install_deps": False,
+        "emit_datasets": False,
+        # What Postgres says about a node that it cannot run may quote a document.
+        "dbt_cmd_global_flags": ["--no-use-colors", "--log-level", "none"],
+        "execution_timeout": timedelta(minutes=settings.models_timeout),
+        # What fails in a node fails its own task, where it has one; these are tried again where their process was lost.
+        "retries": 1,
+        "retry_delay": RETRY_DELAY,
+    }
+
+
+def refusal(group_id: str, reason: str) -> TaskGroup:
+    """A group of one task that fails and says why there is nothing else."""
     log.warning("%s", reason)
     with TaskGroup(group_id) as group:
         RefuseOperator(task_id=REFUSE_TASK_ID, reason=reason, doc_md=reason, retries=0)
@@ -136,9 +151,10 @@ class _Draw:
         self._models = graph["nodes"]
         self._group, self._chosen = group, group.models
         self._hook_models = hook_models(graph)
-        self._all = len(self._chosen) == len(self._models)
+        everything = len(self._chosen) == len(self._models)
+        self._selection = None if everything else self._select(*sorted(self._chosen))
         self._watched = models_mode(settings) == "watcher"
-        self._names = Counter(model["name"] for model in self._models.values())
+        self._task_ids = task_ids(graph)
         self._limit = timedelta(minutes=settings.models_timeout)
         self._first: RunAllModels | RetryFailedModels | None = None
         batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
@@ -149,28 +165,18 @@ class _Draw:
         }
 
     def task_id(self, node: DbtNode) -> str:
-        """The name of the model, with its package where two packages have a model of that name.
-
-        :param node: the model.
-        """
-        return node.name if self._names[node.name] < 2 else f"{node.package_name}__{node.name}"
+        """For Cosmos: the task id of a model."""
+        return self._task_ids[node.unique_id]
 
     def model(self, node: DbtNode, task_id: str, task_args: dict[str, Any], dag: Any, task_group: Any, **_: Any) -> Any:
         """The task of a model; None for one that is not selected.
 
         Source: ``generate_or_convert_task`` in ``cosmos/airflow/graph.py``.
-
-        :param node: the model.
-        :param task_id: its task id.
-        :param task_args: what Cosmos would give its own operator.
-        :param dag: the DAG.
-        :param task_group: the group.
         """
-        place = {"dag": dag, "task_group": task_group}
         if node.unique_id not in self._chosen:
             return None
-        with _params_aside(dag):
-            return self._task(node, task_id, task_args, place)
+        with _without_params(dag):
+            return self._task(node, task_id, task_args, {"dag": dag, "task_group": task_group})
 
     def _task(self, node: DbtNode, task_id: str, task_args: dict[str, Any], place: dict[str, Any]) -> Any:
         if self._first is None:
@@ -178,8 +184,7 @@ class _Draw:
             self._first.takes_batches = self._group.takes_batches
         text = _doc(self._models[node.unique_id])
         if node.has_ephemeral_materialization:
-            # dbt writes it into the models that use it.
-            # Without callbacks, or Airflow would start a process for it.
+            # dbt writes it into the models that use it. Without callbacks, or Airflow would start a process for it.
             return EmptyOperator(
                 task_id=task_id, doc_md=text, on_execute_callback=None, on_success_callback=None, **place
             )
@@ -187,7 +192,7 @@ class _Draw:
             **task_args,
             "manifest_filepath": "",
             # A model that runs alone ends with the hooks of the project too, which need their tables.
-            "select": " ".join(_select(self._models[name]) for name in (node.unique_id, *self._needed(node))),
+            "select": self._select(node.unique_id, *sorted(self._hook_models - {node.unique_id})),
             "extra_context": {"dbt_node_config": node.context_dict, "package_name": node.package_name},
             "task_id": task_id,
             "doc_md": text,
@@ -214,11 +219,8 @@ class _Draw:
         watch.takes_batches = self._group.takes_batches
         return watch
 
-    def _needed(self, node: DbtNode) -> list[str]:
-        return sorted(self._hook_models - {node.unique_id})
-
-    def _selection(self) -> str | None:
-        return None if self._all else " ".join(_select(self._models[name]) for name in sorted(self._chosen))
+    def _select(self, *names: str) -> str:
+        return " ".join(f"fqn:{'.'.join(self._models[name]['fqn'])}" for name in names)
 
     def _retry_failed(self, task_args: dict[str, Any], place: dict[str, Any]) -> RetryFailedModels:
         return RetryFailedModels(
@@ -227,19 +229,13 @@ class _Draw:
             doc_md="Runs what failed the last time, before all else.",
             retries=1,
             execution_timeout=self._limit,
-            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._selection()},
+            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._selection},
             **place,
         )
 
     def _run_all(self, task_args: dict[str, Any], place: dict[str, Any]) -> RunAllModels:
-        arguments = {
-            **task_args,
-            "manifest_filepath": "",
-            # Assets are told by the tasks of the models, with names that this one finds.
-            "emit_datasets": False,
-            "_should_generate_model_uris": True,
-            "select": self._selection(),
-        }
+        # Assets are reported by the tasks of the models, with names that this one finds.
+        assets = {"emit_datasets": False, "_should_generate_model_uris": True}
         return RunAllModels(
             task_id=RUN_ALL_TASK_ID,
             task_display_name=f"{RUN_ALL_TASK_ID}: dbt, once for all models",
@@ -247,13 +243,13 @@ class _Draw:
             # What fails in a model fails its task; this one is tried again where its process was lost.
             retries=1,
             execution_timeout=self._limit,
-            **arguments,
+            **{**task_args, "manifest_filepath": "", "select": self._selection, **assets},
             **place,
         )
 
 
 @contextmanager
-def _params_aside(dag: DAG) -> Iterator[None]:
+def _without_params(dag: DAG) -> Iterator[None]:
     """Keeps Airflow from copying the DAG's params eight times for each model, which is half the time of drawing.
 
     A task knows the params of its run all the same. Source: ``process_params`` in
@@ -272,7 +268,3 @@ def _doc(model: Node) -> str:
     text = model["description"] or f"The dbt model `{model['name']}`."
     tags = ", ".join(f"`{tag}`" for tag in model["tags"])
     return f"{text}\n\nTags: {tags}" if tags else str(text)
-
-
-def _select(model: Node) -> str:
-    return f"fqn:{'.'.join(model['fqn'])}"

@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from cosmos.constants import InvocationMode
-
-from cht_sync.dbt.launch.profile import profile_config
 from cht_sync.dbt.operators.take_snapshots import TakeSnapshots
 from cht_sync.dbt.project.version import require_current
 from cht_sync.dbt.render import cosmos_defaults
-from cht_sync.dbt.render.models_group import read_graph, refusal
+from cht_sync.dbt.render.models_group import dbt_arguments, read_graph, refusal
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
 
@@ -19,10 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def has_snapshots(settings: Settings) -> bool:
-    """Whether the installed project has snapshots. Reads local files only.
-
-    :param settings: the environment.
-    """
+    """Whether the installed project has snapshots. Reads local files only."""
     try:
         return bool(read_graph(require_current(settings)).get("snapshots"))
     except SettingsError as error:
@@ -31,14 +25,11 @@ def has_snapshots(settings: Settings) -> bool:
 
 
 def draw_snapshots(settings: Settings) -> None:
-    """One task that takes all snapshots; used inside a DAG.
-
-    :param settings: the environment.
-    """
+    """One task that takes all snapshots; used inside a DAG."""
     cosmos_defaults.apply()
     try:
         deployment = require_current(settings)
-        config = profile_config(settings)
+        arguments = dbt_arguments(settings, deployment)
     except SettingsError as error:
         refusal("snapshots", str(error))
         return
@@ -46,13 +37,5 @@ def draw_snapshots(settings: Settings) -> None:
         task_id="snapshots",
         task_display_name="snapshots: dbt, once for all",
         doc_md=TakeSnapshots.__doc__,
-        profile_config=config,
-        project_dir=str(deployment.path),
-        invocation_mode=InvocationMode.DBT_RUNNER,
-        install_deps=False,
-        emit_datasets=False,
-        dbt_cmd_global_flags=["--no-use-colors", "--log-level", "none"],
-        execution_timeout=timedelta(minutes=settings.models_timeout),
-        retries=1,
-        retry_delay=timedelta(minutes=5),
+        **{**arguments, "retry_delay": timedelta(minutes=5)},
     )

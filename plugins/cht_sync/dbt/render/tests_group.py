@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import TaskGroup, task
 from airflow.sdk.exceptions import AirflowFailException
-from cosmos.constants import InvocationMode
 
 from cht_sync.callbacks.task_callbacks import LAST_TASK
-from cht_sync.dbt.launch.profile import profile_config
 from cht_sync.dbt.operators.publish_docs import PublishDocs
 from cht_sync.dbt.operators.run_tests import RunTests
 from cht_sync.dbt.operators.show_tests import ShowTests
 from cht_sync.dbt.project.graph import DataTest, Graph
 from cht_sync.dbt.project.groups import model_groups
-from cht_sync.dbt.project.version import Deployment, require_current
+from cht_sync.dbt.project.version import require_current
 from cht_sync.dbt.render import cosmos_defaults
-from cht_sync.dbt.render.models_group import RETRY_DELAY, read_graph, refusal
+from cht_sync.dbt.render.models_group import dbt_arguments, read_graph, refusal, task_ids
 from cht_sync.dbt.tables.test_results import DataTestResults
 from cht_sync.errors import SettingsError
 from cht_sync.settings.connections import postgres_connection
@@ -35,22 +32,20 @@ def draw_data_tests(settings: Settings) -> None:
     """One task that runs the data tests, one for each model that shows how its tests ended, one that sums up.
 
     Beside them one publishes the documentation. Reads local files only.
-
-    :param settings: the environment.
     """
     cosmos_defaults.apply()
     try:
         deployment = require_current(settings)
         graph = read_graph(deployment)
         tests = _chosen(graph, settings)
-        arguments = _arguments(settings, deployment)
+        arguments = dbt_arguments(settings, deployment)
     except SettingsError as error:
         refusal("tests", str(error))
         return
     PublishDocs(task_id="docs", task_display_name="docs: of the dbt project", doc_md=PublishDocs.__doc__, **arguments)
     if not tests:
         return
-    names = _task_names(graph)
+    names = task_ids(graph)
     everything = len(tests) == len(graph["tests"])
     run = RunTests(
         task_id="run_tests",
@@ -70,12 +65,7 @@ def draw_data_tests(settings: Settings) -> None:
 
 @task(task_id="result", task_display_name="result: of all tests", trigger_rule="none_skipped", retries=0, **LAST_TASK)
 def report_tests(run_id: str | None = None) -> dict[str, int]:
-    """Counts the tests of the run by how they ended, and makes the run fail where one has failed.
-
-    :param run_id: Airflow's id of the run.
-    :return: number of tests by status.
-    :raises AirflowFailException: if a test has failed, or none was run.
-    """
+    """Counts the tests of the run by how they ended; fails where one has failed or none was run."""
     settings = Settings()
     stored = DataTestResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
     results = stored.of_run(run_id or "")
@@ -100,32 +90,7 @@ def _chosen(graph: Graph, settings: Settings) -> dict[str, DataTest]:
     return {name: test for name, test in tests.items() if chosen.issuperset(test["models"])}
 
 
-def _arguments(settings: Settings, deployment: Deployment) -> dict[str, Any]:
-    return {
-        "profile_config": profile_config(settings),
-        "project_dir": str(deployment.path),
-        "invocation_mode": InvocationMode.DBT_RUNNER,
-        "install_deps": False,
-        "emit_datasets": False,
-        # What Postgres says about a test that it cannot run may quote a document.
-        "dbt_cmd_global_flags": ["--no-use-colors", "--log-level", "none"],
-        "execution_timeout": timedelta(minutes=settings.models_timeout),
-        # A test that fails fails the task of its model; these are tried again where their process was lost.
-        "retries": 1,
-        "retry_delay": RETRY_DELAY,
-    }
-
-
-def _task_names(graph: Graph) -> dict[str, str]:
-    models = graph["nodes"]
-    names = Counter(model["name"] for model in models.values())
-    return {
-        key: model["name"] if names[model["name"]] < 2 else f"{model['package_name']}__{model['name']}"
-        for key, model in models.items()
-    }
-
-
-def _by_model(tests: dict[str, DataTest], names: dict[str, str]) -> dict[str, list[str]]:
+def _by_model(tests: dict[str, Any], names: dict[str, str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for test, one in sorted(tests.items()):
         found.setdefault(names.get(one["model"] or "", OF_NO_MODEL), []).append(test)

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import connection as PgConnection
 
-from cht_sync.dbt.run.table_columns import Found, Kept, built_now, complaint, declared_types, look
+from cht_sync.dbt.run.table_columns import Found, Kept, built_now, complaint, declared_types, read_tables
 from cht_sync.dbt.tables.built_models import BuiltModels, Columns, Place
 from cht_sync.postgres.transaction import transaction
 
@@ -17,27 +18,22 @@ class Contracts:
 
     :param conn: connection of the role that owns the models, in autocommit mode.
     :param connection: Airflow connection of the role that writes the raw tables.
-    :param schema: of the documents.
     :param kept: the models whose tables dbt adds to, by unique id.
     """
 
-    def __init__(self, conn: Any, connection: Connection, schema: str, kept: Mapping[str, Kept]) -> None:
+    def __init__(self, conn: PgConnection, connection: Connection, schema: str, kept: Mapping[str, Kept]) -> None:
         self._conn, self._connection, self._schema, self._kept = conn, connection, schema, kept
         self._built: dict[Place, Columns] | None = None
         self._before: dict[Place, Found] = {}
 
     def changed(self, models: Collection[str]) -> dict[str, str]:
-        """Models whose tables are not as they were built.
-
-        :param models: unique ids of those that are to run.
-        :return: by unique id, what is to be said of them.
-        """
+        """Models whose tables are not as they were built: a message by unique id."""
         kept = {model: one for model in sorted(models) if (one := self._kept.get(model))}
         if not kept:
             return {}
         built = self._known()
         with self._conn.cursor() as cursor:
-            self._before = look(cursor, [one.place for one in kept.values()])
+            self._before = read_tables(cursor, [one.place for one in kept.values()])
             unknown = [one for one in kept.values() if one.place not in built and one.place in self._before]
             numbers = declared_types(cursor, unknown) if any(one.declared for one in unknown) else {}
         said = {
@@ -47,11 +43,7 @@ class Contracts:
         return {model: text for model, text in said.items() if text}
 
     def batches(self, models: Collection[str]) -> dict[str, Any]:
-        """Which batches are built of those models that dbt builds in batches.
-
-        :param models: unique ids.
-        :return: by unique id; without those of which nothing is known.
-        """
+        """Which batches are built of microbatch models, by unique id; without those of which nothing is known."""
         places = {model: one.place for model in models if (one := self._kept.get(model)) and one.in_batches}
         if not places:
             return {}
@@ -62,15 +54,14 @@ class Contracts:
     def record(self, models: Collection[str], batches: Mapping[str, Any] | None = None) -> None:
         """Remembers the tables of models that have run well.
 
-        :param models: their unique ids.
-        :param batches: which batches of them are built, as dbt has told, by unique id.
+        :param batches: which batches of them are built, as dbt reports, by unique id.
         """
         kept = [one for model in models if (one := self._kept.get(model))]
         if not kept:
             return
         built = self._known()
         with self._conn.cursor() as cursor:
-            after = look(cursor, [one.place for one in kept])
+            after = read_tables(cursor, [one.place for one in kept])
         now = {
             one.place: built_now(self._before.get(one.place), found, built.get(one.place) or one.declared)
             for one in kept

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from cht_sync.dbt.launch.outcome import Outcome, as_object, ask, own_process
-from cht_sync.dbt.launch.own_process import OwnProcess
+from cht_sync.dbt.launch.own_process import OnEvent, OwnProcess
 from cht_sync.dbt.project.lineage import Lineage
 from cht_sync.dbt.run.ending import raise_if_ending
 
@@ -17,13 +17,8 @@ _OF_PARSE = {"--project-dir", "--profiles-dir", "--profile", "--target", "--vars
 _OURS = {"--select", "--exclude", "--vars"}
 
 
-class DbtRuns:
-    """Runs ``dbt run`` again and again with other models or variables.
-
-    :param command: as Cosmos has made it: program, options of dbt, ``run`` and its options.
-    :param env: all variables that dbt runs with.
-    :param cwd: folder to run in.
-    """
+class DbtRunner:
+    """Runs ``dbt run``, in the command that Cosmos has made, again and again with other models or variables."""
 
     def __init__(self, command: list[str], env: Mapping[str, str], cwd: str) -> None:
         place = command.index("run")
@@ -38,10 +33,7 @@ class DbtRuns:
         self._compiled: dict[str, str] = {}
 
     def parse(self) -> Outcome | None:
-        """Reads the project.
-
-        :return: None, or dbt's result where it cannot be read.
-        """
+        """Reads the project; returns dbt's result where it cannot be read."""
         # Nobody reads this manifest.json; to write it takes longer than to read what has not changed.
         arguments = [*self._global, "--no-write-json", "parse", *self._for_parse, *self._with_variables(self.variables)]
         outcome = self._ask("parse", arguments)
@@ -55,15 +47,12 @@ class DbtRuns:
         """Whether its process can run more."""
         return self._process is not None and not self._process.ended
 
-    def take(self, other: DbtRuns) -> None:
-        """Takes over what another has parsed, with its process.
-
-        :param other: of the same project and variables; of no use afterwards.
-        """
+    def take(self, other: DbtRunner) -> None:
+        """Takes over what another of the same project and variables has parsed, with its process."""
         self._process, self.lineage = other._process, other.lineage
         other._process = None
 
-    def handed_over(self) -> DbtRuns:
+    def handed_over(self) -> DbtRunner:
         """Another of the same command, which has taken over."""
         other = copy.copy(self)
         self._process = None
@@ -76,56 +65,52 @@ class DbtRuns:
             self._process = None
 
     def compiled(self, model: str) -> str:
-        """The SQL that dbt made of a model that failed in the newest run; empty where it came not so far.
-
-        :param model: unique id.
-        """
+        """The SQL that dbt made of a model that failed in the newest run; empty where it came not so far."""
         return self._compiled.get(model, "")
 
-    def run(  # noqa: PLR0917
+    def run(
         self,
         callback: Callable[[Any], None] | None = None,
         select: str | None = None,
+        *,
         exclude: str = "",
         variables: Mapping[str, Any] | None = None,
-        beside: Collection[str] = (),
+        prerequisites: Collection[str] = (),
         batches: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Runs models.
 
-        :param callback: is told how each model ends, in the form of dbt's events.
+        :param callback: is given dbt's event of each model that has ended.
         :param select: which; default those of the command.
-        :param exclude: which of them not.
         :param variables: of dbt, in place of those of the command with the same name.
-        :param beside: what selects seeds and snapshots that are to be made too, in their order with the models.
+        :param prerequisites: what selects seeds and snapshots that are to be made too, in their order with the models.
         :param batches: which batches of microbatch models are built, by unique id.
-        :return: dbt's result.
         """
-        chosen = select if select is not None else self.select
-        if beside:
-            chosen = " ".join([chosen or "resource_type:model", *beside])
+        chosen, command = self.select if select is None else select, ["run"]
+        if prerequisites:
+            chosen = " ".join([chosen or "resource_type:model", *prerequisites])
+            # `dbt run` knows models only. Source: https://docs.getdbt.com/reference/commands/build
+            command = ["build", *(f"--resource-type={kind}" for kind in ("model", "seed", "snapshot"))]
         arguments = [
             *self._global,
-            # `dbt run` knows models only. Source: https://docs.getdbt.com/reference/commands/build
-            *(["build", *(f"--resource-type={kind}" for kind in ("model", "seed", "snapshot"))] if beside else ["run"]),
+            *command,
             *(["--select", chosen] if chosen else []),
             *(["--exclude", exclude] if exclude else []),
             *self._kept,
             *self._with_variables({**self.variables, **(variables or {})}),
         ]
 
-        def told(event: dict[str, Any]) -> None:
+        def on_event(event: dict[str, Any]) -> None:
             self._compiled[event["data"]["node_info"]["unique_id"]] = event.pop("compiled")
             if callback:
                 callback(as_object(event))
 
-        return self._ask("run", arguments, told, batches=dict(batches or {}))
+        return self._ask("run", arguments, on_event, batches=dict(batches or {}))
 
-    def _ask(
-        self, command: str, arguments: list[str], told: Callable[[dict[str, Any]], None] | None = None, **more: Any
-    ) -> Outcome:
+    def _ask(self, command: str, arguments: list[str], on_event: OnEvent | None = None, **more: Any) -> Outcome:
         self._process = self._process or own_process(self._env)
-        outcome = ask(self._process, command, arguments, self._env, self._cwd, told, **more)
+        call = {"arguments": arguments, "environment": dict(self._env), "folder": str(self._cwd), **more}
+        outcome = ask(self._process, command, on_event, **call)
         raise_if_ending()
         return outcome
 

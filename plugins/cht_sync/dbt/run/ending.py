@@ -30,10 +30,6 @@ class Ending:
 
     Airflow itself ends a run at its time limit without a word: it skips its tasks and kills their processes, and what
     dbt has asked of Postgres goes on.
-
-    :param settings: the environment.
-    :param context: of the task.
-    :param end_sessions: ends dbt's sessions.
     """
 
     now: Ending | None = None
@@ -62,10 +58,7 @@ class Ending:
 
     @contextmanager
     def of_own(self) -> Iterator[None]:
-        """Within this block dbt's sessions are those of this task; before it, another one may be at work.
-
-        :raises EndedError: where dbt is ended.
-        """
+        """Within this block dbt's sessions are those of this task; before it, another one may be at work."""
         self._owns = True
         try:
             yield
@@ -77,10 +70,7 @@ class Ending:
             self._owns = False
 
     def stop(self) -> None:
-        """Ends dbt because Airflow ends the task.
-
-        :raises EndedError: always.
-        """
+        """Ends dbt because Airflow ends the task."""
         self._end(
             StoppedError(
                 "Airflow ended this task, as its state was changed, its worker stopped or was not heard of; dbt's"
@@ -118,25 +108,18 @@ class Ending:
 
 
 def is_ending() -> bool:
-    """Whether dbt is being ended: what it tells from now on is of no model."""
+    """Whether dbt is being ended: what it reports from now on is of no model."""
     return Ending.now is not None and Ending.now.error is not None
 
 
 def raise_if_ending() -> None:
-    """Goes on with the end that dbt, which catches everything, has swallowed.
-
-    :raises EndedError: if dbt is being ended.
-    """
+    """Goes on with the end that dbt, which catches everything, has swallowed."""
     if is_ending():
         raise EndedError
 
 
 def seconds_left(context: Any, now: datetime | None = None) -> float | None:
-    """How long the task may go on so that the run can still say why it ended; None for any time.
-
-    :param context: of the task.
-    :param now: the time, with a zone.
-    """
+    """How long the task may go on so that the run can still say why it ended; None for any time."""
     limits: list[float] = []
     task, dag, run = (context.get(name) for name in ("task", "dag", "dag_run"))
     if own := getattr(task, "execution_timeout", None):

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection as PgConnection
 
 from cht_sync.settings.settings import RawTable
 
@@ -29,7 +30,7 @@ _NO_ALIAS = (
 
 
 def documents_at_fault(
-    conn: Any, query: str, raw: RawTable, database: str, *, since: Any = None, known: list[str] | None = None
+    conn: PgConnection, query: str, raw: RawTable, database: str, *, since: Any = None, known: list[str] | None = None
 ) -> list[str]:
     """Documents on which a model's query fails, at most ten; empty where it is not the documents.
 
@@ -37,11 +38,8 @@ def documents_at_fault(
 
     :param conn: connection of the role that runs the models, in autocommit mode.
     :param query: the model's compiled SQL.
-    :param raw: names of schema and table of the documents.
-    :param database: name of the database.
     :param since: ``saved_timestamp`` of the model's newest row; None for all documents.
     :param known: what an earlier search found: the answer, where these still fail.
-    :return: their ids, in no order.
     """
     narrowed = _narrowed(conn, query, raw, database)
     if narrowed is None:
@@ -57,7 +55,7 @@ def documents_at_fault(
         return []
 
 
-def _narrowed(conn: Any, query: str, raw: RawTable, database: str) -> str | None:
+def _narrowed(conn: PgConnection, query: str, raw: RawTable, database: str) -> str | None:
     """The query with the raw table cut down to the ids of a parameter; None where it does not read it."""
     names = [rf'(?:"{re.escape(part)}"|\b{re.escape(part)}\b)' for part in (database, raw.schema, raw.table)]
     table = rf"(?:{names[0]}\s*\.\s*)?{names[1]}\s*\.\s*{names[2]}(?![\w.])"
@@ -73,7 +71,7 @@ def _narrowed(conn: Any, query: str, raw: RawTable, database: str) -> str | None
 
 
 class _Search:
-    def __init__(self, conn: Any, query: str) -> None:
+    def __init__(self, conn: PgConnection, query: str) -> None:
         self._conn, self._until = conn, time.monotonic() + PATIENCE_S
         self._query = _ALL.format(query=sql.SQL(query.rstrip().rstrip(";")))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.project.lineage import Lineage
 from cht_sync.dbt.project.manifest import reachable
 
 Relation = tuple[str, str]
-# These write over an edited row; all others delete it first, and a cascade takes what hangs on it along.
+# These write over an edited row; all others delete it first, and a cascade takes dependent rows along.
 # Source: https://docs.getdbt.com/docs/build/incremental-strategy
 GENTLE = {"merge", "append", "upsert"}
 _CASCADES = """
@@ -23,25 +24,19 @@ where c.contype = 'f' and c.confdeltype = 'c' and c.conrelid <> c.confrelid
 """
 
 
-def cascades(cursor: Any) -> set[tuple[Relation, Relation]]:
-    """Foreign keys of the database through which a delete in one table reaches another, as (child, parent).
-
-    :param cursor: of any role; every role sees them.
-    """
+def cascades(cursor: Cursor) -> set[tuple[Relation, Relation]]:
+    """Foreign keys of the database through which a delete in one table reaches another, as (child, parent)."""
     cursor.execute(_CASCADES)
     return {((a, b), (c, d)) for a, b, c, d in cursor}
 
 
-def held(failing: Collection[str], lineage: Lineage, keys: set[tuple[Relation, Relation]]) -> set[str]:
+def unsafe_to_run(failing: Collection[str], lineage: Lineage, keys: set[tuple[Relation, Relation]]) -> set[str]:
     """Models that must not run while others fail: those whose deletes would reach a failing one's table.
 
-    dbt's ``delete+insert`` deletes an edited row before it writes it anew. The cascade takes the row out of every
-    table that hangs on it, and a model that fails, or that is behind one that fails, does not put it back.
+    dbt's ``delete+insert`` deletes an edited row before it writes it again. The cascade takes the row out of every
+    dependent table, and a model that fails, or that is behind one that fails, does not put it back.
 
-    :param failing: unique ids of the models that fail.
-    :param lineage: of the project.
     :param keys: from :func:`cascades`.
-    :return: unique ids.
     """
     owners: Mapping[Relation, str] = {relation: model for model, relation in lineage.relations.items()}
     parents: dict[str, set[str]] = {}

@@ -15,12 +15,12 @@ from cht_sync.dbt.project.lineage import Lineage
 from cht_sync.dbt.run.contracts import Contracts
 from cht_sync.dbt.run.ending import is_ending
 from cht_sync.dbt.run.failing_documents import documents_at_fault
-from cht_sync.dbt.run.guard import cascades, held
+from cht_sync.dbt.run.guard import cascades, unsafe_to_run
 from cht_sync.dbt.run.row_counts import RowCounts
 from cht_sync.dbt.run.row_security import require_seen
 from cht_sync.dbt.tables.model_results import FAILED, SHRUNK, ModelResult, ModelResults, with_ids
 from cht_sync.postgres.connection import connect, explained
-from cht_sync.postgres.query import one_row
+from cht_sync.postgres.lookups import relation_exists, value_of
 from cht_sync.redaction import of_text
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -29,13 +29,11 @@ log = logging.getLogger(__name__)
 
 
 class ModelWatch:
-    """Is told dbt's events, and judges and records each model that has ended.
+    """Takes dbt's events, judges each model that has ended and records it. Models go by their unique id.
 
-    :param settings: the environment.
-    :param lineage: of the project.
     :param compiled: gives the SQL of a model that dbt has compiled, by unique id.
-    :param lift: believe any number of rows, as a person has said.
-    :param tell: is given each result as soon as it is known, with dbt's information of the model.
+    :param lift: accept any number of rows.
+    :param on_result: is given each result as soon as it is known, with dbt's information of the model.
     """
 
     def __init__(
@@ -44,16 +42,17 @@ class ModelWatch:
         lineage: Lineage,
         compiled: Callable[[str], str],
         lift: bool = False,
-        tell: Callable[[ModelResult, Any], None] | None = None,
+        on_result: Callable[[ModelResult, Any], None] | None = None,
     ) -> None:
-        self._settings, self._lineage, self._compiled, self._tell = settings, lineage, compiled, tell
+        self._settings, self._lineage, self._compiled, self._on_result = settings, lineage, compiled, on_result
         self._judged = lineage.of_documents() & set(lineage.relations)
         self.memory = ModelResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
         self._before = self.memory.failing()
-        self._connection = dbt_connection(settings)
-        self._conn = connect(self._connection, "cht_sync models")
+        self.connection = dbt_connection(settings)
+        self._conn = connect(self.connection, "cht_sync models")
         self._conn.autocommit = True
-        self._require_seen()
+        with explained(self.connection, "look for row security"), self._conn.cursor() as cursor:
+            require_seen(cursor, settings.raw_table)
         self._counts = RowCounts(self._conn, {} if lift else self.memory.accepted(), settings.most_drop)
         self._contracts = Contracts(self._conn, postgres_connection(settings), settings.raw_table.schema, lineage.kept)
         self._behind: set[str] = set()
@@ -62,10 +61,6 @@ class ModelWatch:
         self.counting = True  # not while batches follow each other: large tables take their time
         self.results: dict[str, ModelResult] = {}
         self.error: Exception | None = None
-
-    def _require_seen(self) -> None:
-        with explained(self._connection, "look for row security"), self._conn.cursor() as cursor:
-            require_seen(cursor, self._settings.raw_table)
 
     def close(self) -> None:
         """Gives back the connection."""
@@ -76,8 +71,6 @@ class ModelWatch:
         """Looks at one event of dbt.
 
         Source: https://docs.getdbt.com/reference/programmatic-invocations#registering-callbacks
-
-        :param event: of dbt.
         """
         if self._closed or is_ending():
             return  # a model that was cut off has not failed
@@ -90,33 +83,23 @@ class ModelWatch:
                 self._batches[event.data.node_info.unique_id] = note
             result = self._result(event.data)
             self.results[result.model] = result
-            if self._tell:
-                self._tell(result, event.data.node_info)
+            if self._on_result:
+                self._on_result(result, event.data.node_info)
         except Exception as error:
             # dbt would swallow it, or count it against the model: who runs dbt raises it afterwards.
             self.error = self.error or error
 
-    def chosen(self, select: str | None) -> set[str]:
-        """The models that a selection means.
-
-        :param select: as :meth:`Lineage.select` makes it; nothing for all models.
-        """
-        return self._lineage.chosen(select)
-
-    def missing(self, models: Collection[str]) -> list[str]:
+    def missing_prerequisites(self, models: Collection[str]) -> list[str]:
         """What selects the seeds and snapshots that models read and that are not there yet.
 
         A new version brings its seeds itself, and snapshots have a schedule of their own; here no model fails because
         the first of these has still to come.
-
-        :param models: unique ids of the models that are to run.
         """
         wanted = sorted(self._lineage.tables[name] for name in self._lineage.read_by(models))
         found = []
-        with explained(self._connection, "look for seeds and snapshots"), self._conn.cursor() as cursor:
+        with explained(self.connection, "look for seeds and snapshots"), self._conn.cursor() as cursor:
             for schema, table, path in wanted:
-                cursor.execute("select to_regclass(%s) is null", (sql.Identifier(schema, table).as_string(cursor),))
-                if one_row(cursor)[0]:
+                if not relation_exists(cursor, schema, table):
                     log.info(
                         "%s.%s, a seed or snapshot, is not there yet and is made before what reads it.", schema, table
                     )
@@ -131,46 +114,27 @@ class ModelWatch:
         return set(self._before) - gone
 
     def since(self, model: str) -> str:
-        """When a model began to fail, for a sentence.
-
-        :param model: unique id.
-        """
+        """When a model began to fail, for a sentence."""
         before = self._before.get(model)
         return f"since {before.since:%Y-%m-%d %H:%M} UTC" if before else "in this run"
 
-    def held(self, failing: set[str]) -> set[str]:
-        """Models that must wait for others.
-
-        :param failing: unique ids of models that fail.
-        """
-        with explained(self._connection, "read the foreign keys"), self._conn.cursor() as cursor:
-            return held(failing, self._lineage, cascades(cursor))
+    def unsafe_to_run(self, failing: set[str]) -> set[str]:
+        """Models that must wait for others."""
+        with explained(self.connection, "read the foreign keys"), self._conn.cursor() as cursor:
+            return unsafe_to_run(failing, self._lineage, cascades(cursor))
 
     def changed(self, models: Collection[str]) -> dict[str, str]:
-        """Models whose tables are not as they were built, so that dbt must not add to them.
-
-        :param models: unique ids of those that are to run.
-        :return: by unique id, what is to be said of them.
-        """
-        with explained(self._connection, "compare the models with what was built"):
+        """Models whose tables are not as they were built, so that dbt must not add to them: a message by unique id."""
+        with explained(self.connection, "compare the models with what was built"):
             return self._contracts.changed(models)
 
     def batches(self, models: Collection[str]) -> dict[str, Any]:
-        """Which batches of microbatch models are built.
-
-        :param models: unique ids of those that are to run.
-        :return: by unique id, what dbt has told of the newest run that noted it.
-        """
-        with explained(self._connection, "read which batches were built"):
+        """Which batches of microbatch models are built, by unique id, as the newest run has noted."""
+        with explained(self.connection, "read which batches were built"):
             return self._contracts.batches(models)
 
     def refuse(self, changed: Mapping[str, str], models: Collection[str]) -> set[str]:
-        """Notes that models do not run, and those that read them neither.
-
-        :param changed: from :meth:`changed`.
-        :param models: unique ids of those that were to run.
-        :return: all that do not run.
-        """
+        """Notes that models do not run, nor those that read them; returns all of these."""
         behind = (self._lineage.descendants(changed) & set(models)) - set(changed)
         results = [ModelResult(model, self._lineage.name(model), "error", text) for model, text in changed.items()]
         results += [
@@ -180,14 +144,14 @@ class ModelWatch:
             self.results[result.model] = result
             if result.failed:
                 log.error("%s does not run: %s", result.name, result.message)
-            if self._tell:
-                self._tell(result, None)
+            if self._on_result:
+                self._on_result(result, None)
         return behind | set(changed)
 
     def record(self) -> None:
         """Remembers what is known by now; raises what went wrong while dbt was looked at."""
         self.memory.record(list(self.results.values()))
-        with explained(self._connection, "note what was built"):
+        with explained(self.connection, "note what was built"):
             built = {model for model, one in self.results.items() if one.status in {"success", SHRUNK}}
             self._contracts.record(built | set(self._batches), self._batches)
             self._batches = {}
@@ -202,14 +166,12 @@ class ModelWatch:
         if model in self._behind or status == "skipped":
             return ModelResult(model, name, "skipped", "a model that it reads failed", seconds)
         if status in FAILED:
-            guilty = self._guilty(model, message)
-            if guilty:
+            if guilty := self._guilty(model, message):
                 log.error("%s fails on the documents %s.", name, ", ".join(guilty))
             return ModelResult(model, name, status, with_ids(message, guilty), seconds, at_fault=guilty)
         judged = self.counting and model in self._judged
         rows = self._counts.count(*self._lineage.relations[model]) if judged else None
-        complaint = self._counts.complaint(model, name, rows) if rows is not None else ""
-        if complaint:
+        if complaint := self._counts.complaint(model, name, rows):
             return ModelResult(model, name, SHRUNK, complaint, seconds, rows)
         return ModelResult(model, name, status, message, seconds, rows)
 
@@ -220,7 +182,7 @@ class ModelWatch:
             return []  # a search has found nothing already
         raw, database = self._settings.raw_table, postgres_connection(self._settings).schema or ""
         # A connection of its own: others threads of dbt would wait behind the search.
-        with closing(connect(self._connection, "cht_sync documents at fault")) as conn:
+        with closing(connect(self.connection, "cht_sync documents at fault")) as conn:
             conn.autocommit = True
             since = self._newest_row(model)
             ids = documents_at_fault(conn, self._compiled(model), raw, database, since=since, known=known)
@@ -233,7 +195,6 @@ class ModelWatch:
         table = sql.Identifier(*self._lineage.relations[model])
         try:
             with self._conn.cursor() as cursor:
-                cursor.execute(sql.SQL("select max(saved_timestamp) from {}").format(table))
-                return one_row(cursor)[0]
+                return value_of(cursor, sql.SQL("select max(saved_timestamp) from {}").format(table))
         except psycopg2.Error:
             return None  # not built yet, or without that column

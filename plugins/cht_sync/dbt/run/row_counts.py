@@ -1,15 +1,16 @@
-"""Whether a model still holds as many rows as is believed without asking a person."""
+"""Whether a model has lost more rows than CHT_MODELS_MAX_DROP accepts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection as PgConnection
 
 from cht_sync.postgres.connection import STATEMENT_TIMEOUT
+from cht_sync.postgres.lookups import value_of
 
 FEW = 20  # with fewer rows a fifth is a row or two
 LARGE = 1_000_000
@@ -18,12 +19,8 @@ _ESTIMATE = "select n_live_tup from pg_stat_user_tables where schemaname = %s an
 
 
 @contextmanager
-def limited(conn: Any, timeout: str) -> Iterator[None]:
-    """Bounds statements of a shared connection for a block.
-
-    :param conn: in autocommit mode.
-    :param timeout: as Postgres writes it.
-    """
+def limited(conn: PgConnection, timeout: str) -> Iterator[None]:
+    """Sets ``statement_timeout`` of a shared connection for a block."""
     with conn.cursor() as cursor:
         cursor.execute("select set_config('statement_timeout', %s, false)", (timeout,))
     try:
@@ -34,14 +31,9 @@ def limited(conn: Any, timeout: str) -> Iterator[None]:
 
 
 class RowCounts:
-    """Counts tables and compares with what was accepted before.
+    """Counts tables and compares; ``most_drop`` percent may be missing between two runs, 100 for any number."""
 
-    :param conn: connection of the role that owns the models, in autocommit mode.
-    :param accepted: rows that each model is held to, by unique id.
-    :param most_drop: percent that may be missing between two runs; 100 for any number.
-    """
-
-    def __init__(self, conn: Any, accepted: Mapping[str, int], most_drop: int) -> None:
+    def __init__(self, conn: PgConnection, accepted: Mapping[str, int], most_drop: int) -> None:
         self._conn, self._accepted, self._most_drop = conn, accepted, most_drop
 
     def count(self, schema: str, table: str) -> int | None:
@@ -49,28 +41,20 @@ class RowCounts:
 
         Source: https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-TABLES-VIEW
 
-        :param schema: of the table.
-        :param table: its name.
-        :return: None where it cannot be told.
+        :return: None where it cannot be known.
         """
         try:
-            with limited(self._conn, PATIENCE):
-                estimate = self._value(_ESTIMATE, schema, table)
-                if estimate and estimate >= LARGE:
-                    return estimate
-                # The estimate is nothing after a crash: counting tells, where it is quick.
-                return self._value(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table)))
+            with limited(self._conn, PATIENCE), self._conn.cursor() as cursor:
+                rows: int | None = value_of(cursor, _ESTIMATE, (schema, table))
+                if not rows or rows < LARGE:
+                    # The estimate is nothing after a crash: counting tells, where it is quick.
+                    rows = value_of(cursor, sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table)))
+                return rows
         except psycopg2.Error:
             return None
 
     def complaint(self, model: str, name: str, rows: int | None) -> str:
-        """What is to be said of a model that lost rows.
-
-        :param model: unique id.
-        :param name: name of the model.
-        :param rows: it has now.
-        :return: one sentence; empty where nothing is wrong.
-        """
+        """A sentence about a model that lost rows; empty where nothing is wrong."""
         before = self._accepted.get(model)
         if rows is None or before is None or before < FEW or rows >= before * (100 - self._most_drop) / 100:
             return ""
@@ -79,9 +63,3 @@ class RowCounts:
             f" CHT_MODELS_MAX_DROP={self._most_drop} percent: find out why, or trigger a run with lift_guard if it is"
             " right; until then nothing that is scheduled on this model starts."
         )
-
-    def _value(self, statement: Any, *values: Any) -> int | None:
-        with self._conn.cursor() as cursor:
-            cursor.execute(statement, values or None)
-            row = cursor.fetchone()
-        return row[0] if row else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import regclass_text
@@ -19,13 +19,8 @@ where c.oid = to_regclass(%s) and row_security_active(c.oid) and not exists (
 """
 
 
-def require_seen(cursor: Any, raw: RawTable) -> None:
-    """Refuses to model nothing.
-
-    :param cursor: of the role of the models.
-    :param raw: the table of documents.
-    :raises SettingsError: if row security hides every document from it.
-    """
+def require_seen(cursor: Cursor, raw: RawTable) -> None:
+    """Refuses to model nothing, where row security hides every document from the role."""
     for table in (raw.table, "couchdb_collision"):
         cursor.execute(_HIDDEN, (regclass_text(raw.schema, table),))
         if found := cursor.fetchone():

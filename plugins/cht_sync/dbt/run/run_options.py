@@ -1,4 +1,4 @@
-"""What a person can change about dbt for one run, by params of the DAG."""
+"""What params of the DAG change about dbt for one run."""
 
 from __future__ import annotations
 
@@ -48,21 +48,13 @@ def model_params() -> dict[str, Param]:
 
 
 def run_vars(settings: Settings, params: Params) -> dict[str, Any]:
-    """The variables that dbt gets.
-
-    :param settings: the environment.
-    :param params: of the run.
-    :return: ``batch_size`` where documents are taken in batches, and those of ``dbt_vars``, which come first.
-    """
+    """The variables that dbt gets: ``batch_size`` where one is set, and those of ``dbt_vars``, which win."""
     chosen = (params or {}).get("batch_size")
     batch = settings.dbt_batch_size if chosen is None else chosen
     return {**({"batch_size": batch} if batch else {}), **((params or {}).get("dbt_vars") or {})}
 
 
 def thread_flags(params: Params) -> list[str]:
-    """The option of dbt for the run's number of threads; empty where the profile's counts.
-
-    :param params: of the run.
-    """
+    """The option of dbt for the run's number of threads; empty where the profile's counts."""
     threads = (params or {}).get("threads")
     return ["--threads", str(threads)] if threads else []

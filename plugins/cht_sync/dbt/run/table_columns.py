@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import string_types
 
 from cht_sync.dbt.project.lineage import MADE_ANEW, Kept
@@ -39,8 +40,6 @@ class Found:
     """A relation as it is.
 
     :param kind: ``relkind``.
-    :param oid: of ``pg_class``.
-    :param columns: type by column.
     :param types: number of each type.
     :param required: columns that must be given a value.
     :param instead: a rule that does something else in place of what is written; empty for none.
@@ -56,12 +55,8 @@ class Found:
     hides: bool = False
 
 
-def look(cursor: Any, places: Collection[Place]) -> dict[Place, Found]:
-    """Relations as they are, in one question for all of them.
-
-    :param cursor: of any role.
-    :param places: schema and name of each.
-    """
+def read_tables(cursor: Cursor, places: Collection[Place]) -> dict[Place, Found]:
+    """Relations as they are, in one question for all of them."""
     found: dict[Place, Found] = {}
     cursor.execute(_FOUND, ([schema for schema, _ in places], [name for _, name in places]))
     for schema, name, kind, oid, column, type_name, type_number, required, rule, hides in cursor.fetchall():
@@ -73,12 +68,8 @@ def look(cursor: Any, places: Collection[Place]) -> dict[Place, Found]:
     return found
 
 
-def declared_types(cursor: Any, kept: Iterable[Kept]) -> dict[str, int]:
-    """The numbers of the types that contracts name; none of those that are no names of types alone.
-
-    :param cursor: of any role, outside of a transaction.
-    :param kept: the models.
-    """
+def declared_types(cursor: Cursor, kept: Iterable[Kept]) -> dict[str, int]:
+    """The numbers of the types that contracts name; none of those that are no names of types alone."""
     names = list({kind for one in kept for kind in one.declared.values()})
     try:
         cursor.execute(_TYPES, (names,))
@@ -90,10 +81,8 @@ def declared_types(cursor: Any, kept: Iterable[Kept]) -> dict[str, int]:
 def complaint(one: Kept, found: Found | None, built: Columns | None, numbers: Mapping[str, int]) -> str:
     """What is to be said of a table that is not as it was built.
 
-    :param one: the model.
     :param found: its relation; None where it is not there.
     :param built: the columns that dbt gave it; None where that is not known, then its contract counts.
-    :param numbers: from :func:`declared_types`.
     :return: one or more sentences; empty where dbt can add to it.
     """
     place = ".".join(one.place)
@@ -153,7 +142,6 @@ def built_now(before: Found | None, after: Found, built: Columns | None) -> Colu
     """The columns that dbt has built, after a run of it.
 
     :param before: the relation before the run; None where it was not there.
-    :param after: the relation after it.
     :param built: the columns that were known to be dbt's, or that the contract declares; None for neither.
     """
     if not built or before is None or before.oid != after.oid:
@@ -165,14 +153,9 @@ def built_now(before: Found | None, after: Found, built: Columns | None) -> Colu
     }
 
 
-def note_rebuilt(cursor: Any, schema: str, nodes: Iterable[Mapping[str, Any]]) -> None:
-    """Notes the columns of tables that were built anew, in the transaction that puts them in place.
-
-    :param cursor: of the role of the models.
-    :param schema: of the documents.
-    :param nodes: of dbt's manifest as JSON.
-    """
+def note_rebuilt(cursor: Cursor, schema: str, nodes: Iterable[Mapping[str, Any]]) -> None:
+    """Notes the columns of rebuilt tables, in the transaction that puts them in place."""
     places = {(node["schema"], node["alias"]): node["config"]["materialized"] in MADE_ANEW for node in nodes}
-    found = look(cursor, [place for place, made_anew in places.items() if not made_anew])
+    found = read_tables(cursor, [place for place, made_anew in places.items() if not made_anew])
     built = {place: one.columns for place, one in found.items() if one.kind in "rp"}
     BuiltModels(cursor, schema).record(built, [place for place, made_anew in places.items() if made_anew])

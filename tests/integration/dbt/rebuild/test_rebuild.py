@@ -16,13 +16,14 @@ from psycopg2.extras import Json
 
 from cht_sync.dbt.launch.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.dbt.project.version import WRAPPER
-from cht_sync.dbt.rebuild.constraints import missing_constraints
+from cht_sync.dbt.rebuild.constraints import missing_by_model
 from cht_sync.dbt.rebuild.dbt_process import DbtProcess
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.dbt.rebuild.plan import PlannedModel, RebuildPlan, plan_rebuild
 from cht_sync.dbt.rebuild.rebuild import rebuild
 from cht_sync.dbt.tables.deployments import Deployments
 from cht_sync.errors import SettingsError
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 from tests.dbt_in_process import dbtRunner
@@ -38,6 +39,11 @@ NEWER = {
     "models__models.yml": FILES["models/models.yml"].replace("{name: name,", "{name: full_name,"),
     "models__before.sql": None,
 }
+
+
+def missing_constraints(manifest):
+    with transaction(dbt_connection(), "test", "look for constraints") as cursor:
+        return [line for lines in missing_by_model(cursor, manifest).values() for line in lines]
 
 
 class Rig:
@@ -114,7 +120,7 @@ class Rig:
         return plan_rebuild(self.settings, folder, state, "", full_refresh)
 
     def rebuild(self, folder, plan, in_swap=lambda cursor: None, published=lambda: None):
-        return rebuild(self.settings, folder, plan, "test", in_swap, published)
+        return rebuild(self.settings, folder, plan, holder="test", in_swap=in_swap, published=published)
 
     def state(self):
         """Everything that must be as it was after a failure, but the tables that a first lock makes."""
@@ -227,7 +233,7 @@ def test_a_new_version_replaces_the_old_one_while_readers_and_writers_go_on(rig)
     assert reader.asked > 50
     assert reader.longest < 3
 
-    assert missing_constraints(dbt_connection(), rig.manifest_of(second)) == []
+    assert missing_constraints(rig.manifest_of(second)) == []
     keys = rig.sql(
         "select conrelid::regclass::text, confrelid::regclass::text, confdeltype from pg_constraint where contype = 'f'"
         " and conrelid::regclass::text !~ 'couchdb_' order by 1"
@@ -261,7 +267,7 @@ def test_a_new_version_replaces_the_old_one_while_readers_and_writers_go_on(rig)
 
 def test_keys_that_a_full_refresh_dropped_come_back(rig):
     rig.dbt(rig.first, "run", "--full-refresh", "--select", "document_metadata")
-    assert missing_constraints(dbt_connection(), rig.manifest) == [
+    assert missing_constraints(rig.manifest) == [
         "v1.contact (uuid): foreign key to v1.document_metadata on delete cascade"
     ]
     rig.sql(
@@ -277,7 +283,7 @@ def test_keys_that_a_full_refresh_dropped_come_back(rig):
         ("report", "asked for"),
     ]
     rig.rebuild(rig.first, plan)
-    assert missing_constraints(dbt_connection(), rig.manifest) == []
+    assert missing_constraints(rig.manifest) == []
     assert rig.left_aside() == []
     with pytest.raises(SettingsError, match="full_refresh names 'nobody', which is no model that is run"):
         rig.plan(rig.first, ["nobody"])
@@ -324,7 +330,7 @@ def test_a_rebuild_that_fails_or_is_killed_leaves_everything_as_it_was(rig, monk
     assert rig.state() == before
 
     rig.rebuild(rig.first, rig.plan(rig.first, ["patient"]))
-    assert missing_constraints(dbt_connection(), rig.manifest) == []
+    assert missing_constraints(rig.manifest) == []
     assert len(rig.ids("patient")) == 60
     assert rig.left_aside() == []
 

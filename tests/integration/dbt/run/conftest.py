@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRunner
 from cht_sync.dbt.run.model_watch import ModelWatch
-from cht_sync.dbt.run.run_models import ModelsRun
+from cht_sync.dbt.run.run_models import BatchedRun
 from cht_sync.dbt.tables.model_runs import ModelRuns
-from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from tests.integration.conftest import Database, page_of
 from tests.servers import mine
@@ -111,25 +111,17 @@ class Told:
     def __init__(self):
         self.keep, self.status, self.kept = False, {}, {}
 
-    def tell(self, result, node):
+    def push_result(self, result, node):
         name = result.model.rpartition(".")[2]
         (self.kept if self.keep and result.status == "success" else self.status)[name] = result.status
 
-    def release(self):
+    def push_kept(self):
         self.status |= self.kept
         self.kept = {}
 
-    def hold(self, models, why):
+    def push_not_run(self, models, why):
         self.status |= {name.rpartition(".")[2]: "held" for name in models}
         self.why = why
-
-
-class Waiting(ModelRuns):
-    def newest(self):
-        return self.state().newest
-
-    def reached(self):
-        return super().reached(dbt_connection())
 
 
 class Models:
@@ -149,19 +141,19 @@ class Models:
     def run(self, lift=False, budget=600, **variables):
         options = ["--project-dir", str(self._folder), "--profiles-dir", str(PROFILES), "--profile", "cht_sync"]
         options += ["--vars", str(variables)] if variables else []
-        dbt = DbtRuns([sys.executable, "--quiet", "run", *options], dict(os.environ), str(self._folder))
+        dbt = DbtRunner([sys.executable, "--quiet", "run", *options], dict(os.environ), str(self._folder))
         kind = type(self)
         if kind._parsed:
             dbt.take(kind._parsed)
         else:
             assert dbt.parse() is None
         settings, told = Settings(), Told()
-        runs = Waiting(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
-        with closing(ModelWatch(settings, dbt.lineage, dbt.compiled, lift, told.tell)) as watch:
-            run = ModelsRun(dbt, watch, runs, told, lift=lift, budget=budget)
+        runs = ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
+        with closing(ModelWatch(settings, dbt.lineage, dbt.compiled, lift, told.push_result)) as watch:
+            run = BatchedRun(dbt, watch, runs, told, lift=lift, budget=budget)
             told.result = run.execute()
         kind._parsed = dbt.handed_over()
-        told.modelled_to, told.within_reach, told.newest = run.modelled_to, run.within_reach, runs.newest()
+        told.modelled_to, told.within_reach, told.newest = run.modelled_to, run.within_reach, runs.state().newest
         return told
 
     def held(self):

@@ -34,7 +34,7 @@ from types import SimpleNamespace
 from functools import partial
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.postgres.notice_death import notice_death
-from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRunner
 from cht_sync.dbt.launch.sessions import end_sessions, session_name
 from cht_sync.dbt.run.ending import Ending
 from cht_sync.settings.settings import Settings
@@ -45,7 +45,7 @@ context = {"ti": SimpleNamespace(dag_id="cht_sync")}
 limit = Ending(Settings(), context, partial(end_sessions, connection, "v1", 2.0))
 signal.signal(signal.SIGTERM, lambda *_: limit.stop())
 options = ["--project-dir", folder, "--profiles-dir", folder, "--profile", "cht_sync"]
-dbt = DbtRuns(["dbt", "--quiet", "run", *options], dict(os.environ), folder)
+dbt = DbtRunner(["dbt", "--quiet", "run", *options], dict(os.environ), folder)
 with limit, limit.of_own():
     assert dbt.parse() is None
     dbt.run()

@@ -9,7 +9,7 @@ import pytest
 
 from cht_sync.dbt.project.lineage import Kept
 from cht_sync.dbt.run.row_security import require_seen
-from cht_sync.dbt.run.table_columns import complaint, look
+from cht_sync.dbt.run.table_columns import complaint, read_tables
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import RawTable
 
@@ -50,10 +50,10 @@ def test_documents_that_nobody_may_see_are_not_taken_for_none(cursor, database):
 
 def test_a_model_that_does_not_see_all_of_its_rows_is_named(cursor, database):
     person = Kept("person", ("v1", "person"), {}, "ignore", False)
-    found = look(cursor, [person.place])
+    found = read_tables(cursor, [person.place])
     assert complaint(person, found[person.place], None, {}) == ""
     database.rows("alter table v1.person enable row level security")
-    assert complaint(person, look(cursor, [person.place])[person.place], None, {}) == ""
+    assert complaint(person, read_tables(cursor, [person.place])[person.place], None, {}) == ""
     database.rows("alter table v1.person force row level security")
-    said = complaint(person, look(cursor, [person.place])[person.place], None, {})
+    said = complaint(person, read_tables(cursor, [person.place])[person.place], None, {})
     assert said.startswith("Row security of v1.person holds for the role of the models too")

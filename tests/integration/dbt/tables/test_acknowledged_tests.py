@@ -158,7 +158,7 @@ class Tests(RunTests):
 
 @pytest.fixture
 def tests(stored, monkeypatch):
-    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(module, "POLL_S", 0.01)
     monkeypatch.setattr(module, "CATCH_UP_S", 5.0)
     known = {"task_id": "run_tests", "model_of": {}, "profile_config": profile_config(Settings()), "project_dir": "."}
     return lambda *planned: Tests(stored=stored, planned=planned, **known)

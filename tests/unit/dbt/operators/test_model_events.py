@@ -25,14 +25,14 @@ def result(status="success", message="INSERT 0 3"):
 @pytest.mark.parametrize("namespace", ["postgres://db:5432", None])
 def test_one_xcom_tells_how_a_model_ended(namespace):
     ti = Ti()
-    ModelEvents(ti, namespace).tell(result(), NODE)
+    ModelEvents(ti, namespace).push_result(result(), NODE)
     uris = ["postgres://db:5432/cht/v1/contact"] if namespace else []
     assert ti.pushed == {KEY: {"status": "success", "outlet_uris": uris, "message": "INSERT 0 3"}}
 
 
 def test_a_model_behind_a_failed_one_counts_as_failed():
     ti = Ti()
-    ModelEvents(ti, None).tell(result("skipped"), NODE)
+    ModelEvents(ti, None).push_result(result("skipped"), NODE)
     assert ti.pushed[KEY]["status"] == "failed"
 
 
@@ -40,17 +40,17 @@ def test_a_success_is_kept_while_dbt_runs_again_and_a_failure_is_not():
     ti = Ti()
     events = ModelEvents(ti, None)
     events.keep = True
-    events.tell(result(), NODE)
+    events.push_result(result(), NODE)
     assert ti.pushed == {}
-    events.release()
+    events.push_kept()
     assert ti.pushed[KEY]["status"] == "success"
-    events.tell(result(), NODE)
-    events.tell(result("error"), NODE)
-    events.release()
+    events.push_result(result(), NODE)
+    events.push_result(result("error"), NODE)
+    events.push_kept()
     assert ti.pushed[KEY]["status"] == "error"
 
 
 def test_models_that_wait_are_told_why():
     ti = Ti()
-    ModelEvents(ti, None).hold({CONTACT}, "person fails")
+    ModelEvents(ti, None).push_not_run({CONTACT}, "person fails")
     assert ti.pushed == {KEY: {"status": "held", "outlet_uris": [], "message": "person fails"}}

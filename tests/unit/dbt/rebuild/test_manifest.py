@@ -4,11 +4,11 @@ import pytest
 
 from cht_sync.dbt.rebuild.manifest import (
     ForeignKey,
-    aside_schema,
     constrained,
     descendants,
     foreign_keys,
     read_manifest,
+    staging_schema,
 )
 from cht_sync.errors import SettingsError
 
@@ -27,11 +27,11 @@ def model(name, *parents, **more):
 
 
 @pytest.mark.parametrize("schema", ["v1", "ä" * 31, "x" * 63, "x" * 58, "x" * 57])
-def test_the_schema_aside_is_one_that_postgres_does_not_cut(schema):
-    aside = aside_schema(schema)
-    assert len(aside.encode()) <= 63
-    assert aside.endswith("__next")
-    assert aside != aside_schema(schema[:-1] + "y")
+def test_the_schema_staging_is_one_that_postgres_does_not_cut(schema):
+    staging = staging_schema(schema)
+    assert len(staging.encode()) <= 63
+    assert staging.endswith("__next")
+    assert staging != staging_schema(schema[:-1] + "y")
 
 
 def test_what_hangs_from_a_model():

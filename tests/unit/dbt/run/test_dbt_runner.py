@@ -1,4 +1,4 @@
-from cht_sync.dbt.run.dbt_runner import DbtRuns
+from cht_sync.dbt.run.dbt_runner import DbtRunner
 
 COMMAND = [
     "/bin/dbt", "--no-use-colors", "run", "--select", "fqn:p.a fqn:p.b", "--vars", "batch_size: 5\n",
@@ -7,7 +7,7 @@ COMMAND = [
 
 
 def test_the_options_of_a_command_are_told_apart():
-    runs = DbtRuns(COMMAND, {}, "/p")
+    runs = DbtRunner(COMMAND, {}, "/p")
     assert (runs.select, runs.variables) == ("fqn:p.a fqn:p.b", {"batch_size": 5})
     assert runs._kept == [
         "--project-dir", "/p", "--profiles-dir", "/q", "--profile", "x", "--target", "y", "--fail-fast",
@@ -16,5 +16,5 @@ def test_the_options_of_a_command_are_told_apart():
 
 
 def test_a_command_without_selection_or_variables():
-    runs = DbtRuns(["dbt", "run", "--project-dir", "/p"], {}, "/p")
+    runs = DbtRunner(["dbt", "run", "--project-dir", "/p"], {}, "/p")
     assert (runs.select, runs.variables) == (None, {})

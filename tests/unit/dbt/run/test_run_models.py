@@ -9,8 +9,9 @@ import pytest
 
 from cht_sync.dbt.run.ending import EndedError
 from cht_sync.dbt.run.model_watch import ModelWatch
-from cht_sync.dbt.run.run_models import ModelsRun
+from cht_sync.dbt.run.run_models import BatchedRun
 from cht_sync.dbt.tables.model_results import ModelResult
+from cht_sync.dbt.tables.model_runs import ModelsState
 
 NEWEST = datetime(2024, 3, 1)
 
@@ -38,7 +39,7 @@ class Watch:
     def batches(self, models):
         return {}
 
-    def missing(self, models):
+    def missing_prerequisites(self, models):
         return []
 
     def record(self):
@@ -48,15 +49,15 @@ class Watch:
 class Dbt:
     lineage, select, variables = Lineage(), "", {}
 
-    def run(self, watch, select, exclude, variables, beside, batches):
+    def run(self, watch, select, exclude, variables, prerequisites, batches):
         watch.results["a"] = ModelResult("a", "a", "success")
         raise EndedError
 
 
 @pytest.fixture
 def run():
-    waiting = SimpleNamespace(newest=lambda: NEWEST, reached=lambda: NEWEST)
-    return ModelsRun(Dbt(), Watch(), waiting, SimpleNamespace(keep=False))
+    runs = SimpleNamespace(state=lambda: ModelsState(NEWEST, None, None), reached=lambda connection: NEWEST)
+    return BatchedRun(Dbt(), Watch(), runs, SimpleNamespace(keep=False))
 
 
 def test_what_had_ended_is_remembered_and_the_rest_is_named(run):

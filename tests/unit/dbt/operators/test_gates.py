@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cht_sync.dbt.operators.go_on import go_on
+from cht_sync.dbt.operators.gates import go_on
 
 
 @pytest.mark.parametrize(("state", "goes_on"), [("failed", True), ("success", True), ("skipped", False)])

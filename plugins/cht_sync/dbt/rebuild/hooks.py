@@ -1,27 +1,29 @@
-"""What hooks and macros of a project do beside the tables that are built anew: it waits for the swap."""
+"""What hooks and macros of a project do beside dbt: statements that wait for the swap, and rows in models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild.errors import RebuildRefusedError
-from cht_sync.dbt.rebuild.relation import PASSING, Relation
+from cht_sync.dbt.rebuild.relation import PASSING, Relation, columns
+from cht_sync.postgres.lookups import value_of
 from cht_sync.redaction import of_error
 
 _SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class HookStatement:
     """One statement that waits for the swap.
 
     :param by: unique id of the model in whose hooks or macros it is, or what dbt calls a hook of the run.
     :param view: in quotes, the view that it makes or drops; empty where it does something else.
-    :param drops: whether it drops that view.
     :param sql: with the names of the tables in use.
     """
 
@@ -30,12 +32,8 @@ class Statement:
     drops: bool
     sql: str
 
-    def execute(self, cursor: Any) -> None:
-        """Executes it as dbt would, with the path of the role.
-
-        :param cursor: in the transaction of the swap.
-        :raises RebuildRefusedError: if it fails, naming whose it is.
-        """
+    def execute(self, cursor: Cursor) -> None:
+        """Executes it as dbt would, with the ``search_path`` of the role."""
         cursor.execute("set local search_path to default")
         try:
             # It is the project's own SQL, as dbt would have executed it.
@@ -61,19 +59,16 @@ class Statement:
         return head if len(head) <= _SHOWN else f"{head[:_SHOWN]} ..."
 
 
-class Waiting:
-    """All that waits for one swap.
+class HookStatements:
+    """All that waits for one swap, as dbt's process reports it, in order."""
 
-    :param told: what dbt's process tells, in order.
-    """
-
-    def __init__(self, told: Iterable[dict[str, str]] = ()) -> None:
+    def __init__(self, statements: Iterable[dict[str, str]] = ()) -> None:
         # What each run of dbt says again is done once.
         once: dict[str, dict[str, str]] = {}
-        for one in told:
+        for one in statements:
             once.pop(one["sql"], None)
             once[one["sql"]] = one
-        listed = [Statement(one["by"], one["view"], bool(one["drops"]), one["sql"]) for one in once.values()]
+        listed = [HookStatement(one["by"], one["view"], bool(one["drops"]), one["sql"]) for one in once.values()]
         made = {one.view: one for one in listed if one.view and not one.drops}
         # The last one counts, and what it drops first is dropped by the swap itself.
         self._made = made
@@ -84,24 +79,35 @@ class Waiting:
         """Everything waits again, for another try."""
         self._views_left = dict(self._made)
 
-    def make(self, cursor: Any, view: Relation) -> bool:
-        """Makes a view in place of one that was taken away, where the project does.
-
-        :param cursor: in the transaction of the swap.
-        :param view: the one that is gone.
-        :return: whether it did.
-        :raises RebuildRefusedError: if it cannot.
-        """
+    def make(self, cursor: Cursor, view: Relation) -> bool:
+        """Makes a view in place of one that was dropped, where a hook does; else returns False."""
         statement = self._views_left.pop(view.identifier.as_string(cursor), None)
         if statement:
             statement.execute(cursor)
         return statement is not None
 
-    def finish(self, cursor: Any) -> None:
-        """Does the rest.
-
-        :param cursor: in the transaction of the swap, with all relations in their places.
-        :raises RebuildRefusedError: if something cannot be done.
-        """
+    def finish(self, cursor: Cursor) -> None:
+        """Executes what is left."""
         for statement in [*self._views_left.values(), *self._others]:
             statement.execute(cursor)
+
+
+def copy_rows_of_hooks(cursor: Cursor, manifest: Manifest, node: Node, old: Relation | None, new: Relation) -> None:
+    """Copies rows that hooks wrote into a model which reads nothing, such as the results of dbt's runs."""
+    if not old or new.kind != "r" or node["depends_on"].get("nodes", ["a seed"]) or not _is_written(manifest, node):
+        return
+    if not value_of(cursor, sql.SQL("select exists (select from {})").format(new.identifier)):
+        both = sorted(columns(cursor, old.oid) & columns(cursor, new.oid))
+        names = sql.SQL(", ").join(map(sql.Identifier, both))
+        insert = sql.SQL("insert into {} ({}) select {} from {}")
+        cursor.execute(insert.format(new.identifier, names, names, old.identifier))
+
+
+def _is_written(manifest: Manifest, node: Node) -> bool:
+    """Whether a hook, or a macro of a project, names the model in quotes."""
+    marks = [f"'{node['name']}'", f'"{node["name"]}"']
+    texts = [one["raw_code"] for one in manifest["nodes"].values() if one["resource_type"] == "operation"]
+    texts += [
+        one["macro_sql"] for one in manifest["macros"].values() if one["package_name"] not in {"dbt", "dbt_postgres"}
+    ]
+    return any(mark in text for mark in marks for text in texts)
