@@ -17,8 +17,7 @@ from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, P
 from airflow.sdk.exceptions import AirflowSkipException
 
 from cht_sync.callbacks.task_callbacks import TOLD
-from cht_sync.reports.week import Week
-from cht_sync.reports.weekly import WeeklyReport
+from cht_sync.reports.weekly import Week, WeeklyReport
 from cht_sync.settings.connections import report_connection
 from cht_sync.settings.settings import Settings
 

@@ -43,6 +43,8 @@ class AirflowServices:
         self._database = database
         self._given = environment
         self._wanted_port = port
+        # Whose DAGs and plugins run: another version's while an upgrade is tested.
+        self.repository = REPOSITORY
         self._processes: list[GuardedProcess] = []
         self.port = 0
         self.password = ""
@@ -112,8 +114,8 @@ class AirflowServices:
         return {
             **self._given,
             "AIRFLOW_HOME": str(self.folder),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.repository / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.repository / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__FERNET_KEY": kept["fernet"],
@@ -132,7 +134,7 @@ class AirflowServices:
             "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps(docs),
             "AIRFLOW__OPENLINEAGE__NAMESPACE": "cht_sync",  # silences a warning in every process
             "PYTHONPATH": os.pathsep.join(
-                [str(REPOSITORY / "include" / "airflow_config"), str(REPOSITORY / "plugins")]
+                [str(self.repository / "include" / "airflow_config"), str(self.repository / "plugins")]
             ),
             "DO_NOT_TRACK": "1",
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

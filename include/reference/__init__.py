@@ -1,1 +1,1 @@
-"""Writes the pages of docs/ that say what the code says."""
+"""Writes ``.env.template`` and the pages of docs/ that say what the code says."""

@@ -1,4 +1,7 @@
-"""``python -m include.reference``: writes docs/reference-*.md anew; starts a PostgreSQL of its own for a moment."""
+"""``python -m include.reference``: writes docs/reference-*.md and .env.template anew.
+
+It starts a PostgreSQL of its own for a moment.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from include.demo.servers import foreign
 
 
 def main() -> None:
-    """Writes the three pages."""
+    """Writes ``.env.template`` and the three pages."""
     for name in set(os.environ) - set(foreign(os.environ)):
         # The pages hold the defaults, not what is set here.
         del os.environ[name]
@@ -34,11 +37,12 @@ def _write(home: Path) -> None:
     from cht_sync.settings.settings import REPOSITORY, RawTable, Settings
     from cht_sync.store.document_store import DocumentStore
     from include.reference.dags_page import dags_page
-    from include.reference.settings_page import settings_page
+    from include.reference.settings_page import env_template, settings_page
     from include.reference.tables_page import tables_page
 
     docs = REPOSITORY / "docs"
-    (docs / "reference-settings.md").write_text(settings_page(REPOSITORY / ".env.template"))
+    (REPOSITORY / ".env.template").write_text(env_template())
+    (docs / "reference-settings.md").write_text(settings_page())
     (docs / "reference-dags.md").write_text(dags_page(REPOSITORY / "dags"))
     with PostgresServer(home / "postgres") as server:
         variables = {

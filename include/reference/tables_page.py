@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from psycopg2.extensions import cursor as Cursor
 
 HEAD = """# Tables
 
@@ -26,11 +26,10 @@ from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped order 
 """
 
 
-def tables_page(cursor: Any, schema: str) -> str:
+def tables_page(cursor: Cursor, schema: str) -> str:
     """The page.
 
     :param cursor: in a database where the migrations ran.
-    :param schema: of the documents.
     """
     lines = [HEAD]
     cursor.execute(_TABLES, (schema,))

@@ -29,8 +29,6 @@ def table_asset(settings: Settings) -> Asset:
 
     Not an outlet of the tasks that copy: two that are the first to name the same asset at the same time make Airflow
     fail one of them, after its work is done. One task tells of it for all.
-
-    :param settings: the environment.
     """
     connection, raw = postgres_connection(settings), settings.raw_table
     path = "/".join(quote(str(part), safe="") for part in (connection.schema, raw.schema, raw.table))
@@ -42,9 +40,7 @@ def database_dataset(hook: CouchDBHook, database: str) -> tuple[str, str]:
 
     Its list of names has none for CouchDB; this one is made like that of other servers of documents.
 
-    :param hook: of the server.
-    :param database: name of the database.
-        Source: https://openlineage.io/docs/spec/naming
+    Source: https://openlineage.io/docs/spec/naming
     """
     server = urlsplit(hook.url)
     port = "" if server.port else {"http": ":80", "https": ":443"}[server.scheme]
@@ -54,9 +50,7 @@ def database_dataset(hook: CouchDBHook, database: str) -> tuple[str, str]:
 def table_dataset(connection: Connection, raw: RawTable) -> tuple[str, str]:
     """What OpenLineage is told of the table of documents, as dbt's events name it: namespace and name.
 
-    :param connection: of Postgres.
-    :param raw: the table.
-        Source: https://openlineage.io/docs/spec/naming
+    Source: https://openlineage.io/docs/spec/naming
     """
     return postgres_namespace(connection), f"{connection.schema}.{raw.schema}.{raw.table}"
 

@@ -21,7 +21,6 @@ class SettingsError(AirflowFailException):
     Airflow marks the task failed at once, whatever its ``retries``.
     Source: https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/tasks.html
 
-    :param message: the sentence.
     :param setting: the environment variable it is about, if it is about one.
     """
 
@@ -33,7 +32,6 @@ class SettingsError(AirflowFailException):
 class RequestRefusedError(SettingsError):
     """CouchDB refused a request for good.
 
-    :param message: the sentence.
     :param status: HTTP status; 404 means that there is no such database, or not any more.
     :param said: the reason in CouchDB's own words, where it gave one.
     """
@@ -50,7 +48,6 @@ class CouchDBError(ExpectedError):
 class NodeDownError(CouchDBError):
     """A node of the cluster does not answer, and no other has what was asked for: it comes when the node is back.
 
-    :param message: the sentence.
     :param after: seconds before which another try is of no use.
     """
 
@@ -78,7 +75,6 @@ class NotHandedOutError(CouchDBError):
 class StoreError(ExpectedError):
     """Postgres could not be reached or refused a page; nothing of that page was stored.
 
-    :param message: one sentence.
     :param passing: whether another try in a moment may help.
     :param lost: whether the connection is gone, and with it every claim.
     :param code: SQLSTATE that Postgres gave; empty where it gave none.

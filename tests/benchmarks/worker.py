@@ -82,8 +82,8 @@ def prove(database: str, tombstones: bool) -> None:
     with open_proof(Settings(), hook, database, source, context) as proof:
         parts = [part for part in proof.plan(None, full=True) if tombstones or part != TOMBSTONES]
         for part in parts:
-            proof.do(part)
-        summary = proof.verdicts.summary()
+            proof.run_part(part)
+        summary = proof.results.summary()
     if summary.doubtful or summary.differing_parts or summary.differences or not summary.compared:
         raise RuntimeError(f"the copy is not equal: {summary}")
 

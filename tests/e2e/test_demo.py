@@ -283,6 +283,7 @@ def test_the_second_time_it_only_copies_what_changed(demo, folder):
     assert "the counts agree with CouchDB" in second.text()
     assert "generated documents" not in second.text()
     copied = sum(
-        int(number.replace(",", "")) for number in re.findall(r"drained; ([0-9,]+) documents", logs(second, began))
+        int(number.replace(",", ""))
+        for number in re.findall(r"all changes read; ([0-9,]+) documents", logs(second, began))
     )
     assert copied < 50

@@ -6,7 +6,7 @@ import pytest
 
 from cht_sync.settings.settings import REPOSITORY
 from include.reference.dags_page import dags_page
-from include.reference.settings_page import settings_page
+from include.reference.settings_page import env_template, settings_page
 from include.reference.tables_page import tables_page
 
 pytestmark = pytest.mark.integration
@@ -18,7 +18,8 @@ def page(name):
 
 
 def test_settings():
-    assert settings_page(REPOSITORY / ".env.template") == page("settings"), STALE
+    assert settings_page() == page("settings"), STALE
+    assert env_template() == (REPOSITORY / ".env.template").read_text(), STALE
 
 
 def test_dags(monkeypatch):

@@ -18,7 +18,7 @@ OWNERS = {
     "couchdb_deployment": "dbt/tables/deployment_table",
     "couchdb_first_load": "store/first_load_plan",
     "couchdb_incident": "monitoring/alerts/incidents",
-    "couchdb_listing": "reconcile/not_listed",
+    "couchdb_listing": "reconcile/postgres_side",
     "couchdb_lock": "postgres/locks",
     "couchdb_migration": "store/migrations",
     "couchdb_model_result": "dbt/tables/model_results",
@@ -37,7 +37,7 @@ OWNERS = {
     "couchdb_window": "store/run_ledger",
 }
 # Rows are written with what decides about them: pages, who owns an _id, stubs, and a try that is undone.
-OF_DOCUMENTS = {"store/page_writer", "store/collisions", "store/tombstones", "store/swallowed"}
+OF_DOCUMENTS = {"store/page_writer", "store/collisions", "store/tombstones", "store/silent_triggers"}
 # Gives a source another name in every table that has a column of it, as the catalogue says.
 OF_ALL = {"store/renaming": "{relation}", "postgres/locks": "{table}"}
 WRITE = re.compile(

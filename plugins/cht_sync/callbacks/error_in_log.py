@@ -41,10 +41,7 @@ class LastLine:
         self._told = False
 
     def begin(self, context: Context) -> None:
-        """Looks at what this process logs from now on.
-
-        :param context: Airflow's, of the task that begins.
-        """
+        """Looks at what this process logs from now on."""
         self._context, self._told = context, False
         # Into the list itself, as ``structlog.testing.capture_logs`` does: loggers that were used already hold it.
         processors = structlog.get_config()["processors"]
@@ -54,11 +51,7 @@ class LastLine:
             handler.addFilter(_clean)
 
     def __call__(self, _logger: Any, _method: str, event: Any) -> Any:
-        """Looks at one record.
-
-        :param event: what is logged.
-        :raises structlog.DropEvent: for the marks behind the sentence.
-        """
+        """Looks at one record."""
         text = event.get("event")
         if self._told and text in MARKS:
             raise structlog.DropEvent
@@ -69,7 +62,7 @@ class LastLine:
             event["exc_info"], event["event"] = None, f"{text} ({type(error).__name__})"
         if text != FAILED:
             return event
-        said = sentence(error, getattr(self._context["ti"], "dag_id", ""))
+        said = text_of_expected(error, getattr(self._context["ti"], "dag_id", ""))
         if said is None:
             return event
         self._told = True
@@ -93,12 +86,8 @@ def _clean(record: logging.LogRecord) -> bool:
     return True
 
 
-def sentence(error: BaseException, dag_id: str = "") -> str | None:
-    """What a person can act on, on one line; None for an error that nobody expects.
-
-    :param error: what ended a task.
-    :param dag_id: its DAG, whose setting limits its time.
-    """
+def text_of_expected(error: BaseException, dag_id: str = "") -> str | None:
+    """What a person can act on, on one line; None for an error that nobody expects."""
     if isinstance(error, _TIMEOUTS):
         return (
             f"The task took longer than it may ({of_ours(str(error))}): look above for what it waits for, or"
@@ -112,11 +101,10 @@ def sentence(error: BaseException, dag_id: str = "") -> str | None:
     return None
 
 
-def kept(error: BaseException | str | None, dag_id: str = "") -> str:
+def text_to_store(error: BaseException | str | None, dag_id: str = "") -> str:
     """What may be stored of an error: no value of a document, also of errors that nobody expects.
 
     :param error: what ended a task; None where that is not known.
-    :param dag_id: its DAG, whose setting limits its time.
     """
     if error is None:
         return (
@@ -125,7 +113,7 @@ def kept(error: BaseException | str | None, dag_id: str = "") -> str:
         )
     if isinstance(error, str):
         return " ".join(error.split())
-    said = sentence(error, dag_id)
+    said = text_of_expected(error, dag_id)
     if said is not None:
         return said
     name = f"Postgres says {of_error(error)}" if isinstance(error, psycopg2.Error) else type(error).__name__
@@ -144,22 +132,14 @@ def silence() -> Iterator[None]:
 
 
 def is_tried_again(error: BaseException | str | None, context: Context) -> bool:
-    """Whether Airflow tries the task again in the same run.
-
-    :param error: what ended it.
-    :param context: Airflow's.
-    """
+    """Whether Airflow tries the task again in the same run."""
     ti = context["ti"]
     # Source: ``_is_eligible_to_retry`` in ``airflow/api_fastapi/execution_api/routes/task_instances.py``.
     return not isinstance(error, (AirflowFailException, AirflowSensorTimeout)) and 0 < ti.try_number <= ti.max_tries
 
 
 def outlook(error: BaseException, context: Context) -> str:
-    """A sentence that says whether the task is tried again.
-
-    :param error: what ended it.
-    :param context: Airflow's.
-    """
+    """A sentence that says whether the task is tried again."""
     ti = context["ti"]
     tries = f"try {ti.try_number} of {max(ti.max_tries + 1, ti.try_number)}"
     if is_tried_again(error, context):

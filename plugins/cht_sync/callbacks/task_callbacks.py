@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.log import redact
 
-from cht_sync.callbacks.error_in_log import LAST_LINE, is_tried_again, kept, silence
-from cht_sync.common.background import Background
+from cht_sync.callbacks.error_in_log import LAST_LINE, is_tried_again, silence, text_to_store
+from cht_sync.common.concurrency import Background
 from cht_sync.redaction import without_secrets
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
-from cht_sync.settings.time_limits import said_of_run
+from cht_sync.settings.time_limits import run_time_limit_text
 from cht_sync.store.task_errors import Failure, TaskErrors
 
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ _MAPPED_OVER = {"sync": "sources", "compare": "plan", "beside": "plan_beside"}
 
 
 def begin(context: Context) -> None:
-    """Makes the sentence of an expected error the last line of the log; Airflow's ``on_execute_callback``.
-
-    :param context: Airflow's.
-    """
+    """Makes the sentence of an expected error the last line of the log; Airflow's ``on_execute_callback``."""
     LAST_LINE.begin(context)
     atexit.unregister(_release_locks)
     atexit.register(_release_locks)
@@ -51,18 +48,16 @@ def failed(context: Context) -> None:
     """Keeps why the task failed; Airflow's ``on_failure_callback`` and ``on_retry_callback``.
 
     Where the process of a task was lost, Airflow's DAG processor calls it.
-
-    :param context: Airflow's.
     """
     error, ti = context.get("exception"), context["ti"]
-    message = without_secrets(str(redact(kept(error, ti.dag_id))), ())
+    message = without_secrets(str(redact(text_to_store(error, ti.dag_id))), ())
     failure = Failure(
         ti.dag_id,
         ti.task_id,
-        subject(context),
+        subject(context["task"]),
         message,
         str(ti.run_id),
-        -1 if ti.map_index is None else ti.map_index,
+        _number(ti),
         is_tried_again(error, context),
     )
     noted: list[bool] = []
@@ -81,39 +76,28 @@ def _hand_over(context: Context, message: str) -> None:
 
 
 def succeeded(context: Context) -> None:
-    """Drops what is known of failures of the task; Airflow's ``on_success_callback``.
-
-    :param context: Airflow's.
-    """
+    """Drops what is known of failures of the task; Airflow's ``on_success_callback``."""
     ti = context["ti"]
-    _write(lambda errors: errors.forget(ti.dag_id, ti.task_id, subject(context)))
+    _write(lambda errors: errors.forget(ti.dag_id, ti.task_id, subject(context["task"])))
 
 
 def succeeded_at_last(context: Context) -> None:
     """The same for one of very many tasks, of which only those that failed in this run look themselves.
 
     The last task of the run looks for all others.
-
-    :param context: Airflow's.
     """
     if context["ti"].try_number > 1:
         succeeded(context)
 
 
 def run_failed(context: Context) -> None:
-    """Ends what is known of earlier runs too; ``on_failure_callback`` of the last task of a run.
-
-    :param context: Airflow's.
-    """
+    """Ends what is known of earlier runs too; ``on_failure_callback`` of the last task of a run."""
     failed(context)
     _end_run(context)
 
 
 def run_succeeded(context: Context) -> None:
-    """Ends what is known of earlier runs too; ``on_success_callback`` of the last task of a run.
-
-    :param context: Airflow's.
-    """
+    """Ends what is known of earlier runs too; ``on_success_callback`` of the last task of a run."""
     succeeded(context)
     _end_run(context)
 
@@ -128,9 +112,9 @@ def run_ended_early(context: Context) -> None:
     if context.get("reason") != "timed_out":
         return
     dag_id, ti = context["dag"].dag_id, context.get("ti")
-    task_id, number = (ti.task_id, -1 if ti.map_index is None else ti.map_index) if ti else ("", -1)
-    works_on = str(getattr(context.get("task"), "subject", "") or "") if number < 0 else ""
-    message = said_of_run(Settings(), dag_id, task_id)
+    task_id, number = (ti.task_id, _number(ti)) if ti else ("", -1)
+    works_on = subject(context.get("task")) if number < 0 else ""
+    message = run_time_limit_text(Settings(), dag_id, task_id)
     failure = Failure(dag_id, task_id or "run", works_on, message, str(context["run_id"]), number)
 
     def write(errors: TaskErrors) -> None:
@@ -139,11 +123,8 @@ def run_ended_early(context: Context) -> None:
     _write(write)
 
 
-def all_is_well(dag_id: str) -> None:
-    """Drops all that is known of failures of a DAG.
-
-    :param dag_id: its id.
-    """
+def forget_failures(dag_id: str) -> None:
+    """Drops all that is known of failures of a DAG."""
     _write(lambda errors: errors.forget_dag(dag_id))
 
 
@@ -156,12 +137,13 @@ TOLD: dict[str, Any] = {
 LAST_TASK: dict[str, Any] = {"on_failure_callback": run_failed, "on_success_callback": run_succeeded}
 
 
-def subject(context: Context) -> str:
-    """What the task works on: its ``subject``, where it has one.
+def subject(task: Any) -> str:
+    """What a task works on: its ``subject``, where it has one."""
+    return str(getattr(task, "subject", "") or "")
 
-    :param context: Airflow's.
-    """
-    return str(getattr(context["task"], "subject", "") or "")
+
+def _number(ti: Any) -> int:
+    return -1 if ti.map_index is None else ti.map_index
 
 
 def _end_run(context: Context) -> None:
@@ -189,13 +171,13 @@ def _failures(context: Context, states: Mapping[str, str]) -> Iterator[Failure]:
     ti, dag = context["ti"], context["dag"]
     for name in sorted(name for name, state in states.items() if state == "failed" and name != ti.task_id):
         if name in dag.task_ids:
-            task_id, number, works_on = name, -1, str(getattr(dag.get_task(name), "subject", "") or "")
+            task_id, number, works_on = name, -1, subject(dag.get_task(name))
         else:
             task_id, _, text = name.rpartition("_")
             number, mapped_over = int(text), ti.xcom_pull(task_ids=_MAPPED_OVER.get(task_id, "")) or []
             works_on = str(mapped_over[number]["source"]) if number < len(mapped_over) else text
         said = ti.xcom_pull(task_ids=task_id, key=WHY, map_indexes=number)
-        yield Failure(ti.dag_id, task_id, works_on, str(said or kept(None)), str(ti.run_id), number)
+        yield Failure(ti.dag_id, task_id, works_on, str(said or text_to_store(None)), str(ti.run_id), number)
 
 
 def _write(what: Callable[[TaskErrors], None]) -> None:

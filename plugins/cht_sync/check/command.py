@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from cht_sync.check.airflow_database import check_airflow_database
-from cht_sync.check.couchdb import check_couchdb
-from cht_sync.check.disk import check_disk
+from cht_sync.check.airflow_database import check_airflow_database, check_paused, check_triggerer
+from cht_sync.check.couchdb import check_couchdb, check_renamed
 from cht_sync.check.finding import Finding, State, failed, ok
-from cht_sync.check.models import check_models
-from cht_sync.check.paused import check_paused
+from cht_sync.check.machine import check_disk, check_versions
 from cht_sync.check.postgres import check_postgres
-from cht_sync.check.renamed import check_renamed
-from cht_sync.check.triggerer import check_triggerer
-from cht_sync.check.unread import check_unread
-from cht_sync.check.versions import check_versions
+from cht_sync.check.settings import check_models, check_unread
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
 
@@ -25,8 +20,6 @@ Check = Callable[[], Iterable[Finding]]
 def check(settings: Settings | None = None, show: Callable[[str], None] = print) -> int:
     """Tells what is missing for a run.
 
-    :param settings: the environment; ``os.environ`` by default.
-    :param show: takes each line as soon as it is known.
     :return: exit code: 1 where something failed, 0 where there is nothing worse than a warning.
     """
     counts = dict.fromkeys(State, 0)
@@ -59,10 +52,7 @@ def checks(settings: Settings) -> dict[str, Check]:
 
 
 def findings(named: dict[str, Check]) -> Iterator[Finding]:
-    """What the checks find; one that breaks does not stop the others.
-
-    :param named: the checks.
-    """
+    """What the checks find; one that breaks does not stop the others."""
     for name, each in named.items():
         try:
             yield from each()

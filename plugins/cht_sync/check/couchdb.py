@@ -1,4 +1,4 @@
-"""Whether each CouchDB server answers and hands out the feeds that are to be copied."""
+"""Whether each CouchDB server answers and hands out the feeds that are to be copied, under the names that they had."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 import requests
 
-from cht_sync.check.clock import compared
-from cht_sync.check.finding import Finding, failed, ok, warning
+from cht_sync.check.finding import Finding, clock_finding, failed, ok, warning
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import Source, configured_sources
-from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError
+from cht_sync.errors import CouchDBError, RequestRefusedError, SettingsError, StoreError
+from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
+from cht_sync.store.document_store import DocumentStore
+from cht_sync.sync.rename_source import check_not_renamed
 
 # Three tries all the same, so that a hiccup is no finding.
 NO_TOLERANCE_S = 0.0
@@ -33,10 +35,7 @@ class QuietHook(CouchDBHook):
 
 
 def check_couchdb(settings: Settings) -> Iterator[Finding]:
-    """Findings about each server and each of its databases.
-
-    :param settings: the environment.
-    """
+    """Findings about each server and each of its databases."""
     sources = _Sources(settings)
     yield sources.finding
     for conn_id in settings.couchdb_conn_ids:
@@ -79,11 +78,7 @@ class _Sources:
 
 
 def check_feed(hook: CouchDBHook, source: Source) -> Finding:
-    """Whether the user may read a database's feed, asked for one change without its document.
-
-    :param hook: of the server.
-    :param source: one of its databases.
-    """
+    """Whether the user may read a database's feed, asked for one change without its document."""
     subject = f"Source {source['source']}"
     try:
         hook.patiently(lambda: hook.changes(source["database"], None, 1, bodies=False))
@@ -94,10 +89,7 @@ def check_feed(hook: CouchDBHook, source: Source) -> Finding:
 
 
 def check_clock(hook: CouchDBHook) -> Finding:
-    """Compares the ``Date`` of an answer with this machine's clock.
-
-    :param hook: of the server.
-    """
+    """Compares the ``Date`` of an answer with this machine's clock."""
     subject = f"Clock of {hook.conn_id}"
     session, before = hook.get_conn(), datetime.now(UTC)
     try:
@@ -105,4 +97,24 @@ def check_clock(hook: CouchDBHook) -> Finding:
         theirs = parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
     except (requests.exceptions.RequestException, TypeError, ValueError):
         return warning(subject, "is not known, since the server or the proxy before it sends no date.")
-    return compared(subject, theirs, before, datetime.now(UTC))
+    return clock_finding(subject, theirs, before, datetime.now(UTC))
+
+
+def check_renamed(settings: Settings) -> Iterator[Finding]:
+    """One finding for each source that a run would refuse; servers that do not answer are found by others."""
+    try:
+        sources = configured_sources(settings)
+        order = [source["source"] for source in sources]
+        with DocumentStore(postgres_connection(settings), settings.raw_table, "cht_sync check", tolerance=0) as store:
+            store.sources()
+            for source in sources:
+                hook = QuietHook(source["couchdb_conn_id"], tolerance=NO_TOLERANCE_S)
+                try:
+                    check_not_renamed(store, hook, source["database"], source["source"], order)
+                except RequestRefusedError:
+                    continue  # its feed is checked elsewhere
+                except SettingsError as error:
+                    yield failed(f"Source {source['source']}", str(error))
+    except (SettingsError, StoreError, CouchDBError):
+        # Also where nothing was ever copied, so that there is no table to read.
+        return

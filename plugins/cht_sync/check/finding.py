@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+
+# A ``Date`` header has whole seconds, and an answer takes its time.
+TOLERANCE_S = 30.0
 
 
 class State(StrEnum):
@@ -19,7 +23,6 @@ class Finding:
     """One prerequisite and how it stands.
 
     :param state: ``failed`` is what makes a run fail, ``warning`` what may.
-    :param subject: what was looked at, a few words.
     :param text: what was seen and, where it is not ok, the remedy; never a secret.
     """
 
@@ -45,3 +48,17 @@ def warning(subject: str, text: str) -> Finding:
 def failed(subject: str, text: str) -> Finding:
     """What makes a run fail."""
     return Finding(State.FAILED, subject, text)
+
+
+def clock_finding(subject: str, theirs: datetime, before: datetime, after: datetime) -> Finding:
+    """One finding about a server's clock and ours.
+
+    The copy does not go by clocks; Airflow's tokens and what people conclude from two logs do.
+    """
+    off = max((before - theirs).total_seconds(), (theirs - after).total_seconds(), 0.0)
+    if off <= TOLERANCE_S:
+        return ok(subject, f"within {TOLERANCE_S:.0f} s of this machine's.")
+    side = "behind" if theirs < before else "ahead of"
+    return warning(
+        subject, f"{off:,.0f} s {side} this machine's: let NTP set both, or times in logs and models mislead."
+    )

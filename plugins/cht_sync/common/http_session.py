@@ -29,17 +29,11 @@ class HttpSession(requests.Session):
         self.mount("https://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Says that there is none; see ``requests``.
-
-        :param resp: the answer.
-        """
+        """Says that there is none; see ``requests``."""
 
 
 def place_of(response: requests.Response) -> str:
-    """The server that a redirect leads to, for people.
-
-    :param response: the answer.
-    """
+    """The server that a redirect leads to, for people."""
     try:
         found = urlsplit(urljoin(response.url, response.headers.get("Location", "")))
     except ValueError:

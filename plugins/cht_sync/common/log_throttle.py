@@ -18,7 +18,6 @@ class Seldom:
 
     :param first: seconds before it is said for the first time.
     :param then: seconds between the first time and the second; the longest wait is ten minutes.
-    :param clock: monotonic seconds.
     """
 
     def __init__(self, first: float, then: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,9 +50,6 @@ class Repeated:
     """Counts how often the same is said in this process, whoever says it.
 
     Texts that differ in nothing but numbers are the same: a server that fails fails for each request.
-
-    :param then: seconds between the first time and the second.
-    :param clock: monotonic seconds.
     """
 
     def __init__(self, then: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,7 +59,6 @@ class Repeated:
     def count(self, text: str) -> str | None:
         """What to add to a text, or None where it need not be said now.
 
-        :param text: the text.
         :return: nothing for the first time, then how often it came since when.
         """
         now = self._clock()

@@ -12,12 +12,10 @@ STATUS = Path("/proc/self/status")
 
 @contextmanager
 def at_most(more: int) -> Iterator[None]:
-    """Lets this process have so much more memory than it has now; beyond that Python raises a MemoryError.
+    """Lets this process have so many bytes more than it has now; beyond that Python raises a MemoryError.
 
     It counts for all threads. Where the system does not tell what a process has, as macOS, there is no bound.
     Source: https://man7.org/linux/man-pages/man2/getrlimit.2.html, RLIMIT_DATA
-
-    :param more: bytes.
     """
     before = resource.getrlimit(resource.RLIMIT_DATA)
     has = _now()

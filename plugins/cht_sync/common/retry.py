@@ -26,10 +26,8 @@ def patiently(call: Callable[[], T], worth: Callable[[BaseException], bool], tol
     """Calls again and again, with full-jitter backoff, while failures may pass.
 
     :param call: what to call; an error may say as ``after`` how many seconds to wait at least, up to the tolerance.
-    :param worth: whether an error is worth another try.
     :param tolerance: seconds after which the last failure is final, though never before the third.
     :param log: where failures are told: the first at once, the same again ever more rarely, with their number.
-    :return: what the call returned.
     :raises BaseException: the last failure, or the first that is not worth another try.
         Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from contextlib import suppress
+import time
+from http.client import HTTPResponse
+from io import BufferedReader, RawIOBase
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +18,9 @@ _thread = threading.local()
 
 
 class Watch:
-    """Looks at one request from a thread of its own, and ends its connection where too little comes.
+    """Gives up the requests of a thread, head and body, where too little of an answer comes.
+
+    Every read from the socket is counted: one that brings nothing ends with the socket's own time-out.
 
     :param seconds: in each of which, one after the other, 256 KB have to come, or the end of the answer.
     """
@@ -25,67 +28,74 @@ class Watch:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.expired = False
-        self._socket: socket.socket | None = None
-        self._bytes = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="slow answers", daemon=True)
+        self._begin()
 
     def __enter__(self) -> Watch:
+        self._begin()
         _thread.watch = self
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
         _thread.watch = None
-        # Whoever forks after a request must not do so beside a thread that is just ending.
-        self._thread.join()
+
+    def _begin(self) -> None:
+        self._received = self._unpacked = 0
+        self._until = time.monotonic() + self.seconds
 
     def came(self, size: int) -> None:
-        """Tells of a part of the answer.
+        """Counts bytes of a body as they are unpacked: while many are made of few, none need come from the socket."""
+        self._unpacked += size
 
-        :param size: its bytes.
+    def received(self, size: int) -> None:
+        """Counts bytes as they come from the socket.
+
+        :raises TimeoutError: if too few have come.
         """
-        self._bytes += size
-
-    def over(self, connection: socket.socket) -> None:
-        """Tells over what the answer comes.
-
-        :param connection: the socket.
-        """
-        self._socket = connection
-
-    def _run(self) -> None:
-        seen = 0
-        while not self._ended.wait(self.seconds):
-            if self._bytes - seen < FEWEST_BYTES:
-                self.expired = True
-                with suppress(OSError):
-                    if self._socket is not None:
-                        # Not that of a TLS socket, which would change what the reading thread is using.
-                        socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-                return
-            seen = self._bytes
+        self._received += size
+        if time.monotonic() < self._until:
+            return
+        if max(self._received, self._unpacked) < FEWEST_BYTES:
+            self.expired = True
+            raise TimeoutError(f"not even {FEWEST_BYTES // 1024} KB in {self.seconds:g} s")
+        self._begin()
 
 
-class _TellsItsSocket:
-    sock: Any
+class _WatchedSocket(RawIOBase):
+    """What a response reads from, below its buffer: so no line of its head can drip either."""
 
-    def getresponse(self) -> Any:
+    def __init__(self, raw: RawIOBase, watch: Watch) -> None:
+        self._raw, self._watch = raw, watch
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        size = self._raw.readinto(buffer)
+        if size:
+            self._watch.received(size)
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _WatchedResponse(HTTPResponse):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         watch = getattr(_thread, "watch", None)
-        if watch is not None and self.sock is not None:
-            watch.over(self.sock)
-        return super().getresponse()  # type: ignore[misc]
+        if watch is not None:
+            self.fp = BufferedReader(_WatchedSocket(self.fp.detach(), watch))
 
 
-class _Plain(_TellsItsSocket, HTTPConnection):
-    pass
+class _Plain(HTTPConnection):
+    response_class = _WatchedResponse
 
 
-class _Encrypted(_TellsItsSocket, HTTPSConnection):
-    pass
+class _Encrypted(HTTPSConnection):
+    response_class = _WatchedResponse
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -100,10 +110,6 @@ class WatchedAdapter(HTTPAdapter):
     """An adapter of requests whose connections a :class:`Watch` of the same thread can end."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Makes the pools; see ``requests``.
-
-        :param args: as they are.
-        :param kwargs: as they are.
-        """
+        """Makes the pools; see ``requests``."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _EncryptedPool}

@@ -7,10 +7,7 @@ from datetime import datetime
 
 
 def duration(seconds: float) -> str:
-    """A time span in its two largest units, as in "2 h 5 min".
-
-    :param seconds: its length.
-    """
+    """A time span in its two largest units, as in "2 h 5 min"."""
     left = round(seconds)
     parts: list[tuple[int, str]] = []
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
@@ -24,9 +21,6 @@ def duration(seconds: float) -> str:
 def counted(number: int, one: str, many: str, most: int) -> str:
     """A number with its noun, as in "3 documents" or "more than 1,000 documents".
 
-    :param number: how many.
-    :param one: the noun for one.
-    :param many: the noun for several.
     :param most: where counting has stopped.
     """
     if number > most:
@@ -35,20 +29,13 @@ def counted(number: int, one: str, many: str, most: int) -> str:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """Names in a row, as in "a, b, c and 4 more".
-
-    :param names: at least one.
-    :param most: how many are named.
-    """
+    """Names in a row, as in "a, b, c and 4 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def moment(at: datetime) -> str:
-    """A moment in the zone of Airflow (``core.default_timezone``), with the zone's name.
-
-    :param at: with a zone.
-    """
+    """A moment in the zone of Airflow (``core.default_timezone``), with the zone's name."""
     from airflow.sdk import timezone
 
     return f"{at.astimezone(timezone.parse('2000-01-01').tzinfo):%Y-%m-%d %H:%M %Z}"

@@ -1,4 +1,4 @@
-"""Reads the bytes of a page of changes: whole or not at all, and row by row where a document is odd."""
+"""Reads answers of ``_changes`` and ``_all_docs``: whole or not at all, and row by row where a document is odd."""
 
 from __future__ import annotations
 
@@ -15,15 +15,33 @@ class _Answer(msgspec.Struct):
     pending: int | None = None
 
 
+class _Value(msgspec.Struct):
+    rev: str
+    deleted: bool = False
+
+
+class _Row(msgspec.Struct):
+    key: str
+    value: _Value | None = None
+    error: msgspec.Raw = NOTHING
+    doc: msgspec.Raw = NOTHING
+
+
+class _Listing(msgspec.Struct):
+    rows: list[_Row]
+
+
 _ANSWER = msgspec.json.Decoder(_Answer)
 _CHANGE = msgspec.json.Decoder(Change)
 _REVISIONS = msgspec.json.Decoder(list[Revision])
+_LISTING = msgspec.json.Decoder(_Listing)
+_ROW = msgspec.json.Decoder(_Row)
+_VALUE = msgspec.json.Decoder(_Value | None)
 
 
 def decode_page(body: bytes | bytearray) -> Page:
     """Reads one page of changes.
 
-    :param body: the whole body of the answer.
     :return: the page, with document bodies that are views on ``body``. Where a strict reader would refuse a
         document (lone surrogates, nesting beyond its depth, invalid escapes), its bytes are handed on all the same.
     :raises BrokenAnswerError: if the JSON is cut off, is no page or holds an error object; CouchDB answers 200
@@ -66,12 +84,7 @@ def _is_seq(value: bytes) -> bool:
 
 
 def name_of(body: bytes) -> tuple[str, str | None, bool]:
-    """What a document says of itself.
-
-    :param body: its bytes.
-    :return: ``_id``, ``_rev`` and whether it is deleted.
-    :raises ValueError: if it is no sound JSON object with an ``_id``.
-    """
+    """What a document says of itself."""
     fields = fields_of(body)
     if "_id" not in fields:
         raise ValueError("it has no _id")
@@ -80,11 +93,7 @@ def name_of(body: bytes) -> tuple[str, str | None, bool]:
 
 
 def _row_by_row(body: bytes | bytearray) -> _Answer:
-    """Cuts the rows out, reads what is left as a page without rows, and each row by itself.
-
-    :raises ValueError: if the brackets of the page do not pair or what is left is no page; as OddRowError if a row
-        is none.
-    """
+    """Cuts the rows out, reads what is left as a page without rows, and each row by itself."""
     rows, rest = cut_rows(body, b"results")
     answer = _ANSWER.decode(rest)
     answer.results = read_rows(rows, _change)
@@ -106,3 +115,45 @@ def _change(row: bytes) -> Change:
         doc=msgspec.Raw(fields["doc"]) if "doc" in fields else NOTHING,
         error=msgspec.Raw(fields["error"]) if "error" in fields else NOTHING,
     )
+
+
+def decode_rows(body: bytes | bytearray) -> list[Change]:
+    """The documents that an answer lists; without a revision where the server does not know the id.
+
+    Where a strict reader would refuse an ``_id`` or a document, its bytes are handed on all the same.
+
+    :raises ValueError: if the JSON is cut off or is no listing; as OddRowError if it came whole and a row cannot be
+        read.
+    """
+    require_readable(body)
+    try:
+        return [_state(row) for row in _LISTING.decode(body).rows]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        rows, rest = cut_rows(body, b"rows")
+        _LISTING.decode(rest)
+    except RecursionError:
+        raise ValueError("no listing of documents") from None
+    return read_rows(rows, lambda row: _state(_row(row)))
+
+
+def _row(row: bytes) -> _Row:
+    try:
+        return _ROW.decode(row)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = fields_of(row)
+    if "key" not in fields:
+        raise ValueError("a row is none of a listing")
+    return _Row(
+        key=text_of(fields["key"]),
+        value=_VALUE.decode(fields.get("value", b"null")),
+        error=msgspec.Raw(fields.get("error", b"")),
+        doc=msgspec.Raw(fields.get("doc", b"")),
+    )
+
+
+def _state(row: _Row) -> Change:
+    if row.value is None:
+        return Change(row.key, error=row.error)
+    return Change(row.key, [Revision(row.value.rev)], row.value.deleted, row.doc)

@@ -27,23 +27,16 @@ log = logging.getLogger(__name__)
 
 
 class DocumentFetcher:
-    """Reads documents of one database by id.
-
-    :param hook: of the server.
-    :param database: name of the database.
-    :param most_bytes: size from which on a document is not read into memory.
-    """
+    """Reads documents of one database by id; those of more than ``most_bytes`` into a file."""
 
     def __init__(self, hook: CouchDBHook, database: str, most_bytes: int) -> None:
         self._hook, self._database, self._most = hook, database, most_bytes
         self._broken = 0
 
     def complete(self, page: Page, most_bytes: int) -> None:
-        """Fetches what came without a body though bodies were asked for; what does not come is held.
+        """Fetches what came without a body though bodies were asked for; what does not come goes to ``page.refused``.
 
-        :param page: of the feed; those documents leave its results for ``held``.
         :param most_bytes: bytes to fetch into memory at most, save for a page of one document.
-        :raises PageTooLargeError: if that is not enough.
         :raises CouchDBError: if the server fails otherwise than for single documents.
         """
         missing = [change for change in page.results if not change.has_document]
@@ -52,34 +45,26 @@ class DocumentFetcher:
             return
         log.warning("%d changes of %s came without a document; fetching them by id.", len(missing), self._database)
         for start in range(0, len(missing), AT_A_TIME):
-            page.held += self.newest(missing[start : start + AT_A_TIME])
+            page.refused += self.newest(missing[start : start + AT_A_TIME])
             size = sum(len(change.doc) for change in missing)
             if size > most_bytes and len(page.results) > 1:
                 raise PageTooLargeError(most_bytes)
         page.size += sum(len(change.doc) for change in missing)
-        held = {id(each.change) for each in page.held}
-        page.results = [change for change in page.results if id(change) not in held]
+        refused = {id(each.change) for each in page.refused}
+        page.results = [change for change in page.results if id(change) not in refused]
 
     def odd(self, page: Page) -> None:
-        """Has documents whose ``_id`` Postgres cannot hold come as the feed brings them: by id they may come otherwise.
-
-        :param page: of a listing; those documents are put in their place, or into ``held``.
-        :raises CouchDBError: if the server fails.
-        """
+        """Takes documents whose ``_id`` Postgres cannot hold from the feed: by id they may come otherwise."""
         names = {change.id for change in page.results if not storable(change.id)}
         if not names:
             return
         found = self._hook.patiently(lambda: self._hook.changes_of(self._database, sorted(names)))
         page.results = [change for change in page.results if change.id not in names]
         page.results += [change for change in found.results if change.id in names]
-        page.held += [each for each in found.held if each.change.id in names]
+        page.refused += [each for each in found.refused if each.change.id in names]
 
     def newest(self, changes: list[Change]) -> list[Refused]:
-        """Brings changes to the newest state of their documents, bodies included.
-
-        :param changes: their ids say which documents; a revision that the server seems to have forgotten stays.
-        :return: those that could not be had.
-        """
+        """Brings changes to the newest state of their documents, with bodies; returns those without one."""
         refused = []
         for change, state in zip(changes, self._states(changes), strict=True):
             if _is_unclear(state):
@@ -116,10 +101,8 @@ class DocumentFetcher:
         return states
 
     def body(self, change: Change) -> Refused | None:
-        """Fetches the body of one revision.
+        """Fetches the body of one revision; returns the document where it cannot be stored.
 
-        :param change: gets the body, where memory may hold it.
-        :return: the document with its body as a file, or without a body, where it cannot be stored.
         :raises CouchDBError: if the server fails otherwise than for this document.
         """
         # Not closed here: whoever stores the page reads it, and it ends with the page.
@@ -144,12 +127,7 @@ class DocumentFetcher:
 
     @staticmethod
     def accept(change: Change, body: bytes) -> Refused | None:
-        """Takes a body for that of a document only where it says so itself.
-
-        :param change: gets the body.
-        :param body: what was handed out.
-        :return: the document, where the body is another one's.
-        """
+        """Takes a body for that of a document only where it says so itself; else returns the document."""
         try:
             name, rev, deleted = name_of(body)
         except ValueError:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 
 def key_of(document_id: str) -> bytes:
-    """The ``_id`` as Postgres stores it.
-
-    :param document_id: the ``_id``.
-    :raises ValueError: if Postgres cannot hold it.
-    """
+    """The ``_id`` as Postgres stores it."""
     if "\0" in document_id:
         raise ValueError("its _id holds U+0000, which Postgres cannot")
     try:
@@ -18,10 +14,7 @@ def key_of(document_id: str) -> bytes:
 
 
 def storable(document: str) -> bool:
-    """Whether Postgres can hold an ``_id``.
-
-    :param document: the ``_id``.
-    """
+    """Whether Postgres can hold an ``_id``."""
     try:
         key_of(document)
     except ValueError:

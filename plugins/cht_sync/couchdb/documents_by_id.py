@@ -13,7 +13,7 @@ import msgspec
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.odd_json import STRING, require_readable
 from cht_sync.couchdb.refusals import is_unreachable, node_down
-from cht_sync.couchdb.request import LARGEST_DOCUMENT
+from cht_sync.couchdb.request import LARGEST_DOCUMENT, Request
 from cht_sync.couchdb.revisions import Leaf
 from cht_sync.couchdb.session import CouchDBSession
 from cht_sync.couchdb.structs import BulkGet, Change, Tree, Trees
@@ -41,49 +41,33 @@ class DocumentsById(CouchDBSession):
     def revisions(self, database: str, changes: list[Change], most_bytes: int) -> dict[str, bytes]:
         """Bodies of the revisions that changes name, deleted ones too, with one request.
 
-        :param database: name of the database.
-        :param changes: documents, each with its revision.
-        :param most_bytes: bytes to read into memory at most.
         :return: body by ``_id``, of those that the server hands out this way; whoever takes one looks whose it is.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises CouchDBError: if no complete answer came; as SettingsError if the server refuses the request.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_bulk_get
         """
-        path = f"/{quote(database, safe='')}/_bulk_get"
         wanted = [{"id": each.id, "rev": each.rev} for each in changes]
-        subject = f"documents of database {database!r}"
-        body = self._prepared("POST", path, subject, most_bytes=most_bytes, json={"docs": wanted}).send()
-        try:
-            require_readable(body)
-            results = msgspec.json.decode(body, type=BulkGet).results
-        except (ValueError, RecursionError):
-            raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
+        request = self._bulk_get(database, wanted, most_bytes=most_bytes)
+        results = _results(request.send(), BulkGet, request)
         return {each.id: bytes(leaf.ok) for each in results for leaf in each.docs[:1] if len(leaf.ok)}
 
     def leaves(self, database: str, ids: list[str], most_bytes: int) -> dict[str, list[Leaf]]:
         """The ends of the revision trees of documents, of each document from one answer.
 
-        :param database: name of the database.
-        :param ids: of the documents.
-        :param most_bytes: bytes to read into memory at most.
         :return: by ``_id``; an empty list where the server knows no such document. One is left out where the server
             does not say.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises CouchDBError: if no complete answer came; as SettingsError if the server refuses the request.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_bulk_get
         """
-        path = f"/{quote(database, safe='')}/_bulk_get"
-        request = self._prepared(
-            "POST", path, f"documents of database {database!r}", most_bytes=most_bytes,
-            params={"revs": "true"}, json={"docs": [{"id": each} for each in ids]},
-        )  # fmt: skip
-        body = self.patiently(request.send)
-        try:
-            require_readable(body)
-            results = msgspec.json.decode(body, type=Trees).results
-        except (ValueError, RecursionError):
-            raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
+        wanted = [{"id": each} for each in ids]
+        request = self._bulk_get(database, wanted, most_bytes=most_bytes, params={"revs": "true"})
+        results = _results(self.patiently(request.send), Trees, request)
         return {tree.id: found for tree in results if (found := _leaves(tree)) is not None}
+
+    def _bulk_get(self, database: str, wanted: list[dict[str, Any]], **options: Any) -> Request:
+        options.setdefault("subject", f"documents of database {database!r}")
+        return self._of_database("POST", database, "_bulk_get", json={"docs": wanted}, **options)
 
     def body(self, database: str, change: Change, sink: IO[bytes]) -> None:
         """Writes one document to a file as it comes, byte by byte, whatever its size.
@@ -91,9 +75,6 @@ class DocumentsById(CouchDBSession):
         By its address, where it has one that servers take; by ``_bulk_get`` where it has none, and where something
         between here and CouchDB reads the address otherwise.
 
-        :param database: name of the database.
-        :param change: names document and revision.
-        :param sink: takes the bytes.
         :raises NotHandedOutError: if the server refuses this document.
         :raises CouchDBError: if it fails otherwise; as BrokenAnswerError if it broke off.
             Source: https://docs.couchdb.org/en/stable/api/document/common.html#get--db-docid
@@ -113,9 +94,10 @@ class DocumentsById(CouchDBSession):
 
     def _by_address(self, database: str, address: str, change: Change, sink: IO[bytes]) -> None:
         subject = f"a document of database {database!r}"
-        path = f"/{quote(database, safe='')}/{address}"
-        params = {"rev": change.rev} if change.rev else {}
-        request = self._prepared("GET", path, subject, sink=sink, bound=LARGEST_DOCUMENT, params=params)
+        request = self._of_database(
+            "GET", database, address,
+            subject=subject, sink=sink, bound=LARGEST_DOCUMENT, params={"rev": change.rev} if change.rev else {},
+        )  # fmt: skip
 
         def once() -> None:
             request.send()
@@ -145,11 +127,10 @@ class DocumentsById(CouchDBSession):
 
     def _by_question(self, database: str, change: Change, sink: IO[bytes], refusal: str) -> NotHandedOutError | None:
         """Asks for the document with a request that has its ``_id`` in the body; says why it does not come."""
-        path = f"/{quote(database, safe='')}/_bulk_get"
-        wanted = {"docs": [{"id": change.id, "rev": change.rev}]}
+        wanted = [{"id": change.id, "rev": change.rev}]
         with SpooledTemporaryFile(IN_MEMORY) as answer:
             subject = f"a document of database {database!r}"
-            request = self._prepared("POST", path, subject, sink=answer, bound=LARGEST_DOCUMENT, json=wanted)
+            request = self._bulk_get(database, wanted, subject=subject, sink=answer, bound=LARGEST_DOCUMENT)
 
             def once() -> NotHandedOutError | None:
                 request.send()
@@ -201,11 +182,16 @@ class DocumentsById(CouchDBSession):
         return NotHandedOutError(f"{refusal} By _bulk_get it does not come either ({said or 'missing'}).")
 
 
-def address_of(name: str) -> str | None:
-    """The part of an address that leads to a document; None where there is none that servers take.
+def _results(body: bytes | bytearray, struct: type, request: Request) -> list[Any]:
+    try:
+        require_readable(body)
+        return msgspec.json.decode(body, type=struct).results
+    except (ValueError, RecursionError):
+        raise BrokenAnswerError(f"{request.url} did not answer as CouchDB does.") from None
 
-    :param name: its ``_id``.
-    """
+
+def address_of(name: str) -> str | None:
+    """The part of an address that leads to a document; None where there is none that servers take."""
     kind, _, rest = name.partition("/")
     if name.startswith("_") and (kind != "_design" or not rest):
         return None  # what such an address leads to is no document

@@ -11,8 +11,7 @@ import msgspec
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb import long_poll
-from cht_sync.couchdb.all_docs import decode_rows
-from cht_sync.couchdb.decode import decode_page
+from cht_sync.couchdb.decode import decode_page, decode_rows
 from cht_sync.couchdb.documents_by_id import LONGEST_ADDRESS, DocumentsById
 from cht_sync.couchdb.odd_json import OddRowError
 from cht_sync.couchdb.request import SMALL
@@ -31,16 +30,10 @@ KEYS_IN_BODY = (3,)
 
 
 class CouchDBHook(DocumentsById):
-    """Reads databases of one CouchDB server.
-
-    :class:`cht_sync.couchdb.session.CouchDBSession` has the connection and the parameters.
-    """
+    """Reads databases of one CouchDB server; the parameters are those of ``CouchDBSession``."""
 
     def server(self) -> ServerInfo:
-        """Version and vendor of the server.
-
-        :raises CouchDBError: if it cannot be reached or is no CouchDB.
-        """
+        """Version and vendor of the server."""
         return self._decoded(ServerInfo, "/", "the server", bound=SMALL)
 
     def version(self) -> tuple[int, ...]:
@@ -48,8 +41,6 @@ class CouchDBHook(DocumentsById):
 
         It is asked for once: a proxy that refuses ``/`` with 503, or closes the connection, does so for good, and a
         server that is down fails whatever is asked next.
-
-        :raises SettingsError: if the connection cannot be used.
         """
         try:
             body = self._prepared("GET", "/", "the server", bound=SMALL).send()
@@ -65,7 +56,6 @@ class CouchDBHook(DocumentsById):
     def database(self, name: str) -> DatabaseInfo:
         """Counts of one database and when it was created.
 
-        :param name: name of the database.
         :raises SettingsError: if it does not exist or may not be read.
         """
         return self._decoded(DatabaseInfo, f"/{quote(name, safe='')}", f"database {name!r}", bound=SMALL)
@@ -75,75 +65,45 @@ class CouchDBHook(DocumentsById):
     ) -> Page:
         """One page of the changes feed, asked for once: whoever calls decides what to ask for after a failure.
 
-        :param database: name of the database.
         :param since: the opaque checkpoint to go on from; None for the beginning.
         :param limit: changes at most, at least 1 (``limit=0`` means one row on some servers).
-        :param most_bytes: bytes to read into memory at most, default 64 MB.
-        :param bodies: whether the documents come along, default true.
-        :return: the page, complete.
-        :raises PageTooLargeError: if the page exceeds ``most_bytes``.
+        :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises SettingsError: if the database does not exist or may not be read.
         :raises CouchDBError: if no complete page came; as BrokenAnswerError if a smaller one may come.
             Source: https://docs.couchdb.org/en/stable/api/database/changes.html
         """
-        request = self._prepared(
-            "GET",
-            f"/{quote(database, safe='')}/_changes",
-            f"database {database!r}",
-            most_bytes=most_bytes,
-            params={
-                "include_docs": "true" if bodies else "false",
-                "limit": limit,
-                # One seq a page is all we keep; computing one for each row costs a cluster a quarter of the walk.
-                "seq_interval": limit,
-                "since": since or "0",
-            },
-        )
+        params = {
+            "include_docs": "true" if bodies else "false",
+            "limit": limit,
+            # One seq a page is all we keep; computing one for each row costs a cluster a quarter of the walk.
+            "seq_interval": limit,
+            "since": since or "0",
+        }
+        request = self._of_database("GET", database, "_changes", most_bytes=most_bytes, params=params)
         return decode_page(request.send())
 
     def has_changes(self, database: str, since: str | None, seconds: float) -> bool:
         """Waits for a change beyond a checkpoint, with one request.
 
-        :param database: name of the database.
-        :param since: the opaque checkpoint; None for the beginning.
-        :param seconds: how long to wait at most.
-        :return: whether there is one.
         :raises CouchDBError: if it shows no sign of life; as SettingsError if it refused.
         """
-        request = self._prepared(
-            "GET",
-            f"/{quote(database, safe='')}/_changes",
-            f"database {database!r}",
-            params={"since": since or "0", "limit": 1},
-            bound=SMALL,
-        )
+        params = {"since": since or "0", "limit": 1}
+        request = self._of_database("GET", database, "_changes", params=params, bound=SMALL)
         body = long_poll.wait(request, seconds)
         return body is not None and bool(decode_page(body).results)
 
     def changes_of(self, database: str, ids: list[str]) -> Page:
         """The newest states of some documents as the changes feed has them, byte by byte.
 
-        :param database: name of the database.
-        :param ids: of the documents.
-        :raises CouchDBError: if no complete page came.
-            Source: https://docs.couchdb.org/en/stable/api/database/changes.html#post--db-_changes
+        Source: https://docs.couchdb.org/en/stable/api/database/changes.html#post--db-_changes
         """
-        request = self._prepared(
-            "POST",
-            f"/{quote(database, safe='')}/_changes",
-            f"database {database!r}",
-            params={"filter": "_doc_ids", "include_docs": "true"},
-            json={"doc_ids": ids},
-        )
-        return decode_page(request.send())
+        params = {"filter": "_doc_ids", "include_docs": "true"}
+        return decode_page(self._of_database("POST", database, "_changes", params=params, json={"doc_ids": ids}).send())
 
     def newest_seq(self, database: str) -> str:
         """Where the changes feed stands now.
 
-        :param database: name of the database.
-        :return: the opaque seq.
-        :raises CouchDBError: if it did not answer within the tolerance.
-            Source: https://docs.couchdb.org/en/stable/api/database/changes.html
+        Source: https://docs.couchdb.org/en/stable/api/database/changes.html
         """
         return self.patiently(lambda: self.changes(database, "now", 1, bodies=False)).checkpoint
 
@@ -155,16 +115,10 @@ class CouchDBHook(DocumentsById):
         most_bytes: int | None = None,
         patient: bool = True,
     ) -> list[Change]:
-        """The winning revision of documents by id.
+        """The winning revision of documents by id, in the order of ``ids``; no revision where the server knows none.
 
-        :param database: name of the database.
-        :param ids: the ids wanted.
-        :param bodies: whether the documents come along, where they are not deleted; default false.
-        :param most_bytes: bytes to read into memory at most; any number by default.
-        :param patient: whether to try again what fails in ways that may pass, default true.
-        :return: a change for each id, in the order of ``ids``; without a revision where the server does not know it.
+        :param bodies: whether the documents come along, where they are not deleted.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
-        :raises CouchDBError: if it did not answer within the tolerance.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#post--db-_all_docs
         """
         params = {"include_docs": "true"} if bodies else {}
@@ -186,13 +140,7 @@ class CouchDBHook(DocumentsById):
     ) -> list[Change]:
         """Documents that are not deleted, in the server's own order of ids, which nobody else should try to know.
 
-        :param database: name of the database.
         :param keys: ``_id`` to begin with, and the one to end before; None for the begin and the end of all.
-        :param limit: documents at most.
-        :param skip: documents to leave out at the beginning, default none.
-        :param bodies: whether the documents come along, default false.
-        :param most_bytes: bytes to read into memory at most; any number by default.
-        :param patient: whether to try again what fails in ways that may pass, default true.
         :raises PageTooLargeError: if the answer exceeds ``most_bytes``.
         :raises CouchDBError: if it did not answer; as BrokenAnswerError if a smaller piece may come.
             Source: https://docs.couchdb.org/en/stable/api/database/bulk-api.html#get--db-_all_docs
@@ -216,26 +164,23 @@ class CouchDBHook(DocumentsById):
     def _all_docs(
         self, method: str, database: str, most_bytes: int | None, patient: bool = True, **options: Any
     ) -> list[Change]:
-        path = f"/{quote(database, safe='')}/_all_docs"
-        request = self._prepared(method, path, f"database {database!r}", most_bytes=most_bytes, **options)
+        request = self._of_database(method, database, "_all_docs", most_bytes=most_bytes, **options)
 
         def once() -> list[Change]:
             body = request.send()
             try:
                 return decode_rows(body)
             except OddRowError:
-                raise UnreadableAnswerError(f"{self.url}{path} lists something that cannot be read.") from None
+                raise UnreadableAnswerError(f"{request.url} lists something that cannot be read.") from None
             except ValueError:
                 # A listing that breaks off came with status 200: it counts only when it is whole.
-                raise BrokenAnswerError(f"{self.url}{path} did not answer as CouchDB does.") from None
+                raise BrokenAnswerError(f"{request.url} did not answer as CouchDB does.") from None
 
         return self.patiently(once) if patient else once()
 
     def purged(self, database: str) -> list[str]:
-        """Ids of documents that were purged of late, in whole or in part, where the server tells.
+        """Ids of documents that were purged of late, in whole or in part; none where the user may not ask.
 
-        :param database: name of the database.
-        :return: the ids; none where the server does not know the question or the user may not ask.
         :raises NodeDownError: if a part of a cluster cannot be reached.
             Source: https://docs.couchdb.org/en/stable/api/database/misc.html#get--db-_purged_infos
         """

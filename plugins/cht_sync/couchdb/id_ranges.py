@@ -7,7 +7,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cht_sync.common.background import Background
+from cht_sync.common.concurrency import Background
 from cht_sync.errors import CouchDBError, RequestRefusedError
 
 if TYPE_CHECKING:
@@ -21,15 +21,9 @@ log = logging.getLogger(__name__)
 
 
 def id_ranges(hook: CouchDBHook, database: str, size: int) -> list[Range]:
-    """Ranges of about the same number of documents, whose bounds the listing itself says.
+    """Ranges of about ``size`` documents, whose bounds the listing itself says.
 
     The server walks all ids for it, which takes a good part of the time of listing them.
-
-    :param hook: of the server.
-    :param database: name of the database.
-    :param size: documents in a range.
-    :return: the ``_id`` that each begins with, and the one it ends before; None for begin and end of all.
-    :raises CouchDBError: if CouchDB does not answer.
     """
     bounds: list[str | None] = [None]
     while row := hook.listing(database, (bounds[-1], None), 1, skip=size):
@@ -40,11 +34,8 @@ def id_ranges(hook: CouchDBHook, database: str, size: int) -> list[Range]:
 def id_ranges_near(hook: CouchDBHook, database: str, guesses: list[str]) -> list[Range] | None:
     """Ranges that begin near some ids, for one question to the server each, which walks nothing.
 
-    :param hook: of the server.
-    :param database: name of the database.
     :param guesses: ids, in about the order of the server; there need not be such documents.
-    :return: as by :func:`id_ranges`; None where the server has nothing between two guesses, or orders them otherwise.
-    :raises CouchDBError: if CouchDB does not answer.
+    :return: None where the server has nothing between two guesses, or orders them otherwise.
     """
     bounds: list[str | None] = [None]
     for guess, following in zip(guesses, [*guesses, None][1:], strict=True):
@@ -68,12 +59,6 @@ def id_ranges_side_by_side(hooks: list[CouchDBHook], database: str, size: int, d
 
     It costs the server more: each halving walks half of all ids. Where something between cuts an answer that takes so
     long to begin, they are found by shorter walks, one after the other.
-
-    :param hooks: of the server, one for each question at a time.
-    :param database: name of the database.
-    :param size: documents in a range at most, about.
-    :param documents: documents in the database.
-    :raises CouchDBError: if CouchDB does not answer.
     """
     try:
         return _by_halving(hooks, database, size, documents)

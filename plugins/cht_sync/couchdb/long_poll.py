@@ -15,14 +15,11 @@ SILENCE = 3
 
 
 def wait(request: Request, seconds: float) -> bytes | bytearray | None:
-    """Sends a request for the changes feed, and takes an end at any time for "nothing new".
+    """Sends a request for the changes feed; None where nothing has happened in the time.
 
     CouchDB sends an empty line every few seconds, so that nothing between takes the connection for a dead one. Such an
     answer has no end of its own: it is left when the time is over.
 
-    :param request: without ``feed``.
-    :param seconds: how long to wait.
-    :return: the body; None where nothing has happened in the time.
     :raises CouchDBError: if the server shows no sign of life, or breaks off; as SettingsError if it refuses.
         Source: https://docs.couchdb.org/en/stable/api/database/changes.html#long-polling
     """

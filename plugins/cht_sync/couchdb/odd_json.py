@@ -27,21 +27,14 @@ class OddRowError(ValueError):
 
 
 def require_readable(body: bytes | bytearray) -> None:
-    """Checks that an answer does not take many times its size once it is read: a row of ten bytes becomes a hundred.
-
-    :param body: the whole body of the answer.
-    :raises ValueError: if it holds more objects than any answer that was asked for.
-    """
+    """Raises ValueError where an answer would take many times its size: a row of ten bytes becomes a hundred."""
     if len(body) > MOST_OBJECTS and body.count(b"{") > MOST_OBJECTS:
         raise ValueError(f"more than {MOST_OBJECTS:,} objects")
 
 
 def cut_rows(body: bytes | bytearray, name: bytes) -> tuple[list[bytes], bytes]:
-    """Cuts the rows out of an answer.
+    """Cuts the rows out of an answer: the member ``name`` of its object.
 
-    :param body: the whole body of the answer, an object.
-    :param name: of its member that holds the rows, objects.
-    :return: the rows, and what is left: the answer without rows.
     :raises ValueError: if the brackets do not pair, or it holds no such rows.
     """
     spans, begin, end = _rows(body, b'"%s"' % name)
@@ -49,12 +42,7 @@ def cut_rows(body: bytes | bytearray, name: bytes) -> tuple[list[bytes], bytes]:
 
 
 def read_rows(rows: list[bytes], read: Callable[[bytes], T]) -> list[T]:
-    """Reads rows that were cut out.
-
-    :param rows: from :func:`cut_rows`.
-    :param read: reads one.
-    :raises OddRowError: if one cannot be read.
-    """
+    """Reads rows that were cut out; raises OddRowError where one cannot be read."""
     try:
         return [read(row) for row in rows]
     except (ValueError, TypeError, RecursionError) as error:
@@ -104,11 +92,7 @@ def _only_commas_between(
 
 
 def text_of(value: bytes) -> str:
-    """A JSON string that may hold what no strict reader takes: lone surrogates, bytes that are no UTF-8.
-
-    :param value: its bytes, quotes included.
-    :raises ValueError: if it is no string.
-    """
+    """A JSON string that may hold what no strict reader takes: lone surrogates, bytes that are no UTF-8."""
     found = json.loads(value.decode("utf-8", "surrogateescape"), strict=False)
     if not isinstance(found, str):
         raise ValueError("an id is no string")
@@ -121,7 +105,6 @@ def fields_of(row: bytes) -> dict[str, bytes]:
     Every token within is checked to be where JSON allows it, however deep: else a stray quote could make one
     document swallow its neighbours. What a string or a number holds is left for Postgres to judge.
 
-    :param row: bytes of an object.
     :raises ValueError: if it is no sound object.
     """
     fields: dict[str, bytes] = {}

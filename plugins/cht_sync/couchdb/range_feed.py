@@ -5,35 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from cht_sync.couchdb.changes_feed import MANY
-from cht_sync.couchdb.document_fetcher import DocumentFetcher
-from cht_sync.couchdb.page_size import PageSize
-from cht_sync.couchdb.request import PageTooLargeError
-from cht_sync.couchdb.structs import Change, Page
-from cht_sync.errors import BrokenAnswerError
+from cht_sync.couchdb.adaptive_reader import AdaptiveReader, PageSize
+from cht_sync.couchdb.structs import NO_SEQ, Page
 
 if TYPE_CHECKING:
+    from cht_sync.couchdb.document_fetcher import DocumentFetcher
     from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.couchdb.id_ranges import Range
 
-NO_SEQ = msgspec.Raw(b"null")
 
-
-class RangeFeed:
+class RangeFeed(AdaptiveReader):
     """The documents of a range of ids that are not deleted, in the order of CouchDB.
 
-    As with the changes feed, what does not come through is asked for in smaller parts, down to one document, which is
-    then fetched by id.
-
-    :param hook: reads the pages.
-    :param database: name of the database.
-    :param keys: ``_id`` to begin with and the one to end before.
     :param after: ``_id`` of the last document that is known already; None at first.
-    :param batch_size: documents in a page at most.
-    :param most_bytes: bytes read into memory at most for a single document.
-    :param page_bytes: bytes of a page of several documents at most, default 32 MB; several feeds share the memory.
+    :param bodies: whether documents come along, save for one that does not come in a page with others.
+    :param fetcher: fetches those that came without a body.
     """
 
     def __init__(
@@ -41,71 +27,40 @@ class RangeFeed:
         hook: CouchDBHook,
         database: str,
         keys: Range,
-        after: str | None,
+        after: str | None = None,
         *,
-        batch_size: int,
-        most_bytes: int,
-        page_bytes: int = MANY,
+        size: PageSize,
+        page_bytes: int,
+        bodies: bool = True,
+        fetcher: DocumentFetcher | None = None,
     ) -> None:
-        self._hook, self._database, self._keys, self._after = hook, database, keys, after
-        self._many = min(most_bytes, page_bytes)
-        self._fetcher = DocumentFetcher(hook, database, most_bytes)
-        self.size = PageSize(batch_size, page_bytes // 4)
-        self._ended = False
+        super().__init__(hook, database, size)
+        self._keys, self._page_bytes, self._bodies, self._fetcher = keys, page_bytes, bodies, fetcher
+        self._last, self._ended = after, False
 
     def __iter__(self) -> Iterator[tuple[Page, str | None]]:
         """Each page with the ``_id`` of the last document seen."""
         while not self._ended:
-            page, last = self._read()
-            if last is None:
+            after, page = self._last, self.read(self._last)
+            if self._last == after:
                 return
-            self._after = last
-            yield page, last
+            yield page, self._last
 
-    def _read(self) -> tuple[Page, str | None]:
-        while True:
-            asked = self.size.value
-            try:
-                page = _page(self._one() if asked == 1 else self._hook.patiently(self._try))
-                if not page.results:
-                    return page, None
-                last = page.results[-1].id
-                self._fetcher.odd(page)
-                self._fetcher.complete(page, self._many)
-            except PageTooLargeError:
-                self.size.too_large()
-            except BrokenAnswerError:
-                if asked == 1:
-                    raise
-                # Not even small pages come through: it may be one document.
-                self.size.one()
-            else:
-                self.size.came(page)
-                return page, last
-
-    def _try(self) -> list[Change]:
-        asked = self.size.value
-        try:
-            rows = self._listing(asked, bodies=True, most_bytes=self._many)
-        except BrokenAnswerError:
-            self.size.failed()
-            raise
-        return rows
-
-    def _one(self) -> list[Change]:
-        """The next document without its body, which is then fetched by id."""
-        return self._hook.patiently(lambda: self._listing(1, bodies=False))
-
-    def _listing(self, limit: int, *, bodies: bool, most_bytes: int | None = None) -> list[Change]:
+    def _ask(self, position: str | None, limit: int) -> Page:
         """The next documents. The last one known is asked for again: skipping one would miss another, were it gone."""
-        start, again = (self._keys[0], 0) if self._after is None else (self._after, 1)
+        start, again = (self._keys[0], 0) if position is None else (position, 1)
+        bodies = self._bodies and limit > 1
         rows = self._hook.listing(
-            self._database, (start, self._keys[1]), limit + again, bodies=bodies, most_bytes=most_bytes, patient=False
-        )
+            self._database, (start, self._keys[1]), limit + again,
+            bodies=bodies, most_bytes=self._page_bytes if bodies else None, patient=False,
+        )  # fmt: skip
         # What is new behind the last one comes with the changes feed.
         self._ended = len(rows) < limit + again
-        return rows[1:] if again and rows and rows[0].id == self._after else rows[:limit]
+        rows = rows[1:] if again and rows and rows[0].id == position else rows[:limit]
+        self._last = rows[-1].id if rows else position
+        return Page(rows, NO_SEQ, None, sum(len(row.doc) for row in rows))
 
-
-def _page(rows: list[Change]) -> Page:
-    return Page(rows, NO_SEQ, None, sum(len(row.doc) for row in rows))
+    def _complete(self, page: Page) -> None:
+        if self._fetcher:
+            self._fetcher.odd(page)
+            self._fetcher.complete(page, self._page_bytes)

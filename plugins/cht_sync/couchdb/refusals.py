@@ -34,11 +34,7 @@ _LOCKED = (
 
 
 class TooEarlyError(CouchDBError):
-    """Worth another try, not before ``after`` seconds, since the server said so.
-
-    :param message: the sentence.
-    :param after: seconds.
-    """
+    """Worth another try, not before ``after`` seconds, since the server said so."""
 
     def __init__(self, message: str, after: float) -> None:
         super().__init__(message)
@@ -46,14 +42,7 @@ class TooEarlyError(CouchDBError):
 
 
 def refused(response: requests.Response, server: str, subject: str, conn_id: str) -> Exception:
-    """The error that an answer without status 200 stands for.
-
-    :param response: the answer.
-    :param server: which server it is, as error texts name it.
-    :param subject: what was asked for, as error texts name it.
-    :param conn_id: id of the connection.
-    :return: a CouchDBError where another try may help, else a RequestRefusedError.
-    """
+    """The error that an answer without status 200 stands for: a CouchDBError where another try may help."""
     status = response.status_code
     name, reason = _said(response)
     said = f"{name}: {reason}" if name else reason
@@ -81,23 +70,14 @@ def refused(response: requests.Response, server: str, subject: str, conn_id: str
 
 
 def is_unreachable(status: int, said: str) -> bool:
-    """Whether a cluster says that no copy of something can be reached.
-
-    :param status: of the answer; 200 where it is said of one document among others.
-    :param said: error and reason in its words.
-    """
+    """Whether a cluster says, as of a document among others with 200, that no copy of something can be reached."""
     return (status == 412 and said.startswith("nodedown")) or (
         status in {200, 500, 503} and _UNREACHABLE.search(said) is not None
     )
 
 
 def node_down(what: str, said: str, after: float = 0.0) -> NodeDownError:
-    """The error that stands for a part of a cluster that cannot be reached.
-
-    :param what: begin of the sentence.
-    :param said: error and reason in CouchDB's words.
-    :param after: seconds before which no other try is wanted.
-    """
+    """The error that stands for a part of a cluster that cannot be reached."""
     found = _NODE.search(said)
     node = f"node {found[0]}" if found else "a node"
     return NodeDownError(

@@ -39,11 +39,7 @@ _BROKEN = (
 
 
 class PageTooLargeError(Exception):
-    """An answer is larger than may be read into memory: whoever asked may ask for less.
-
-    :param most: bytes that would have been taken.
-    :param sentence: what to say where less cannot be asked for.
-    """
+    """An answer is larger than may be read into memory: whoever asked may ask for less."""
 
     def __init__(self, most: int, sentence: str = "") -> None:
         super().__init__(sentence or f"more than {most} bytes")
@@ -83,11 +79,9 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 def new_session(url: str, connection: Connection, cookie: bool) -> requests.Session:
-    """A session with the connection's credentials, certificates and pool.
+    """A session with credentials, certificates and pool.
 
-    :param url: address of the server.
     :param connection: its ``login``, ``password`` and extra ``verify``, ``cert`` and ``key`` are used.
-    :param cookie: sign in by cookie instead of sending the password with each request.
     """
     session = HttpSession(connections=4)
     session.headers["Accept"] = "application/json"
@@ -114,18 +108,11 @@ def _verify(value: Any) -> bool | str:
 class Request:
     """One request, which can be sent more than once.
 
-    :param session: from :func:`new_session`.
-    :param method: HTTP method.
-    :param url: whole address.
-    :param subject: what is asked for, as error texts name it.
-    :param conn_id: id of the connection, for error texts.
     :param timeouts: seconds to connect, and between two pieces of the answer.
     :param most_bytes: size of the body from which on whoever asks may ask for less; by default there is no less.
     :param bound: size of the body from which on it is not read any further, by whatever way.
-    :param sink: file that takes the body in place of memory.
     :param reader: takes the body in its stead, piece by piece; it need not take all of it.
     :param patience: seconds in which 256 KB of an answer have to come, or its end; by default twice a time-out.
-    :param options: further arguments of ``requests.Session.request``.
     """
 
     session: requests.Session
@@ -152,19 +139,12 @@ class Request:
         """
         with Watch(self.patience or PATIENCE_WITH_DRIPS * self.timeouts[1]) as watch:
             try:
-                body = self._send(watch)
+                return self._send(watch)
             except Exception:
-                self._check_speed(watch)
-                raise
-            # A body without a length ends with its connection, whoever ended that.
-            self._check_speed(watch)
-            return body
-
-    def _check_speed(self, watch: Watch) -> None:
-        if watch.expired:
-            raise BrokenAnswerError(
-                f"{self._server} did not finish its answer (not even {FEWEST_BYTES // 1024} KB in {watch.seconds:g} s)."
-            ) from None
+                if not watch.expired:
+                    raise
+                slow = f"not even {FEWEST_BYTES // 1024} KB in {watch.seconds:g} s"
+                raise BrokenAnswerError(f"{self._server} did not finish its answer ({slow}).") from None
 
     def _send(self, watch: Watch) -> bytes | bytearray:
         try:

@@ -16,12 +16,7 @@ LONGEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One end of a document's revision tree.
-
-    :param rev: its revision.
-    :param deleted: whether it is a tombstone.
-    :param ancestors: the revisions that it comes from, itself included, as far as the server remembers them.
-    """
+    """One end of a document's revision tree; ``ancestors`` are itself and what it comes from, as far as known."""
 
     rev: str
     deleted: bool
@@ -29,36 +24,22 @@ class Leaf:
 
 
 def generation(rev: str | None) -> int:
-    """The number that a revision begins with; 0 where there is none.
-
-    :param rev: such as ``3-abc``.
-    """
+    """The number that a revision begins with; 0 where there is none."""
     number = (rev or "").partition("-")[0]
     return int(number) if number.isascii() and number.isdigit() and len(number) < LONGEST else 0
 
 
 def is_older(rev: str, than: str) -> bool:
-    """Whether a revision comes before another one in the order of CouchDB.
-
-    :param rev: the revision.
-    :param than: the other one.
-    """
+    """Whether a revision comes before another one in the order of CouchDB."""
     return (generation(rev), rev) < (generation(than), than)
 
 
 def winner(leaves: Iterable[Leaf]) -> Leaf | None:
-    """The end that CouchDB takes for the document: one that is not deleted, then the newest.
-
-    :param leaves: all ends of the tree.
-    """
+    """The end that CouchDB takes for the document: one that is not deleted, then the newest."""
     return max(leaves, key=lambda leaf: (not leaf.deleted, generation(leaf.rev), leaf.rev), default=None)
 
 
 def knows(leaves: Iterable[Leaf], revisions: Iterable[str]) -> bool:
-    """Whether a tree holds revisions, be they ends of it or not.
-
-    :param leaves: all ends of the tree.
-    :param revisions: what to look for.
-    """
+    """Whether a tree holds revisions, be they ends of it or not."""
     known = frozenset[str]().union(*(leaf.ancestors for leaf in leaves))
     return known.issuperset(revisions)

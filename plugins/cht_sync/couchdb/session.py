@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
@@ -54,18 +54,12 @@ class CouchDBSession(BaseHook):
 
     @cached_property
     def connection(self) -> Connection:
-        """The Airflow connection, or the one made of ``COUCHDB_*``.
-
-        :raises SettingsError: if it is missing or a variable cannot be used.
-        """
+        """The Airflow connection, or the one made of ``COUCHDB_*``."""
         return couchdb_connection(self.conn_id)
 
     @cached_property
     def url(self) -> str:
-        """The address of the server, without credentials and without a slash at the end.
-
-        :raises SettingsError: if the connection has no host or a scheme other than http and https.
-        """
+        """The address of the server, without credentials and without a slash at the end."""
         connection = self.connection
         host = (connection.host or "").strip()
         parts = urlsplit(host if "//" in host else f"//{host}")
@@ -133,11 +127,9 @@ class CouchDBSession(BaseHook):
     # --- requests ------------------------------------------------------------------------------
 
     def patiently(self, call: Callable[[], T]) -> T:
-        """Calls again and again while CouchDB fails in ways that may pass, until ``tolerance`` is over.
+        """Calls again while CouchDB fails in ways that may pass, until ``tolerance`` is over.
 
-        :param call: what to call.
-        :return: what the call returned.
-        :raises CouchDBError: the last failure, as one sentence; an UnreadableAnswerError at once.
+        :raises CouchDBError: the last failure; an UnreadableAnswerError at once.
         """
         return patiently(call, _may_pass, self.tolerance, self.log)
 
@@ -154,6 +146,10 @@ class CouchDBSession(BaseHook):
             sink=options.pop("sink", None),
             options=options,
         )
+
+    def _of_database(self, method: str, database: str, rest: str, **options: Any) -> request.Request:
+        subject = options.pop("subject", f"database {database!r}")
+        return self._prepared(method, f"/{quote(database, safe='')}/{rest}", subject, **options)
 
     def _request(self, method: str, path: str, subject: str, **options: Any) -> bytes | bytearray:
         return self.patiently(self._prepared(method, path, subject, **options).send)

@@ -23,13 +23,11 @@ class Source(TypedDict):
 
 
 def configured_sources(settings: Settings | None = None) -> list[Source]:
-    """Every database of every configured CouchDB server.
+    """Every database of every configured CouchDB server, in order.
 
     A connection names its databases as ``databases`` in its extra, a list or a text separated by commas or
     white space; where it does not, ``COUCHDB_DBS`` says them.
 
-    :param settings: the environment; ``os.environ`` by default.
-    :return: one entry for each database, in order; ``source`` is ``<host>/<database>``.
     :raises SettingsError: if a connection is missing, no database is named, or two would share a source name.
     """
     settings = settings or Settings()
@@ -55,11 +53,7 @@ def configured_sources(settings: Settings | None = None) -> list[Source]:
 
 
 def source_order(settings: Settings) -> list[str]:
-    """Names of the sources in the order in which they come where several hold the same ``_id``.
-
-    :param settings: the environment.
-    :return: none where the settings do not name them, as where an operator alone is used.
-    """
+    """Names of the sources in the order of precedence for an ``_id``; none where no setting names them."""
     try:
         return [source["source"] for source in configured_sources(settings)]
     except SettingsError:
@@ -67,11 +61,7 @@ def source_order(settings: Settings) -> list[str]:
 
 
 def source_name(hook: CouchDBHook, database: str) -> str:
-    """``<host>/<database>``, as CHT Sync names a source.
-
-    :param hook: of the server.
-    :param database: name of the database.
-    """
+    """``<host>/<database>``, as CHT Sync names a source."""
     return f"{hook.instance}/{database}"
 
 

@@ -8,6 +8,8 @@ from typing import IO
 import msgspec
 
 NOTHING = msgspec.Raw(b"")
+# Where a page is no part of the changes feed.
+NO_SEQ = msgspec.Raw(b"null")
 
 
 class Revision(msgspec.Struct):
@@ -44,7 +46,6 @@ class Change(msgspec.Struct):
 class Refused:
     """The newest state of a document that cannot become a row, and why.
 
-    :param change: its row of the feed.
     :param reason: one sentence; never content of the document.
     :param sqlstate: what Postgres said, where it was Postgres.
     :param body: the document as it came, in memory or as a file; empty where the server did not hand it out.
@@ -60,18 +61,15 @@ class Refused:
 class Page:
     """A complete answer of ``_changes``.
 
-    :param results: its rows.
-    :param last_seq: JSON text of the seq to go on from.
     :param pending: changes after this page; None on PouchDB servers and CouchDB 1.x.
-    :param size: bytes of the answer.
-    :param held: documents of the page that could not be read into ``results``.
+    :param refused: documents of the page that could not be read into ``results``.
     """
 
     results: list[Change]
     last_seq: msgspec.Raw
     pending: int | None = None
     size: int = 0
-    held: list[Refused] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
     @property
     def checkpoint(self) -> str:
@@ -81,11 +79,8 @@ class Page:
 
     @property
     def is_last(self) -> bool:
-        """Whether the feed held no more when this page was read.
-
-        An empty page says so only where the server does not count what is pending.
-        """
-        return not (self.results or self.held) if self.pending is None else self.pending <= 0
+        """Whether this page is the last; an empty one says so only where the server does not count what is pending."""
+        return not (self.results or self.refused) if self.pending is None else self.pending <= 0
 
 
 class ServerInfo(msgspec.Struct):

@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 
 import yaml
 
-from cht_sync.dashboards.query_context import query_context
 from cht_sync.dashboards.settings import Warehouse
 from cht_sync.settings.settings import REPOSITORY
 
@@ -23,10 +22,7 @@ MASK = "X" * 10
 
 
 def assets(folder: Path = ASSETS) -> dict[str, dict[str, Any]]:
-    """What the files hold, by their path.
-
-    :param folder: where they are.
-    """
+    """What the files hold, by their path."""
     return {
         path.relative_to(folder).as_posix(): yaml.safe_load(path.read_text("utf-8"))
         for path in sorted(folder.rglob("*.yaml"))
@@ -34,10 +30,7 @@ def assets(folder: Path = ASSETS) -> dict[str, dict[str, Any]]:
 
 
 def prepared(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
-    """The assets for one deployment: with its database and schema, never with a password.
-
-    :param warehouse: the database.
-    """
+    """The assets for one deployment: with its database and schema, never with a password."""
     found = assets()
     for name, content in found.items():
         if name == DATABASE_FILE:
@@ -50,10 +43,7 @@ def prepared(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
 
 
 def address(warehouse: Warehouse) -> str:
-    """The SQLAlchemy address of a database, masked where its password belongs.
-
-    :param warehouse: the database.
-    """
+    """The SQLAlchemy address of a database, masked where its password belongs."""
     host = f"[{warehouse.host}]" if ":" in warehouse.host else warehouse.host
     user, database = quote(warehouse.user, safe=""), quote(warehouse.database, safe="")
     parameters = f"?{urlencode(warehouse.tls)}" if warehouse.tls else ""
@@ -65,8 +55,6 @@ def bundle(contents: dict[str, dict[str, Any]]) -> bytes:
 
     Superset takes the first folder off each path.
     Source: ``remove_root`` in ``superset/commands/importers/v1/utils.py``.
-
-    :param contents: from :func:`prepared`.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -75,3 +63,40 @@ def bundle(contents: dict[str, dict[str, Any]]) -> bytes:
             # The time is that of no file: ZipInfo's own, the first of 1980.
             archive.writestr(zipfile.ZipInfo(f"cht_sync/{name}"), text, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+def query_context(params: dict[str, Any]) -> dict[str, Any]:
+    """The query context of a chart of one of the kinds in ``include/superset``.
+
+    Superset's own pages make it from the params, in the browser; its server does not.
+    Source: ``ChartDataRestApi.get_data`` in ``superset/charts/data/api.py``.
+    """
+    query: dict[str, Any] = {
+        "filters": [],
+        "extras": {"having": "", "where": ""},
+        "row_limit": params.get("row_limit", 1),
+        "order_desc": params.get("order_desc", True),
+        **_asked(params),
+    }
+    # Superset fills in the datasource when it imports the chart.
+    return {"datasource": {}, "force": False, "queries": [query], "form_data": params, "result_type": "full"}
+
+
+def _asked(params: dict[str, Any]) -> dict[str, Any]:
+    if "metric" in params:
+        return {"columns": [], "metrics": [params["metric"]]}
+    if "x_axis" in params:
+        axis, grain = params["x_axis"], params["time_grain_sqla"]
+        column = {
+            "columnType": "BASE_AXIS",
+            "expressionType": "SQL",
+            "label": axis,
+            "sqlExpression": axis,
+            "timeGrain": grain,
+        }
+        return {"columns": [column, *params["groupby"]], "metrics": params["metrics"], "granularity": axis}
+    if params["query_mode"] == "raw":
+        order = [json.loads(each) for each in params["order_by_cols"]]
+        return {"columns": params["all_columns"], "metrics": [], "orderby": order}
+    order = [[params["timeseries_limit_metric"], not params["order_desc"]]]
+    return {"columns": params["groupby"], "metrics": params["metrics"], "orderby": order}

@@ -10,9 +10,6 @@ from cht_sync.dashboards.superset import Superset
 def import_dashboards(settings: SupersetSettings) -> str:
     """Imports the assets of ``include/superset``, over those of an earlier import.
 
-    :param settings: the environment.
-    :returns: what was imported and where it is, for a person.
-    :raises SettingsError: if a variable cannot be used, or Superset refuses for good.
     :raises SupersetError: if Superset cannot be reached or does not answer as it should.
     """
     login, warehouse = settings.login, settings.warehouse

@@ -24,10 +24,7 @@ SAID = 500
 
 
 class Superset:
-    """A session with Superset, as a user of its own database.
-
-    :param login: address and user.
-    """
+    """A session with Superset, as a user of its own database."""
 
     def __init__(self, login: Login) -> None:
         self._login = login
@@ -40,7 +37,6 @@ class Superset:
     def __enter__(self) -> Superset:
         """Signs in.
 
-        :raises SettingsError: if the address, the user or the password is wrong.
         :raises SupersetError: if Superset cannot be reached or does not answer as it should.
         """
         login = self._login
@@ -64,9 +60,7 @@ class Superset:
 
         Source: https://superset.apache.org/docs/api/, ``/api/v1/assets/import/``.
 
-        :param archive: the ZIP archive.
         :param passwords: of databases, by their path in the archive.
-        :raises SettingsError: if the user may not import, or Superset does not take the assets.
         :raises SupersetError: if Superset cannot be reached or does not answer as it should.
         """
         self._secrets += passwords.values()

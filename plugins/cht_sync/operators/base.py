@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from cht_sync.common.background import Background
+from cht_sync.common.concurrency import Background
 from cht_sync.errors import StoppedError
 from cht_sync.postgres.connection import cancel_statements
 
@@ -27,11 +27,7 @@ class EndableOperator(BaseOperator):
     _work: Background[dict[str, Any]] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Does the work.
-
-        :param context: Airflow's.
-        :return: what :meth:`work` returned.
-        """
+        """Does the work."""
         self._work = Background(partial(self.work, context))
         try:
             return self._work.result()
@@ -40,10 +36,7 @@ class EndableOperator(BaseOperator):
             raise
 
     def work(self, context: Context) -> dict[str, Any]:
-        """What the task is for.
-
-        :param context: Airflow's.
-        """
+        """What the task is for."""
         raise NotImplementedError
 
     def on_kill(self) -> None:

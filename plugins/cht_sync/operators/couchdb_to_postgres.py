@@ -11,7 +11,7 @@ from cht_sync.assets import database_dataset, source_asset, table_dataset
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import source_name
 from cht_sync.operators.base import EndableOperator
-from cht_sync.reconcile.after_load import prove_load
+from cht_sync.reconcile.run import prove_load
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import COUCHDB_CONN_ID, Settings
 from cht_sync.store.first_load_store import FirstLoadStore
@@ -78,12 +78,9 @@ class CouchDBToPostgresOperator(EndableOperator):
         return self.source or self.database
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:  # noqa: ARG002 - the provider gives it
-        """Tells Airflow's OpenLineage provider, the only caller, what was read and what was written.
+        """Tells Airflow's OpenLineage provider, the only caller, what was read and how many rows were committed.
 
-        :param task_instance: of the task.
-        :return: the CouchDB database and the table of documents, with the rows that were committed; neither where the
-            settings of a server could not be used.
-            Source: https://airflow.apache.org/docs/apache-airflow-providers-openlineage/stable/guides/developer.html
+        Source: https://airflow.apache.org/docs/apache-airflow-providers-openlineage/stable/guides/developer.html
         """
         from airflow.providers.common.compat.openlineage.facet import (
             InputDataset,
@@ -100,11 +97,7 @@ class CouchDBToPostgresOperator(EndableOperator):
         )
 
     def work(self, context: Context) -> dict[str, Any]:
-        """Copies what changed.
-
-        :param context: Airflow's; an asset event is added to it where rows changed.
-        :return: counts of documents, tombstones, changed rows, pages, bytes and seconds; what is pending.
-        """
+        """Copies what changed; returns the counts, and adds an asset event to the context where rows changed."""
         settings = Settings()
         settings.check()
         params = context.get("params") or {}

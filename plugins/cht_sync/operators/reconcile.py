@@ -46,27 +46,17 @@ class ReconcileOperator(EndableOperator):
         return self.source
 
     def work(self, context: Context) -> dict[str, Any]:
-        """Compares and repairs.
-
-        :param context: Airflow's.
-        :return: counts and the verdict.
-        """
+        """Compares and repairs."""
         settings = Settings()
         settings.check()
         with open_proof(settings, CouchDBHook(self.couchdb_conn_id), self.database, self.source, context) as proof:
-            found = proof.do(self.part)
+            found = proof.run_part(self.part)
         if isinstance(found, str):
             self.log.warning(found)
             raise AirflowSkipException(found)
         self.log.info(
             "%s, %s: %s; %s compared, %s differed, %s repaired, %s on their way, %s with a new stamp.",
-            self.source,
-            self.part,
-            found.verdict,
-            f"{found.compared:,}",
-            f"{found.differences:,}",
-            f"{found.repaired:,}",
-            f"{found.on_the_way:,}",
-            f"{found.restamped:,}",
-        )
+            self.source, self.part, found.verdict, f"{found.compared:,}", f"{found.differences:,}",
+            f"{found.repaired:,}", f"{found.on_the_way:,}", f"{found.restamped:,}",
+        )  # fmt: skip
         return {"verdict": found.verdict, "compared": found.compared, "repaired": found.repaired}

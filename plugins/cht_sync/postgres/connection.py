@@ -15,7 +15,7 @@ from airflow.sdk import Connection
 from psycopg2 import errors
 
 from cht_sync.errors import SettingsError, StoreError
-from cht_sync.postgres.notice_death import NOTICE_DEATH, SET
+from cht_sync.postgres.keepalive import KEEPALIVE, SET
 from cht_sync.postgres.pooler import keeps_sessions
 from cht_sync.postgres.query import one_row
 from cht_sync.postgres.tls import secured, tls_advice
@@ -24,7 +24,7 @@ from cht_sync.redaction import message_of, of_error
 STATEMENT_TIMEOUT = "10min"
 LOCK_TIMEOUT = "2min"
 # Nothing of a role that may create functions or operators in a schema is found without that schema's name. Where only
-# its owner may in public, that stays: the functions of people's own triggers may have been written so.
+# its owner may in public, that stays: the functions of triggers that are not ours may have been written so.
 # Source: https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
 _SEARCH_PATH = """
 case when exists (
@@ -50,18 +50,13 @@ _REMEDIES = {
 
 
 class Watch(Protocol):
-    """What has looked on while a statement waited: :class:`cht_sync.postgres.lock_watch.LockWatch`."""
+    """What has watched a statement that waited: :class:`cht_sync.postgres.lock_watch.LockWatch`."""
 
     blockers: str
 
 
 class Psycopg2Hook(PostgresHook):
-    """Airflow's Postgres hook, always on psycopg2.
-
-    The provider picks psycopg 3 where SQLAlchemy 2 is installed; one driver behaves alike everywhere.
-
-    :param waits: whether a connection is open once it is returned; else whoever gets it has to poll it.
-    """
+    """Airflow's Postgres hook on psycopg2, although the provider picks psycopg 3 where SQLAlchemy 2 is installed."""
 
     def __init__(self, connection: Connection, waits: bool = True) -> None:
         super().__init__(connection.conn_id, connection=connection)
@@ -78,10 +73,7 @@ class Psycopg2Hook(PostgresHook):
 
 
 class Session(psycopg2.extensions.connection):
-    """A psycopg2 connection that knows which process of Postgres serves it.
-
-    ``info.backend_pid`` does not tell it behind a pooler, which invents that number.
-    """
+    """A connection that knows its backend: behind a pooler ``info.backend_pid`` is an invented number."""
 
     served_by: int | None = None
     _all: WeakSet[Session] = WeakSet()
@@ -165,16 +157,13 @@ def _bound(conn: Session, application_name: str) -> None:
         )
         conn.served_by = one_row(cursor)[-1]
         # A process that was killed or cut off must not hold its claims for as long as TCP hopes.
-        cursor.execute(SET, (list(NOTICE_DEATH), list(NOTICE_DEATH.values())))
+        cursor.execute(SET, (list(KEEPALIVE), list(KEEPALIVE.values())))
     conn.set_client_encoding("UTF8")
 
 
 @contextmanager
 def explained(connection: Connection, doing: str, watch: Watch | None = None) -> Iterator[None]:
-    """Turns what Postgres refuses into one sentence.
-
-    :param doing: what was tried, as in "create the tables".
-    """
+    """Turns what Postgres refuses into one sentence; ``doing`` is what was tried: "create the tables"."""
     try:
         yield
     except errors.InsufficientPrivilege as error:

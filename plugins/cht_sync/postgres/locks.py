@@ -65,10 +65,7 @@ class Locks:
         return self._names.compose(_MAKE + _WAIT)
 
     def take(self, cursor: Cursor, name: str) -> bool:
-        """Takes a lock for as long as the session lasts, if nobody has it.
-
-        :param cursor: of a transaction of that session; it has to be committed.
-        """
+        """Takes a lock until the session ends, if nobody has it; the transaction has to be committed."""
         values = {"name": name, "sign": secrets.randbits(63)}
         self._names.execute(cursor, _MAKE + _LOOK, values)
         if not cursor.fetchone():

@@ -66,7 +66,6 @@ def require_ours(cursor: Cursor, schema: str, tables: Iterable[str]) -> None:
     superusers and of the owners of database and schema are no others'.
 
     :param tables: their names; those that are not there are not looked at.
-    :raises SettingsError: names each of them, and its owner.
     """
     cursor.execute(_STRANGE, {"schema": schema, "tables": list(tables)})
     found = cursor.fetchall()
@@ -88,10 +87,7 @@ def require_ours(cursor: Cursor, schema: str, tables: Iterable[str]) -> None:
 
 
 def require_no_rules(cursor: Cursor, schema: str, tables: Iterable[str]) -> None:
-    """Refuses tables with rules for what is written, which PostgreSQL takes no ``on conflict`` for.
-
-    :raises SettingsError: names the first of the rules.
-    """
+    """Refuses tables with rules for what is written, which PostgreSQL takes no ``on conflict`` for."""
     cursor.execute(_RULES, {"schema": schema, "tables": list(tables)})
     if found := cursor.fetchone():
         table, rule = found

@@ -17,22 +17,19 @@ ROUNDS, PAUSE_S = 25, 0.01
 # A pooler in session mode that has no server left lets the second connection wait.
 PATIENCE_S = 3.0
 _WHO = "select pg_backend_pid()"
-# Where this process has found sessions to be kept: that is looked at once.
+# Where this process has found sessions to be kept: checked once.
 _kept: set[tuple[Any, ...]] = set()
 
 
 def keeps_sessions(conn: connection, place: tuple[Any, ...], connect_again: Callable[[], connection]) -> bool:
     """Whether statements of a connection are all served by one process of Postgres, and no other connection's are.
 
-    Postgres tells each client the number of the process that serves it, and a pooler invents one: without a pooler
+    Postgres sends each client the number of the process that serves it, and a pooler invents one: without a pooler
     this costs one short question. Behind one that does not keep sessions the process changes between statements, or is
     lent to a second connection: a quiet pooler lends it to the next who asks, a busy one soon gives the first
     connection another.
 
-    :param conn: a psycopg2 connection in no transaction.
-    :param place: host, port, database and role of the connection.
     :param connect_again: begins to open a second connection like it, which is to be polled until it is open.
-    :raises psycopg2.Error: if the first connection breaks.
     """
     mine = _asked(conn)
     if mine == conn.info.backend_pid or place in _kept:
@@ -62,7 +59,7 @@ def _asked(conn: connection) -> int:
 
 
 class _Second:
-    """A second connection, which nobody waits for too long; where it cannot be had, the first tells alone."""
+    """A second connection, with a short timeout; where it cannot be opened, the first decides alone."""
 
     def __init__(self, connect: Callable[[], connection]) -> None:
         self._until = time.monotonic() + PATIENCE_S

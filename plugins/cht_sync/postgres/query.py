@@ -15,29 +15,22 @@ class Names(dict[str, sql.Composable]):
     """
 
     def __init__(self, schema: str, table: str = "", **more: sql.Composable) -> None:
-        super().__init__(schema=sql.Identifier(schema), table=sql.Identifier(table), **more)
+        super().__init__(schema=sql.Identifier(schema), **more)
         self.schema, self.table = schema, table
+        if table:
+            self["table"] = sql.Identifier(table)
 
     def compose(self, text: str, **more: sql.Composable) -> sql.Composed:
-        """A query with everything in its place.
-
-        :param more: what else stands in braces in this text.
-        """
+        """A query with everything in its place."""
         return sql.SQL(text).format(**self, **more)
 
     def execute(self, cursor: Cursor, text: str, values: Any = None, **more: sql.Composable) -> None:
-        """Runs a query that :meth:`compose` makes.
-
-        :param values: its parameters, as ``cursor.execute`` takes them.
-        """
+        """Runs a query that :meth:`compose` makes."""
         cursor.execute(self.compose(text, **more), values)
 
 
 def one_row(cursor: Cursor) -> tuple[Any, ...]:
-    """The row that a query gives which always gives one.
-
-    :raises LookupError: if there is none.
-    """
+    """The row that a query gives which always gives one."""
     if (row := cursor.fetchone()) is None:
         raise LookupError("PostgreSQL gave no row where there always is one.")
     return row

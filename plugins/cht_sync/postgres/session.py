@@ -1,4 +1,4 @@
-"""One session with Postgres, made again when it was lost, and whatever is asked of it tried again for a while."""
+"""One session with Postgres: reconnects when it was lost, and retries for a while."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class PatientSession:
             self._open = None
 
     @contextmanager
-    def made_again(self) -> Iterator[None]:
+    def reconnecting(self) -> Iterator[None]:
         """Closes the connection where an error says that it is lost, so that the next use opens another."""
         try:
             yield
@@ -74,17 +74,14 @@ class PatientSession:
     def _watched(self, doing: str) -> Iterator[Session]:
         """The connection, while whatever waits for a lock says so."""
         watch = LockWatch(self._connection, doing)
-        with self.made_again(), explained(self._connection, doing, watch):
+        with self.reconnecting(), explained(self._connection, doing, watch):
             conn = self.conn
             with watch.of_backend(conn):
                 yield conn
 
     @contextmanager
     def autocommitted(self, doing: str, timeout: str) -> Iterator[Cursor]:
-        """A cursor for statements that allow no transaction around them.
-
-        :param timeout: of each statement, as Postgres reads it: ``30min``.
-        """
+        """A cursor for statements that allow no transaction; ``timeout`` of each as Postgres reads it: ``30min``."""
         with self._watched(doing) as conn:
             conn.autocommit = True
             try:
@@ -97,10 +94,7 @@ class PatientSession:
                     conn.autocommit = False
 
     def patiently(self, once: Callable[[], T]) -> T:
-        """Calls until it succeeds, through restarts and deadlocks.
-
-        :param once: what to call; whatever it does may be done again.
-        """
+        """Calls until it succeeds, through restarts and deadlocks: whatever it does may be done again."""
         return patiently(once, lambda error: isinstance(error, StoreError) and error.passing, self._tolerance, log)
 
     def ask(self, doing: str, question: Callable[[Cursor], T]) -> T:

@@ -105,25 +105,18 @@ def _offers_tls(connection: Connection) -> bool:
     """Asks the server as libpq does before it says who it is."""
     extra, port = connection.extra_dejson, connection.port or 5432
     host = str(extra.get("hostaddr") or connection.host).strip()
+    advice = f"check POSTGRES_HOST and POSTGRES_PORT, or connection {connection.conn_id!r}, and that the server is up"
     try:
         timeout = float(extra.get("connect_timeout") or 10)
         with socket.create_connection((host, port), timeout=timeout if timeout > 0 else None) as probe:
             probe.sendall(_SSL_REQUEST)
             answer = probe.recv(1)
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"Postgres at {connection.host}:{port} could not be reached ({error}): check POSTGRES_HOST and"
-            f" POSTGRES_PORT, or connection {connection.conn_id!r}, and that the server is up.",
-            passing=True,
-            lost=True,
-        ) from None
+        text = f"Postgres at {connection.host}:{port} could not be reached ({error}): {advice}."
+        raise StoreError(text, passing=True, lost=True) from None
     if answer not in {_OFFERED, _NOT_OFFERED}:
-        raise StoreError(
-            f"{connection.host}:{port} did not answer as Postgres does: check POSTGRES_HOST and POSTGRES_PORT, or"
-            f" connection {connection.conn_id!r}, and that the server is up.",
-            passing=True,
-            lost=True,
-        )
+        text = f"{connection.host}:{port} did not answer as Postgres does: {advice}."
+        raise StoreError(text, passing=True, lost=True)
     if answer == _NOT_OFFERED:
         _warn_once(f"{connection.host}:{port}", _place(connection), _prefix(connection))
     return answer == _OFFERED
@@ -134,10 +127,8 @@ def _warn_once(server: str, place: str, prefix: str) -> None:
     log.warning(
         "Postgres at %s offers no TLS: passwords and documents go over the network unencrypted. Turn ssl on there;"
         " sslmode=verify-full %s or %sSSLMODE=verify-full then makes sure of it.",
-        server,
-        place,
-        prefix,
-    )
+        server, place, prefix,
+    )  # fmt: skip
 
 
 def _check_file(connection: Connection, name: str, value: Any) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from cht_sync.couchdb.adaptive_reader import PageSize
+from cht_sync.couchdb.changes_feed import RevisionFeed
 from cht_sync.couchdb.document_fetcher import DocumentFetcher
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.structs import Change
@@ -20,21 +21,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 AT_A_TIME = 1000
-SECOND_LOOK_S = 3.0
-LOOKS = 4
+RECHECK_AFTER_S = 3.0
+MOST_RECHECKS = 4
 CHANGES_AT_A_TIME = 10_000
 
 
 class Comparison:
-    """One source on both sides.
-
-    :param hook: of the server.
-    :param database: name of the database.
-    :param stored: what Postgres holds.
-    :param checkpoint: asks where the feed of the source goes on; None where it was never read.
-    :param content: whether contents are compared too, not only revisions.
-    :param most_bytes: bytes read into memory at most.
-    """
+    """One source on both sides; ``checkpoint`` says where its feed goes on, None where it was never read."""
 
     def __init__(
         self,
@@ -50,12 +43,8 @@ class Comparison:
         self._checkpoint, self.content, self.most_bytes = checkpoint, content, most_bytes
         self.fetcher = DocumentFetcher(hook, database, most_bytes)
 
-    def look(self, ids: Iterable[str], found: Found) -> list[Difference]:
-        """Compares documents by id, once.
-
-        :param ids: the ids.
-        :param found: is told of those of which CouchDB does not say whether they exist.
-        """
+    def compare_ids(self, ids: Iterable[str], found: Found) -> list[Difference]:
+        """Compares documents by id, once; those of which CouchDB does not say whether they exist are in doubt."""
         differences: list[Difference] = []
         for some in batched(ids, AT_A_TIME):
             # CouchDB first: a change that is stored in between looks like a difference, and passes with the next look.
@@ -65,15 +54,11 @@ class Comparison:
                 found.doubt(
                     len(states) - len(clear), f"CouchDB does not say whether documents of {self.database!r} exist."
                 )
-            differences += self.listed(clear)
+            differences += self.compare(clear)
         return differences
 
-    def listed(self, states: list[Change], proof: int | None = None) -> list[Difference]:
-        """Compares documents whose state in CouchDB is known.
-
-        :param states: what CouchDB says, with bodies or without.
-        :param proof: number of the full proof whose listing the ids are added to.
-        """
+    def compare(self, states: list[Change], proof: int | None = None) -> list[Difference]:
+        """Compares documents whose state in CouchDB is known."""
         differences = self.stored.differences(states, proof)
         if not self.content:
             return differences
@@ -117,29 +102,25 @@ class Comparison:
         """Those that differ in the same way in two looks, with a pause between, and whose change does not wait.
 
         A replica may lag, and a newer change may be on its way: neither is a difference.
-
-        :param suspects: from a first look.
-        :param found: gets the number of those that are on their way.
         """
         sure: list[Difference] = []
-        for _ in range(LOOKS):
+        for _ in range(MOST_RECHECKS):
             if not suspects:
                 return sure
             # Before the look: what was not stored then was not in the feed up to here either.
             since = self._checkpoint()
-            time.sleep(SECOND_LOOK_S)
-            before, again = set(suspects), self.look([each.id for each in suspects], Found())
-            sure += self.settled([each for each in again if each in before], since, found)
+            time.sleep(RECHECK_AFTER_S)
+            before, again = set(suspects), self.compare_ids([each.id for each in suspects], Found())
+            sure += self.without_pending([each for each in again if each in before], since, found)
             suspects = [each for each in again if each not in before]
         found.on_the_way += len(suspects)
         return sure
 
-    def settled(self, suspects: list[Difference], since: str | None, found: Found) -> list[Difference]:
+    def without_pending(self, suspects: list[Difference], since: str | None, found: Found) -> list[Difference]:
         """Those whose change does not wait in the feed.
 
         :param suspects: differences, both sides of which were read after ``since`` was the checkpoint.
         :param since: where the feed went on then; None where it was never read, so that everything waits.
-        :param found: gets the number of the others.
         """
         if not suspects:
             return []
@@ -152,29 +133,17 @@ class Comparison:
         return [each for each in suspects if each.id not in waiting]
 
     def pages(self, since: str | None) -> Iterator[Page]:
-        """The changes from a checkpoint to the end of the feed, without bodies.
-
-        :param since: the checkpoint; None for the beginning.
-        """
-        while True:
-            page = self.hook.patiently(partial(self._page, since))
+        """The changes from a checkpoint to the end of the feed, without bodies."""
+        size = PageSize(CHANGES_AT_A_TIME, first=CHANGES_AT_A_TIME)
+        for page in RevisionFeed(self.hook, self.database, size).pages(since):
             yield page
-            if page.is_last:
-                return
-            if page.checkpoint == since:
+            if page.checkpoint == since and not page.is_last:
                 raise CouchDBError(f"The feed of {self.database!r} does not go on.")
             since = page.checkpoint
 
-    def _page(self, since: str | None) -> Page:
-        return self.hook.changes(self.database, since, CHANGES_AT_A_TIME, bodies=False)
-
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of so many items.
-
-    :param items: any.
-    :param size: items in a list at most.
-    """
+    """Lists of so many items."""
     some: list[T] = []
     for item in items:
         some.append(item)

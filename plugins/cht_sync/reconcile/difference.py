@@ -14,11 +14,9 @@ KINDS = (MISSING, STALE, WRONGLY_ALIVE, ALTERED)
 class Difference:
     """One document that Postgres does not hold as CouchDB does.
 
-    :param id: its ``_id``.
     :param kind: ``missing`` (not there, or a tombstone of what lives), ``stale`` (another revision),
         ``wrongly_alive`` (a row of what CouchDB has deleted or does not know) or ``altered`` (another content).
     :param rev: what CouchDB has; None where it does not know the document.
-    :param stored: revision that Postgres has.
     """
 
     id: str
@@ -31,14 +29,9 @@ class Difference:
 class Found:
     """Counts of a comparison.
 
-    :param compared: documents compared.
     :param on_the_way: documents that differ only because their change waits in the feed, or goes on changing.
-    :param kinds: differences, by kind.
-    :param repaired: documents that were stored again, or became tombstones.
     :param restamped: rows that got a new ``saved_timestamp`` for the models.
     :param doubtful: differences of which one cannot say whether they are any, or that could not be repaired.
-    :param reasons: sentences about what is in doubt, each once.
-    :param suspects: differences of a first look, which may pass.
     """
 
     compared: int = 0
@@ -51,18 +44,11 @@ class Found:
     suspects: list[Difference] = field(default_factory=list)
 
     def count(self, differences: Iterable[Difference]) -> None:
-        """Counts differences by kind.
-
-        :param differences: that were confirmed.
-        """
+        """Counts differences by kind."""
         self.kinds.update(each.kind for each in differences)
 
     def doubt(self, number: int, reason: str) -> None:
-        """Notes that something cannot be told.
-
-        :param number: documents it is about.
-        :param reason: one sentence; never content of a document.
-        """
+        """Notes that something cannot be told of documents, in one sentence without any content of them."""
         self.doubtful += number
         if reason not in self.reasons:
             self.reasons.append(reason)

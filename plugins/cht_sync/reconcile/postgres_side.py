@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg2
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change
 from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
 from cht_sync.reconcile.difference import ALTERED, MISSING, STALE, WRONGLY_ALIVE, Difference
-from cht_sync.reconcile.not_listed import LIST
 from cht_sync.settings.settings import RawTable
+from cht_sync.store.known_documents import LIVE
 from cht_sync.store.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.store.quarantine import fingerprint, shown
 from cht_sync.store.rows import Row, rows_of
 
 T = TypeVar("T")
+UNLISTED_AT_A_TIME = 10_000
 # Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.
 _COMPARE = """
 with listed as materialized (
@@ -37,13 +40,40 @@ _SAMPLE = """
 select _id from {schema}.{table} tablesample system (%(percent)s)
 where coalesce(source, %(source)s) = %(source)s and not _deleted
 """
-_BESIDE = """
+_COLLISIONS = """
 select _id, _deleted, doc->>'_rev' from {schema}.couchdb_collision where _id = any(%(ids)s) and source = %(source)s
 """
 _QUARANTINED = """
 select key, _rev from {schema}.couchdb_quarantine
 where source = %(source)s and resolved_at is null and key = any(%(keys)s)
 """
+# The full comparison of a source has a number in couchdb_listing, and each _id that CouchDB listed a hash.
+NUMBER = "select hashtextextended(%(run)s || ' ' || %(source)s, 3)"
+FORGET_LISTING = """
+delete from {schema}.couchdb_listing where proof = hashtextextended(%(run)s || ' ' || %(source)s, 3)
+"""
+PRUNE_LISTING = """
+delete from {schema}.couchdb_listing where proof not in (
+    select hashtextextended(run || ' ' || source, 3) from {schema}.couchdb_reconciliation
+    where part = 'beside' and verdict is null and planned_at > now() - interval '7 days'
+)
+"""
+_LIST = """
+insert into {schema}.couchdb_listing (proof, hashes)
+select %(proof)s, array_agg(hashtextextended(i, %(proof)s)) from unnest(%(ids)s::varchar[]) i having count(*) > 0
+"""
+_UNLISTED = """
+select known._id from (KNOWN) known
+left join (
+    select unnest(hashes) as hash from {schema}.couchdb_listing where proof = %(proof)s
+) listed on listed.hash = hashtextextended(known._id, %(proof)s)
+where listed.hash is null
+order by known._id limit %(limit)s
+"""
+# Postgres takes an array for ten elements, and would look through all of them for each row.
+_BY_HASH = "select set_config('statement_timeout', %s, true), set_config('enable_nestloop', 'off', true)"
+# One look through a table of a hundred million rows takes longer than a statement may by default.
+_LONG = "4h"
 _ALTERED = """
 select p._id from pg_temp.cht_sync_page p join {schema}.{table} s using (_id)
 where coalesce(s.source, %(source)s) = %(source)s and s.doc->>'_rev' = p.doc->>'_rev' and s.doc <> p.doc
@@ -54,7 +84,7 @@ where s.source = %(source)s and s.doc->>'_rev' = p.doc->>'_rev' and s.doc <> p.d
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Stored:
     """What is stored of one document."""
 
     deleted: bool | None = None
@@ -62,12 +92,7 @@ class _Held:
 
 
 class StoredSide:
-    """Compares what CouchDB lists with what Postgres holds of one source; writes nothing but the listing.
-
-    :param connection: Airflow connection of the role that writes the raw tables.
-    :param raw: names of schema and table.
-    :param source: name of the source.
-    """
+    """Compares what CouchDB lists with what Postgres holds of one source; writes nothing but ``couchdb_listing``."""
 
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
         self._source, self.tombstone_bodies = source, raw.tombstone_bodies
@@ -80,37 +105,21 @@ class StoredSide:
     def __exit__(self, *exc_info: object) -> None:
         self.session.close()
 
-    def ask(self, doing: str, question: Callable[[Any], T]) -> T:
-        """Runs a transaction that may as well be run twice: it is, while Postgres restarts.
-
-        :param doing: what is done, for the text of errors.
-        :param question: gets the cursor.
-        :return: what the question returned.
-        :raises StoreError: if Postgres fails for a minute.
-        """
+    def ask(self, doing: str, question: Callable[[Cursor], T]) -> T:
+        """Runs a transaction that may as well be run twice: it is, while Postgres restarts."""
         return self.session.ask(doing, question)
 
     def rows(self, doing: str, text: str, values: Any = None) -> list[tuple[Any, ...]]:
-        """What a statement gives, asked as in :meth:`ask`.
+        """What a statement gives, asked as in :meth:`ask`."""
 
-        :param doing: what is done, for the text of errors.
-        :param text: with ``{schema}`` and ``{table}``.
-        :param values: its parameters.
-        :return: its rows; none where it only writes.
-        """
-
-        def question(cursor: Any) -> list[tuple[Any, ...]]:
+        def question(cursor: Cursor) -> list[tuple[Any, ...]]:
             self.names.execute(cursor, text, values)
             return cursor.fetchall() if cursor.description else []
 
         return self.ask(doing, question)
 
     def differences(self, listed: list[Change], proof: int | None = None) -> list[Difference]:
-        """Compares winning revisions and tombstone flags.
-
-        :param listed: what CouchDB says; without a revision where it does not know a document.
-        :param proof: number of the full proof whose listing the ids are added to.
-        """
+        """Compares current revisions and deleted flags; without a revision CouchDB does not know a document."""
         plain = [each for each in listed if storable(each.id)]
         values = {
             "source": self._source,
@@ -122,24 +131,24 @@ class StoredSide:
         }
         return self.ask("compare documents", lambda cursor: self._compare(cursor, listed, values))
 
-    def _compare(self, cursor: Any, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
+    def _compare(self, cursor: Cursor, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
         if values["proof"] is not None:
-            self.names.execute(cursor, LIST, values)
+            self.names.execute(cursor, _LIST, values)
         self.names.execute(cursor, _COMPARE, values)
-        held = {name: _Held(deleted, rev) for name, deleted, rev in cursor}
-        suspects = [each for each in listed if each.id in held or not storable(each.id)]
+        stored = {name: _Stored(deleted, rev) for name, deleted, rev in cursor}
+        suspects = [each for each in listed if each.id in stored or not storable(each.id)]
         if not suspects:
             return []
-        held |= self._beside(cursor, list(held))
+        stored |= self._collisions(cursor, list(stored))
         quarantined = self._quarantined(cursor, suspects)
-        found = [_difference(each, held.get(each.id, _Held()), quarantined.get(each.id, ())) for each in suspects]
+        found = [_difference(each, stored.get(each.id, _Stored()), quarantined.get(each.id, ())) for each in suspects]
         return [each for each in found if each]
 
-    def _beside(self, cursor: Any, ids: list[str]) -> dict[str, _Held]:
-        self.names.execute(cursor, _BESIDE, {"ids": ids, "source": self._source})
-        return {name: _Held(deleted, rev) for name, deleted, rev in cursor}
+    def _collisions(self, cursor: Cursor, ids: list[str]) -> dict[str, _Stored]:
+        self.names.execute(cursor, _COLLISIONS, {"ids": ids, "source": self._source})
+        return {name: _Stored(deleted, rev) for name, deleted, rev in cursor}
 
-    def _quarantined(self, cursor: Any, suspects: list[Change]) -> dict[str, tuple[str | None]]:
+    def _quarantined(self, cursor: Cursor, suspects: list[Change]) -> dict[str, tuple[str | None]]:
         """Revisions of open entries."""
         names = {fingerprint(each.id): each.id for each in suspects}
         keys = [psycopg2.Binary(key) for key in names]
@@ -147,17 +156,31 @@ class StoredSide:
         return {names[bytes(key)]: (rev,) for key, rev in cursor}
 
     def sample(self, percent: float) -> list[str]:
-        """Some of the ids of documents that are not deleted, by chance.
-
-        :param percent: how many, about, of a hundred.
-        """
+        """Some of the ids of documents that are not deleted, by chance."""
         values = {"percent": percent, "source": self._source}
         return [name for (name,) in self.rows("take a sample of the documents", _SAMPLE, values)]
 
-    def altered(self, changes: list[Change], *, stubs: bool = False) -> list[Difference]:
-        """Compares contents, as ``jsonb`` does, of documents whose revision is the same.
+    def unlisted(self, proof: int) -> Iterator[list[str]]:
+        """Ids of documents that are live in Postgres or in quarantine, and that CouchDB did not list."""
+        for known in LIVE:
+            text = _UNLISTED.replace("KNOWN", known)
+            after: str | None = ""
+            while after is not None:
+                values = {"source": self._source, "proof": proof, "after": after, "limit": UNLISTED_AT_A_TIME}
+                ask = partial(self._unlisted, text, values)
+                names = self.ask("look for documents that CouchDB does not list", ask)
+                after = names[-1] if len(names) == UNLISTED_AT_A_TIME else None
+                if names:
+                    yield names
 
-        :param changes: with their documents; what cannot be stored is left out.
+    def _unlisted(self, text: str, values: dict[str, Any], cursor: Cursor) -> list[str]:
+        cursor.execute(_BY_HASH, (_LONG,))
+        self.names.execute(cursor, text, values)
+        return [name for (name,) in cursor]
+
+    def altered(self, changes: list[Change], *, stubs: bool = False) -> list[Difference]:
+        """Compares contents, as ``jsonb`` does, of documents whose revision is the same and which can be stored.
+
         :param stubs: whether deleted documents are compared with their stubs, so that no document is needed.
         """
         rows, _ = rows_of(
@@ -177,7 +200,7 @@ class StoredSide:
         half = len(rows) // 2
         return self._altered(rows[:half]) + self._altered(rows[half:]) if half else []
 
-    def _altered_of_page(self, cursor: Any, rows: list[Row]) -> list[str] | None:
+    def _altered_of_page(self, cursor: Cursor, rows: list[Row]) -> list[str] | None:
         """None where Postgres refuses one of them."""
         cursor.execute(PAGE_TABLE)
         cursor.execute("savepoint cht_sync")
@@ -192,15 +215,15 @@ class StoredSide:
         return [name for (name,) in cursor]
 
 
-def _difference(change: Change, held: _Held, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:
+def _difference(change: Change, stored: _Stored, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:
     if change.rev is None:
         # Not known to CouchDB: nothing or a tombstone is right.
-        alive = held.deleted is False or bool(quarantined)
-        return Difference(change.id, WRONGLY_ALIVE, None, held.rev) if alive else None
+        alive = stored.deleted is False or bool(quarantined)
+        return Difference(change.id, WRONGLY_ALIVE, None, stored.rev) if alive else None
     if quarantined and quarantined[0] in {change.rev, None}:
         return None
-    if held.deleted is None:
-        return Difference(change.id, MISSING, change.rev, held.rev)
-    if held.deleted != change.deleted:
-        return Difference(change.id, WRONGLY_ALIVE if change.deleted else MISSING, change.rev, held.rev)
-    return Difference(change.id, STALE, change.rev, held.rev) if held.rev != change.rev else None
+    if stored.deleted is None:
+        return Difference(change.id, MISSING, change.rev, stored.rev)
+    if stored.deleted != change.deleted:
+        return Difference(change.id, WRONGLY_ALIVE if change.deleted else MISSING, change.rev, stored.rev)
+    return Difference(change.id, STALE, change.rev, stored.rev) if stored.rev != change.rev else None

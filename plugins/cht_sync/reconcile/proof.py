@@ -7,19 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from cht_sync.common.background import Background
 from cht_sync.common.units import MEGABYTE
+from cht_sync.couchdb.adaptive_reader import PageSize, read_ahead
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.id_ranges import Range, id_ranges, id_ranges_near
-from cht_sync.couchdb.request import PageTooLargeError
+from cht_sync.couchdb.range_feed import RangeFeed
 from cht_sync.couchdb.structs import Change, DatabaseInfo
 from cht_sync.reconcile.comparison import AT_A_TIME, Comparison, batched
-from cht_sync.reconcile.difference import Found
-from cht_sync.reconcile.not_listed import unlisted
+from cht_sync.reconcile.difference import Difference, Found
 from cht_sync.reconcile.repair import Repair
-from cht_sync.reconcile.results import BESIDE, INTERVAL, TOMBSTONES, Part, Verdicts
+from cht_sync.reconcile.results import BESIDE, INTERVAL, TOMBSTONES, Part, PartResults
 from cht_sync.reconcile.scope import Interval, TouchedDocuments
 from cht_sync.store.checkpoints import Checkpoints, SourceState
 from cht_sync.store.known_documents import KnownDocuments
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from cht_sync.reconcile.postgres_side import StoredSide
     from cht_sync.store.document_store import DocumentStore
 
+T = TypeVar("T")
 MOST_RANGES = 500
 # So that a range has its size within some percent, and so that rows that are lost do not make ranges uneven.
 SAMPLES_A_RANGE, LEAST_OF_SAMPLE = 200, 0.7
@@ -42,14 +42,10 @@ SUSPECTS = 50_000
 class Options:
     """What a run is to do.
 
-    :param dry_run: whether it only reports.
-    :param content: whether contents are compared too.
     :param reprocess: whether the documents of an interval get a new stamp, for the models.
     :param by_reported_date: whether documents say themselves when they were made, where the ledger does not.
-    :param range_size: documents in a range.
     :param rate: documents a second at most; 0 for no limit.
     :param patience: seconds to wait for a sync before a repair.
-    :param most_bytes: bytes read into memory at most.
     """
 
     dry_run: bool = False
@@ -63,16 +59,7 @@ class Options:
 
 
 class Proof:
-    """Proves one source, part by part; each part may be done by another process, and done again.
-
-    :param hook: of the server.
-    :param database: name of the database.
-    :param source: name of the source.
-    :param stored: what Postgres holds of it.
-    :param run: name of the proof.
-    :param open_store: opens a store, for repairs.
-    :param options: what to do.
-    """
+    """Proves one source, part by part; each part may be done by another process, and done again."""
 
     def __init__(
         self,
@@ -87,31 +74,21 @@ class Proof:
     ) -> None:
         self._hook, self._database, self._source, self.stored = hook, database, source, stored
         self._open_store, self._options = open_store, options
-        self.verdicts = Verdicts(stored, run, source)
+        self.results = PartResults(stored, run, source)
         self._one_copy = False
-        self.comparison = Comparison(
-            hook,
-            database,
-            stored,
-            lambda: self._state().seq,
-            content=options.content,
-            most_bytes=options.most_bytes,
-        )
+        content, most = options.content, options.most_bytes
+        self.comparison = Comparison(hook, database, stored, self._seq, content=content, most_bytes=most)
 
     # --- what is to be done ----------------------------------------------------------------------
 
     def plan(self, interval: Interval | None, full: bool) -> list[str]:
-        """Plans the parts, in place of those of an earlier plan of the same name.
+        """Plans the parts, in place of those of an earlier plan of the same name; ``beside`` comes after all others.
 
-        :param interval: a time, what was touched in which is to be compared.
-        :param full: whether all documents are to be compared.
-        :return: names of the parts; ``beside`` is to be done after all others.
-        :raises SettingsError: if the database may not be listed.
-        :raises CouchDBError: if CouchDB does not answer.
+        :param interval: documents touched within are compared.
         """
         parts = [Part(INTERVAL, (interval.start, interval.end))] if interval else []
         parts += self._ranges() if full else []
-        self.verdicts.plan(parts)
+        self.results.plan(parts)
         return [part.name for part in parts]
 
     def _ranges(self) -> list[Part]:
@@ -138,16 +115,12 @@ class Proof:
 
     # --- doing it --------------------------------------------------------------------------------
 
-    def do(self, part: str) -> Found | str:
-        """Does one part and writes its verdict.
+    def run_part(self, part: str) -> Found | str:
+        """Compares one part and writes its result; returns what was found, or why the part was skipped.
 
-        :param part: its name.
-        :return: what was found, or why the part was skipped.
         :raises SettingsError: if the database is gone or was emptied.
-        :raises CouchDBError: if CouchDB does not answer.
-        :raises StoreError: if Postgres fails.
         """
-        planned, found = self.verdicts.part(part), Found()
+        planned, found = self.results.part(part), Found()
         info = self._hook.database(self._database)
         self._one_copy = info.has_one_copy
         if self._is_the_same_database(info, found):
@@ -155,27 +128,29 @@ class Proof:
             if part == INTERVAL:
                 why_not = self._interval(Interval(*planned.interval), info, found)  # type: ignore[arg-type]
             elif part == TOMBSTONES:
-                self._compare(part, self._tombstones(), found, self.verdicts.number())
+                self._compare_listed(part, self._tombstones(), found)
             elif part == BESIDE:
-                live = unlisted(self.stored.session, self.stored.names, self._source, self.verdicts.number())
-                self._compare_ids(part, live, found)
+                self._compare_ids(part, self.stored.unlisted(self.results.number()), found)
             else:
-                self._compare(part, self._range(planned.keys), found, self.verdicts.number())
+                self._compare_listed(part, self._range(planned.keys), found)
             if why_not:
-                self.verdicts.skip(part, why_not)
+                self.results.skip(part, why_not)
                 return why_not
             self._settle(part, found)
-        self.verdicts.finish(part, found)
+        self.results.finish(part, found)
         return found
 
-    def take_doubt_away(self) -> None:
+    def clear_doubt(self) -> None:
         """Notes that a proof of all documents, where this is one, has found nothing wrong."""
         proven = Checkpoints(self.stored.names).proven
-        self.stored.ask("write couchdb_progress", lambda cursor: proven(cursor, self._source, self.verdicts.run))
+        self.stored.ask("write couchdb_progress", lambda cursor: proven(cursor, self._source, self.results.run))
 
     def _state(self) -> SourceState:
         state = Checkpoints(self.stored.names).state
         return self.stored.ask("read couchdb_progress", lambda cursor: state(cursor, self._source))
+
+    def _seq(self) -> str | None:
+        return self._state().seq
 
     def _has_rows(self) -> bool:
         has_rows = KnownDocuments(self.stored.names).has_rows
@@ -211,36 +186,31 @@ class Proof:
     # --- comparing -------------------------------------------------------------------------------
 
     def _compare_ids(self, part: str, batches: Iterator[list[str]], found: Found) -> None:
-        for ids in self._kindly(batches, len):
-            found.compared += len(ids)
-            found.suspects += self.comparison.look(ids, found)
-            self._settle(part, found, SUSPECTS)
+        self._compare(part, batches, found, partial(self.comparison.compare_ids, found=found))
 
-    def _compare(self, part: str, batches: Iterator[list[Change]], found: Found, proof: int | None = None) -> None:
-        for states in self._kindly(batches, len):
-            found.compared += len(states)
-            found.suspects += self.comparison.listed(states, proof)
-            self._settle(part, found, SUSPECTS)
+    def _compare_listed(self, part: str, batches: Iterator[list[Change]], found: Found) -> None:
+        self._compare(part, batches, found, partial(self.comparison.compare, proof=self.results.number()))
 
-    def _kindly(self, batches: Iterator[list], size: Callable[[list], int]) -> Iterator[list]:
-        """Hands out batches no faster than the rate allows."""
+    def _compare(
+        self, part: str, batches: Iterator[list[T]], found: Found, compare: Callable[[list[T]], list[Difference]]
+    ) -> None:
+        """Compares batches, no faster than the rate allows."""
         for batch in batches:
             begun = time.monotonic()
-            yield batch
+            found.compared += len(batch)
+            found.suspects += compare(batch)
+            self._settle(part, found, SUSPECTS)
             if self._options.rate:
-                time.sleep(max(0.0, size(batch) / self._options.rate - (time.monotonic() - begun)))
+                time.sleep(max(0.0, len(batch) / self._options.rate - (time.monotonic() - begun)))
 
-    def _range(self, keys: tuple[str | None, str | None]) -> Iterator[list[Change]]:
+    def _range(self, keys: Range) -> Iterator[list[Change]]:
         """The documents of a range; while some are compared, the next are on the wire."""
-        walk = _Walk(self._hook, self._database, keys[1], self._options)
-        ahead = Background(partial(walk.read, keys[0], first=True))
-        while True:
-            states, last = ahead.result()
-            if last is not None:
-                ahead = Background(partial(walk.read, last, first=False))
-            yield states
-            if last is None:
-                return
+        content, most = self._options.content, self._options.most_bytes
+        at_a_time = BODIES_AT_A_TIME if content else LISTED_AT_A_TIME
+        size = PageSize(at_a_time, first=at_a_time)
+        walk = RangeFeed(self._hook, self._database, keys, size=size, bodies=content, page_bytes=most)
+        for page, _ in read_ahead(iter(walk)):
+            yield page.results
 
     def _tombstones(self) -> Iterator[list[Change]]:
         """Deleted documents, which no listing names; the feed does."""
@@ -262,32 +232,7 @@ class Proof:
             self._source,
             self._open_store,
             patience=self._options.patience,
-            note=lambda cursor, number: self.verdicts.repaired(cursor, part, number),
+            note=lambda cursor, number: self.results.repaired(cursor, part, number),
             one_copy=self._one_copy,
         )
         repair.run(sure, found)
-
-
-class _Walk:
-    """Reads a listing piece by piece."""
-
-    def __init__(self, hook: CouchDBHook, database: str, end: str | None, options: Options) -> None:
-        self._hook, self._database, self._end, self._options = hook, database, end, options
-        self._limit = BODIES_AT_A_TIME if options.content else LISTED_AT_A_TIME
-
-    def read(self, start: str | None, first: bool) -> tuple[list[Change], str | None]:
-        """The next documents, and the ``_id`` to go on with; None at the end."""
-        while True:
-            limit = self._limit
-            bodies = self._options.content and limit > 1
-            most = self._options.most_bytes if bodies else None
-            try:
-                # One more than wanted, in place of skipping one: the document that it begins with may be gone by now.
-                rows = self._hook.listing(self._database, (start, self._end), limit + 1, bodies=bodies, most_bytes=most)
-            except PageTooLargeError:
-                self._limit = max(1, limit // 4)
-                continue
-            last = rows[-1].id if len(rows) > limit else None
-            if not first and rows and rows[0].id == start:
-                rows = rows[1:]
-            return rows, last

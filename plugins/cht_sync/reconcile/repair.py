@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.structs import Change, Refused, Revision
@@ -15,6 +15,8 @@ from cht_sync.reconcile.comparison import Comparison, batched
 from cht_sync.reconcile.difference import Difference, Found
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
     from cht_sync.store.checkpoints import SourceState
     from cht_sync.store.document_store import DocumentStore
     from cht_sync.store.page_writer import Written
@@ -38,9 +40,6 @@ class Repair:
     The comparison goes on for hours without a claim, beside a sync every minute. For each step the source is claimed
     and both sides are read again: what is different then, and is not brought by the feed either, is stored.
 
-    :param comparison: of the source.
-    :param source: its name.
-    :param open_store: opens a store of its own for each step.
     :param patience: seconds to wait for a sync to give the source back.
     :param note: is called in the transaction of each repair with its cursor and the number of repaired documents.
     :param one_copy: whether the server keeps each document once, so that its word on what is not there counts.
@@ -53,7 +52,7 @@ class Repair:
         open_store: Callable[[], AbstractContextManager[DocumentStore]],
         *,
         patience: float,
-        note: Callable[[Any, int], None],
+        note: Callable[[Cursor, int], None],
         one_copy: bool,
     ) -> None:
         self._comparison, self._source, self._open_store = comparison, source, open_store
@@ -61,11 +60,7 @@ class Repair:
         self._patience, self._note = patience, note
 
     def run(self, differences: list[Difference], found: Found) -> None:
-        """Repairs what is still different.
-
-        :param differences: that were confirmed.
-        :param found: gets what was repaired, and what was not.
-        """
+        """Repairs what is still different."""
         left = {each.id: each for each in differences}
         failed, why = 0, ""
         while left and failed < TRIES:
@@ -88,7 +83,9 @@ class Repair:
             store.claim(self._source, self._patience)
             begun, state = time.monotonic(), store.state(self._source)
             doubts = found.doubtful
-            still = self._comparison.settled(self._comparison.look([each.id for each in some], found), state.seq, found)
+            still = self._comparison.without_pending(
+                self._comparison.compare_ids([each.id for each in some], found), state.seq, found
+            )
             waits = {each.id for each in still}
             done = [each.id for each in some if each.id not in waits]
             if found.doubtful > doubts:
@@ -112,15 +109,15 @@ class Repair:
         gone = [each for each in changes if each.id in {one.id for one in batch if one.rev is None}]
         if gone and not self._one_copy:
             # Of a cluster no single answer tells that a document is not there.
-            store.doubt_gone(self._source, gone, state)
+            store.note_missing(self._source, gone, state)
             changes = [each for each in changes if each not in gone]
         doubted = 0 if self._one_copy else len(gone)
 
-        def note(cursor: Any, written: Written) -> None:
+        def note(cursor: Cursor, written: Written) -> None:
             self._note(cursor, len(batch) - doubted - written.older)
 
         # Two looks have named an older revision already: where there is one copy, that is what CouchDB holds.
-        written = store.put(self._source, changes, refused, state, note, sure=self._one_copy)
+        written = store.save_documents(self._source, changes, refused, state, note, sure=self._one_copy)
         found.count(batch)
         found.repaired += len(batch) - doubted - written.older
         if left := doubted + written.older:

@@ -38,19 +38,7 @@ HEADINGS = ("source", "CouchDB", "Postgres", "quarantine", "collision", "on the 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is known of one source.
-
-    :param source: its name.
-    :param couchdb: documents in CouchDB that are not deleted; None where it does not say.
-    :param postgres: rows that are not deleted.
-    :param quarantine: open entries of the quarantine.
-    :param collision: documents whose ``_id`` another source owns.
-    :param on_the_way: documents whose change waits in the feed.
-    :param differences: documents that are different still.
-    :param verdict: in words.
-    :param reasons: sentences.
-    :param equal: whether nothing is left to do.
-    """
+    """What is known of one source; ``couchdb`` is None where the server does not say."""
 
     source: str
     couchdb: int | None
@@ -79,15 +67,7 @@ def line_of(
     *,
     configured: Iterable[str],
 ) -> Line:
-    """The line of a source that was proven.
-
-    :param hook: of the server.
-    :param database: name of the database.
-    :param source: name of the source.
-    :param stored: of the source.
-    :param summary: what the proof has found.
-    :param configured: names of the sources that are copied.
-    """
+    """The line of a source that was proven."""
     hidden = _hidden(stored, source, configured)
     reasons = [*summary.reasons, *hidden]
     try:
@@ -106,11 +86,7 @@ def line_of(
 
 
 def vanished(stored: StoredSide, configured: Iterable[str]) -> list[Line]:
-    """Lines of the sources that Postgres holds documents of and nobody copies any more.
-
-    :param stored: any.
-    :param configured: names of the sources that are copied.
-    """
+    """Lines of the sources that Postgres holds documents of and nobody copies any more."""
     names = sorted({name for (name,) in stored.rows("look for sources", _SOURCES)} - set(configured))
     lines = []
     for name in names:
@@ -157,10 +133,7 @@ def _verdict(summary: Summary, hidden: list[str]) -> str:
 
 
 def table(lines: list[Line]) -> str:
-    """Lines as a text whose columns stand below one another, reasons behind it.
-
-    :param lines: the lines.
-    """
+    """Lines as a text whose columns stand below one another, reasons behind it."""
     rows = [HEADINGS, *(line.cells for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     text = [

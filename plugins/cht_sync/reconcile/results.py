@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cht_sync.errors import SettingsError
-from cht_sync.reconcile import not_listed
 from cht_sync.reconcile.difference import KINDS, Found
+from cht_sync.reconcile.postgres_side import FORGET_LISTING, NUMBER, PRUNE_LISTING
 from cht_sync.store import run_ledger
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
     from cht_sync.reconcile.postgres_side import StoredSide
 
 INTERVAL, TOMBSTONES, BESIDE = "interval", "tombstones", "beside"
@@ -59,12 +61,7 @@ _PRUNE = "delete from {schema}.couchdb_reconciliation where planned_at < now() -
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a proof.
-
-    :param name: unique in the proof of a source.
-    :param interval: which time it is about.
-    :param keys: ids that a range begins with and ends before, in the order of CouchDB; None for begin and end of all.
-    """
+    """A part of a comparison: a time, or ids that a range begins with and ends before; None for no bound."""
 
     name: str
     interval: tuple[datetime | None, datetime | None] = (None, None)
@@ -92,27 +89,18 @@ class Summary:
         return bool(self.doubtful or self.unfinished or self.differing_parts)
 
 
-class Verdicts:
-    """Plans and verdicts of one proof of one source.
-
-    :param stored: of the source.
-    :param run: name of the proof, that of Airflow's run.
-    :param source: name of the source.
-    """
+class PartResults:
+    """Plans and verdicts of one proof of one source."""
 
     def __init__(self, stored: StoredSide, run: str, source: str) -> None:
         self._stored, self.run, self._source = stored, run, source
 
     def plan(self, parts: list[Part]) -> None:
-        """Notes the parts that are to be done, all or none, in place of those of an earlier plan.
+        """Notes the parts that are to be done, all or none, in place of those of an earlier plan."""
 
-        :param parts: the parts.
-        """
-
-        def work(cursor: Any) -> None:
-            cursor.execute(
-                self._stored.names.compose(f"{_FORGET};{not_listed.FORGET}"), {"run": self.run, "source": self._source}
-            )
+        def work(cursor: Cursor) -> None:
+            values = {"run": self.run, "source": self._source}
+            self._stored.names.execute(cursor, f"{_FORGET};{FORGET_LISTING}", values)
             for part in parts:
                 # As JSON: an _id may hold what a text cannot.
                 keys = (None if key is None else json.dumps(key) for key in part.keys)
@@ -127,14 +115,10 @@ class Verdicts:
 
     def number(self) -> int:
         """The number of the proof in the listing."""
-        return int(self._stored.rows(_READ, not_listed.NUMBER, {"run": self.run, "source": self._source})[0][0])
+        return int(self._stored.rows(_READ, NUMBER, {"run": self.run, "source": self._source})[0][0])
 
     def part(self, name: str) -> Part:
-        """A part as it was planned.
-
-        :param name: its name.
-        :raises SettingsError: if there is none of that name.
-        """
+        """A part as it was planned."""
         found = self._stored.rows(_READ, _PART, (self.run, self._source, name))
         if not found:
             raise SettingsError(
@@ -145,21 +129,12 @@ class Verdicts:
         first, last = (None if key is None else json.loads(key) for key in keys)
         return Part(name, (start, end), (first, last))
 
-    def repaired(self, cursor: Any, part: str, number: int) -> None:
-        """Counts a repair, in its transaction, so that one which is ended later still tells of it.
-
-        :param cursor: of the transaction that stores the repair.
-        :param part: name of the part.
-        :param number: documents.
-        """
+    def repaired(self, cursor: Cursor, part: str, number: int) -> None:
+        """Counts a repair, in its transaction, so that one which is ended later still tells of it."""
         self._stored.names.execute(cursor, _REPAIRED, (number, self.run, self._source, part))
 
     def finish(self, part: str, found: Found) -> None:
-        """Writes the verdict of a part.
-
-        :param part: its name.
-        :param found: what the comparison has found.
-        """
+        """Writes the verdict of a part."""
         values = {
             "run": self.run,
             "source": self._source,
@@ -175,11 +150,7 @@ class Verdicts:
         self._stored.rows(_WRITE, _FINISH, values)
 
     def skip(self, part: str, reason: str) -> None:
-        """Notes that a part could not be done, and why.
-
-        :param part: its name.
-        :param reason: one sentence.
-        """
+        """Notes that a part could not be done, and why."""
         self._stored.rows(_WRITE, _SKIP, (reason, self.run, self._source, part))
 
     def summary(self) -> Summary:
@@ -190,10 +161,7 @@ class Verdicts:
         return Summary(**dict(zip(names, values, strict=True)))
 
     def prune(self, days: int) -> None:
-        """Forgets windows and verdicts of all sources that are too old.
-
-        :param days: for how long they are kept.
-        """
+        """Forgets windows and verdicts of all sources that are too old."""
         # The last one reads what is left of the second.
-        text = ";".join((run_ledger.PRUNE, _PRUNE, not_listed.PRUNE))
+        text = ";".join((run_ledger.PRUNE, _PRUNE, PRUNE_LISTING))
         self._stored.rows("forget old windows", text, {"days": days})

@@ -68,12 +68,7 @@ class Touched:
 
 
 class TouchedDocuments:
-    """Finds the documents that were touched in some time.
-
-    :param comparison: of the source, for both sides.
-    :param source: its name.
-    :param info: of the database as it is now.
-    """
+    """Finds the documents that were touched in some time."""
 
     def __init__(self, comparison: Comparison, source: str, info: DatabaseInfo) -> None:
         self._comparison, self._stored = comparison, comparison.stored
@@ -84,11 +79,8 @@ class TouchedDocuments:
 
         Their ids come from three places, for each knows what the others do not: the feed, read again without bodies
         from where it stood then (rows that were lost since), the rows by their stamps (documents that were purged
-        since), and the quarantine.
-
-        :param interval: the time.
-        :param by_reported_date: whether documents are taken by what they say of themselves where the ledger does not
-            reach back; those that Postgres lacks are not found then.
+        since), and the quarantine. ``by_reported_date`` takes rows by what their documents say instead, where the
+        ledger does not reach back; those that Postgres lacks are not found then.
         """
         reaches, since = self._ledger_reaches(interval)
         if reaches:
@@ -180,10 +172,7 @@ def _once(batches: Iterator[list[str]]) -> Iterator[list[str]]:
 
 
 def says_time(hook: CouchDBHook) -> bool:
-    """Whether a server takes a time as ``since``.
-
-    :param hook: of the server.
-    """
+    """Whether a server takes a time as ``since``."""
     return hook.version() >= KNOWS_TIME
 
 

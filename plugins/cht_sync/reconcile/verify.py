@@ -17,15 +17,7 @@ from cht_sync.store.document_store import DocumentStore
 
 
 def verify(settings: Settings, content: bool) -> list[Line]:
-    """Compares all documents of all sources.
-
-    :param settings: the environment.
-    :param content: whether contents are compared too, not only revisions.
-    :return: a line for each source.
-    :raises SettingsError: if a setting, a database or a role is wrong.
-    :raises CouchDBError: if CouchDB does not answer.
-    :raises StoreError: if Postgres fails.
-    """
+    """Compares all documents of all sources, and repairs nothing."""
     settings.check()
     sources = configured_sources(settings)
     with DocumentStore(postgres_connection(settings), settings.raw_table, "cht_reconcile verify") as store:
@@ -42,9 +34,9 @@ def _line(settings: Settings, source: Source, context: dict[str, Any], configure
     hook = CouchDBHook(source["couchdb_conn_id"])
     with open_proof(settings, hook, source["database"], source["source"], context) as proof:
         for part in proof.plan(None, full=True):
-            proof.do(part)
+            proof.run_part(part)
         line = line_of(
-            hook, source["database"], source["source"], proof.stored, proof.verdicts.summary(), configured=configured
+            hook, source["database"], source["source"], proof.stored, proof.results.summary(), configured=configured
         )
     # For whoever asks at this moment, what is on its way is not there yet.
     return replace(line, equal=False, verdict="not there yet") if line.equal and line.on_the_way else line

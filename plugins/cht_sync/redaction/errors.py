@@ -29,7 +29,6 @@ def of_error(error: psycopg2.Error, statement: str | None = None) -> str:
 
     As in ``23505 (relation "v1.person"): duplicate key value violates unique constraint "person_pkey"``.
 
-    :param error: of a statement.
     :param statement: its text, to name the line that PostgreSQL points at.
     """
     code = error.pgcode
@@ -44,8 +43,6 @@ def message_of(error: psycopg2.Error) -> str:
     """What PostgreSQL said, on one line and without values: never its DETAIL, HINT and CONTEXT, which quote rows.
 
     Where it is not known what the text holds, it is what the SQLSTATE means.
-
-    :param error: of a statement.
     """
     code = error.pgcode
     if not code:
@@ -102,11 +99,7 @@ def _where(error: psycopg2.Error, said: str, statement: str | None) -> list[str]
 
 
 def line_of(error: psycopg2.Error, statement: str) -> int | None:
-    """The line of a statement that PostgreSQL points at; None where it does not.
-
-    :param error: of the statement.
-    :param statement: its text.
-    """
+    """The line of a statement that PostgreSQL points at; None where it does not."""
     position = error.diag.statement_position or ""
     return statement[: int(position)].count("\n") + 1 if position.isdigit() else None
 

@@ -45,7 +45,6 @@ class _Form:
     """One known message.
 
     :param pattern: fits it at the begin of a text.
-    :param parts: its literal parts and the kinds of what is between, in turn.
     :param weight: number of literal characters: of several that fit, the one that says most counts.
     :param quotes: whether it puts a value into quotes, so that its end can be told in the midst of a text.
     """
@@ -94,10 +93,7 @@ def _forms() -> tuple[_Form, ...]:
 
 
 def known(text: str) -> str | None:
-    """The known message that a text begins with, without values, and … for what follows; None where it is not known.
-
-    :param text: what PostgreSQL or dbt said.
-    """
+    """The known message that a text begins with, without values, and … for what follows; None where it is not known."""
     for form in _forms():
         if match := form.pattern.match(text):
             more = f" {CUT}" if text[match.end() :].strip(" \n.") else ""
@@ -106,10 +102,7 @@ def known(text: str) -> str | None:
 
 
 def without_known_values(text: str) -> str:
-    """A text with … in place of each value that a known message in the midst of it quotes.
-
-    :param text: any.
-    """
+    """A text with … in place of each value that a known message in the midst of it quotes."""
     for form in _forms():
         if form.quotes:
             text = form.pattern.sub(form.fill, text)
@@ -117,10 +110,7 @@ def without_known_values(text: str) -> str:
 
 
 def condition(code: str) -> str:
-    """What a SQLSTATE means, in words; empty for one that PostgreSQL does not have.
-
-    :param code: five characters.
-    """
+    """What a SQLSTATE means, in words; empty for one that PostgreSQL does not have."""
     try:
         return str(errorcodes.lookup(code)).lower().replace("_", " ").rstrip()
     except KeyError:

@@ -8,11 +8,7 @@ from collections.abc import Iterable
 
 
 def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text with each secret, also in base64 with a leading user name, and each ``user:password@`` as ``***``.
-
-    :param text: what a program printed.
-    :param secrets: what must not be shown.
-    """
+    """The text with each secret, also in base64 with a leading user name, and each ``user:password@`` as ``***``."""
     for secret in secrets:
         for form in (secret, base64.b64encode(f"{secret}:".encode()).decode()):
             text = text.replace(form, "***")

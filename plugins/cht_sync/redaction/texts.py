@@ -80,8 +80,6 @@ def of_ours(text: str) -> str:
     """A sentence of ours on one line, without the values that messages in it may quote.
 
     What this version writes holds none; what another has stored before, or a caller has put together, may.
-
-    :param text: the sentence.
     """
     plain = without_known_values(_short(text))
     plain = _ADDED.sub(f" {CUT}", plain)

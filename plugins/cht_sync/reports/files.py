@@ -14,11 +14,7 @@ Row = Sequence[Any]
 
 
 def whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file beside its place and renames it, so that no reader finds half of it.
-
-    :param target: the file.
-    :param write: writes to the path that it is given.
-    """
+    """Writes a file beside its place and renames it, so that no reader finds half of it."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     os.close(handle)
     temporary = Path(name)
@@ -31,13 +27,7 @@ def whole(target: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Row]) -> int:
-    """Writes CSV, row by row; null is an empty cell.
-
-    :param path: where to.
-    :param header: names of the columns.
-    :param rows: what.
-    :return: rows written.
-    """
+    """Writes CSV, row by row; null is an empty cell."""
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -53,11 +43,7 @@ def can_write_parquet() -> bool:
 
 
 def csv_to_parquet(source: Path, target: Path) -> None:
-    """Turns CSV into Parquet, block by block. Columns have the types that pyarrow finds in the first block.
-
-    :param source: a CSV file with a header.
-    :param target: where to.
-    """
+    """Turns CSV into Parquet, block by block. Columns have the types that pyarrow finds in the first block."""
     from pyarrow import csv as arrow_csv
     from pyarrow import parquet
 

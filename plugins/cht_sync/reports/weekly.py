@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from airflow.sdk import Connection
 from psycopg2 import sql
+from psycopg2.extensions import connection as PostgresConnection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.reports.files import can_write_parquet, csv_to_parquet, whole, write_csv
-from cht_sync.reports.week import Week
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +47,47 @@ create table if not exists {} (
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Week:
+    """An ISO week, in UTC."""
+
+    year: int
+    number: int
+
+    @classmethod
+    def last(cls, now: datetime) -> Self:
+        """The week that was over last."""
+        year, number, _ = (now.astimezone(UTC) - timedelta(days=7)).isocalendar()
+        return cls(year, number)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Reads ``2026-W07``."""
+        try:
+            monday = datetime.strptime(f"{text.strip()}-1", "%G-W%V-%u")
+        except ValueError:
+            raise SettingsError(f"week={text!r} is no ISO week: write one such as 2026-W07.", "week") from None
+        year, number, _ = monday.isocalendar()
+        return cls(year, number)
+
+    @property
+    def begin(self) -> datetime:
+        """Monday, midnight UTC."""
+        return datetime.fromisocalendar(self.year, self.number, 1).replace(tzinfo=UTC)
+
+    @property
+    def end(self) -> datetime:
+        """The next Monday, which is no part of it."""
+        return self.begin + timedelta(days=7)
+
+    def __str__(self) -> str:
+        return f"{self.year:04}-W{self.number:02}"
+
+
 class WeeklyReport:
     """Writes the report of one week, to files and to a table. Once more gives the same, with what came late.
 
     :param connection: of a role that reads the models and owns ``schema``.
-    :param models_schema: schema of the model ``data_record``.
-    :param schema: schema of the table ``weekly_report``.
     :param folder: for the files, ``weekly_report_<week>.csv`` and, where pyarrow is installed, ``.parquet``.
     """
 
@@ -57,19 +95,13 @@ class WeeklyReport:
         self._connection, self._models_schema, self._schema, self._folder = connection, models_schema, schema, folder
 
     def is_written(self, week: Week) -> bool:
-        """Whether the file of a week is there.
-
-        :param week: which.
-        """
+        """Whether the file of a week is there."""
         return self._file(week).exists()
 
     def write(self, week: Week) -> int:
         """Writes the report.
 
         :param week: which; it has to be over to be complete.
-        :return: rows.
-        :raises SettingsError: if the folder cannot be written.
-        :raises StoreError: if Postgres fails.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -105,17 +137,18 @@ class WeeklyReport:
     def _values(self, week: Week) -> dict[str, Any]:
         return {"week": str(week), "begin": week.begin, "end": week.end, "least": SMALLEST_CELL}
 
-    def _rows(self, conn: Any, week: Week) -> Iterator[Any]:
+    def _rows(self, conn: PostgresConnection, week: Week) -> Iterator[Any]:
         """A cursor of the server's: memory holds a block of rows at a time."""
         with conn.cursor("cht_weekly_report") as cursor:
             cursor.itersize = _AT_ONCE
             cursor.execute(self._statement(), self._values(week))
             yield from cursor
 
-    def _store(self, cursor: Any, week: Week) -> None:
+    def _store(self, cursor: Cursor, week: Week) -> None:
         table = sql.Identifier(self._schema, "weekly_report")
         cursor.execute("select to_regnamespace(quote_ident(%s)) is null", (self._schema,))
-        if cursor.fetchone()[0]:
+        [(is_missing,)] = cursor.fetchall()
+        if is_missing:
             cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(self._schema)))
         cursor.execute(sql.SQL(_TABLE).format(table))
         # A form that was corrected away must not stay.

@@ -30,7 +30,6 @@ def couchdb_connection(conn_id: str = COUCHDB_CONN_ID, settings: Settings | None
 
     :param conn_id: id of an Airflow connection of type ``http``; the default one may be missing, then
         ``COUCHDB_*`` stand for it.
-    :param settings: the environment; ``os.environ`` by default.
     :raises SettingsError: if another connection is missing, a variable cannot be used, or a name in its extra could
         not be told in a log as it is.
     """
@@ -43,9 +42,6 @@ def postgres_connection(settings: Settings | None = None) -> Connection:
     """The connection of the role that writes the raw tables: ``cht_postgres``, else ``POSTGRES_*``.
 
     What its extra does not say about TLS ``POSTGRES_SSL*`` do, also for a connection of Airflow.
-
-    :param settings: the environment; ``os.environ`` by default.
-    :raises SettingsError: if a variable cannot be used.
     """
     known = settings or Settings()
     connection = _lookup(POSTGRES_CONN_ID, POSTGRES_CONN_ID, lambda: _postgres_from_environment(known))
@@ -57,9 +53,6 @@ def dbt_connection(settings: Settings | None = None) -> Connection:
 
     ``cht_postgres_dbt`` where Airflow has it, else that of :func:`postgres_connection` with
     ``DBT_POSTGRES_USER``, ``_PASSWORD``, ``_HOST`` and ``_SSL*`` in place of its own.
-
-    :param settings: the environment; ``os.environ`` by default.
-    :raises SettingsError: if a variable cannot be used.
     """
     known = settings or Settings()
 
@@ -84,11 +77,7 @@ def dbt_connection(settings: Settings | None = None) -> Connection:
 
 
 def report_connection(settings: Settings | None = None) -> Connection:
-    """The connection of the role that writes reports: ``cht_postgres_report``, else that of :func:`dbt_connection`.
-
-    :param settings: the environment; ``os.environ`` by default.
-    :raises SettingsError: if a variable cannot be used.
-    """
+    """The connection of the role that writes reports: ``cht_postgres_report``, else that of :func:`dbt_connection`."""
     known = settings or Settings()
     connection = _lookup(REPORT_CONN_ID, REPORT_CONN_ID, lambda: dbt_connection(known))
     return _with_tls(connection, known.postgres_tls)
@@ -177,11 +166,7 @@ def _postgres_from_environment(settings: Settings) -> Connection:
 
 
 def with_extra(connection: Connection, more: Mapping[str, Any]) -> Connection:
-    """A copy of a connection with more in its extra.
-
-    :param connection: any connection.
-    :param more: what to set.
-    """
+    """A copy of a connection with more in its extra."""
     copied = copy.copy(connection)
     copied.extra = json.dumps({**connection.extra_dejson, **more})
     return copied

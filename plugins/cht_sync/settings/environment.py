@@ -1,9 +1,8 @@
-"""Typed access to environment variables."""
+"""Texts and secrets of the environment."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from cht_sync.errors import SettingsError
 
 
 class Environment:
-    """Reads environment variables as texts, numbers, flags and names.
+    """Reads environment variables.
 
     :param environ: the variables; ``os.environ`` by default.
     """
@@ -20,18 +19,11 @@ class Environment:
         self._environ = os.environ if environ is None else environ
 
     def text(self, name: str, default: str = "") -> str:
-        """The value of a variable without surrounding white space; empty counts as not set.
-
-        :param name: name of the variable.
-        :param default: what stands for a missing or empty one.
-        """
+        """The value of a variable without surrounding white space; empty counts as not set."""
         return (self._environ.get(name) or "").strip() or default
 
     def names(self, start: str) -> list[str]:
-        """Names of the variables that are set, in order.
-
-        :param start: what they begin with.
-        """
+        """Names of the variables that begin with a text and are set, in order."""
         return sorted(name for name in self._environ if name.startswith(start) and self.text(name))
 
     def secret(self, name: str, default: str = "") -> str:
@@ -40,8 +32,6 @@ class Environment:
         The end of the file's last line is no part of it.
         Source: https://docs.docker.com/compose/how-tos/use-secrets/
 
-        :param name: name of the variable.
-        :param default: what stands for a missing or empty one.
         :raises SettingsError: if both are set, or the file cannot be read or is empty.
         """
         setting, path = f"{name}_FILE", self.text(f"{name}_FILE")
@@ -60,64 +50,3 @@ class Environment:
         if not secret:
             raise SettingsError(f"{setting}={path!r} is an empty file: write the password into it.", setting)
         return secret
-
-    def words(self, name: str) -> list[str]:
-        """The words of a list separated by commas or white space, each once, in order.
-
-        :param name: name of the variable.
-        """
-        return list(dict.fromkeys(word for word in re.split(r"[,\s]+", self.text(name)) if word))
-
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number within bounds.
-
-        :param name: name of the variable.
-        :param default: what stands for a missing or empty one.
-        :param low: smallest value allowed.
-        :param high: largest value allowed.
-        :raises SettingsError: if it is no whole number or out of bounds.
-        """
-        value = self.text(name, str(default))
-        if not re.fullmatch(r"-?[0-9]{1,18}", value) or not low <= int(value) <= high:
-            raise SettingsError(
-                f"{name}={value!r} cannot be used: set it to a whole number from {low} to {high}.", name
-            )
-        return int(value)
-
-    def port(self, name: str, default: int) -> int:
-        """A TCP port.
-
-        :param name: name of the variable.
-        :param default: what stands for a missing or empty one.
-        :raises SettingsError: if it is none.
-        """
-        return self.number(name, default, 1, 65_535)
-
-    def flag(self, name: str, default: bool) -> bool:
-        """``true`` or ``false``, in any case.
-
-        :param name: name of the variable.
-        :param default: what stands for a missing or empty one.
-        :raises SettingsError: for any other value.
-        """
-        value = self.text(name, str(default)).lower()
-        if value not in {"true", "false"}:
-            raise SettingsError(f"{name}={value!r} cannot be used: set it to true or false.", name)
-        return value == "true"
-
-    def identifier(self, name: str, default: str) -> str:
-        """A name in Postgres; blanks, single quotes and capitals are quoted, not refused.
-
-        :param name: name of the variable.
-        :param default: what stands for a missing or empty one.
-        :raises SettingsError: if Postgres, its driver or dbt cannot hold the name.
-            Source: https://www.postgresql.org/docs/current/sql-syntax-lexical.html
-        """
-        value = self.text(name, default)
-        if '"' in value or "%" in value or not value.isprintable() or len(value.encode(errors="surrogatepass")) > 63:
-            raise SettingsError(
-                f"{name}={value!r} cannot be used: give a name of at most 63 bytes, without %, double quotes and"
-                " control characters.",
-                name,
-            )
-        return value

@@ -1,15 +1,15 @@
-"""The variables of the dbt side."""
+"""The settings of the dbt side."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.errors import SettingsError
 from cht_sync.settings.environment import Environment
-from cht_sync.settings.sync import SyncSettings
+from cht_sync.settings.setting import Choice, Number, Schedule, Secret, Section, Setting, Text
 
 TEAM_PREFIX = "CHT_DBT_ENV_"
 # What dbt gets from elsewhere, or what decides how a program runs.
@@ -21,7 +21,7 @@ _NOT_A_TEAMS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ProjectLimits:
-    """How large a dbt project may be, with its packages: ``CHT_PIPELINE_MAX_MB``, ``CHT_PIPELINE_MAX_FILES``.
+    """How large a dbt project may be, with its packages.
 
     :param most_bytes: of all files together, of a download, and of what git fetches.
     :param most_files: files and folders.
@@ -41,57 +41,133 @@ class ProjectLimits:
         return f"it has more files and folders than CHT_PIPELINE_MAX_FILES={self.most_files} allows"
 
 
-class ModelSettings(SyncSettings):
+@dataclass(frozen=True)
+class Numbers(Setting[list[int]]):
+    """One number for all groups of models, or one each, separated by ``;``."""
+
+    _: KW_ONLY
+    low: int
+    high: int
+
+    def convert(self, value: str) -> list[int]:
+        each = Number(self.name, low=self.low, high=self.high)
+        return [each.convert(part.strip() or str(self.default)) for part in value.split(";")]
+
+
+class TeamVariables(Setting[dict[str, str]]):
+    """Variables of the team's own: the project reads ``<prefix><NAME>`` as ``env_var('<NAME>')``."""
+
+    def read(self, environment: Environment) -> dict[str, str]:
+        found = {name.removeprefix(self.name): environment.text(name) for name in environment.names(self.name)}
+        for name in found:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or _NOT_A_TEAMS.match(name):
+                raise SettingsError(
+                    f"{self.name}{name} cannot be used: {name or 'nothing'!r} after {self.name} is no name of a"
+                    " variable, or one that dbt gets from elsewhere; choose another name for it, in the project too.",
+                    f"{self.name}{name}",
+                )
+        return found
+
+
+class ModelsSection(Section):
     """Which models, from where, when and how."""
 
-    @property
-    def dbt_schema(self) -> str:
-        """``DBT_POSTGRES_SCHEMA``: the schema of the models, default the raw schema."""
-        return self._schema("DBT_POSTGRES_SCHEMA", self.raw_table.schema)
-
-    @property
-    def dbt_threads(self) -> int:
-        """The largest number of ``DBT_THREAD_COUNT``: models built at once, default 1."""
-        return max(self.dbt_thread_counts)
-
-    @property
-    def dbt_thread_counts(self) -> list[int]:
-        """``DBT_THREAD_COUNT`` for each group of :attr:`dbt_selectors`: one number for all, or one each, by ``;``."""
-        name, groups = "DBT_THREAD_COUNT", max(len(self.dbt_selectors), 1)
-        values = [part.strip() for part in self.text(name, "1").split(";")]
-        if len(values) not in {1, groups}:
-            raise SettingsError(
-                f"{name}={self.text(name)!r} holds {len(values)} numbers, but DBT_SELECTOR makes {groups} group(s):"
-                " give one number for all, or one for each, separated by ';'.",
-                name,
-            )
-        counts = [Environment({name: value}).number(name, 1, low=1, high=64) for value in values]
-        return counts * groups if len(counts) == 1 else counts
-
-    @property
-    def dbt_batch_size(self) -> int:
-        """``DBT_BATCH_SIZE``: documents a run models at most, 0 (default) for all."""
-        return self.number("DBT_BATCH_SIZE", 0, low=0, high=2**31 - 1)
-
-    @property
-    def models_time_budget(self) -> int:
-        """``CHT_MODELS_TIME_BUDGET``: seconds after which a run of the models begins no further batch, default 600."""
-        return self.number("CHT_MODELS_TIME_BUDGET", 600, low=1, high=86_400)
-
-    @property
-    def most_drop(self) -> int:
-        """``CHT_MODELS_MAX_DROP``: percent of its rows that a model may lose from run to run, default 20."""
-        return self.number("CHT_MODELS_MAX_DROP", 20, low=0, high=100)
-
-    @property
-    def dbt_selector(self) -> str:
-        """``DBT_SELECTOR`` as one dbt ``--select`` expression: all groups together, default everything."""
-        return " ".join(self.dbt_selectors)
+    title = "The dbt models"
+    # fmt: off
+    dbt_local_path = Text(
+        "DBT_LOCAL_PATH",
+        about="The first of these three that is set is used, else the starter models of this repository. The DAG"
+        " cht_pipeline_deploy deploys it, and each new state of it. A folder that holds a dbt project; one that does"
+        " not exist is ignored where one of the next two is set.",
+    )
+    pipeline_branch_url = Text("CHT_PIPELINE_BRANCH_URL", about="Any git address, with #branch, #tag or #commit.")
+    dbt_tarball_url = Text("DBT_PACKAGE_TARBALL_URL", about="An http or https address of a dbt package as .tar.gz.")
+    pipeline_token = Secret(
+        "CHT_PIPELINE_TOKEN",
+        about="Of a private one the token, or user:password, in a file that holds nothing else."
+        " https://<token>@host/... works too, as in CHT Sync 2.x, but whoever sees the settings sees the token then;"
+        " as an argument of a build it is refused.",
+    )
+    dbt_team_variables = TeamVariables(
+        TEAM_PREFIX, "",
+        about="Variables of your own for the dbt project, which gets none of Airflow's: CHT_DBT_ENV_REGION is what"
+        " env_var('REGION') reads. docs/how-to-dbt-variables.md",
+    )
+    _pipeline_dir = Text(
+        "CHT_PIPELINE_DIR",
+        about="Where the project is installed, on a volume that the DAG processor and all workers share. Default:"
+        " $AIRFLOW_HOME/cht_pipeline",
+    )
+    pipeline_schedule = Schedule(
+        "CHT_PIPELINE_SCHEDULE", "*/10 * * * *",
+        about="When a new version is looked for: a cron expression, a preset, or none for by hand only.",
+    )
+    pipeline_timeout = Number(
+        "CHT_PIPELINE_TIMEOUT", 1440, low=1, high=10_080,
+        about="Minutes after which a deployment with its rebuild is ended.",
+    )
+    _most_bytes = Number(
+        "CHT_PIPELINE_MAX_MB", 500, low=1, high=100_000, unit=MEGABYTE,
+        about="Megabytes of the project with its packages, and of what is downloaded for it, at most; files and"
+        " folders at most.",
+    )
+    _most_files = Number("CHT_PIPELINE_MAX_FILES", 50_000, low=1, high=10_000_000)
+    models_place = Choice(
+        "CHT_MODELS", "inline", ("inline", "asset"),
+        about="inline: the models run within the DAG cht_sync. asset: in a DAG of their own, cht_models, which starts"
+        " when documents have arrived, so that long models do not hold up the copy.",
+    )
+    _models_schedule = Schedule(
+        "CHT_MODELS_SCHEDULE", "*/10 * * * *",
+        about="With asset: when it looks without documents having arrived, or none; minutes after which a run is"
+        " ended.",
+    )
+    own_models_timeout = Number("CHT_MODELS_TIMEOUT", 1440, low=1, high=10_080)
+    data_tests_schedule = Schedule(
+        "CHT_DATA_TESTS_SCHEDULE", "@daily",
+        about="When the data tests run and the documentation is published, or none.",
+    )
+    snapshots_schedule = Schedule(
+        "CHT_SNAPSHOTS_SCHEDULE", "@daily", template="",
+        about="When the snapshots of the dbt project are taken, or none. Default: daily, where it has any.",
+    )
+    _thread_counts = Numbers(
+        "DBT_THREAD_COUNT", 1, low=1, high=64,
+        about="Models built at once; with several groups of DBT_SELECTOR one number for all, or one each, separated by"
+        " ;",
+    )
+    dbt_batch_size = Number(
+        "DBT_BATCH_SIZE", 0, low=0, high=2**31 - 1,
+        about="Documents that are modelled at once; 0 for all. A run takes batch after batch until it has caught up.",
+    )
+    models_time_budget = Number(
+        "CHT_MODELS_TIME_BUDGET", 600, low=1, high=86_400,
+        about="Seconds after which a run begins no further batch; the next run goes on from there.",
+    )
+    most_drop = Number(
+        "CHT_MODELS_MAX_DROP", 20, low=0, high=100,
+        about="Percent of its rows that a model may lose from one run to the next; 100 for any number.",
+    )
+    _selector = Text(
+        "DBT_SELECTOR",
+        about="A dbt --select expression, such as tag:base. Default: every model. Several, separated by ; are groups"
+        " that run one after the other.",
+    )
+    models_mode = Choice(
+        "CHT_MODELS_EXECUTION", "auto", ("auto", "watcher", "local"),
+        about="auto: one dbt process for all models (watcher), or one for each (local) under `airflow dags test`.",
+    )
+    # fmt: on
 
     @property
     def dbt_selectors(self) -> list[str]:
-        """The groups of ``DBT_SELECTOR``, which are separated by ``;``; none for everything."""
-        return [part.strip() for part in self.text("DBT_SELECTOR").split(";") if part.strip()]
+        """The groups of ``DBT_SELECTOR``; none for everything."""
+        return [part.strip() for part in self._selector.split(";") if part.strip()]
+
+    @property
+    def dbt_selector(self) -> str:
+        """All groups as one dbt ``--select`` expression; empty for everything."""
+        return " ".join(self.dbt_selectors)
 
     @property
     def dbt_groups(self) -> list[str]:
@@ -99,22 +175,32 @@ class ModelSettings(SyncSettings):
         return self.dbt_selectors or [""]
 
     @property
-    def models_place(self) -> str:
-        """``CHT_MODELS``: ``inline`` (default), models within ``cht_sync``; ``asset``, in the DAG ``cht_models``."""
-        value = self.text("CHT_MODELS", "inline").lower()
-        if value not in {"inline", "asset"}:
-            raise SettingsError(f"CHT_MODELS={value!r} is unknown: use inline or asset.", "CHT_MODELS")
-        return value
+    def dbt_thread_counts(self) -> list[int]:
+        """Models built at once, for each group of :attr:`dbt_selectors`."""
+        counts, groups = self._thread_counts, max(len(self.dbt_selectors), 1)
+        if len(counts) not in {1, groups}:
+            name = "DBT_THREAD_COUNT"
+            raise SettingsError(
+                f"{name}={self.text(name)!r} holds {len(counts)} numbers, but DBT_SELECTOR makes {groups} group(s):"
+                " give one number for all, or one for each, separated by ';'.",
+                name,
+            )
+        return counts * groups if len(counts) == 1 else counts
+
+    @property
+    def dbt_threads(self) -> int:
+        """The largest of :attr:`dbt_thread_counts`."""
+        return max(self.dbt_thread_counts)
 
     @property
     def models_dag(self) -> str:
-        """The DAG that runs the models: ``cht_sync``, or ``cht_models`` where ``CHT_MODELS`` is ``asset``."""
+        """The DAG that runs the models."""
         return "cht_models" if self.models_place == "asset" else "cht_sync"
 
     @property
     def models_schedule(self) -> str | None:
-        """``CHT_MODELS_SCHEDULE``: when ``cht_models`` looks without an event, default every 10 minutes."""
-        value = self._schedule("CHT_MODELS_SCHEDULE", "*/10 * * * *")
+        """When ``cht_models`` looks without an event."""
+        value = self._models_schedule
         if value in {"@once", "@continuous"}:
             raise SettingsError(
                 f"CHT_MODELS_SCHEDULE={value!r} cannot be used: give a cron expression, or none for events alone.",
@@ -123,103 +209,13 @@ class ModelSettings(SyncSettings):
         return value
 
     @property
-    def models_timeout(self) -> int:
-        """Minutes after which the models are ended: ``CHT_SYNC_TIMEOUT``; in ``cht_models`` its own setting.
-
-        ``CHT_MODELS_TIMEOUT``, default 1440.
-        """
-        own = self.number("CHT_MODELS_TIMEOUT", 1440, low=1, high=10_080)
-        return own if self.models_place == "asset" else self.run_timeout
-
-    @property
-    def data_tests_schedule(self) -> str | None:
-        """``CHT_DATA_TESTS_SCHEDULE``: when the data tests run, default daily; ``none`` for by hand only."""
-        return self._schedule("CHT_DATA_TESTS_SCHEDULE", "@daily")
-
-    @property
-    def snapshots_schedule(self) -> str | None:
-        """``CHT_SNAPSHOTS_SCHEDULE``: when the snapshots are taken, default daily; ``none`` for by hand only."""
-        return self._schedule("CHT_SNAPSHOTS_SCHEDULE", "@daily")
-
-    @property
-    def models_mode(self) -> str:
-        """``CHT_MODELS_EXECUTION``: ``watcher`` (one dbt process), ``local`` (one each) or ``auto`` (default)."""
-        value = self.text("CHT_MODELS_EXECUTION", "auto").lower()
-        if value not in {"auto", "watcher", "local"}:
-            raise SettingsError(
-                f"CHT_MODELS_EXECUTION={value!r} is unknown: use auto, watcher or local.", "CHT_MODELS_EXECUTION"
-            )
-        return value
-
-    @property
-    def dbt_local_path(self) -> str:
-        """``DBT_LOCAL_PATH``: a folder that holds a dbt project; the first choice, if it exists or no other is set."""
-        return self.text("DBT_LOCAL_PATH")
-
-    @property
-    def dbt_tarball_url(self) -> str:
-        """``DBT_PACKAGE_TARBALL_URL``: where a dbt package is to be downloaded; the third choice."""
-        return self.text("DBT_PACKAGE_TARBALL_URL")
-
-    @property
-    def pipeline_branch_url(self) -> str:
-        """``CHT_PIPELINE_BRANCH_URL``: a git URL with ``#branch``, ``#tag`` or ``#commit``; the second choice."""
-        return self.text("CHT_PIPELINE_BRANCH_URL")
-
-    @property
-    def pipeline_token(self) -> str:
-        """``CHT_PIPELINE_TOKEN``: token, or ``user:password``, for the http(s) address of the dbt project."""
-        return self.secret("CHT_PIPELINE_TOKEN")
-
-    @property
-    def pipeline_schedule(self) -> str | None:
-        """``CHT_PIPELINE_SCHEDULE``: when a new version of the dbt project is looked for, default every 10 minutes."""
-        return self._schedule("CHT_PIPELINE_SCHEDULE", "*/10 * * * *")
-
-    @property
-    def pipeline_timeout(self) -> int:
-        """``CHT_PIPELINE_TIMEOUT``: minutes after which a deployment with its rebuild is ended, default 1440."""
-        return self.number("CHT_PIPELINE_TIMEOUT", 1440, low=1, high=10_080)
-
-    @property
     def project_limits(self) -> ProjectLimits:
-        """``CHT_PIPELINE_MAX_MB`` (default 500) and ``CHT_PIPELINE_MAX_FILES`` (default 50,000): how large the dbt
-        project may be with its packages, and what is downloaded for it.
-        """
-        return ProjectLimits(
-            most_bytes=self.number("CHT_PIPELINE_MAX_MB", 500, low=1, high=100_000) * MEGABYTE,
-            most_files=self.number("CHT_PIPELINE_MAX_FILES", 50_000, low=1, high=10_000_000),
-        )
-
-    @property
-    def dbt_environment(self) -> dict[str, str]:
-        """The variables that dbt packages for the CHT read with ``env_var()``, each with its default."""
-        raw = self.raw_table
-        return {
-            "POSTGRES_DB": self.postgres.database,
-            "POSTGRES_SCHEMA": raw.schema,
-            "POSTGRES_TABLE": raw.table,
-            "ROOT_POSTGRES_SCHEMA": self.text("ROOT_POSTGRES_SCHEMA", raw.schema),
-            "DO_NOT_TRACK": "1",
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        }
-
-    @property
-    def dbt_team_variables(self) -> dict[str, str]:
-        """``CHT_DBT_ENV_<NAME>``: a variable of the team's own, which the project reads as ``env_var('<NAME>')``."""
-        found = {name.removeprefix(TEAM_PREFIX): self.text(name) for name in self.names(TEAM_PREFIX)}
-        for name in found:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or _NOT_A_TEAMS.match(name):
-                raise SettingsError(
-                    f"{TEAM_PREFIX}{name} cannot be used: {name or 'nothing'!r} after {TEAM_PREFIX} is no name of a"
-                    " variable, or one that dbt gets from elsewhere; choose another name for it, in the project too.",
-                    f"{TEAM_PREFIX}{name}",
-                )
-        return found
+        """How large the dbt project may be with its packages, and what is downloaded for it."""
+        return ProjectLimits(self._most_bytes, self._most_files)
 
     @property
     def pipeline_dir(self) -> Path:
-        """``CHT_PIPELINE_DIR``: the folder of the installed dbt project, default ``$AIRFLOW_HOME/cht_pipeline``."""
+        """The folder of the installed dbt project."""
         name, below = "CHT_PIPELINE_DIR", ""
         if not self.text(name):
             name, below = "AIRFLOW_HOME", "cht_pipeline"

@@ -1,36 +1,31 @@
-"""The variables of the example of batch analytics."""
+"""The settings of the example of batch analytics."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from cht_sync.errors import SettingsError
-from cht_sync.settings.models import ModelSettings
+from cht_sync.settings.setting import SchemaName, Section, Text
 
 
-class ReportSettings(ModelSettings):
-    """Where the weekly report goes; with no folder there is none."""
+class ReportSection(Section):
+    """Where the weekly report goes."""
+
+    title = "The weekly report, an example of batch analytics: docs/how-to-report.md"
+    # fmt: off
+    _report_dir = Text(
+        "CHT_REPORT_DIR",
+        about="An absolute folder that workers may write; without one there is no DAG cht_weekly_report.",
+    )
+    report_schema = SchemaName("CHT_REPORT_SCHEMA", "cht_report", about="The schema of its table.")
+    # fmt: on
 
     @property
     def report_dir(self) -> Path | None:
-        """``CHT_REPORT_DIR``: an absolute folder for the files of the weekly report, default none: no report."""
-        value = self.text("CHT_REPORT_DIR")
+        """The folder for the files of the report; None for no report."""
+        value = self._report_dir
         if value and not Path(value).is_absolute():
             raise SettingsError(
                 f"CHT_REPORT_DIR={value!r} has to begin with /: workers run anywhere.", "CHT_REPORT_DIR"
             )
         return Path(value) if value else None
-
-    @property
-    def report_schema(self) -> str:
-        """``CHT_REPORT_SCHEMA``: the schema of the table ``weekly_report``, default ``cht_report``."""
-        return self._schema("CHT_REPORT_SCHEMA", "cht_report")
-
-    @property
-    def data_record_uri(self) -> str | None:
-        """The asset of the model ``data_record``; None where a connection of Airflow's names the host."""
-        host = self.text("DBT_POSTGRES_HOST") or self.text("POSTGRES_HOST")
-        postgres = self.postgres
-        if not host:
-            return None
-        return f"postgres://{host}:{postgres.port}/{postgres.database}/{self.dbt_schema}/data_record"

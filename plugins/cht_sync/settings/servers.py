@@ -1,14 +1,28 @@
-"""The variables that name the servers."""
+"""The settings that name the servers."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from cht_sync.errors import SettingsError
 from cht_sync.settings.environment import Environment
+from cht_sync.settings.setting import (
+    Choice,
+    Flag,
+    Identifier,
+    Line,
+    Port,
+    SchemaName,
+    Secret,
+    Section,
+    Setting,
+    Text,
+    Words,
+)
 
 COUCHDB_CONN_ID = "cht_couchdb"
 POSTGRES_CONN_ID = "cht_postgres"
@@ -42,10 +56,8 @@ class PostgresSettings:
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
-    """Where the documents are, and what of deleted ones: ``POSTGRES_SCHEMA``, ``POSTGRES_TABLE``.
+    """Where the documents are, and what of deleted ones.
 
-    :param schema: name of the schema.
-    :param table: name of the table.
     :param tombstone_bodies: whether deleted documents keep the fields that CouchDB hands out of them; by default a stub
         is stored.
     """
@@ -55,18 +67,80 @@ class RawTable:
     tombstone_bodies: bool = False
 
 
-class ServerSettings(Environment):
-    """CouchDB, Postgres and the table of documents."""
+@dataclass(frozen=True)
+class Tls(Setting[dict[str, str]]):
+    """``<name>_SSLMODE``, ``_SSLROOTCERT``, ``_SSLCERT`` and ``_SSLKEY`` where set, by libpq's names.
+
+    :param abouts: the help of each parameter.
+    """
+
+    _: KW_ONLY
+    abouts: Mapping[str, str] = field(default_factory=dict)
+
+    def _parts(self) -> Iterator[tuple[str, Setting[str]]]:
+        for parameter in SSL_PARAMETERS:
+            name, about = f"{self.name}_{parameter.upper()}", self.abouts.get(parameter, "")
+            if parameter == "sslmode":
+                yield parameter, Choice(name, "", SSL_MODES, about=about)
+            else:
+                yield parameter, Text(name, about=about)
+
+    def read(self, environment: Environment) -> dict[str, str]:
+        return {parameter: value for parameter, part in self._parts() if (value := part.read(environment))}
+
+    def lines(self) -> Iterator[Line]:
+        for _, part in self._parts():
+            yield from part.lines()
+
+
+class CouchDBSection(Section):
+    """The server of the documents, where no Airflow connection names it."""
+
+    title = "CouchDB: or the Airflow connection `cht_couchdb` (type HTTP)"
+    # fmt: off
+    _couchdb_host = Text(
+        "COUCHDB_HOST", "couchdb", template="",
+        about="Without a host, `make demo` starts a server of its own and fills it with generated documents; an"
+        " Airflow of your own takes the name couchdb.",
+    )
+    _couchdb_port = Port("COUCHDB_PORT", 5984)
+    _couchdb_secure = Flag(
+        "COUCHDB_SECURE",
+        about="true for https, false for http, which sends the password as plain text. Without it https, save where"
+        " the host is this machine (localhost, 127.0.0.1) or a name without a dot, as in Docker Compose.",
+    )
+    _couchdb_user = Text("COUCHDB_USER", "medic")
+    _couchdb_password = Secret(
+        "COUCHDB_PASSWORD", "password",
+        about_file="Or a file that holds nothing but the password, as secrets of Docker and Kubernetes are mounted; so"
+        " for each password.",
+    )
+    _couchdb_ca_bundle = Text(
+        "COUCHDB_CA_BUNDLE",
+        about="With https: file of the CAs to trust in place of those that come with Python's certifi; a client"
+        " certificate.",
+    )
+    _couchdb_client_cert = Text("COUCHDB_CLIENT_CERT")
+    _couchdb_client_key = Text("COUCHDB_CLIENT_KEY")
+    _couchdb_databases = Words(
+        "COUCHDB_DBS", "", template="medic, medic-sentinel, medic-users-meta",
+        about="The databases to copy, separated by commas or spaces. Required, unless a connection names its own:"
+        " without it only Docker Compose takes these three. Telemetry and feedback are in medic-users-meta, logins in"
+        " _users. Where two hold the same _id, the one that is named first has the row.",
+    )
+    couchdb_conn_ids = Words(
+        "CHT_COUCHDB_CONN_IDS", COUCHDB_CONN_ID, template="",
+        about='Several CouchDB servers: ids of Airflow connections, each with its databases as "databases" in its'
+        " extra. Their order counts as that of the databases does.",
+    )
+    # fmt: on
 
     @property
     def couchdb(self) -> CouchDBSettings:
-        """The CouchDB server of ``COUCHDB_HOST``, ``_PORT``, ``_SECURE``, ``_USER``, ``_PASSWORD``.
-
-        Without ``COUCHDB_SECURE`` it is https, save for a server that :func:`is_near`.
-        """
-        host = self.text("COUCHDB_HOST", "couchdb")
+        """The CouchDB server; without ``COUCHDB_SECURE`` it is https, save for one that :func:`is_near`."""
+        host, secure = self._couchdb_host, self._couchdb_secure
         near = is_near(host)
-        if host.lower().startswith("http://") and not near and self.flag("COUCHDB_SECURE", True):
+        if host.lower().startswith("http://") and not near and secure is not False:
             raise SettingsError(
                 f"COUCHDB_HOST={host!r} would send the password as plain text: give the host without http://; where"
                 " plain text is wanted, set COUCHDB_SECURE=false.",
@@ -74,58 +148,17 @@ class ServerSettings(Environment):
             )
         return CouchDBSettings(
             host=host,
-            port=self.port("COUCHDB_PORT", 5984),
-            secure=self.flag("COUCHDB_SECURE", not near),
-            user=self.text("COUCHDB_USER", "medic"),
-            password=self.secret("COUCHDB_PASSWORD", "password"),
+            port=self._couchdb_port,
+            secure=not near if secure is None else secure,
+            user=self._couchdb_user,
+            password=self._couchdb_password,
         )
-
-    @property
-    def postgres(self) -> PostgresSettings:
-        """The role that writes the raw tables."""
-        return PostgresSettings(
-            host=self.text("POSTGRES_HOST", "postgres"),
-            port=self.port("POSTGRES_PORT", 5432),
-            user=self.text("POSTGRES_USER", "postgres"),
-            password=self.secret("POSTGRES_PASSWORD", "postgres"),
-            database=self.text("POSTGRES_DB", "cht_sync"),
-        )
-
-    @property
-    def dbt_postgres_overrides(self) -> dict[str, str]:
-        """``DBT_POSTGRES_USER``, ``_PASSWORD`` and ``_HOST`` where set, by field of :class:`PostgresSettings`."""
-        values = {
-            "user": self.text("DBT_POSTGRES_USER"),
-            "password": self.secret("DBT_POSTGRES_PASSWORD"),
-            "host": self.text("DBT_POSTGRES_HOST"),
-        }
-        return {key: value for key, value in values.items() if value}
-
-    @property
-    def postgres_tls(self) -> dict[str, str]:
-        """``POSTGRES_SSLMODE``, ``_SSLROOTCERT``, ``_SSLCERT`` and ``_SSLKEY`` where set, by libpq's names."""
-        return self._tls("POSTGRES")
-
-    @property
-    def dbt_postgres_tls(self) -> dict[str, str]:
-        """The same of ``DBT_POSTGRES_*``, which come before those of :attr:`postgres_tls` for the models' role."""
-        return self._tls("DBT_POSTGRES")
-
-    def _tls(self, prefix: str) -> dict[str, str]:
-        names = {parameter: f"{prefix}_{parameter.upper()}" for parameter in SSL_PARAMETERS}
-        found = {parameter: value for parameter, name in names.items() if (value := self.text(name))}
-        if found.get("sslmode", "prefer") not in SSL_MODES:
-            raise SettingsError(
-                f"{names['sslmode']}={found['sslmode']!r} is unknown: use one of {', '.join(SSL_MODES)}.",
-                names["sslmode"],
-            )
-        return found
 
     @property
     def couchdb_tls(self) -> dict[str, str]:
-        """``COUCHDB_CA_BUNDLE``, ``_CLIENT_CERT`` and ``_CLIENT_KEY`` where set, as a connection's extra has them."""
-        names = {"verify": "COUCHDB_CA_BUNDLE", "cert": "COUCHDB_CLIENT_CERT", "key": "COUCHDB_CLIENT_KEY"}
-        found = {key: value for key, name in names.items() if (value := self.text(name))}
+        """The CAs and the client certificate where set, as a connection's extra has them."""
+        values = {"verify": self._couchdb_ca_bundle, "cert": self._couchdb_client_cert, "key": self._couchdb_client_key}
+        found = {key: value for key, value in values.items() if value}
         if "key" in found and "cert" not in found:
             raise SettingsError(
                 f"COUCHDB_CLIENT_KEY={found['key']!r} is of no use alone: set COUCHDB_CLIENT_CERT too.",
@@ -134,40 +167,9 @@ class ServerSettings(Environment):
         return found
 
     @property
-    def raw_table(self) -> RawTable:
-        """The table of documents; both names are used as they are, quoted."""
-        return RawTable(
-            self._schema("POSTGRES_SCHEMA", "v1"),
-            # Its companions (couchdb_progress...) have fixed names in the same schema.
-            self.identifier("POSTGRES_TABLE", "couchdb"),
-            self.tombstone_bodies,
-        )
-
-    @property
-    def tombstone_bodies(self) -> bool:
-        """``CHT_TOMBSTONE_BODIES``: ``keep`` stores deleted documents whole, ``stub`` (default) only that they are."""
-        value = self.text("CHT_TOMBSTONE_BODIES", "stub").lower()
-        if value not in {"stub", "keep"}:
-            raise SettingsError(
-                f"CHT_TOMBSTONE_BODIES={value!r} is unknown: use 'stub' or 'keep'.", "CHT_TOMBSTONE_BODIES"
-            )
-        return value == "keep"
-
-    def _schema(self, name: str, default: str) -> str:
-        """Source: https://www.postgresql.org/docs/current/sql-createschema.html"""
-        value = self.identifier(name, default)
-        if value.startswith("pg_") or value == "information_schema":
-            raise SettingsError(
-                f"{name}={value!r} cannot be used: PostgreSQL keeps information_schema and names that begin with pg_"
-                " for itself; give the schema another name.",
-                name,
-            )
-        return value
-
-    @property
     def couchdb_databases(self) -> list[str]:
-        """``COUCHDB_DBS``, separated by commas or white space, each once, in order."""
-        databases = self.words("COUCHDB_DBS")
+        """The databases to copy, at least one."""
+        databases = self._couchdb_databases
         if not databases:
             raise SettingsError(
                 "COUCHDB_DBS is empty: set it to the CouchDB databases to copy, for example"
@@ -176,10 +178,78 @@ class ServerSettings(Environment):
             )
         return databases
 
+
+class PostgresSection(Section):
+    """The database, its roles and the table of documents."""
+
+    title = "PostgreSQL: or the Airflow connection `cht_postgres` (type Postgres)"
+    # fmt: off
+    _postgres_host = Text(
+        "POSTGRES_HOST", "postgres", template="",
+        about="Without a host, `make demo` starts a server of its own; an Airflow of your own takes the name postgres.",
+    )
+    _postgres_port = Port("POSTGRES_PORT", 5432)
+    _postgres_user = Text("POSTGRES_USER", "postgres")
+    _postgres_password = Secret("POSTGRES_PASSWORD", "postgres")
+    _postgres_db = Text("POSTGRES_DB", "cht_sync")
+    _raw_schema = SchemaName(
+        "POSTGRES_SCHEMA", "v1",
+        about="Schema and table of the documents; couchdb_progress and other bookkeeping live in the same schema.",
+    )
+    # Its companions (couchdb_progress...) have fixed names in the same schema.
+    _raw_table = Identifier("POSTGRES_TABLE", "couchdb")
+    postgres_tls = Tls(
+        "POSTGRES",
+        abouts={
+            "sslmode": "TLS, by the names of libpq. Without a mode, a server elsewhere that offers TLS has to prove who"
+            " it is (verify-full, by the CAs this machine trusts); one that offers none is used with a warning."
+            " verify-full demands TLS.",
+            "sslrootcert": "File of the CA that signed the server's certificate.",
+            "sslcert": "Client certificate and key, where the server demands one.",
+        },
+    )
+    _dbt_host = Text(
+        "DBT_POSTGRES_HOST",
+        about="A role of its own for the models: or the Airflow connection `cht_postgres_dbt`. Default: as above.",
+    )
+    _dbt_user = Text("DBT_POSTGRES_USER")
+    _dbt_password = Secret("DBT_POSTGRES_PASSWORD")
+    # They come before those of the other role.
+    dbt_postgres_tls = Tls("DBT_POSTGRES")
+    _dbt_schema = SchemaName(
+        "DBT_POSTGRES_SCHEMA",
+        about="Schema of the models. cht-pipeline 2.x needs the schema of the documents, the default.",
+    )
+    # fmt: on
+
     @property
-    def couchdb_conn_ids(self) -> list[str]:
-        """``CHT_COUCHDB_CONN_IDS``: Airflow connections, one for each CouchDB server; ``cht_couchdb`` alone."""
-        return self.words("CHT_COUCHDB_CONN_IDS") or [COUCHDB_CONN_ID]
+    def postgres(self) -> PostgresSettings:
+        """The role that writes the raw tables."""
+        return PostgresSettings(
+            host=self._postgres_host,
+            port=self._postgres_port,
+            user=self._postgres_user,
+            password=self._postgres_password,
+            database=self._postgres_db,
+        )
+
+    @property
+    def dbt_postgres_overrides(self) -> dict[str, str]:
+        """What the role of the models has of its own, by field of :class:`PostgresSettings`."""
+        values = {"user": self._dbt_user, "password": self._dbt_password, "host": self._dbt_host}
+        return {key: value for key, value in values.items() if value}
+
+    @property
+    def dbt_schema(self) -> str:
+        """The schema of the models, by default that of the documents."""
+        return self._dbt_schema or self._raw_schema
+
+    @property
+    def data_record_uri(self) -> str | None:
+        """The asset of the model ``data_record``; None where a connection of Airflow's names the host."""
+        host = self._dbt_host or self.text("POSTGRES_HOST")
+        place = f"{host}:{self._postgres_port}/{self._postgres_db}/{self.dbt_schema}"
+        return f"postgres://{place}/data_record" if host else None
 
 
 def is_near(host: str) -> bool:

@@ -9,11 +9,7 @@ MODELS_DAGS = {"cht_sync", "cht_models", "cht_data_tests"}
 
 
 def limit_of(settings: Settings, dag_id: str) -> tuple[str, int] | None:
-    """The setting that limits the runs of a DAG, and its minutes; None where no setting does.
-
-    :param settings: the environment.
-    :param dag_id: the DAG.
-    """
+    """The setting that limits the runs of a DAG, and its minutes; None where no setting does."""
     try:
         if dag_id == "cht_pipeline_deploy":
             return "CHT_PIPELINE_TIMEOUT", settings.pipeline_timeout
@@ -28,11 +24,7 @@ def limit_of(settings: Settings, dag_id: str) -> tuple[str, int] | None:
 
 
 def remedy(settings: Settings, dag_id: str) -> str:
-    """What to do where the models of a DAG need longer than its runs may take.
-
-    :param settings: the environment.
-    :param dag_id: the DAG.
-    """
+    """What to do where the models of a DAG need longer than its runs may take."""
     found = limit_of(settings, dag_id or "cht_sync")
     name = found[0] if found else "execution_timeout or dagrun_timeout of the DAG"
     if name == "CHT_SYNC_TIMEOUT":
@@ -43,41 +35,37 @@ def remedy(settings: Settings, dag_id: str) -> str:
     return f"raise {name}"
 
 
-def said_of_models(settings: Settings, dag_id: str, began: bool = True) -> str:
+def models_time_limit_text(settings: Settings, dag_id: str, began: bool = True) -> str:
     """The sentence of a task that ends dbt because the time of its run is over.
 
-    :param settings: the environment.
-    :param dag_id: its DAG.
     :param began: whether dbt was at work, and did not wait for another one.
     """
     if not began:
         return (
             "dbt did not begin in time, as it waited for another one, or the tasks before it took all the time:"
-            f" {_may_take(settings, dag_id)}. The next run tries again; if it meets the same,"
+            f" {_limit_text(settings, dag_id)}. The next run tries again; if it meets the same,"
             f" {remedy(settings, dag_id)}"
         )
     return (
-        f"dbt did not end in time: {_may_take(settings, dag_id)}. Its statements in PostgreSQL were cancelled; the"
+        f"dbt did not end in time: {_limit_text(settings, dag_id)}. Its statements in PostgreSQL were cancelled; the"
         " models that have ended are kept, and the next run takes up the others. If it needs that long again,"
         f" {remedy(settings, dag_id)}"
     )
 
 
-def said_of_run(settings: Settings, dag_id: str, task_id: str) -> str:
+def run_time_limit_text(settings: Settings, dag_id: str, task_id: str) -> str:
     """The sentence about a run that Airflow has ended.
 
-    :param settings: the environment.
-    :param dag_id: its DAG.
     :param task_id: what was at work last; empty where that is not known.
     """
     at_work = f" while {task_id} was at work" if task_id else ""
     return (
-        f"Airflow ended the run{at_work}, because {_may_take(settings, dag_id)}. What was stored by then is kept, and"
+        f"Airflow ended the run{at_work}, because {_limit_text(settings, dag_id)}. What was stored by then is kept, and"
         f" the next run goes on. If it needs that long again, {remedy(settings, dag_id)}."
     )
 
 
-def _may_take(settings: Settings, dag_id: str) -> str:
+def _limit_text(settings: Settings, dag_id: str) -> str:
     found = limit_of(settings, dag_id)
     if found is None:
         return f"the time limit of the DAG {dag_id} is over"

@@ -65,7 +65,7 @@ _WAITING = """
 select seq, updated_at, drained_at, asked_at, instance_start_time from {schema}.couchdb_progress where source = %s
 """
 # Only while the checkpoint is the one that was asked about.
-_LOOKED = """
+_NOTE_DRAINED = """
 update {schema}.couchdb_progress set updated_at = now(), drained_at = now()
 where source = %s and seq = %s and (pending = 0 or pending is null)
 """
@@ -88,7 +88,7 @@ class SourceState:
 
     :param seq: the opaque checkpoint; None where the feed starts at the beginning.
     :param instance: ``instance_start_time`` of the database that the checkpoint is of.
-    :param sweep_after: while rows of documents that no longer exist are looked for: how far that has come.
+    :param sweep_after: ``_id`` that the search for deleted documents has come to, while there is one.
     """
 
     seq: str | None = None
@@ -123,11 +123,7 @@ class Checkpoints:
         *,
         ledger: tuple[sql.Composed, dict[str, Any]],
     ) -> None:
-        """Moves a checkpoint behind a page, if it is where the page was read from.
-
-        :param cursor: of the transaction that stores the page.
-        :param ledger: what is sent along, for one answer less to wait for.
-        """
+        """Moves a checkpoint behind a page if it is ``since``; sends the ledger along, to wait for one answer less."""
         pending = 0 if page.is_last else page.pending
         values = {
             "source": source,
@@ -151,17 +147,11 @@ class Checkpoints:
             raise CheckpointConflictError(_MOVED.format(source=source))
 
     def restart(self, cursor: Cursor, source: str, instance: str | None) -> None:
-        """Makes the feed of a source begin at the beginning, and a sweep follow it.
-
-        :param instance: ``instance_start_time`` of the database it is read from now; None where there is none.
-        """
+        """Makes the feed of a source begin at the beginning, and a sweep follow it."""
         self._names.execute(cursor, _RESTART, {"source": source, "instance": instance})
 
     def swept(self, cursor: Cursor, source: str, after: str | None) -> None:
-        """Notes how far a sweep has come.
-
-        :param after: ``_id`` that it has come to; None at its end.
-        """
+        """Notes how far a sweep has come."""
         self._names.execute(cursor, _SWEPT, {"source": source, "after": after})
 
     def doubt(self, cursor: Cursor, source: str, reason: str) -> None:
@@ -174,10 +164,7 @@ class Checkpoints:
         return dict(cursor.fetchall())
 
     def proven(self, cursor: Cursor, source: str, run: str) -> None:
-        """Takes a doubt away that is older than a full proof.
-
-        :param run: name of the proof, which has found nothing wrong.
-        """
+        """Clears a doubt that is older than a full comparison, named ``run``, which has found nothing wrong."""
         self._names.execute(cursor, _PROVEN, {"source": source, "run": run})
 
     def go_on_from(self, cursor: Cursor, source: str, since: str, seq: str) -> bool:
@@ -202,17 +189,11 @@ class Checkpoints:
         self._names.execute(cursor, _WAITING, (source,))
         return cursor.fetchone() or ()
 
-    def looked(self, cursor: Cursor, source: str, seq: str) -> None:
-        """Notes that CouchDB holds nothing beyond a checkpoint.
-
-        :param seq: the checkpoint; nothing is noted where it is another one by now.
-        """
-        self._names.execute(cursor, _LOOKED, (source, seq))
+    def note_drained(self, cursor: Cursor, source: str, seq: str) -> None:
+        """Notes that CouchDB holds nothing beyond a checkpoint, unless that has been moved meanwhile."""
+        self._names.execute(cursor, _NOTE_DRAINED, (source, seq))
 
     def ask(self, cursor: Cursor, source: str, seq: str | None) -> bool:
-        """Notes that changes ask for a run.
-
-        :param seq: the checkpoint beyond which they are; None where the source was never read.
-        """
+        """Notes that changes beyond a checkpoint ask for a run; whether it is the checkpoint still."""
         self._names.execute(cursor, _ASK, (source, seq))
         return bool(cursor.rowcount)

@@ -1,4 +1,4 @@
-"""One _id in several sources: the first in their order keeps the row, what the others hold is kept beside it."""
+"""One _id in several sources: the first in their order has the row, the others' states are in couchdb_collision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.query import Names, one_row
 from cht_sync.store.rows import STUB_SQL
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 
 # Rows of the page whose _id another source owns, and how many collide already.
 # Lateral, because the planner knows no sizes of the page table and would read the whole table of documents.
@@ -124,9 +124,9 @@ group by 1, 2 order by 1, 2
 
 
 def read_collisions(cursor: Cursor, names: Names, most: int | None = None) -> list[tuple[str, str | None, int]]:
-    """How many documents of each source are kept beside rows of which other source.
+    """How many documents of each source are hidden by rows of which other source.
 
-    A tombstone beside the row of a source that is copied is left out: that row is what models should read.
+    A tombstone hidden by the row of a source that is copied is left out: that row is what models should read.
 
     :param most: documents of each source that are looked at, default all of them.
     :return: source, source that owns the rows, documents; in the order of the names.
@@ -145,7 +145,7 @@ class Collisions:
         """Decides who owns each row of the page table that has just been stored.
 
         :param cursor: of the transaction that stores the page, which holds the lock of stamps.
-        :return: documents kept beside another source's row, and rows that changed their owner.
+        :return: documents that another source's row hides, and rows that changed their owner.
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
         values = {"source": source, "stamp": stamp}
@@ -164,7 +164,6 @@ class Collisions:
     def settle_again(self, cursor: Cursor, keys: tuple[bytes, bytes], stamp: Any) -> int:
         """Decides anew who owns rows that collide, as after a change of the order.
 
-        :param cursor: of a transaction that holds the lock of stamps.
         :param keys: of ``couchdb_collision``: behind the first of these, up to the second.
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
@@ -178,19 +177,12 @@ class Collisions:
         return int(one_row(cursor)[0])
 
     def find_whole(self, cursor: Cursor, after: tuple[bytes, str], limit: int) -> list[tuple[bytes, str]]:
-        """Some of these.
-
-        :param after: key and source of the last one seen; empty at first.
-        """
+        """Some of these."""
         self._names.execute(cursor, _FIND_WHOLE, (*after, limit), **STUB_SQL)
         return [(bytes(key), source) for key, source in cursor]
 
     def cut(self, cursor: Cursor, found: list[tuple[bytes, str]]) -> tuple[int, int, int]:
-        """Cuts deleted documents down to stubs.
-
-        :param cursor: of a transaction that holds the lock of stamps.
-        :return: how many were to be cut, how many were written, and how many are stubs now.
-        """
+        """Cuts deleted documents down to stubs: how many were to be cut, were written, and are stubs now."""
         values = ([psycopg2.Binary(key) for key, _ in found], [source for _, source in found])
         self._names.execute(cursor, _CUT, values, **STUB_SQL)
         wanted, updated, stubs = one_row(cursor)
@@ -202,11 +194,7 @@ class Collisions:
         return int(one_row(cursor)[0])
 
     def unite(self, cursor: Cursor, loser: str, winner: str, new: str, stamp: Any) -> None:
-        """Lets of the documents of two sources those states stand that count, where they are to become one.
-
-        :param cursor: of a transaction that holds the lock of stamps.
-        :param new: of the two the name that both get.
-        """
+        """Merges two sources that both become ``new``: where both have a document, the state of the winner stays."""
         values = {"loser": loser, "winner": winner, "new": new, "stamp": stamp}
         self._names.execute(cursor, _TAKE_STATES, values)
         self._names.execute(cursor, _DROP_STATES, values)

@@ -45,12 +45,7 @@ class CopyHold:
 
     @contextmanager
     def held(self, models_schema: str, reason: str, seconds: float) -> Iterator[None]:
-        """Holds the copy back for a block, and for some seconds at most where the block is lost.
-
-        :param models_schema: schema of the models that are to catch up.
-        :param reason: for the log of what is held back.
-        :param seconds: after which it goes on in any case.
-        """
+        """Pauses the copy for a block, and for some seconds at most where the block is lost."""
         self._write(_HOLD, models_schema, reason, seconds)
         try:
             yield

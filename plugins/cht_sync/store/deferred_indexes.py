@@ -69,7 +69,7 @@ update {schema}.couchdb_postponed_index set failed_at = now() where table_name =
 log = logging.getLogger(__name__)
 
 
-class PostponedIndexes:
+class DeferredIndexes:
     """The plain indexes on ``_deleted`` and ``source``, and the table ``couchdb_postponed_index``."""
 
     def __init__(self, raw: RawTable) -> None:
@@ -81,15 +81,15 @@ class PostponedIndexes:
         names = {key: sql.Identifier(value) for key, value in values.items()}
         self._names.execute(cursor, text, {"schema": self._raw.schema, "table": self._raw.table, **values}, **names)
 
-    def postpone(self, cursor: Cursor) -> None:
+    def defer(self, cursor: Cursor) -> None:
         """Drops them where the table is as good as empty; where somebody reads it or owns it, they stay."""
-        cursor.execute("savepoint postpone")
+        cursor.execute("savepoint defer")
         try:
             self._drop(cursor)
         except (LockNotAvailable, InsufficientPrivilege) as error:
-            cursor.execute("rollback to savepoint postpone")
+            cursor.execute("rollback to savepoint defer")
             log.info("The indexes of %s stay while it is loaded (%s).", self._raw.table, message_of(error))
-        cursor.execute("release savepoint postpone")
+        cursor.execute("release savepoint defer")
 
     def _drop(self, cursor: Cursor) -> None:
         if self._holds_more(cursor):
@@ -113,11 +113,9 @@ class PostponedIndexes:
         return one_row(cursor)[0]
 
     def build(self, session: PatientSession) -> None:
-        """Builds what was postponed, unless a load is under way; nobody who writes has to wait for it.
+        """Builds what was deferred, unless a load is under way; nobody who writes has to wait for it.
 
         Where it fails the documents are copied all the same, and it is tried again an hour later.
-
-        :param session: of the writer, in no transaction.
         """
         for name, column in session.ask("read couchdb_postponed_index", self._due):
             log.info("Building index %s of %s: minutes for tens of millions of documents.", name, self._raw.table)

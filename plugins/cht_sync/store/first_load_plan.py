@@ -45,8 +45,6 @@ class LoadPart:
     :param name: unique in the load of a source.
     :param keys: the range of ids; both None for tombstones, and for a database of one range.
     :param position: ``_id`` of the last document stored, or the seq that the walk for tombstones has come to.
-    :param done: whether there is no more.
-    :param documents: documents that are stored.
     :param expected: about how many there are; None where nobody knows.
     """
 
@@ -60,10 +58,7 @@ class LoadPart:
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """A first load that is under way.
-
-    :param seq: where the feed stood before anything was read.
-    """
+    """A first load that is under way; ``seq`` is where the feed stood before anything was read."""
 
     parts: list[LoadPart]
     seq: str
@@ -83,12 +78,7 @@ class LoadParts:
         if not rows:
             return None
         parts = [
-            LoadPart(
-                name,
-                (_id(first), _id(end)),
-                position if name in {TOMBSTONES, REST} else _id(position),
-                *others,
-            )
+            LoadPart(name, (_id(first), _id(end)), position if name in {TOMBSTONES, REST} else _id(position), *others)
             for name, first, end, position, *others, _, _ in rows
         ]
         return LoadPlan(parts, rows[0][-2], rows[0][-1])
@@ -133,13 +123,13 @@ class LoadParts:
         self._names.execute(cursor, _FINISH, (self._source,))
 
     def unproven(self, cursor: Cursor) -> str | None:
-        """When the load began that is finished and not proven; None where there is none."""
+        """When the load began that is finished, but was not compared; None where there is none."""
         self._names.execute(cursor, _UNPROVEN, (self._source,))
         row = cursor.fetchone()
         return row[0] if row else None
 
     def proven(self, cursor: Cursor) -> None:
-        """Notes that the proof has ended, whatever it found."""
+        """Notes that the comparison has ended, whatever it found."""
         self._names.execute(cursor, _PROVEN, (self._source,))
 
 

@@ -10,34 +10,31 @@ from psycopg2.extensions import cursor as Cursor
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change, Page
 from cht_sync.store.checkpoints import SourceState
-from cht_sync.store.deferred_indexes import PostponedIndexes
+from cht_sync.store.deferred_indexes import DeferredIndexes
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.first_load_plan import LoadPart, LoadParts, LoadPlan
 from cht_sync.store.page_writer import Written
 
 
 class FirstLoadStore(DocumentStore):
-    """Stores pages that come by ranges of ids, each with how far its part has come.
-
-    Its parameters are those of :class:`cht_sync.store.document_store.DocumentStore`.
-    """
+    """A :class:`DocumentStore` that stores pages by ranges of ids, each with how far its part has come."""
 
     def load_plan(self, source: str) -> LoadPlan | None:
         """The first load of a source that is under way."""
         return self._session.ask("read couchdb_first_load", self._parts(source).unfinished)
 
     def begin_load(self, source: str, plan: LoadPlan) -> None:
-        """Notes a first load that begins; the indexes of an empty table are postponed."""
+        """Notes a first load that begins; the indexes of an empty table are deferred."""
 
         def work(cursor: Cursor) -> None:
             self._parts(source).plan(cursor, plan)
-            PostponedIndexes(self._raw).postpone(cursor)
+            DeferredIndexes(self._raw).defer(cursor)
 
-        self._surely(source, work)
+        self._until_committed(source, work)
 
     def add_part(self, source: str, plan: LoadPlan, part: LoadPart) -> None:
         """Notes one part more."""
-        self._surely(source, lambda cursor: self._parts(source).add(cursor, plan, part))
+        self._until_committed(source, lambda cursor: self._parts(source).add(cursor, plan, part))
 
     def absent(self, source: str, changes: list[Change]) -> list[Change]:
         """Those of some documents that are stored nowhere: no row, no collision, no quarantine."""
@@ -46,50 +43,43 @@ class FirstLoadStore(DocumentStore):
         return [change for change in changes if change.id not in known]
 
     def save_part(self, source: str, page: Page, before: LoadPart, after: LoadPart, state: SourceState) -> Written:
-        """Stores a page of a part and how far the part has come, both or neither.
-
-        :param page: documents of the part; those that Postgres refuses go to quarantine.
-        """
+        """Stores a page of a part and how far the part has come, both or neither."""
 
         def work(cursor: Cursor) -> Written:
             self._checkpoints.check(cursor, source, state)
-            written = self._writer.write(cursor, source, page.results, page.held, None, expect_new=True)
-            cursor.execute(*self._windows.growth(source, written, size=page.size))
+            written = self._writer.write(cursor, source, page.results, page.refused, None, expect_new=True)
+            cursor.execute(*self._ledger.entry(source, written, size=page.size))
             self._parts(source).advance(cursor, before, after)
             return written
 
-        return self._surely(source, work)
+        return self._until_committed(source, work)
 
     def end_load(self, source: str, plan: LoadPlan) -> None:
-        """Sets the checkpoint to where the feed stood before the load.
-
-        :param source: name of the source, claimed; all parts are done.
-        :raises CheckpointConflictError: if another writer has set one; the load stays as it is.
-        """
+        """Sets the checkpoint to where the feed stood before the load, of which all parts are done."""
         # That something is pending is all that is known until the feed is asked.
         page = Page([], msgspec.Raw(json.dumps(plan.seq).encode()), pending=1)
 
         def work(cursor: Cursor) -> None:
-            ledger = self._windows.growth(source, Written(), page, None, plan.instance)
+            ledger = self._ledger.entry(source, Written(), page, None, plan.instance)
             self._checkpoints.move(cursor, source, page, None, plan.instance, ledger=ledger)
             self._parts(source).finish(cursor)
 
-        self._surely(source, work, lambda: self._look(source).seq == plan.seq)
+        self._until_committed(source, work, lambda: self._read_state(source).seq == plan.seq)
 
     def give_up_load(self, source: str) -> None:
         """Forgets a first load, so that the feed is read from its beginning; what is stored stays."""
-        self._surely(source, self._parts(source).forget)
+        self._until_committed(source, self._parts(source).forget)
 
     def build_indexes(self) -> None:
-        """Builds what a load has postponed, be it another one that was given up."""
-        PostponedIndexes(self._raw).build(self._session)
+        """Builds indexes that a load has deferred, be it another one that was given up."""
+        DeferredIndexes(self._raw).build(self._session)
 
     def unproven_load(self, source: str) -> str | None:
-        """When the load began that has ended and whose proof has not."""
+        """When the load began that has ended, but was not compared to its end."""
         return self._session.ask("read couchdb_first_load", self._parts(source).unproven)
 
     def load_is_proven(self, source: str) -> None:
-        """Notes that the proof after a load has ended."""
+        """Notes that the comparison after a load has ended."""
         self._session.ask("write couchdb_first_load", self._parts(source).proven)
 
     def _parts(self, source: str) -> LoadParts:

@@ -21,7 +21,6 @@ def without_nul(body: bytes) -> bytes:
     Escapes are read one by one, so that a backslash which is itself escaped stays: the text ``C:\\u0000dir``
     that somebody typed as characters is not touched.
 
-    :param body: a JSON text.
     :return: the same text without U+0000.
         Source: https://www.postgresql.org/docs/current/datatype-json.html
     :raises ValueError: if two keys of an object would become one, or it is nested too deeply to know.

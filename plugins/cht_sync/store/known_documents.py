@@ -1,4 +1,4 @@
-"""Which documents of a source Postgres knows: as a row, beside the row of another source, or in quarantine."""
+"""Which documents of a source Postgres knows: as a row, as a collision, or in quarantine."""
 
 from __future__ import annotations
 
@@ -35,10 +35,7 @@ class KnownDocuments:
         self._names = names
 
     def live(self, cursor: Cursor, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
-        """Those that are not deleted, in the order of their ids.
-
-        :param after: ``_id`` of the last one seen; empty at first.
-        """
+        """Those that are not deleted, in the order of their ids."""
         self._names.execute(cursor, _LIVE, {"source": source, "after": after, "limit": limit})
         return cursor.fetchall()
 

@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from airflow.sdk import Connection
-from psycopg2 import sql
 from psycopg2.errors import DuplicateSchema, DuplicateTable, UniqueViolation
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import quote_ident
@@ -49,6 +48,10 @@ PROGRESS_COLUMNS = {
 # All that a table of CHT Sync 1.x lacks.
 _NO_SOURCE = f"source {' or '.join(sorted(TEXT))}"
 _ADD_SOURCE = "alter table {schema}.{table} add column source varchar"
+_BOOKKEEPING = """
+create table {schema}.couchdb_migration (name varchar primary key, applied_at timestamptz not null default now())
+"""
+_APPLIED = "insert into {schema}.couchdb_migration (name) values (%s) on conflict do nothing"
 
 
 class Schema:
@@ -85,10 +88,7 @@ class Schema:
             return [file.name for file in files if self._apply(cursor, file)]
 
     def pending(self) -> list[str]:
-        """What :meth:`prepare` would apply; writes nothing.
-
-        :raises SettingsError: if a table of that name has other columns, or the role may not read it.
-        """
+        """Names of the files that :meth:`prepare` would apply; writes nothing."""
         with explained(self._connection, f"read the tables of schema {self._raw.schema!r}"):
             files = self._pending_files()
             with self._conn, self._conn.cursor() as cursor:
@@ -121,25 +121,15 @@ class Schema:
         if not one_row(cursor)[0]:  # "if not exists" would ask for the right to create it all the same
             self._names.execute(cursor, "create schema {schema}")
         if not self._exists(cursor, "couchdb_migration"):
-            cursor.execute(
-                sql.SQL(
-                    "create table {schema}.couchdb_migration"
-                    " (name varchar primary key, applied_at timestamptz not null default now())"
-                ).format(**self._names)
-            )
+            self._names.execute(cursor, _BOOKKEEPING)
 
     def _apply(self, cursor: Cursor, file: Path) -> bool:
-        cursor.execute(
-            sql.SQL("insert into {schema}.couchdb_migration (name) values (%s) on conflict do nothing").format(
-                **self._names
-            ),
-            (self._key(file),),
-        )
+        self._names.execute(cursor, _APPLIED, (self._key(file),))
         if not cursor.rowcount:
             return False
         qualified = f"{quote_ident(self._raw.schema, cursor)}.{quote_ident(self._raw.table, cursor)}"
         cursor.execute("select set_config('cht_sync.table', %s, true)", (qualified,))
-        cursor.execute(sql.SQL(file.read_text("utf-8")).format(**self._names))
+        self._names.execute(cursor, file.read_text("utf-8"))
         return True
 
     def _key(self, file: Path) -> str:

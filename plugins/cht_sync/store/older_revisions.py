@@ -18,7 +18,7 @@ from cht_sync.store.turn import Turn
 
 _OF_PAGE = "(select _id, doc->>'_rev' from pg_temp.cht_sync_page)"
 _NAMED = "unnest(%(ids)s::varchar[], %(revs)s::varchar[])"
-# Documents older than what is stored of them: as a row, beside another source's row, in quarantine, or once before.
+# Documents older than what is stored of them: as a row, as a collision, in quarantine, or once before.
 # What was stored before a database was made again is no measure, see couchdb_progress.made_again_at.
 _HOLD_BACK = """
 with page as materialized (
@@ -70,7 +70,7 @@ where o.source = %(source)s and o.key = sha256(convert_to(p._id, 'UTF8')) and ({
     when o.known[1] is null then {page_order} >= {held_order} else {page_order} > {peak_order}
 end)
 """
-_DOUBT_GONE = """
+_NOTE_MISSING = """
 insert into {schema}.couchdb_older_revision as o (source, key, _id, held)
 select %(source)s, sha256(convert_to(p._id, 'UTF8')), p._id, coalesce(p.rev, '0')
 from unnest(%(ids)s::varchar[], %(revs)s::varchar[]) as p (_id, rev)
@@ -89,7 +89,7 @@ update {schema}.couchdb_older_revision o set looked_at = now() from next
 where o.source = %(source)s and o.key = next.key
 returning o.key, o._id, o.held, o.claimed, o.known, o.looks, now() - o.first_seen
 """
-_LOOKED = """
+_NOTE_CLAIMED = """
 update {schema}.couchdb_older_revision o set
     first_seen = case when o.claimed is not distinct from l.claimed then o.first_seen else now() end,
     looks = case when o.claimed is not distinct from l.claimed then o.looks + 1 else 1 end,
@@ -112,7 +112,6 @@ class OlderRevision:
 
     :param key: SHA-256 of its ``_id``.
     :param held: the newest revision that Postgres holds.
-    :param claimed: what CouchDB names; None where it says that there is no such document.
     :param known: the ends of the revision tree with which an older revision was stored before.
     :param looks: how often in a row CouchDB was asked again and named the same.
     :param since: for how long it has named it.
@@ -145,11 +144,7 @@ class OlderRevisions:
         )
 
     def hold_back(self, cursor: Cursor, source: str, turn: Turn, changes: Iterable[Change] | None = None) -> set[str]:
-        """Notes those of some documents that are older than what is stored of them.
-
-        :param changes: the documents, default those of the page table, by what they say of themselves.
-        :return: their ids: they must not be stored.
-        """
+        """Notes which documents, default those of the page table, are older than stored; they must not be stored."""
         values = {**_arrays(source, _plain(changes or ())), "made_again_at": turn.made_again_at}
         of = _OF_PAGE if changes is None else _NAMED
         cursor.execute(self._compose(_HOLD_BACK, "page.rev", "stored.held", of), values)
@@ -160,32 +155,26 @@ class OlderRevisions:
         if plain := _plain(changes):
             cursor.execute(self._compose(_FORGET), _arrays(source, plain))
 
-    def doubt_gone(self, cursor: Cursor, source: str, held: dict[str, str | None]) -> None:
+    def note_missing(self, cursor: Cursor, source: str, held: dict[str, str | None]) -> None:
         """Notes documents that Postgres holds and CouchDB does not know."""
         # What has no row cannot go back.
         if plain := {name: rev for name, rev in held.items() if storable(name)}:
-            cursor.execute(self._compose(_DOUBT_GONE), _arrays(source, plain))
+            cursor.execute(self._compose(_NOTE_MISSING), _arrays(source, plain))
 
     def take(self, cursor: Cursor, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
-        """Documents to look at again, those first that have waited longest; they count as looked at.
-
-        :param pause: those that were looked at so recently are left out.
-        """
+        """Documents to check again, those first that have waited longest; they count as checked."""
         self._names.execute(cursor, _OPEN, {"source": source, "limit": limit, "pause": pause})
         return [OlderRevision(bytes(key), *rest) for key, *rest in cursor]
 
-    def looked(self, cursor: Cursor, source: str, claimed: dict[bytes, str | None]) -> None:
-        """Notes what CouchDB named when it was asked again.
-
-        :param claimed: the revision that it named by key of the document; None where it knows no such document.
-        """
+    def note_claimed(self, cursor: Cursor, source: str, claimed: dict[bytes, str | None]) -> None:
+        """Notes what CouchDB named when it was asked again."""
         values = {"source": source, "keys": list(claimed), "claimed": list(claimed.values())}
-        self._names.execute(cursor, _LOOKED, values)
+        self._names.execute(cursor, _NOTE_CLAIMED, values)
 
     def settle(self, cursor: Cursor, source: str, key: bytes, known: list[str]) -> None:
         """Keeps in mind with which revisions an older one, or a tombstone for none, was stored.
 
-        A copy that lags is told by that from one that does not.
+        That distinguishes a copy that lags from one that does not.
 
         :param known: the ends of its revision tree, the newest first; none where CouchDB knew no such document.
         """
@@ -200,7 +189,7 @@ class OlderRevisions:
         self._names.execute(cursor, _DROP_ALL, (source,))
 
     def count(self, cursor: Cursor, source: str) -> int:
-        """How many documents wait to be looked at again."""
+        """How many documents wait to be checked again."""
         self._names.execute(cursor, _COUNT, (source,))
         return int(one_row(cursor)[0])
 

@@ -22,7 +22,7 @@ from cht_sync.store.collisions import Collisions
 from cht_sync.store.older_revisions import OlderRevisions
 from cht_sync.store.quarantine import Quarantine, shown
 from cht_sync.store.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
-from cht_sync.store.swallowed import check_stamped, check_stored, not_stored
+from cht_sync.store.silent_triggers import check_stamped, check_stored, not_stored
 from cht_sync.store.turn import Turn
 
 PAGE_TABLE = (
@@ -45,7 +45,7 @@ select greatest(
     exists (select from {schema}.couchdb_older_revision where source = %(source)s),
     (select made_again_at from {schema}.couchdb_progress where source = %(source)s)
 """
-# What an entry of the quarantine, an older revision or a collision needs, the page table has to tell.
+# What an entry of the quarantine, an older revision or a collision needs, only the page table can say.
 _SET_ASIDE = """
 with page as (select sha256(convert_to(i, 'UTF8')) as key from unnest(%(ids)s::varchar[]) i)
 select exists (select from {schema}.couchdb_collision where key in (select key from page))
@@ -101,12 +101,7 @@ MOST_KNOWN = 3
 class Written:
     """What one page did.
 
-    :param documents: different documents in it.
-    :param tombstones: deleted ones among them.
     :param rows: rows of the table of documents that differ now.
-    :param quarantined: documents that could not be stored.
-    :param collisions: documents whose ``_id`` belongs to another source.
-    :param resolved: entries of the quarantine that were closed.
     :param reasons: SQLSTATE of what was quarantined, by how many; ``-`` where it was not Postgres that refused.
     :param older: documents that were left as they are, because Postgres holds a newer revision.
     :param held_back: ids of those that came in a page.
@@ -161,7 +156,6 @@ class PageWriter:
     ) -> Written:
         """Stores documents; those that cannot be stored go to quarantine.
 
-        :param cursor: of an open transaction whose session has the page table.
         :param expect_new: whether the documents are most likely stored nowhere yet: then they are inserted with no
             look at what is there, and only where that fails as ever.
         :param sure: whether the documents may take rows back to an older revision.
@@ -240,10 +234,7 @@ class PageWriter:
         return one_row(cursor)[0]
 
     def turn(self, cursor: Cursor) -> datetime:
-        """Waits until no other transaction writes documents; none does until this one ends.
-
-        :return: the stamp of what it writes.
-        """
+        """Waits until no other transaction writes documents; none does until this one ends."""
         return self._turn(cursor, "").stamp
 
     def _turn(self, cursor: Cursor, source: str) -> Turn:
@@ -294,7 +285,7 @@ class PageWriter:
             written += moved
         if turn.quarantine:
             resolved = self._quarantine.resolve(cursor, source)
-        if looked and not sure:  # whoever is sure says itself what is to be kept in mind
+        if looked and not sure:  # whoever is sure says itself what is remembered
             self._older.forget(cursor, source, [row.change for row in rows if row.change.id not in older])
         done.rows += written
         done.collisions += beside
@@ -326,10 +317,7 @@ class PageWriter:
 
 
 def copy_rows(cursor: Cursor, rows: list[Row]) -> None:
-    """Fills the page table.
-
-    :raises StoreError: if Postgres took fewer.
-    """
+    """Fills the page table."""
     if (taken := _copy(cursor, _COPY, rows)) < len(rows):
         raise StoreError(f"Postgres took {taken} of {len(rows)} documents; the page is rolled back.")
 

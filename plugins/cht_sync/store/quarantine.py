@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -108,28 +109,25 @@ class Quarantine:
         self._names = names
 
     def add(self, cursor: Cursor, source: str, refused: Refused, seq: str | None) -> None:
-        """Notes the newest state of a document that was refused.
-
-        :param refused: the document and why; its body is not kept where it is a CouchDB user whose password
-            material cannot be told apart.
-        """
+        """Notes the newest state of a refused document, without a body that may hold password material."""
         change = refused.change
-        body, reason = _body_to_keep(refused)
-        parts = _parts(body)
-        first = next(parts)
+        kept, reason = _body_to_keep(refused)
+        body = io.BytesIO(kept) if isinstance(kept, bytes) else kept
+        body.seek(0, io.SEEK_END)
+        size, parts = body.tell(), _parts(body)
         fields = {
             "source": source,
             "key": fingerprint(change.id),
             "id": shown(change.id),
             "rev": None if change.rev is None else shown(change.rev),
             "seq": seq,
-            "body": psycopg2.Binary(first),
-            "size": _size(body),
+            "body": psycopg2.Binary(next(parts)),
+            "size": size,
             "sqlstate": refused.sqlstate,
             "reason": shown(reason)[:2000],
         }
         self._names.execute(cursor, _ADD, fields, keep=sql.SQL(_KEEP))
-        if one_row(cursor)[0] != fields["size"]:
+        if one_row(cursor)[0] != size:
             return
         self._names.execute(cursor, _DROP_PARTS, fields)
         for number, part in enumerate(parts, start=2):
@@ -152,29 +150,17 @@ class Quarantine:
     def open(
         self, cursor: Cursor, source: str, after: bytes, limit: int, everything: bool
     ) -> list[tuple[bytes, str, str | None]]:
-        """Open entries in the order of their keys.
-
-        :param after: key of the last one seen; empty at first.
-        :param everything: all of them, or only those without a body that were not tried for ten minutes.
-        :return: key, ``_id`` as it is in the table, and revision of each.
-        """
+        """Open entries in the order of their keys."""
         values = {"source": source, "after": after, "limit": limit, "all": everything}
         self._names.execute(cursor, _OPEN, values)
         return [(bytes(key), text, rev) for key, text, rev in cursor]
 
     def of_tombstones(self, cursor: Cursor, after: Entry, limit: int | None) -> list[Entry]:
-        """Entries with bytes of documents that are stored as deleted, closed ones too.
-
-        :param after: source and key of the last one seen; empty at first.
-        :param limit: entries at most; None for all.
-        """
+        """Entries with bytes of documents that are stored as deleted, closed ones too."""
         return self._entries(cursor, _OF_TOMBSTONES, after, limit)
 
     def without_tombstone(self, cursor: Cursor, after: Entry, limit: int) -> list[Entry]:
-        """Other entries with bytes; some may be of deleted documents that cannot be stored at all.
-
-        :param after: source and key of the last one seen; empty at first.
-        """
+        """Other entries with bytes; some may be of deleted documents that cannot be stored at all."""
         return self._entries(cursor, _WITHOUT_TOMBSTONE, after, limit)
 
     def _entries(self, cursor: Cursor, text: str, after: Entry, limit: int | None) -> list[Entry]:
@@ -182,10 +168,7 @@ class Quarantine:
         return [(source, bytes(key)) for source, key in cursor]
 
     def empty(self, cursor: Cursor, entry: Entry) -> bool:
-        """Gives up the bytes of an entry and closes it.
-
-        :param cursor: of a transaction that holds the lock of stamps.
-        """
+        """Gives up the bytes of an entry and closes it."""
         self._names.execute(cursor, _EMPTY, _named(entry))
         emptied = cursor.fetchall() == [(True,)]
         self._names.execute(cursor, _DROP_PARTS, _named(entry))
@@ -247,24 +230,9 @@ def _body_to_keep(refused: Refused) -> tuple[bytes | IO[bytes], str]:
     return b"", f"{refused.reason} Its body is not kept, because its password material cannot be told apart."
 
 
-def _parts(body: bytes | IO[bytes]) -> Iterator[bytes]:
+def _parts(body: IO[bytes]) -> Iterator[bytes]:
     """At least one part, maybe empty."""
-    if isinstance(body, bytes):
-        yield body[:PART]
-        for start in range(PART, len(body), PART):
-            yield body[start : start + PART]
-        return
     body.seek(0)
     yield body.read(PART)
     while part := body.read(PART):
         yield part
-
-
-def _size(body: bytes | IO[bytes]) -> int:
-    if isinstance(body, bytes):
-        return len(body)
-    here = body.tell()
-    body.seek(0, 2)
-    size = body.tell()
-    body.seek(here)
-    return size

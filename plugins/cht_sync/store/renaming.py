@@ -14,7 +14,7 @@ from cht_sync.store.collisions import Collisions
 from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.first_load_plan import LoadParts
 from cht_sync.store.quarantine import Quarantine
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 from cht_sync.store.task_errors import forget_subject
 
 # To rewrite a hundred million rows takes hours, and is done as a whole or not at all.
@@ -35,7 +35,7 @@ _COUNT = "select count(*) from {relation} where source = %(old)s"
 _RENAME_STAMPED = "update {relation} set source = %(new)s, saved_timestamp = %(stamp)s where source = %(old)s"
 _RENAME = "update {relation} set source = %(new)s where source = %(old)s"
 _FORGET_DOUBLE = """
-delete from {relation} lost using {relation} kept where lost.source = %(loser)s and kept.source = %(winner)s
+delete from {relation} lost using {relation} kept where lost.source = %(loser)s and kept.source = %(winner)s{same}
 """
 # Every other table with the name of a source; couchdb_deployment means that of a dbt project.
 _OTHERS = """
@@ -53,12 +53,7 @@ order by c.relname
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """What was renamed, or would be.
-
-    :param counts: rows under the old name, by table.
-    :param in_both: documents that are stored under both names.
-    :param new_counts: whether of these the states under the new name count.
-    """
+    """What was renamed, or would be; ``new_counts``: whether states under the new name win."""
 
     old: str
     new: str
@@ -114,7 +109,7 @@ class RenamingStore(DocumentStore):
     def _found(self, cursor: Cursor, old: str, new: str) -> Renamed:
         values, counts = {"old": old, "new": new}, {}
         for table in [self._raw.table, "couchdb_collision", *self._others(cursor)]:
-            cursor.execute(self._of(table, _COUNT), values)
+            self._execute(cursor, table, _COUNT, values)
             counts[table] = one_row(cursor)[0]
         in_both = Collisions(self._names).in_both(cursor, old, new)
         self._names.execute(cursor, _NEW_COUNTS, values)
@@ -129,13 +124,13 @@ class RenamingStore(DocumentStore):
         # What failed under the old name will neither fail nor succeed under it again.
         forget_subject(cursor, self._raw.schema, pair.old)
         for table in (self._raw.table, "couchdb_collision"):
-            cursor.execute(self._of(table, _RENAME_STAMPED), values)
+            self._execute(cursor, table, _RENAME_STAMPED, values)
         for table, key in self._others(cursor).items():
             if "source" in key:
                 same = [sql.SQL(" and lost.{0} = kept.{0}").format(sql.Identifier(name)) for name in key - {"source"}]
-                cursor.execute(self._of(table, _FORGET_DOUBLE) + sql.Composed(same), values)
-            cursor.execute(self._of(table, _RENAME), values)
-        cursor.execute(self._of(self._raw.table, _COUNT), values)
+                self._execute(cursor, table, _FORGET_DOUBLE, values, same=sql.Composed(same))
+            self._execute(cursor, table, _RENAME, values)
+        self._execute(cursor, self._raw.table, _COUNT, values)
         if left := one_row(cursor)[0]:
             raise not_stored(cursor, self._names, left, pair.counts[self._raw.table])
 
@@ -144,5 +139,6 @@ class RenamingStore(DocumentStore):
         cursor.execute(_OTHERS, (self._raw.schema, self._raw.table))
         return {table: set(key) for table, key in cursor.fetchall()}
 
-    def _of(self, table: str, text: str) -> sql.Composed:
-        return sql.SQL(text).format(relation=sql.Identifier(self._raw.schema, table))
+    def _execute(self, cursor: Cursor, table: str, text: str, values: dict[str, Any], **more: sql.Composable) -> None:
+        relation = sql.Identifier(self._raw.schema, table)
+        self._names.execute(cursor, text, values, relation=relation, **more)

@@ -68,10 +68,7 @@ def rows_of(changes: Iterable[Change], tombstone_bodies: bool = False) -> tuple[
 
 
 def stub(change: Change) -> Row | None:
-    """The tombstone that CouchDB gives for a document that left nothing else behind.
-
-    :return: its row; None where its ``_id`` cannot be stored.
-    """
+    """The tombstone of a document that left nothing else behind; None where its ``_id`` cannot be stored."""
     try:
         return Row(change, key_of(change.id), memoryview(stub_of(change)))
     except ValueError:
@@ -118,11 +115,7 @@ class CopyStream(io.RawIOBase):
 
 
 def stamped(stamp: datetime, source: str) -> tuple[int, bytes]:
-    """The fields (saved_timestamp, source) in the binary format of COPY.
-
-    :param stamp: without a time zone.
-    :return: how many fields, and their bytes.
-    """
+    """The fields (saved_timestamp, source) in the binary format of COPY: how many, and their bytes."""
     name = source.encode()
     return 2, _STAMP_FIELD.pack(8, (stamp - _EPOCH) // timedelta(microseconds=1)) + _SIZE.pack(len(name)) + name
 

@@ -49,10 +49,7 @@ PRUNE = "delete from {schema}.couchdb_window where ended_at < now() - make_inter
 
 @dataclass(slots=True)
 class Run:
-    """Who writes, for the ledger.
-
-    :param dag_id: of Airflow's run; None outside of Airflow.
-    """
+    """Who writes, for the ledger."""
 
     dag_id: str | None = None
     run_id: str | None = None
@@ -67,7 +64,7 @@ class Run:
         return cls(getattr(run, "dag_id", None), getattr(run, "run_id", None), start, end)
 
 
-class Windows:
+class RunLedger:
     """Lets one window for each source of a run grow, in the transaction of whoever stores something.
 
     A window that was committed is there whatever is killed later, and one that was rolled back is not.
@@ -77,7 +74,7 @@ class Windows:
         self._names, self._run = names, run
         self._open: dict[str, str] = {}
 
-    def growth(
+    def entry(
         self,
         source: str,
         written: Written,
@@ -87,11 +84,7 @@ class Windows:
         *,
         size: int = 0,
     ) -> tuple[sql.Composed, dict[str, Any]]:
-        """The statement that adds to the window what a transaction stores.
-
-        :param page: the page of the feed; None where documents were fetched by id.
-        :param size: bytes, where there is no page of the feed.
-        """
+        """SQL and values that add to the run of a source what a transaction stores; ``size`` in bytes."""
         window = self._open.setdefault(source, str(uuid.uuid4()))
         values = {
             "window": window,

@@ -40,13 +40,7 @@ class SourceOrder:
         self._session, self._names, self._writer = session, names, writer
 
     def apply(self, sources: list[str]) -> int:
-        """Takes over an order, and gives rows that are there to the source that comes first.
-
-        Every page that is stored later goes by it. Rows are moved some at a time; what is killed goes on with the next
-        call.
-
-        :param sources: names of the sources, the first one first.
-        """
+        """Stores an order and moves rows to the source that comes first, some at a time; returns how many."""
         doing = "order the sources in couchdb_source"
         if self._session.ask(doing, self._read) == (sources, True):
             return 0

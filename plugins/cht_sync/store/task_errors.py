@@ -64,10 +64,7 @@ class TaskErrors:
         self._names = Names(raw.schema)
 
     def record(self, failure: Failure) -> bool:
-        """Notes a failure, in place of the one before.
-
-        :return: whether it is noted: before the first copy there is no such table.
-        """
+        """Notes a failure in place of the one before; False where the first copy has not made the table yet."""
         values = {name: getattr(failure, name) for name in Failure.__slots__}
         with self._cursor() as cursor:
             if cursor:
@@ -76,28 +73,26 @@ class TaskErrors:
 
     def forget(self, dag_id: str, task_id: str, subject: str) -> None:
         """Drops the row of a task that has succeeded."""
-        with self._cursor() as cursor:
-            if cursor:
-                self._names.execute(cursor, _FORGET, (dag_id, task_id, subject))
+        self._execute(_FORGET, dag_id, task_id, subject)
 
     def forget_dag(self, dag_id: str) -> None:
         """Drops all rows of a DAG of which nothing is left to fail."""
-        with self._cursor() as cursor:
-            if cursor:
-                self._names.execute(cursor, _FORGET_DAG, (dag_id,))
+        self._execute(_FORGET_DAG, dag_id)
 
     def forget_group(self, dag_id: str, group_id: str) -> None:
         """Drops the rows of all tasks of a task group, which have ended well."""
+        self._execute(_FORGET_GROUP, dag_id, f"{group_id}.")
+
+    def _execute(self, text: str, *values: str) -> None:
         with self._cursor() as cursor:
             if cursor:
-                self._names.execute(cursor, _FORGET_GROUP, (dag_id, f"{group_id}."))
+                self._names.execute(cursor, text, values)
 
     def end_run(self, dag_id: str, run_id: str, states: Mapping[str, str]) -> set[tuple[str, int]]:
         """Drops what earlier runs have left of tasks that ran again: what fails still, this run has noted anew.
 
-        So a source, a model or a part that is not there any more is not told of for ever.
+        So a source, a model or a part that is not there any more does not stay an error for ever.
 
-        :param run_id: Airflow's run, which is about to end.
         :param states: state by task of the run, mapped ones as ``sync_0``.
         :return: task and number of its instance, of what this run has noted.
         """

@@ -24,15 +24,15 @@ from cht_sync.store.document_store import DocumentStore
 from cht_sync.store.migrations import Schema
 from cht_sync.store.quarantine import Entry, Quarantine
 from cht_sync.store.rows import STUB_SQL, stub_of
-from cht_sync.store.swallowed import not_stored
+from cht_sync.store.silent_triggers import not_stored
 
-# Rows that are looked for at once, and that one transaction cuts.
+# Rows of one query, and of one transaction that cuts them.
 LOOK, STEP = 50_000, 500
 _FIRST: Entry = ("", b"")
 T = TypeVar("T")
 _COUNT = "select count(*) from {schema}.{table} where {is_whole}"
 _FIND = "select _id from {schema}.{table} where _id > %s and {is_whole} order by _id limit %s"
-# A look that takes a moment, whatever there is.
+# Takes a moment, however many rows there are.
 _SOME = """
 select exists (
     select from (select _id, _deleted, doc from {schema}.{table} where _deleted limit 1000) first where {is_whole}
@@ -50,13 +50,7 @@ select (select count(*) from wanted), count(*), count(*) filter (where doc is di
 
 @dataclass(slots=True)
 class Bodies:
-    """Deleted documents of which more than a stub is stored.
-
-    :param documents: in the table of documents.
-    :param collisions: in ``couchdb_collision``.
-    :param entries: in ``couchdb_quarantine``, with their bytes.
-    :param unchanged: documents and collisions of which a trigger of somebody else made again what they were.
-    """
+    """Deleted documents with more than a stub; ``unchanged``: those that another trigger restored."""
 
     documents: int = 0
     collisions: int = 0
@@ -68,22 +62,19 @@ class Bodies:
 
 
 class TombstoneStore(DocumentStore):
-    """Finds and cuts bodies of deleted documents, beside running syncs; its parameters are those of its parent."""
+    """Finds and cuts bodies of deleted documents while syncs run."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._collisions, self._quarantine = Collisions(self._names), Quarantine(self._names)
 
     def check(self) -> None:
-        """Refuses tables of an older release.
-
-        :raises SettingsError: if a run of ``cht_sync`` has to come first.
-        """
+        """Refuses tables of an older release: a run of ``cht_sync`` has to come first."""
         if pending := self._session.patiently(self._pending):
             raise SettingsError(f"The tables lack {', '.join(pending)}: let the DAG cht_sync run once before.")
 
     def _pending(self) -> list[str]:
-        with self._session.made_again():
+        with self._session.reconnecting():
             return Schema(self._session.conn, self._connection, self._raw).pending()
 
     def some(self) -> bool:
@@ -178,9 +169,7 @@ class TombstoneStore(DocumentStore):
         return found
 
     def _without_row(self, write: bool) -> Iterator[int]:
-        """1 for each entry of a deleted document that Postgres cannot hold at all, such as those with odd ids; each is
-        read alone, for it may be large.
-        """
+        """1 for each entry of a deleted document that no row can hold; each is read alone, for it may be large."""
         others = self._walk("read couchdb_quarantine", self._quarantine.without_tombstone, _FIRST, STEP)
         for entries in others:
             for entry in entries:
@@ -210,7 +199,6 @@ def _stub_of_body(body: bytes) -> bytes | None:
 def cut_tombstones(settings: Settings, dry_run: bool, show: Callable[[str], None] = print) -> None:
     """Cuts the bodies of deleted documents that were stored before stubs were wanted.
 
-    :param show: takes a line about what was found, now and then about what was done, and about the end.
     :raises SettingsError: if bodies are to be kept, or the tables are not up to date.
     """
     settings.check()

@@ -1,4 +1,4 @@
-"""Notices a CouchDB database that was dropped and made again, or that is gone."""
+"""Notices a CouchDB database that was dropped and recreated, or that is gone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sign_of_recreation(
 ) -> str | None:
     """Why the checkpoint is of another database than the one that is there now.
 
-    CouchDB answers an old seq with an empty page and nothing pending, so that nothing else would tell. The number of
+    CouchDB answers an old seq with an empty page and nothing pending, so that nothing else would show it. The number of
     ``update_seq`` is a sign only where it is all there is to a seq, on servers without a cluster (CouchDB 1.x,
     PouchDB): in a cluster it belongs to one copy of a shard, and equal copies differ in it for good.
 
@@ -54,7 +54,7 @@ def sign_of_recreation(
 
 
 def stays_behind(look_again: Callable[[], DatabaseInfo], info: DatabaseInfo, seq: str) -> bool:
-    """Whether ``update_seq`` lies behind a checkpoint in two looks; means something only where there is one copy."""
+    """Whether ``update_seq`` lies behind a checkpoint twice in a row; means something only where there is one copy."""
     if not _is_behind(info, seq):
         return False
     time.sleep(SECOND_LOOK_S)
@@ -62,10 +62,7 @@ def stays_behind(look_again: Callable[[], DatabaseInfo], info: DatabaseInfo, seq
 
 
 def check_not_emptied(source: str, info: DatabaseInfo, recreated: bool, has_rows: Callable[[], bool]) -> None:
-    """Refuses to take an empty database for the truth.
-
-    :raises SettingsError: if all documents would go.
-    """
+    """Refuses to delete all documents of a source because its database is empty."""
     was_emptied = info.doc_count == 0 and (recreated or info.doc_del_count == 0)
     if was_emptied and has_rows():
         raise SettingsError(
@@ -81,10 +78,6 @@ def _is_behind(info: DatabaseInfo, seq: str) -> bool:
 
 
 def number_of(seq: str | None) -> int | None:
-    """The number that a seq of CouchDB begins with: fit to see what rises, and for nothing else.
-
-    :param seq: as CouchDB says it; None where there is none.
-    :return: None where it begins with no number.
-    """
+    """The number that a seq of CouchDB begins with: fit to see what rises, and for nothing else."""
     found = re.match(r'[\["]*(\d+)', seq or "")
     return int(found[1]) if found else None

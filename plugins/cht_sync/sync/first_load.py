@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from cht_sync.common.concurrency import SideBySide
 from cht_sync.common.units import MEGABYTE
-from cht_sync.couchdb.changes_feed import MANY
-from cht_sync.couchdb.filtered_feed import BareFeed
+from cht_sync.couchdb.adaptive_reader import MANY, PageSize
+from cht_sync.couchdb.document_fetcher import DocumentFetcher
+from cht_sync.couchdb.filtered_feed import FilteredFeed
 from cht_sync.couchdb.id_ranges import id_ranges_side_by_side
 from cht_sync.couchdb.range_feed import RangeFeed
-from cht_sync.couchdb.structs import Page
+from cht_sync.couchdb.structs import NO_SEQ, Page
 from cht_sync.store.checkpoints import SourceState
 from cht_sync.store.first_load_plan import REST, TOMBSTONES, LoadPart, LoadPlan
 from cht_sync.sync.database_identity import sign_of_recreation
@@ -40,7 +39,6 @@ class FirstLoad:
     What changes while it reads comes again with the feed, which goes on from where it stood before the load began.
 
     :param hooks: one of the server for each connection at a time; threads cannot share one.
-    :param most_bytes: bytes read into memory at most for a single document.
     """
 
     def __init__(
@@ -59,10 +57,7 @@ class FirstLoad:
         self._page_bytes = max(MANY // len(hooks), MEGABYTE)
 
     def run(self, info: DatabaseInfo, instance: str | None, budget: float) -> bool:
-        """Loads until everything is there or the budget is spent.
-
-        :param budget: seconds.
-        """
+        """Loads until everything is there or the budget is spent."""
         begun = time.monotonic()
         plan = self._plan(info, instance)
         todo = [part for part in plan.parts if not part.done and part.name != REST]
@@ -80,9 +75,7 @@ class FirstLoad:
                 self._tell(plan, info)
             if self._progress.seconds > budget and not all(each.done for each in plan.parts):
                 self._tell(plan, info)
-                log.info(
-                    "%s: the time budget (%s s) is used; the next run goes on with the load.", self._source, budget
-                )
+                log.info("%s: the time budget (%s s) is used; the next run continues the load.", self._source, budget)
                 return False
         self._tell(plan, info)
         if not self._load_rest(plan, state, begun + budget):
@@ -119,13 +112,15 @@ class FirstLoad:
 
     def _reader(self, hook: CouchDBHook) -> Callable[[LoadPart], Iterator[Piece]]:
         def read(part: LoadPart) -> Iterator[Piece]:
-            feed: RangeFeed | BareFeed
+            feed: RangeFeed | FilteredFeed
             if part.name == TOMBSTONES:
                 feed = self._bare(hook, part, lambda changes: [change for change in changes if change.deleted])
             else:
                 feed = RangeFeed(
                     hook, self._database, part.keys, part.position,
-                    batch_size=self._batch_size, most_bytes=self._most_bytes, page_bytes=self._page_bytes,
+                    size=PageSize(self._batch_size, self._page_bytes // 4),
+                    page_bytes=min(self._most_bytes, self._page_bytes),
+                    fetcher=DocumentFetcher(hook, self._database, self._most_bytes),
                 )  # fmt: skip
             yield from feed
             yield None, None
@@ -135,8 +130,8 @@ class FirstLoad:
     def _save(self, part: LoadPart, page: Page | None, position: str | None, state: SourceState) -> None:
         """Stores a page and how far its part has come, both or neither."""
         after = replace(part, done=True) if page is None else replace(part, position=position)
-        page = page or Page([], msgspec.Raw(b"null"))
-        after.documents += len(page.results) + len(page.held)
+        page = page or Page([], NO_SEQ)
+        after.documents += len(page.results) + len(page.refused)
         written = self._store.save_part(self._source, page, part, after, state)
         part.position, part.documents, part.done = after.position, after.documents, after.done
         self._progress.count(written)
@@ -175,8 +170,8 @@ class FirstLoad:
         self._save(rest, None, None, state)
         return True
 
-    def _bare(self, hook: CouchDBHook, part: LoadPart, wanted: Callable[[list[Change]], list[Change]]) -> BareFeed:
-        return BareFeed(
+    def _bare(self, hook: CouchDBHook, part: LoadPart, wanted: Callable[[list[Change]], list[Change]]) -> FilteredFeed:
+        return FilteredFeed(
             hook, self._database, part.position, wanted, batch_size=self._batch_size, most_bytes=self._most_bytes
         )
 

@@ -1,4 +1,4 @@
-"""Looks again at documents of which CouchDB has named an older revision than Postgres holds."""
+"""Checks again documents of which CouchDB has named an older revision than Postgres holds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cht_sync.store.page_writer import Written
 
 AT_A_TIME = 50
-# So often in a row, and with such a pause between, a cluster has to name the same: each look may be answered by
+# So often in a row, and with such a pause between, a cluster has to name the same: each check may be answered by
 # another copy.
 LOOKS = 5
 PAUSE = timedelta(seconds=30)
@@ -38,11 +38,10 @@ class OlderRevisionCheck:
     It may where the revision tree that CouchDB answers with holds the newer revision too: such a copy does not lag, the
     newer one was deleted in favour of the older. Where the tree does not know it, either the copy lags or a backup was
     restored; then CouchDB has to name the same again: at once where it keeps one copy of each document, else in several
-    looks over some time, which no copy that lags stands as long as the copies reach each other.
+    checks over some time, which no copy that lags stands as long as the copies reach each other.
 
-    :param at_once: whether one look is enough, as where the server keeps each document once.
+    :param at_once: whether one check is enough, as where the server keeps each document once.
     :param patience: seconds for which a cluster has to name the same.
-    :param most_bytes: bytes read into memory at most.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class OlderRevisionCheck:
         self._fetcher = DocumentFetcher(hook, database, most_bytes)
 
     def run(self, budget: float) -> Iterator[Written]:
-        """Looks at all that wait.
+        """Checks all that wait.
 
         :param budget: seconds after which the rest is left to the next run.
         :raises RequestRefusedError: if it may be asked neither by ``_bulk_get`` nor by ``_all_docs``.
@@ -78,7 +77,7 @@ class OlderRevisionCheck:
             yield from self._decide([(each, trees[each.id]) for each in found if each.id in trees])
 
     def _trees(self, ids: list[str]) -> dict[str, list[Leaf]]:
-        """Revision trees by ``_id``, of those documents of which the server tells."""
+        """Revision trees by ``_id``, of the documents that the server knows."""
         try:
             trees = self._hook.leaves(self._database, ids, self._most_bytes)
             return trees | self._rest([each for each in ids if each not in trees])
@@ -90,7 +89,7 @@ class OlderRevisionCheck:
             return self._bare(ids)
 
     def _rest(self, ids: list[str]) -> dict[str, list[Leaf]]:
-        """Of those of which no tree tells."""
+        """The winning revisions of documents without a tree."""
         try:
             return self._bare(ids)
         except RequestRefusedError as error:
@@ -116,7 +115,7 @@ class OlderRevisionCheck:
             else:
                 waiting[each.key] = best.rev if best else None
         if waiting:
-            self._store.looked(self._source, waiting)
+            self._store.note_claimed(self._source, waiting)
         for decisions, sure in ((newer, False), (older, True)):
             if decisions:
                 yield from self._put(decisions, sure)
@@ -157,7 +156,7 @@ class OlderRevisionCheck:
             self._store.older.drop(cursor, self._source, others if sure else [])
 
         changes = [each.change for each in decisions if each.change.id not in bad]
-        return self._store.put(self._source, changes, refused, state, note, sure=sure)
+        return self._store.save_documents(self._source, changes, refused, state, note, sure=sure)
 
     def _complete(self, changes: list[Change], bodies: dict[str, bytes]) -> list[Refused]:
         """Gives changes the bodies of their revisions, fetched where they are not there; those that cannot be had."""

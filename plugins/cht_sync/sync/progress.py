@@ -39,10 +39,7 @@ class Progress:
             self.reasons[code] = self.reasons.get(code, 0) + number
 
     def add(self, page: Page, written: Written, seconds: float) -> None:
-        """Counts a page that was stored.
-
-        :param seconds: time since the run began.
-        """
+        """Counts a page that was stored."""
         self.count(written)
         self.pages += 1
         self.bytes += page.size
@@ -58,16 +55,16 @@ class Progress:
         """
         rate = self.documents / self.seconds if self.seconds else 0.0
         rest = self.pending if self.pending is not None or total is None else max(total - self.documents, 0)
-        pending = "an unknown number" if rest is None else f"{rest:,}"
+        pending = "unknown" if rest is None else f"{rest:,}"
         left = f", about {_duration(rest / rate)} left" if rest and rate else ""
         return (
-            f"{self.source}: page {self.pages}: {written.documents:,} documents ({written.tombstones:,} tombstones),"
-            f" {page.size / MEGABYTE:.1f} MB, {rate:,.0f} documents/s, {pending} pending{left}"
+            f"{self.source}: page {self.pages}: {written.documents:,} documents ({written.tombstones:,} deleted),"
+            f" {page.size / MEGABYTE:.1f} MB, {rate:,.0f} documents/s, pending: {pending}{left}"
         )
 
     def log_summary(self) -> None:
         """Sums up, and warns of what a person should look at."""
-        state = "drained" if self.drained else "not drained yet"
+        state = "all changes read" if self.drained else "changes left"
         log.info(
             "%s: %s; %s documents (%s rows changed) in %s pages, %.1f s.",
             self.source, state, f"{self.documents:,}", f"{self.rows:,}", f"{self.pages:,}", self.seconds,

@@ -24,10 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def check_not_renamed(store: DocumentStore, hook: CouchDBHook, database: str, source: str, order: list[str]) -> None:
-    """Refuses a source that was never read and whose documents are those of one that is configured no more.
-
-    :raises SettingsError: with what to do; nothing was written.
-    """
+    """Refuses a source that was never read, with the documents of one that is configured no more."""
     # Where the settings do not name it, an operator alone does, and nobody knows which others are meant to be copied.
     if source not in order or store.checkpoint(source) is not None:
         return
@@ -60,10 +57,8 @@ def rename_sources(
 
     :param settings: the environment; the new names have to be configured, the old ones not any more.
     :param names: old and new names: ``<host>/<database>``, or the host alone for all its databases.
-    :param dry_run: whether it is only told what would be done.
     :param repeated: whether it may have been done before, as in a task that is tried again: then it is no error where
         Postgres holds the new name and no more the old one.
-    :raises SettingsError: if a name cannot be meant.
     """
     configured = [source["source"] for source in configured_sources(settings)]
     with RenamingStore(postgres_connection(settings), settings.raw_table, "cht_sync rename-source") as store:

@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 class SourceCopy:
     """Copies one CouchDB database to one source.
 
-    :param progress: is kept up to date.
     :param params: of the DAG run, see :class:`cht_sync.operators.couchdb_to_postgres.CouchDBToPostgresOperator`.
     :param batch_size: changes in a page at most.
     :param budget: seconds after which each step leaves the rest to the next run.
@@ -98,7 +97,7 @@ class SourceCopy:
         self._retry_quarantined()
         self._read_changes(info)
         if self._progress.drained:
-            # Of a cluster no single answer tells that a document is not there.
+            # In a cluster one answer does not prove that a document is gone.
             self._sweep(sure=self._confirmed_gone or info.has_one_copy)
         self._check_older_revisions(info)
 
@@ -155,13 +154,13 @@ class SourceCopy:
         if sign or (self._confirmed_gone and info.doc_count == 0):
             log.warning(
                 "%s is another database than before: %s. It is read from its beginning; then documents that it does"
-                " not hold become tombstones.",
+                " not hold are marked as deleted.",
                 self._source, sign or "it was confirmed to be empty",
             )  # fmt: skip
             self._store.restart(self._source, self._instance)
         elif self._confirmed_gone:
             log.warning(
-                "%s is in confirm_gone, but its database is there with %s documents: nothing is given up.",
+                "%s is in confirm_gone, but its database exists with %s documents: nothing is marked as deleted.",
                 self._source, f"{info.doc_count:,}",
             )  # fmt: skip
         else:
@@ -230,7 +229,9 @@ class SourceCopy:
                     continue  # Postgres can never hold such an _id as a key: it stands in the table as it is shown
                 change = Change(id=name, changes=[Revision(rev)] if rev else [])
                 refused = fetcher.newest([change])
-                self._progress.count(self._store.put(self._source, [] if refused else [change], refused, state))
+                self._progress.count(
+                    self._store.save_documents(self._source, [] if refused else [change], refused, state)
+                )
                 if refused and change.rev and not everything:
                     return  # the server has it and does not hand it out: each may cost a minute of patience
 
@@ -246,10 +247,10 @@ class SourceCopy:
             if written.documents:
                 log.info(progress.line(page, written, total))
             if progress.seconds > self._budget and not page.is_last:
-                log.info("%s: time budget (%s s) used; the next run goes on from here.", self._source, self._budget)
+                log.info("%s: time budget (%s s) used; the next run continues from here.", self._source, self._budget)
                 break
         if self._newest_seq and since and progress.drained:
-            # Else changes up to the number of the checkpoint would not be told of again.
+            # Else changes up to the number of the checkpoint would not come again.
             self._store.go_on_from(self._source, since, self._newest_seq)
 
     def _check_older_revisions(self, info: DatabaseInfo) -> None:

@@ -24,26 +24,24 @@ def sweep(
 ) -> Iterator[Written]:
     """Looks through the documents of a source, where a restart asked for it, from where an earlier run came to.
 
-    :param missing: of some ids, those that the database does not hold.
     :param budget: seconds after which the rest is left to the next run.
-    :param sure: whether what ``missing`` says can be relied on; else it is only noted, to be looked for again.
+    :param sure: whether what ``missing`` says can be relied on; else it is only noted, to be checked again.
     """
     state, begun = store.state(source), time.monotonic()
     while state.sweep_after is not None and time.monotonic() - begun < budget:
-        found = store.known(source, state.sweep_after, AT_A_TIME)
+        found = store.live_documents(source, state.sweep_after, AT_A_TIME)
         revisions = dict(found)
         gone = missing(list(revisions)) if found else []
         # The last in the order of Postgres, which is not that of Python.
         after = found[-1][0] if found else None
-        yield store.bury(source, [_tombstone(name, revisions[name]) for name in gone], state, after, sure=sure)
+        yield store.save_tombstones(
+            source, [_tombstone(name, revisions[name]) for name in gone], state, after, sure=sure
+        )
         state = replace(state, sweep_after=after)
 
 
 def missing_documents(hook: CouchDBHook, database: str, source: str, ids: list[str]) -> list[str]:
-    """Those of some documents that a database does not hold, asked twice.
-
-    :raises CouchDBError: if CouchDB does not say it of one.
-    """
+    """Those of some documents that a database does not hold, asked twice."""
     missing = _without_revision(hook, database, ids)
     if missing:
         # A replica that lags may not know yet what is there.

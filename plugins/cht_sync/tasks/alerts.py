@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Variable, task
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.callbacks.error_in_log import silence
 from cht_sync.couchdb.sources import configured_sources
@@ -48,11 +49,7 @@ STATEMENT_TIMEOUT = "60s"
     doc_md="Looks at the tables of the sync and tells what is new.",
 )
 def alert() -> int:
-    """Tells people what they do not know yet.
-
-    :return: messages that went out.
-    :raises SettingsError: if a setting of alerts cannot be used.
-    """
+    """Tells people what they do not know yet."""
     settings = Settings()
     settings.check()
     try:
@@ -67,8 +64,6 @@ def alert() -> int:
 def tell(settings: Settings) -> int:
     """Judges what is the case and sends what is new.
 
-    :param settings: the environment.
-    :return: messages that went out.
     :raises StoreError: if Postgres does not answer.
     """
     incidents, open_channels, sent = Incidents(settings.raw_table.schema), channels(settings), 0
@@ -109,7 +104,8 @@ def _prepared(settings: Settings) -> bool:
     raw = settings.raw_table
     with _transaction(settings) as cursor:
         cursor.execute("select to_regclass(%s)", (regclass_text(raw.schema, "couchdb_migration"),))
-        if cursor.fetchone()[0] is None:
+        [(known,)] = cursor.fetchall()
+        if known is None:
             return False
     with DocumentStore(postgres_connection(settings), raw, "cht_alerts") as store:
         store.prepare()
@@ -136,10 +132,7 @@ def find_all(
 ) -> tuple[list[Finding], list[Unknown]]:
     """What health finds in the destination, and what could not be read.
 
-    :param settings: the environment.
     :param sources: names of those that are to be copied; None where that is not known.
-    :param now: the time, with a zone.
-    :param limits: from when on something is late.
     """
     with _looking(settings) as destination:
         facts = read(destination, now, sources or (), is_gone_by(sources), incidents=True)
@@ -169,10 +162,7 @@ def _in_the_way(settings: Settings, said: str) -> str:
 
 
 def deployment_failed(context: Any) -> None:
-    """Notes that a deployment failed; of Airflow's ``on_failure_callback``.
-
-    :param context: Airflow's.
-    """
+    """Notes that a deployment failed; of Airflow's ``on_failure_callback``."""
     name = context["ti"].task_id
     with silence():
         # The reason is the last line of the log already.
@@ -195,7 +185,7 @@ def _note(condition: Condition | None) -> None:
 
 
 @contextmanager
-def _transaction(settings: Settings) -> Iterator[Any]:
+def _transaction(settings: Settings) -> Iterator[Cursor]:
     doing = "read and write couchdb_incident"
     with transaction(postgres_connection(settings), "cht_alerts", doing) as cursor:
         cursor.execute("select set_config('statement_timeout', %s, true)", (STATEMENT_TIMEOUT,))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from cht_sync.callbacks.task_callbacks import all_is_well
+from cht_sync.callbacks.task_callbacks import forget_failures
 from cht_sync.settings.settings import Settings
 from cht_sync.tasks.alerts import deployment_worked
 
@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 @task.short_circuit(task_id="look", task_display_name="look: is there a new version?")
 def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
-    """Ends the run where the version that the settings name is in use.
-
-    :param params: of the run.
-    :return: what is to be deployed and why.
-    """
+    """Ends the run where the version that the settings name is in use."""
     from cht_sync.dbt.deploy.look import look
 
     settings = Settings()
@@ -41,8 +37,6 @@ def look_for_version(params: dict[str, Any]) -> dict[str, Any] | None:
 def build_version(goal: dict[str, Any], params: dict[str, Any]) -> dict[str, Any] | None:
     """Fetches, parses and validates the version beside the one in use.
 
-    :param goal: what ``look`` found.
-    :param params: of the run.
     :return: the goal with the folder of the version; None where it is in use after all.
     """
     from cht_sync.dbt.deploy.deploy import build_version as build
@@ -54,11 +48,7 @@ def build_version(goal: dict[str, Any], params: dict[str, Any]) -> dict[str, Any
 
 @task(task_id="plan", task_display_name="plan: what is to be rebuilt")
 def plan_deployment(goal: dict[str, Any], params: dict[str, Any]) -> list[dict[str, Any]]:
-    """Lists the models to rebuild, with the rows they have now.
-
-    :param goal: what ``build`` gave.
-    :param params: of the run.
-    """
+    """Lists the models to rebuild, with the rows they have now."""
     from cht_sync.dbt.deploy.deploy import plan
     from cht_sync.dbt.deploy.look import Goal
 
@@ -71,10 +61,7 @@ def switch_version(
 ) -> dict[str, Any]:
     """Rebuilds what changed aside, and switches tables and project at once.
 
-    :param goal: what ``build`` gave.
     :param planned: what ``plan`` gave; it is worked out again, from what is in the database now.
-    :param params: of the run.
-    :param ti: Airflow's task instance.
     :raises AirflowSkipException: for a dry run.
     """
     from cht_sync.dbt.deploy.deploy import switch
@@ -89,7 +76,7 @@ def switch_version(
 def settled(_context: Any = None) -> None:
     """Notes that the version in use is the one wanted; also Airflow's ``on_success_callback`` of the last task."""
     deployment_worked()
-    all_is_well("cht_pipeline_deploy")
+    forget_failures("cht_pipeline_deploy")
 
 
 def _wish(params: dict[str, Any]) -> Wish:

@@ -32,7 +32,6 @@ def plan_parts() -> Parts:
     """Names the parts of each source that are to be compared, and notes them in ``couchdb_reconciliation``.
 
     :return: arguments of the operator for each part, save for those that follow the others.
-    :raises SettingsError: if a setting cannot be used.
     :raises CouchDBError: if CouchDB does not answer: a full proof is not left out in silence.
     """
     settings, context = Settings(), get_current_context()
@@ -54,11 +53,7 @@ def plan_parts() -> Parts:
 
 @task(task_id="plan_beside", task_display_name="plan_beside: sources compared whole", multiple_outputs=False)
 def plan_beside(parts: Parts) -> Parts:
-    """Names the sources of which all documents are compared, for what is done behind it.
-
-    :param parts: what :func:`plan_parts` returned.
-    :return: arguments of the operator for each.
-    """
+    """Names the sources of which all documents are compared, for what is done behind it."""
     full = [part for part in parts if part["part"] != INTERVAL]
     return list({part["source"]: {**part, "part": BESIDE} for part in full}.values())
 
@@ -75,10 +70,7 @@ def _plan(settings: Settings, source: Source, context: Any, interval: Interval, 
 
 
 def interval_of(context: Any) -> Interval:
-    """The data interval of a run; of one without, triggered by hand, the day before it.
-
-    :param context: Airflow's.
-    """
+    """The data interval of a run; of one without, triggered by hand, the day before it."""
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if start is None or end is None or start == end:
         end = end or context["dag_run"].run_after
@@ -87,11 +79,7 @@ def interval_of(context: Any) -> Interval:
 
 
 def is_full(settings: Settings, context: Any) -> bool:
-    """Whether a run compares all documents: where its param says so, and on one day of each week by its schedule.
-
-    :param settings: the environment.
-    :param context: Airflow's.
-    """
+    """Whether a run compares all documents: where its param says so, and on one day of each week by its schedule."""
     if context["params"].get("full_proof"):
         return True
     run, end = context["dag_run"], context.get("data_interval_end")
@@ -113,12 +101,12 @@ def report_verdicts() -> None:
     for source in sources:
         hook = CouchDBHook(source["couchdb_conn_id"])
         with open_proof(settings, hook, source["database"], source["source"], context) as proof:
-            summary = proof.verdicts.summary()
+            summary = proof.results.summary()
             if not summary.bad:
-                proof.take_doubt_away()
+                proof.clear_doubt()
             name, database = source["source"], source["database"]
             lines.append(line_of(hook, database, name, proof.stored, summary, configured=configured))
-            proof.verdicts.prune(settings.ledger_days)
+            proof.results.prune(settings.ledger_days)
     with StoredSide(postgres_connection(settings), settings.raw_table, "all") as stored:
         beside = vanished(stored, configured)
     log.info("The copy against CouchDB:\n%s", table([*lines, *beside]))

@@ -39,7 +39,6 @@ def list_sources(params: dict[str, Any] | None = None) -> list[Source]:
 
     :param params: of the run; a source in ``confirm_gone`` that is not configured any more is given up here, those of
         ``rename_source`` are renamed, and those in ``accept_older`` have to be configured.
-    :raises SettingsError: if a setting or a param cannot be used.
     """
     settings = _checked()
     sources = configured_sources(settings)
@@ -83,11 +82,7 @@ def _give_up(settings: Settings, gone: list[str]) -> None:
     multiple_outputs=False,
 )
 def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> None:
-    """Sends an event to the asset of the table of documents where a source brought some, whatever the others did.
-
-    :param ti: Airflow's task instance.
-    :param outlet_events: Airflow's.
-    """
+    """Sends an event to the asset of the table of documents where a source brought some, whatever the others did."""
     _tell_of_documents(_checked(), ti, outlet_events)
 
 
@@ -101,8 +96,6 @@ def tell_of_documents(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> No
 def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dict[str, str] | None:
     """Tells of new documents, and skips the models where none arrived since their last good run.
 
-    :param ti: Airflow's task instance.
-    :param outlet_events: Airflow's.
     :return: the stamp of the newest document and the dbt deployment, noted once the models have run to a good end.
     """
     settings = _checked()
@@ -139,9 +132,6 @@ def report_result(
 
     Without this last task a run whose models succeed would look well although a source failed.
 
-    :param models_group: task group of the models.
-    :param ti: Airflow's task instance.
-    :param params: of the run.
     :return: ``newest`` document and ``modelled_to`` as ISO 8601 UTC, and ``lag_seconds`` between them; empty where
         no models ran. After a failure the same is in the XCom ``lag``.
     :raises IncompleteError: if a task of the run failed; names them.

@@ -16,7 +16,6 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from cht_sync.couchdb.hook import CouchDBHook
 from cht_sync.couchdb.sources import configured_sources
-from cht_sync.couchdb.structs import DatabaseInfo
 from cht_sync.errors import CouchDBError, SettingsError, StoreError
 from cht_sync.settings.settings import Settings
 from cht_sync.store.checkpoints import SourceState
@@ -137,10 +136,7 @@ def _is_another(hook: CouchDBHook, database: str, state: Waiting) -> bool:
     # The version is asked for only where it matters.
     is_same = info.instance_start_time == state.instance
     instance = info.instance_start_time if is_same or says_when_made(hook, info) else None
-
-    def look_again() -> DatabaseInfo:
-        return hook.database(database)
-
+    look_again = partial(hook.database, database)
     known = SourceState(state.seq, state.instance)
     return sign_of_recreation(look_again, info, instance, known) is not None or (
         info.has_one_copy and stays_behind(look_again, info, state.seq)
@@ -192,12 +188,7 @@ async def _for_ever(once: Callable[[], Awaitable[None]]) -> None:
 
 
 async def in_thread(call: Callable[[], T]) -> T:
-    """Awaits a call that blocks.
-
-    The thread is a daemon: a request that waits for CouchDB keeps no triggerer from ending.
-
-    :param call: what to call.
-    """
+    """Awaits a call in a daemon thread: a request that waits for CouchDB keeps no triggerer from ending."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
@@ -48,11 +49,8 @@ select exists (
 class Waiting:
     """One source.
 
-    :param now: the time of Postgres.
     :param seq: its checkpoint; None where it was never read to an end.
     :param updated_at: when a run last stored something of it, or looked.
-    :param drained_at: when its feed was last read to the end.
-    :param asked_at: when a run was last asked for.
     :param instance: ``instance_start_time`` of the database that the checkpoint is of; None where nobody knows.
     """
 
@@ -70,16 +68,11 @@ class Waiting:
 
 
 def read_state(settings: Settings, source: str) -> Waiting:
-    """What Postgres knows of a source.
-
-    :param settings: the environment.
-    :param source: its name.
-    :raises StoreError: if Postgres does not answer.
-    """
+    """What Postgres knows of a source."""
     raw = settings.raw_table
     with _cursor(settings) as cursor:
         cursor.execute(_THERE, (regclass_text(raw.schema, "couchdb_progress"),))
-        now, is_there = cursor.fetchone()
+        now, is_there = one_row(cursor)
         if not is_there:
             return Waiting(now)
         return Waiting(now, *_checkpoints(settings).waiting(cursor, source))
@@ -88,45 +81,29 @@ def read_state(settings: Settings, source: str) -> Waiting:
 def has_work_left(settings: Settings, source: str) -> bool:
     """Whether a run has something to do though nothing changes: older revisions to look at again, a sweep or the proof
     of a first load that has not come to its end, documents that CouchDB did not hand out.
-
-    :param settings: the environment.
-    :param source: name of the source, which was read before.
-    :raises StoreError: if Postgres does not answer.
     """
     raw = settings.raw_table
     names, values = Names(raw.schema), {"source": source, "pause": older_documents.PAUSE}
     with _cursor(settings) as cursor:
         names.execute(cursor, _LEFT, values)
-        if cursor.fetchone()[0]:
+        if one_row(cursor)[0]:
             return True
         # After an upgrade the first run makes it.
         cursor.execute("select to_regclass(%s) is not null", (regclass_text(raw.schema, "couchdb_older_revision"),))
-        if not cursor.fetchone()[0]:
+        if not one_row(cursor)[0]:
             return False
         names.execute(cursor, _OLDER_LEFT, values)
-        return bool(cursor.fetchone()[0])
+        return bool(one_row(cursor)[0])
 
 
 def note_look(settings: Settings, source: str, seq: str) -> None:
-    """Notes that CouchDB holds nothing beyond a checkpoint: who watches would else take rest for a failure.
-
-    :param settings: the environment.
-    :param source: name of the source.
-    :param seq: the checkpoint.
-    :raises StoreError: if Postgres does not answer.
-    """
+    """Notes that CouchDB holds nothing beyond a checkpoint: who watches would else take rest for a failure."""
     with _cursor(settings) as cursor:
-        _checkpoints(settings).looked(cursor, source, seq)
+        _checkpoints(settings).note_drained(cursor, source, seq)
 
 
 def ask(settings: Settings, waiting: dict[str, str | None]) -> list[str]:
-    """Notes that changes ask for a run, except where one has come by itself.
-
-    :param settings: the environment.
-    :param waiting: by source the checkpoint beyond which there are changes; None where it was never read.
-    :return: names of the sources that still wait.
-    :raises StoreError: if Postgres does not answer.
-    """
+    """Notes that changes ask for a run, except where one has come by itself; returns the sources that still wait."""
     asking = [name for name, seq in waiting.items() if seq is None]
     if len(asking) < len(waiting):
         with _cursor(settings) as cursor:
@@ -141,7 +118,7 @@ def _checkpoints(settings: Settings) -> Checkpoints:
 
 
 @contextmanager
-def _cursor(settings: Settings) -> Iterator[Any]:
+def _cursor(settings: Settings) -> Iterator[Cursor]:
     doing = "read and write couchdb_progress"
     with transaction(postgres_connection(settings), "cht_sync waits", doing) as cursor:
         yield cursor

@@ -124,7 +124,7 @@ def test_a_document_of_a_cluster_is_handed_out_byte_by_byte(cluster, id):
 @pytest.mark.parametrize("threshold", ["0", "1"], ids=["by the feed", "by ranges"])
 def test_all_of_them_are_copied_proven_and_repaired(cluster, database, monkeypatch, threshold):
     monkeypatch.setenv("CHT_FIRST_LOAD_THRESHOLD", threshold)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.02)
     monkeypatch.setattr("cht_sync.reconcile.repair.PAUSE_S", 0.0)
     monkeypatch.setenv("CHT_RECONCILE_RANGE", "5")
     medic = cluster.databases["medic"] = ClusterDatabase("medic", 1)

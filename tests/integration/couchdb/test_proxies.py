@@ -40,7 +40,7 @@ def medic(monkeypatch, database):
             "CHT_FIRST_LOAD_THRESHOLD": "0",
         }.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
+        monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.02)
         monkeypatch.setattr("cht_sync.common.retry.LONGEST_PAUSE", 0.05)
         medic.proxy = proxy
         yield medic

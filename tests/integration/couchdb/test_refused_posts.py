@@ -25,7 +25,7 @@ def cluster(monkeypatch, database):
             monkeypatch.setenv(f"COUCHDB_{name}", value)
         monkeypatch.setenv("CHT_FIRST_LOAD_THRESHOLD", "0")
         monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.0)
-        monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
+        monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.0)
         monkeypatch.setattr("cht_sync.common.retry.LONGEST_PAUSE", 0.05)
         monkeypatch.setattr(older_documents, "PAUSE", timedelta())
         cluster.proxy = proxy

@@ -24,9 +24,12 @@ def test_one_at_a_time_on_one_schema(database, caplog, monkeypatch):
             order.append("other schema")
         waiting = threading.Thread(target=second)
         waiting.start()
-        time.sleep(1.2)
+        deadline = time.monotonic() + 30
+        while not any("waiting for" in each for each in caplog.messages):
+            assert time.monotonic() < deadline, "nobody waits"
+            time.sleep(0.05)
         order.append("first")
-    waiting.join(10)
+    waiting.join(30)
     assert order == ["other schema", "first", "second"]
     (said,) = (each for each in caplog.messages if "waiting for cht_sync.models.dbt_run@one 20" in each)
     assert "(Postgres backend " in said

@@ -245,7 +245,7 @@ def test_a_restart_of_the_server(rig, restarted, match):
 
 @pytest.mark.slow
 def test_a_restart_of_the_server_while_a_proof_reads(rig, restarted, monkeypatch):
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.02)
     rig.run()
     damage(rig)
     with restarted(PROOF["comparison"]):
@@ -269,7 +269,7 @@ def damage(rig):
 @pytest.mark.parametrize("forward", [True, False], ids=["answered", "asked"])
 def test_a_proof_whose_connection_breaks_goes_on(rig, monkeypatch, forward):
     """Whatever it asks: once the answer is lost, once the question."""
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.02)
     rig.couch.fill(60)
     rig.run()
     found = {}

@@ -175,7 +175,7 @@ def test_sigterm_inside_a_statement_of_a_proof(task, part, held):
         assert_its_statement_ended(task)
     with open_proof(Settings(), CouchDBHook(), rig.couch.name, rig.couch.source, context) as proof:
         for name in proof.plan(None, full=True):
-            proof.do(name)
+            proof.run_part(name)
     assert rig.differences() == []
 
 

@@ -481,7 +481,7 @@ def warehouse(postgres_server, monkeypatch):
     monkeypatch.setenv("CHT_FIRST_LOAD_CONNECTIONS", "2")
     monkeypatch.setenv("COUCHDB_DBS", "")
     # A second look at what differs waits for replicas that lag; here none does.
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.0)
     monkeypatch.setattr("cht_sync.sync.database_identity.SECOND_LOOK_S", 0.0)
     warehouse = Warehouse(postgres_server, monkeypatch)
     # Thousands of runs say nothing that the message of the one which failed does not.

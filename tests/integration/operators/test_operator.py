@@ -211,9 +211,9 @@ def test_the_log_tells_how_it_goes(couch, caplog):
     with caplog.at_level("INFO"):
         copy(couch)
     text = caplog.text
-    assert f"{couch.source}: page 1: 100 documents (0 tombstones), 0.1 MB," in text
+    assert f"{couch.source}: page 1: 100 documents (0 deleted), 0.1 MB," in text
     assert "documents/s" in text
-    assert f"{couch.source}: drained; 1,500 documents (1,500 rows changed) in" in text
+    assert f"{couch.source}: all changes read; 1,500 documents (1,500 rows changed) in" in text
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from cht_sync.postgres import connection, lock_watch
 from cht_sync.postgres.lock_watch import LockWatch
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable
-from cht_sync.store import document_store
+from cht_sync.store import claims
 from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 
@@ -27,7 +27,7 @@ def soon(monkeypatch):
     """What happens after ten seconds happens after less than one."""
     monkeypatch.setattr(lock_watch, "FIRST_S", 0.3)
     monkeypatch.setattr(lock_watch, "LOOK_S", 0.3)
-    monkeypatch.setattr(document_store, "FIRST_S", 0.3)
+    monkeypatch.setattr(claims, "FIRST_S", 0.3)
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def deployment(couchdb_server, database, monkeypatch):
         "COUCHDB_DBS": NAME,
     }.items():
         monkeypatch.setenv(variable, value)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.02)
     yield Deployment(couchdb_server, database)
     requests.delete(f"{couchdb_server.url}/{NAME}", auth=couchdb_server.auth, timeout=10)
 

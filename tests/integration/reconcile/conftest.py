@@ -6,7 +6,7 @@ from tests.oracle.oracle import compare
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(comparison, "SECOND_LOOK_S", 0.02)
+    monkeypatch.setattr(comparison, "RECHECK_AFTER_S", 0.02)
     monkeypatch.setattr("cht_sync.reconcile.repair.PAUSE_S", 0.0)
     monkeypatch.setattr("cht_sync.sync.database_identity.SECOND_LOOK_S", 0.01)
     monkeypatch.setenv("CHT_RECONCILE_RANGE", "60")

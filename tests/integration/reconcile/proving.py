@@ -24,16 +24,16 @@ def prove_all(database, source, run=None, **params):
     """A full proof, its parts in order; gives the summary of its verdicts."""
     with open_proof(Settings(), CouchDBHook(), database, source, context(run, **params)) as proof:
         for part in proof.plan(None, full=True):
-            proof.do(part)
-        return proof.verdicts.summary()
+            proof.run_part(part)
+        return proof.results.summary()
 
 
 def prove_interval(database, source, interval, run=None, **params):
     """A proof of some time; gives the summary of its verdicts."""
     with open_proof(Settings(), CouchDBHook(), database, source, context(run, **params)) as proof:
         for part in proof.plan(interval, full=False):
-            proof.do(part)
-        return proof.verdicts.summary()
+            proof.run_part(part)
+        return proof.results.summary()
 
 
 class Rows:

@@ -163,7 +163,7 @@ def test_quarantine_and_collisions_are_places_too(synced, couchdb_server, databa
     with DocumentStore(postgres_connection(), RawTable("v1", "couchdb")) as store:
         store.claim(synced.source)
         change = Change("odd", [Revision(odd)])
-        store.put(synced.source, [], [Refused(change, "why", body=b"{}")], store.state(synced.source))
+        store.save_documents(synced.source, [], [Refused(change, "why", body=b"{}")], store.state(synced.source))
     database.rows("delete from v1.couchdb where _id = 'odd'")
     assert prove_all(synced.name, synced.source).differences == 0
     assert prove_all(other.name, other.source).differences == 0
@@ -217,7 +217,7 @@ def test_the_answer_on_one_line(synced, database, monkeypatch, capsys):
 def test_a_proof_that_is_ended_goes_on_and_still_tells_what_it_repaired(synced, database, differences, monkeypatch):
     monkeypatch.setattr("cht_sync.reconcile.repair.AT_ONCE", 5)
     database.rows("delete from v1.couchdb where _id between 'd000' and 'd020'")
-    put, calls = DocumentStore.put, []
+    put, calls = DocumentStore.save_documents, []
 
     def ended(self, *arguments, **options):
         calls.append(arguments)
@@ -225,16 +225,16 @@ def test_a_proof_that_is_ended_goes_on_and_still_tells_what_it_repaired(synced, 
             raise KeyboardInterrupt
         return put(self, *arguments, **options)
 
-    monkeypatch.setattr(DocumentStore, "put", ended)
+    monkeypatch.setattr(DocumentStore, "save_documents", ended)
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context("one run")) as proof:
         parts = proof.plan(None, full=True)
         with pytest.raises(KeyboardInterrupt):
-            proof.do(parts[0])
-        assert proof.verdicts.summary().unfinished == len(parts)
+            proof.run_part(parts[0])
+        assert proof.results.summary().unfinished == len(parts)
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context("one run")) as proof:
         for part in parts:
-            proof.do(part)
-        summary = proof.verdicts.summary()
+            proof.run_part(part)
+        summary = proof.results.summary()
     assert (summary.bad, summary.repaired) == (False, 21)
     assert database.rows("select verdict from v1.couchdb_reconciliation where part = 'range 1'") == [("repaired",)]
     assert differences(synced) == []
@@ -246,7 +246,7 @@ def test_what_is_too_old_is_forgotten(synced, database):
     database.rows("update v1.couchdb_reconciliation set planned_at = now() - interval '11 days'")
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context()) as proof:
         proof.plan(None, full=True)
-        proof.verdicts.prune(10)
+        proof.results.prune(10)
         planned = database.value("select count(*) from v1.couchdb_reconciliation")
     assert database.value("select count(*) from v1.couchdb_window") == 0
     assert 0 < planned == database.value("select count(*) from v1.couchdb_reconciliation where verdict is null")
@@ -258,7 +258,7 @@ def sizes_of(synced):
     """Parts that are ranges, with the documents that each compared."""
     with open_proof(Settings(), CouchDBHook(), synced.name, synced.source, context()) as proof:
         parts = [part for part in proof.plan(None, full=True) if part.startswith("range")]
-        return [proof.do(part).compared for part in parts]
+        return [proof.run_part(part).compared for part in parts]
 
 
 def test_ranges_are_drawn_without_making_the_server_walk(synced, monkeypatch):
@@ -277,7 +277,7 @@ def test_where_postgres_holds_too_little_the_server_draws_them(synced, database,
 
 
 def test_ids_beside_the_listing_are_found_piece_by_piece(synced, database, monkeypatch):
-    monkeypatch.setattr("cht_sync.reconcile.not_listed.AT_A_TIME", 7)
+    monkeypatch.setattr("cht_sync.reconcile.postgres_side.UNLISTED_AT_A_TIME", 7)
     database.rows(DAMAGE["ghosts"].replace("generate_series(1, 3)", "generate_series(1, 50)"))
     summary = prove_all(synced.name, synced.source)
     assert (summary.bad, summary.repaired) == (False, 50)

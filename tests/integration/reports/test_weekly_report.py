@@ -9,8 +9,7 @@ import pytest
 
 from cht_sync.errors import SettingsError
 from cht_sync.reports.files import whole
-from cht_sync.reports.week import Week
-from cht_sync.reports.weekly import COLUMNS, WeeklyReport
+from cht_sync.reports.weekly import COLUMNS, Week, WeeklyReport
 from cht_sync.settings.connections import report_connection
 
 pytestmark = pytest.mark.integration

@@ -33,7 +33,7 @@ def test_models_after_a_repair_equal_those_from_scratch(
     warehouse: Warehouse, couchdb_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Damage that the models have seen is undone in them, too."""
-    monkeypatch.setattr(comparison, "SECOND_LOOK_S", 0.02)
+    monkeypatch.setattr(comparison, "RECHECK_AFTER_S", 0.02)
     monkeypatch.setenv("COUCHDB_HOST", "127.0.0.1")
     monkeypatch.setenv("COUCHDB_PORT", str(urlsplit(couchdb_server.url).port))
     monkeypatch.setenv("COUCHDB_USER", couchdb_server.user)

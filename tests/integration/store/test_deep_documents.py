@@ -31,7 +31,7 @@ def medic(monkeypatch, database):
         "CHT_RECONCILE_RANGE": "10",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.02)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.02)
     monkeypatch.setattr("cht_sync.reconcile.repair.PAUSE_S", 0.0)
     medic = cluster.databases["medic"] = ClusterDatabase("medic", 1)
     for number in range(30):

@@ -39,7 +39,7 @@ class Table:
         with self.conn, self.conn.cursor() as cursor:
             cursor.execute(PAGE_TABLE)
             spied = Spied(cursor, self.copied_to)
-            return self.writer.write(spied, source, page.results, page.held, None, expect_new=self.expect_new)
+            return self.writer.write(spied, source, page.results, page.refused, None, expect_new=self.expect_new)
 
     def rows(self, query):
         with self.conn, self.conn.cursor() as cursor:

@@ -71,7 +71,7 @@ def cluster(monkeypatch):
     for name, value in {"HOST": "127.0.0.1", "PORT": str(server.port)}.items():
         monkeypatch.setenv(f"COUCHDB_{name}", value)
     monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.0)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.0)
     monkeypatch.setattr(older_documents, "PAUSE", timedelta())
     yield server
     server.close()
@@ -300,15 +300,15 @@ def test_a_document_deleted_in_a_database_made_again_stays_deleted(medic, monkey
 def test_an_older_revision_does_not_take_a_newer_one_out_of_quarantine(store, database):
     state = store.state(SOURCE)
     newer = Refused(decode_page(b'{"results":[{"id":"a","changes":[{"rev":"3-a"}]}],"last_seq":"1"}').results[0], "why")
-    store.put(SOURCE, [], [newer], state)
+    store.save_documents(SOURCE, [], [newer], state)
     older = decode_page(
         b'{"results":[{"id":"a","changes":[{"rev":"2-a"}],"doc":{"_id":"a","_rev":"2-a"}}],"last_seq":"1"}'
     ).results
-    written = store.put(SOURCE, older, [], state)
+    written = store.save_documents(SOURCE, older, [], state)
     assert (written.rows, written.resolved, written.older) == (0, 0, 1)
     assert database.rows("select _rev from v1.couchdb_quarantine where resolved_at is null") == [("3-a",)]
     # Nor one that cannot be read take the place of it.
-    written = store.put(SOURCE, [], [Refused(older[0], "older")], state)
+    written = store.save_documents(SOURCE, [], [Refused(older[0], "older")], state)
     assert (written.quarantined, written.older) == (0, 1)
     assert database.rows("select _rev from v1.couchdb_quarantine where resolved_at is null") == [("3-a",)]
 
@@ -318,9 +318,9 @@ def test_an_older_revision_beside_another_sources_row_is_held_back_too(store, da
         rows = [{"id": "a", "changes": [{"rev": rev}], "doc": {"_id": "a", "_rev": rev}} for rev in revisions]
         return decode_page(json.dumps({"results": rows, "last_seq": "1"}).encode()).results
 
-    store.put("other/medic", documents("5-x"), [], store.state("other/medic"))
-    store.put(SOURCE, documents("3-a"), [], store.state(SOURCE))
-    assert store.put(SOURCE, documents("2-a"), [], store.state(SOURCE)).older == 1
+    store.save_documents("other/medic", documents("5-x"), [], store.state("other/medic"))
+    store.save_documents(SOURCE, documents("3-a"), [], store.state(SOURCE))
+    assert store.save_documents(SOURCE, documents("2-a"), [], store.state(SOURCE)).older == 1
     assert database.rows("select doc->>'_rev' from v1.couchdb_collision") == [("3-a",)]
 
 
@@ -374,19 +374,19 @@ def lagging(medic, *ids):
 
 def test_a_revision_that_postgres_cannot_hold_stops_nothing(store, database):
     state = store.state(SOURCE)
-    store.put(SOURCE, [change("a", "2-b")], [], state)
-    assert store.put(SOURCE, [change("a", "1-b")], [], state).older == 1
+    store.save_documents(SOURCE, [change("a", "2-b")], [], state)
+    assert store.save_documents(SOURCE, [change("a", "1-b")], [], state).older == 1
     for _ in range(2):
-        store.put(SOURCE, [change("odd", "1-\0")], [], state)
-    assert store.put(SOURCE, [], [Refused(change("odd too", "1-\0"), "why")], state).quarantined == 1
+        store.save_documents(SOURCE, [change("odd", "1-\0")], [], state)
+    assert store.save_documents(SOURCE, [], [Refused(change("odd too", "1-\0"), "why")], state).quarantined == 1
     with StoredSide(postgres_connection(), RawTable("v1", "couchdb"), SOURCE) as stored:
         assert stored.differences([change("odd", "1-\0")]) == []
 
 
 def test_a_body_older_than_its_row_of_the_feed_is_not_lost(store, database):
     state = store.state(SOURCE)
-    store.put(SOURCE, [change("a", "2-b")], [], state)
-    assert store.put(SOURCE, [change("a", "3-c", _rev="1-x")], [], state).older == 1
+    store.save_documents(SOURCE, [change("a", "2-b")], [], state)
+    assert store.save_documents(SOURCE, [change("a", "3-c", _rev="1-x")], [], state).older == 1
     assert database.rows("select claimed from v1.couchdb_older_revision") == [("1-x",)]
 
 
@@ -442,27 +442,27 @@ def test_bodies_that_are_large_together_come_one_by_one(medic, monkeypatch):
     medic.sync()
     medic.couch.restore()
     medic.read_again()
-    sizes, put = [], DocumentStore.put
+    sizes, put = [], DocumentStore.save_documents
 
     def measured(self, source, changes, *arguments, **options):
         sizes.append(sum(len(each.doc) for each in changes))
         return put(self, source, changes, *arguments, **options)
 
-    monkeypatch.setattr(DocumentStore, "put", measured)
+    monkeypatch.setattr(DocumentStore, "save_documents", measured)
     medic.sync(accept_older=[SOURCE])
     assert set(medic.rows().values()) == {("1-a", False)}
     assert max(sizes) < 400_000
 
 
 def test_beside_another_sources_row_nothing_goes_back_while_a_database_made_again_is_read(store, database):
-    store.put("other/medic", [change("a", "5-x")], [], store.state("other/medic"))
-    store.put(SOURCE, [change("a", "4-a")], [], store.state(SOURCE))
+    store.save_documents("other/medic", [change("a", "5-x")], [], store.state("other/medic"))
+    store.save_documents(SOURCE, [change("a", "4-a")], [], store.state(SOURCE))
     store.restart(SOURCE, "1")
     for rev in ("3-a", "2-a"):
-        store.put(SOURCE, [change("a", rev)], [], store.state(SOURCE))
+        store.save_documents(SOURCE, [change("a", rev)], [], store.state(SOURCE))
     assert database.rows("select doc->>'_rev' from v1.couchdb_collision") == [("3-a",)]
 
 
 def test_an_id_that_postgres_cannot_hold_has_no_row_to_go_back(store, database):
-    store.doubt_gone(SOURCE, [Change("a\0b", [Revision("1-a")], deleted=True)], store.state(SOURCE))
+    store.note_missing(SOURCE, [Change("a\0b", [Revision("1-a")], deleted=True)], store.state(SOURCE))
     assert database.rows("select * from v1.couchdb_older_revision") == []

@@ -196,7 +196,7 @@ def test_last_words_that_cannot_be_stored_are_not_kept(store, database):
 def test_a_document_that_left_the_quarantine_leaves_no_bytes_there_once_it_is_deleted(store, database):
     large = Refused(Change("x", [Revision("1-g")]), "too large", body=io.BytesIO(b"Amina" * 4 * 1024 * 1024))
     page = page_of({"_id": "a"})
-    page.held = [large]
+    page.refused = [large]
     store.save(SOURCE, page, None)
     store.save(SOURCE, page_of({"_id": "x", "_rev": "2-g"}, last_seq="2"), "1-a")
     assert entries(database, "body_bytes > 0, resolved_at is null") == [(True, False)]
@@ -208,7 +208,9 @@ def test_a_document_that_left_the_quarantine_leaves_no_bytes_there_once_it_is_de
 
 def test_a_deleted_document_that_is_held_or_has_an_odd_id_leaves_a_stub(store, database):
     page = page_of({"_id": "z\0", "_rev": "1-a", "_deleted": True, "name": "Amina"})
-    page.held = [Refused(Change("x", [Revision("1-g")], deleted=True), "too large", body=io.BytesIO(b"Amina" * 1000))]
+    page.refused = [
+        Refused(Change("x", [Revision("1-g")], deleted=True), "too large", body=io.BytesIO(b"Amina" * 1000))
+    ]
     written = store.save(SOURCE, page, None)
     assert (written.documents, written.rows, written.quarantined) == (2, 1, 1)
     assert database.rows("select _id, _deleted, doc from v1.couchdb") == [
@@ -230,17 +232,17 @@ def test_a_large_body_is_kept_in_parts(store, database):
     body = bytes(range(256)) * 4096 * 20  # 20 MB
     held = Refused(Change("x", [Revision("1-g")]), "too large", body=io.BytesIO(body))
     page = page_of({"_id": "a"})
-    page.held = [held]
+    page.refused = [held]
     assert store.save(SOURCE, page, None).quarantined == 1
     first, size = database.rows("select body, body_bytes from v1.couchdb_quarantine")[0]
     rest = database.rows("select body from v1.couchdb_quarantine_part order by part")
     assert size == len(body)
     assert b"".join([bytes(first), *(bytes(part) for (part,) in rest)]) == body
     # an answer without any bytes does not take those away; a new revision does
-    store.put(SOURCE, [], [Refused(Change("x", [Revision("1-g")]), "server down")], store.state(SOURCE))
+    store.save_documents(SOURCE, [], [Refused(Change("x", [Revision("1-g")]), "server down")], store.state(SOURCE))
     assert database.rows("select body_bytes, reason from v1.couchdb_quarantine") == [(len(body), "server down")]
     assert database.value("select count(*) from v1.couchdb_quarantine_part") == 2
-    store.put(SOURCE, [], [Refused(Change("x", [Revision("2-g")]), "server down")], store.state(SOURCE))
+    store.save_documents(SOURCE, [], [Refused(Change("x", [Revision("2-g")]), "server down")], store.state(SOURCE))
     assert database.rows("select body_bytes, _rev from v1.couchdb_quarantine") == [(0, "2-g")]
     assert database.value("select count(*) from v1.couchdb_quarantine_part") == 0
 

@@ -36,9 +36,9 @@ def test_a_run_is_one_window(database):
     with a_store(run) as store:
         store.save(SOURCE, page_of({"_id": "a"}, {"_id": "b", "_deleted": True}, last_seq="2-a", pending=1), None, "17")
         odd = page_of({"_id": "c"}, last_seq="3-a")
-        odd.held.append(Refused(Change("odd"), "why", body=b"bytes"))
+        odd.refused.append(Refused(Change("odd"), "why", body=b"bytes"))
         store.save(SOURCE, odd, "2-a", "17")
-        store.put(SOURCE, [page_of({"_id": "d"}).results[0]], [], store.state(SOURCE))
+        store.save_documents(SOURCE, [page_of({"_id": "d"}).results[0]], [], store.state(SOURCE))
     assert windows(database) == [(None, "3-a", 2, 5, 1, 4, 1)]
     assert windows(database, "dag_id, run_id, interval_start, interval_end, instance_start_time") == [
         ("cht_sync", "scheduled__x", run.interval_start, run.interval_end, "17")

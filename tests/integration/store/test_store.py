@@ -230,9 +230,9 @@ def test_documents_fetched_before_another_writer_came_are_not_stored(store, data
     store.save(SOURCE, page_of({"_id": "a", "v": 3}, last_seq="3-a"), "1-a")
     stale = Change(id="a", doc=msgspec.Raw(b'{"_id":"a","v":2}'))
     with pytest.raises(CheckpointConflictError, match="moved by another writer"):
-        store.put(SOURCE, [stale], [], before)
+        store.save_documents(SOURCE, [stale], [], before)
     with pytest.raises(CheckpointConflictError, match="moved by another writer"):
-        store.bury(SOURCE, [Change(id="a", deleted=True)], before, None)
+        store.save_tombstones(SOURCE, [Change(id="a", deleted=True)], before, None)
     assert database.rows("select doc->>'v', _deleted from v1.couchdb") == [("3", False)]
 
 

@@ -58,14 +58,14 @@ def test_a_sweep_that_was_cut_off_goes_on(couch, database, monkeypatch):  # noqa
     make_again(couch)
     couch.write({"_id": "new"})
     monkeypatch.setattr("cht_sync.sync.sweep.AT_A_TIME", 10)
-    bury, calls = DocumentStore.bury, itertools.count(1)
+    bury, calls = DocumentStore.save_tombstones, itertools.count(1)
 
     def cut(self, *arguments, **options):
         if next(calls) == 3:
             raise KeyboardInterrupt
         return bury(self, *arguments, **options)
 
-    monkeypatch.setattr(DocumentStore, "bury", cut)
+    monkeypatch.setattr(DocumentStore, "save_tombstones", cut)
     with pytest.raises(KeyboardInterrupt):
         copy(couch)
     assert sum(states(database).values()) == 19  # "new" is the first of the twenty
@@ -78,7 +78,7 @@ def test_what_was_in_quarantine_goes_with_its_database(couch, database):  # noqa
     couch.write({"_id": "old"}, {"_id": "old too"})
     copy(couch)
     with own_store() as store:
-        store.put(
+        store.save_documents(
             couch.source,
             [],
             [Refused(Change(name), "why", body=b"bytes") for name in ("odd", "gone")],
@@ -233,7 +233,7 @@ def test_every_document_in_quarantine_is_tried_again(couch, database, monkeypatc
     ]
     database.rows("delete from v1.couchdb where _id < 'd3'")
     with own_store() as store:
-        store.put(
+        store.save_documents(
             couch.source,
             [],
             [Refused(Change(f"d{n}", [Revision("1-x")]), "why") for n in range(30)],
@@ -252,7 +252,7 @@ def test_what_couchdb_did_not_hand_out_is_tried_again_by_itself(couch, database)
     copy(couch)
     with own_store() as store:
         refused = [Refused(Change(name), "server down") for name in "ab"]
-        store.put(couch.source, [], refused, store.state(couch.source))
+        store.save_documents(couch.source, [], refused, store.state(couch.source))
     assert copy(couch)["resolved"] == 0
     database.rows("update v1.couchdb_quarantine set last_seen = now() - interval '2 hours'")
     assert copy(couch)["resolved"] == 1

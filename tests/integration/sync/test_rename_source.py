@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cht_sync.__main__ import main
-from cht_sync.check.renamed import check_renamed
+from cht_sync.check.couchdb import check_renamed
 from cht_sync.couchdb.structs import Change, Refused
 from cht_sync.errors import CheckpointConflictError, SettingsError, StoreError
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
@@ -208,9 +208,9 @@ def test_quarantine_follows(copied, store, database):
     copied.write(NEW, doc("stored", "new"))
     store.claim(OLD)
     refused = [Refused(Change(name), "Because.", body=b"{}") for name in ("only old", "stored", "both")]
-    store.put(OLD, [], refused, state(OLD))
+    store.save_documents(OLD, [], refused, state(OLD))
     store.claim(NEW)
-    store.put(NEW, [], [Refused(Change("both"), "Newer.", body=b"{1}")], state(NEW))
+    store.save_documents(NEW, [], [Refused(Change("both"), "Newer.", body=b"{1}")], state(NEW))
     store.rename([(OLD, NEW)])
     assert database.rows("select source, _id, reason, resolved_at is null from v1.couchdb_quarantine order by _id") == [
         (NEW, "both", "Newer.", True),
@@ -314,7 +314,7 @@ def couch(couchdb_server, database, monkeypatch):
         "COUCHDB_PASSWORD": couchdb_server.password,
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.0)
     couch = Couch(couchdb_server)
     monkeypatch.setenv("COUCHDB_DBS", couch.name)
     couch.write(*({"_id": f"d{n}"} for n in range(300)), {"_id": "_design/medic"})

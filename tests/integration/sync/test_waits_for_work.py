@@ -31,7 +31,7 @@ def served(monkeypatch, database):
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(database_identity, "SECOND_LOOK_S", 0.0)
-    monkeypatch.setattr("cht_sync.reconcile.comparison.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("cht_sync.reconcile.comparison.RECHECK_AFTER_S", 0.0)
     monkeypatch.setattr(older_documents, "PAUSE", timedelta())
     monkeypatch.setattr(changes, "LONG_POLL_S", 1.0)
     monkeypatch.setattr(changes, "QUIET_S", 0.1)

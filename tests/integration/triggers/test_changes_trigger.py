@@ -119,14 +119,14 @@ def test_a_run_that_fails_is_followed_by_another(couch, monkeypatch):
 def test_a_run_that_takes_the_change_by_itself_is_not_followed_by_an_empty_one(couch, monkeypatch):
     couch.write({"_id": "a"})
     copy(couch)
-    monkeypatch.setattr(changes, "QUIET_S", 2.0)
+    monkeypatch.setattr(changes, "QUIET_S", 6.0)
 
     async def story(waited):
         assert await waited.event(1) is None
         couch.write({"_id": "b"})
         await asyncio.sleep(0.5)
         await run_of(couch)
-        assert await waited.event(2 * NOT_SOON) is None
+        assert await waited.event(6 + NOT_SOON) is None
         couch.write({"_id": "c"})
         assert await waited.event(SOON) == [couch.source]
 

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 from cosmos.exceptions import CosmosDbtRunError
 
 from cht_sync import errors
-from cht_sync.callbacks.error_in_log import FAILED, LastLine, kept, sentence
+from cht_sync.callbacks.error_in_log import FAILED, LastLine, text_of_expected, text_to_store
 from cht_sync.dbt.rebuild.errors import RebuildError, RebuildRefusedError
 from cht_sync.redaction import cleaned
 
@@ -62,18 +62,18 @@ def test_every_error_of_this_project_is_expected():
 
 @pytest.mark.parametrize("error", EXPECTED, ids=lambda error: type(error).__name__)
 def test_an_expected_error_is_one_line_that_is_kept_whole(error):
-    assert sentence(error) == kept(error) == SAID
+    assert text_of_expected(error) == text_to_store(error) == SAID
 
 
 @pytest.mark.parametrize("error", [KeyError("Amina"), ValueError("Amina"), TypeError("Amina")])
 def test_an_unexpected_one_has_no_sentence_and_nothing_of_it_is_kept(error):
-    assert sentence(error) is None
-    assert "Amina" not in kept(error)
-    assert type(error).__name__ in kept(error)
+    assert text_of_expected(error) is None
+    assert "Amina" not in text_to_store(error)
+    assert type(error).__name__ in text_to_store(error)
 
 
 def test_an_unexpected_one_of_postgres_is_kept_without_values():
-    assert kept(psycopg2.errors.UniqueViolation("Key (phone)=(Amina)")).startswith(
+    assert text_to_store(psycopg2.errors.UniqueViolation("Key (phone)=(Amina)")).startswith(
         "An error that is not expected, Postgres says UniqueViolation: …:"
     )
 
@@ -83,12 +83,16 @@ def test_an_unexpected_one_of_postgres_is_kept_without_values():
 )
 def test_what_dbt_says_loses_values_in_the_log_and_where_it_is_kept(kind):
     error = kind(FROM_POSTGRES)
-    assert sentence(error) == kept(error) == "Database Error in model a invalid input syntax for type integer: … …"
+    assert (
+        text_of_expected(error)
+        == text_to_store(error)
+        == "Database Error in model a invalid input syntax for type integer: … …"
+    )
 
 
 @pytest.mark.parametrize("error", [AirflowTaskTimeout("Timeout, PID: 7"), AirflowSensorTimeout("Sensor has timed out")])
 def test_a_time_limit_names_its_setting(error):
-    assert "CHT_MODELS_TIMEOUT" in sentence(error)
+    assert "CHT_MODELS_TIMEOUT" in text_of_expected(error)
 
 
 @pytest.mark.parametrize(
@@ -106,12 +110,12 @@ def test_a_time_limit_names_its_setting(error):
 def test_a_time_limit_names_the_setting_of_its_dag(monkeypatch, dag_id, place, said):
     monkeypatch.setenv("CHT_MODELS", place)
     error = AirflowTaskTimeout("Timeout, PID: 7")
-    assert said in sentence(error, dag_id)
-    assert said in kept(error, dag_id)
+    assert said in text_of_expected(error, dag_id)
+    assert said in text_to_store(error, dag_id)
 
 
 def test_a_process_that_was_lost_is_told_too():
-    assert "killed" in kept(None)
+    assert "killed" in text_to_store(None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from cht_sync.check import command
 from cht_sync.check.airflow_database import check_airflow_database
 from cht_sync.check.finding import State, failed, ok, warning
-from cht_sync.check.unread import check_unread
+from cht_sync.check.settings import check_unread
 from cht_sync.settings.settings import REPOSITORY, Settings
 
 

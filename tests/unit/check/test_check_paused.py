@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from cht_sync.check import paused
+from cht_sync.check import airflow_database
+from cht_sync.check.airflow_database import ALWAYS, MEANS, check_paused
 from cht_sync.check.finding import State
-from cht_sync.check.paused import ALWAYS, MEANS, check_paused
 from cht_sync.settings.settings import REPOSITORY
 
 
@@ -41,7 +41,7 @@ def test_a_database_that_cannot_be_read_is_a_warning(monkeypatch):
         raise ValueError("postgresql://airflow:s3cret@db")
 
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
-    monkeypatch.setattr(paused, "_read", breaks)
+    monkeypatch.setattr(airflow_database, "_paused", breaks)
     (found,) = check_paused()
     assert str(found) == "warning  DAGs: whether they are paused cannot be read (ValueError)."
 

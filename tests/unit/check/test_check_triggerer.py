@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cht_sync.check.airflow_database import check_triggerer
 from cht_sync.check.finding import State
-from cht_sync.check.triggerer import check_triggerer
 from cht_sync.settings.settings import Settings
 
 

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 
 from cht_sync.check.finding import State
-from cht_sync.check.versions import PACKAGES, PYTHON, check_versions
+from cht_sync.check.machine import PACKAGES, PYTHON, check_versions
 from cht_sync.settings.settings import REPOSITORY
 
 

@@ -3,9 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cht_sync.check.clock import compared
-from cht_sync.check.disk import GIGABYTE, check_folder
-from cht_sync.check.finding import State
+from cht_sync.check.finding import State, clock_finding
+from cht_sync.check.machine import GIGABYTE, check_folder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -20,12 +19,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     ],
 )
 def test_clocks_are_compared(seconds, state, said):
-    finding = compared("Clock", NOW + timedelta(seconds=seconds), NOW, NOW + timedelta(seconds=1))
+    finding = clock_finding("Clock", NOW + timedelta(seconds=seconds), NOW, NOW + timedelta(seconds=1))
     assert (finding.state, said in finding.text) == (state, True)
 
 
 def test_a_slow_answer_is_no_wrong_clock():
-    assert compared("Clock", NOW + timedelta(seconds=50), NOW, NOW + timedelta(seconds=100)).state is State.OK
+    assert clock_finding("Clock", NOW + timedelta(seconds=50), NOW, NOW + timedelta(seconds=100)).state is State.OK
 
 
 @pytest.mark.parametrize(

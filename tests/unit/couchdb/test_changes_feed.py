@@ -7,9 +7,9 @@ import pytest
 from cht_sync.common import retry
 from cht_sync.common.retry import patiently
 from cht_sync.common.units import MEGABYTE
+from cht_sync.couchdb.adaptive_reader import TARGET
 from cht_sync.couchdb.changes_feed import ChangesFeed
 from cht_sync.couchdb.decode import decode_page
-from cht_sync.couchdb.page_size import TARGET
 from cht_sync.couchdb.request import PageTooLargeError
 from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import BrokenAnswerError, CouchDBError, NotHandedOutError
@@ -118,7 +118,7 @@ def test_one_document_above_the_cap_is_held_with_its_bytes():
     database.bodies = {"1": b"x" * 3 * MEGABYTE}
     pages = list(ChangesFeed(database, "medic", None, most_bytes=2 * MEGABYTE))
     assert [change.id for page in pages for change in page.results] == ["0", "2"]
-    ((refused),) = [held for page in pages for held in page.held]
+    ((refused),) = [held for page in pages for held in page.refused]
     assert (refused.change.id, refused.change.rev) == ("1", "1-x")
     assert refused.reason == "The document has 3.0 MB; CHT_SYNC_MAX_MB=2 allows no more."
     assert refused.body.read() == b"x" * 3 * MEGABYTE
@@ -159,7 +159,7 @@ def test_a_document_that_nothing_brings_is_held_and_the_feed_goes_on():
     database.breaks = lambda start, end: start <= 150 < end
     pages = list(ChangesFeed(database, "medic", None))
     assert sum(len(page.results) for page in pages) == 299
-    ((refused),) = [held for page in pages for held in page.held]
+    ((refused),) = [held for page in pages for held in page.refused]
     assert (refused.change.id, refused.reason) == ("150", "CouchDB does not hand the document out: gone")
 
 
@@ -172,7 +172,7 @@ def test_a_server_whose_answers_all_break_off_stops_the_feed():
 
     database.body = breaks_off
     pages = iter(ChangesFeed(database, "medic", None))
-    assert [next(pages).held[0].change.id for _ in range(3)] == ["0", "1", "2"]
+    assert [next(pages).refused[0].change.id for _ in range(3)] == ["0", "1", "2"]
     with pytest.raises(BrokenAnswerError, match="hands out none of the last 4 documents"):
         next(pages)
 
@@ -198,7 +198,7 @@ def test_something_else_is_not_taken_for_the_document(body):
     database.row = lambda number: {"id": "0", "changes": [{"rev": "1-x"}], "doc": None}
     database.bodies = {"0": body}
     (page,) = ChangesFeed(database, "medic", None)
-    ((held),) = page.held
+    ((held),) = page.refused
     assert (held.reason, held.body) == ("CouchDB hands out something else than the document.", body)
 
 
@@ -246,8 +246,8 @@ def test_a_document_that_is_not_handed_out_is_held_with_what_the_server_said():
     database.row = lambda number: {"id": f"doc{number}", "changes": [{"rev": "4-x"}], "error": "shard down"}
     (page,) = ChangesFeed(database, "medic", None)
     assert page.results == []
-    assert [(held.change.id, held.change.rev) for held in page.held] == [(f"doc{n}", "4-x") for n in range(3)]
-    assert page.held[0].reason == 'CouchDB has no body of the document: "shard down".'
+    assert [(held.change.id, held.change.rev) for held in page.refused] == [(f"doc{n}", "4-x") for n in range(3)]
+    assert page.refused[0].reason == 'CouchDB has no body of the document: "shard down".'
 
 
 def test_the_next_page_is_read_while_one_is_worked_on():

@@ -11,7 +11,7 @@ from runpy import run_path
 import pytest
 import yaml
 
-from cht_sync.check.unread import UNREAD, check_unread
+from cht_sync.check.settings import UNREAD, check_unread
 from cht_sync.settings.settings import REPOSITORY, Settings
 
 TEXT = (REPOSITORY / "docker-compose.yml").read_text()

@@ -42,14 +42,15 @@ def test_what_does_not_end_is_left_alone_after_a_moment(cancelled):
     operator.ends.set()
 
 
-def test_it_ends_with_its_work(cancelled):
+def test_it_ends_with_its_work(cancelled, monkeypatch):
+    monkeypatch.setattr(base, "LAST_MOMENTS_S", 20.0)
     operator = Hangs(task_id="hangs")
     threading.Timer(0.1, operator.on_kill).start()
     threading.Timer(0.2, operator.ends.set).start()
     begun = time.monotonic()
     with pytest.raises(StoppedError):
         operator.execute({})
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 10
     assert cancelled
 
 

@@ -32,8 +32,9 @@ def test_names_are_identifiers_and_whatever_else_is_given_stands_as_it_is():
 def test_what_one_query_is_given_is_not_kept():
     names = Names("v1")
     names.compose("{column}", column=sql.Identifier("_id"))
-    with pytest.raises(KeyError):
-        names.compose("{column}")
+    for missing in ("{column}", "{table}"):
+        with pytest.raises(KeyError):
+            names.compose(missing)
 
 
 def test_values_are_parameters():

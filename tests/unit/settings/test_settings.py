@@ -38,7 +38,7 @@ def test_no_database_is_refused(environ):
         ("CHT_SYNC_SCHEDULE", "@fortnightly", "schedule", "cron expression"),
         ("CHT_PIPELINE_DIR", "~nouser/x", "pipeline_dir", "a folder"),
         ("AIRFLOW_HOME", "~nouser/x", "pipeline_dir", "a folder"),
-        ("CHT_MODELS_EXECUTION", "fast", "models_mode", "auto, watcher or local"),
+        ("CHT_MODELS_EXECUTION", "fast", "models_mode", "'auto', 'watcher' or 'local'"),
         ("POSTGRES_TABLE", "100%", "raw_table", "without %"),
         ("POSTGRES_SCHEMA", "x" * 64, "raw_table", "at most 63 bytes"),
         ("POSTGRES_SCHEMA", "a\nb", "raw_table", "control characters"),

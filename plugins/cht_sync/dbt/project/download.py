@@ -40,8 +40,6 @@ def opened(
                 with session.get(url, params=query, auth=auth, stream=True, timeout=TIMEOUT_S) as answer:
                     if answer.status_code not in REDIRECTS:
                         yield answer, watch
-                        if watch.expired:  # a body without a length ends with its connection, whoever ended that
-                            raise ConnectionError
                         return
                     url = _next(source, url, answer, auth is not None if guarded is None else guarded)
                 query = None

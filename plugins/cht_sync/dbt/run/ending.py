@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from cht_sync.errors import OutOfTimeError, StoppedError
 from cht_sync.settings.settings import Settings
-from cht_sync.settings.time_limits import said_of_models
+from cht_sync.settings.time_limits import models_time_limit_text
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Ending:
         )
 
     def _out_of_time(self) -> None:
-        self._end(OutOfTimeError(said_of_models(self._settings, self._context["ti"].dag_id, began=self._owns)))
+        self._end(OutOfTimeError(models_time_limit_text(self._settings, self._context["ti"].dag_id, began=self._owns)))
 
     def _end(self, error: Exception) -> None:
         if self.error:

@@ -18,7 +18,7 @@ from cht_sync.dbt.subprocess.events import NO_CONSOLE, let_go, print_line
 from cht_sync.dbt.subprocess.parsed import packed, read_large_seeds, unpacked
 from cht_sync.dbt.subprocess.redirect import Redirect
 from cht_sync.dbt.subprocess.staging import TAG, move_to_staging
-from cht_sync.postgres.notice_death import notice_death
+from cht_sync.postgres.keepalive import end_with_process
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
 
@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> None:
 
     :param arguments: file descriptor of the answers; options of every dbt command, as JSON; name of dbt's sessions.
     """
-    notice_death(arguments[2])
+    end_with_process(arguments[2])
     answer(Dbt(json.loads(arguments[1])), Answers(int(arguments[0])))
     let_go()
 

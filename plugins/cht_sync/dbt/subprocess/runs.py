@@ -18,7 +18,7 @@ from cht_sync.dbt.subprocess import batches as batches_of
 from cht_sync.dbt.subprocess.answering import Answers, Command, answer
 from cht_sync.dbt.subprocess.events import NO_CONSOLE, let_go, print_line
 from cht_sync.dbt.subprocess.parsed import packed, read_large_seeds, unpacked
-from cht_sync.postgres.notice_death import notice_death
+from cht_sync.postgres.keepalive import end_with_process
 from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
 
@@ -145,7 +145,7 @@ def main(arguments: list[str]) -> None:
 
     :param arguments: file descriptor of the answers; name of dbt's sessions.
     """
-    notice_death(arguments[1])
+    end_with_process(arguments[1])
     answers = Answers(int(arguments[0]))
     answer(Runs(answers), answers)
     let_go()

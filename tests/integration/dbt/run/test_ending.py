@@ -33,14 +33,14 @@ import signal, sys
 from types import SimpleNamespace
 from functools import partial
 from cht_sync.settings.connections import dbt_connection
-from cht_sync.postgres.notice_death import notice_death
+from cht_sync.postgres.keepalive import end_with_process
 from cht_sync.dbt.run.dbt_runner import DbtRunner
 from cht_sync.dbt.launch.sessions import end_sessions, session_name
 from cht_sync.dbt.run.ending import Ending
 from cht_sync.settings.settings import Settings
 import os
 folder, connection = sys.argv[1], dbt_connection()
-notice_death(session_name("v1"))
+end_with_process(session_name("v1"))
 context = {"ti": SimpleNamespace(dag_id="cht_sync")}
 limit = Ending(Settings(), context, partial(end_sessions, connection, "v1", 2.0))
 signal.signal(signal.SIGTERM, lambda *_: limit.stop())
@@ -103,7 +103,7 @@ def test_a_dbt_that_is_told_to_end_cancels_its_statements(slow, database):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
     assert "StoppedError: Airflow ended this task" in said
-    wait_for(database, 0, seconds=1)
+    wait_for(database, 0, seconds=3)
 
 
 def test_what_another_has_left_is_ended_by_whoever_comes_next(slow, database):
@@ -111,7 +111,7 @@ def test_what_another_has_left_is_ended_by_whoever_comes_next(slow, database):
         stranger.cursor().execute("select 1")
         slow()
         assert end_sessions(dbt_connection(), "v1") == 1
-        wait_for(database, 0, seconds=1)
+        wait_for(database, 0, seconds=3)
         stranger.cursor().execute("select 1")
     assert end_sessions(dbt_connection(), "v1") == 0
 

@@ -106,7 +106,7 @@ class Scenes:
             for number in range(60):
                 body = f'{{"name": "{SECRET}"}}'.encode()
                 reason = f'Postgres: invalid input syntax for type json: "{SECRET}"'
-                page.held.append(Refused(Change(f"odd-{number:02}"), reason, "22P02", body))
+                page.refused.append(Refused(Change(f"odd-{number:02}"), reason, "22P02", body))
             store.save(MEDIC, page, "41-a", "17")
 
     def shrunk(self):

@@ -1,4 +1,4 @@
-"""Lets Postgres notice that a dbt is gone."""
+"""Settings of sessions that let Postgres notice soon that a client is gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 # Some are of PostgreSQL 14 and later, and a pooler refuses them at the start of a session.
 # Source: https://www.postgresql.org/docs/current/runtime-config-connection.html
-NOTICE_DEATH = {
+KEEPALIVE = {
     "client_connection_check_interval": "5s",
     "idle_in_transaction_session_timeout": "10min",
     "tcp_keepalives_idle": "30",
@@ -16,16 +16,16 @@ NOTICE_DEATH = {
 SET = "select set_config(name, value, false) from pg_settings join unnest(%s, %s) as wanted (name, value) using (name)"
 
 
-def notice_death(name: str) -> None:
+def end_with_process(name: str) -> None:
     """Has each session that dbt opens in this process end by itself, soon after this process, in a statement too.
 
-    It is named here and not in the profile: with another profile dbt would read all files of the project anew.
+    ``application_name`` is set here and not in the profile: with another one dbt would read the whole project anew.
     """
     from dbt.adapters.postgres.connections import PostgresConnectionManager
 
     manager: Any = PostgresConnectionManager
     opens = getattr(manager.open, "opens", None) or manager.open.__func__
-    wanted = {**NOTICE_DEATH, "application_name": name}
+    wanted = {**KEEPALIVE, "application_name": name}
 
     def open_(cls: Any, connection: Any) -> Any:
         was_open = connection.state == "open"

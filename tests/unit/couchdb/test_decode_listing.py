@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cht_sync.couchdb.all_docs import decode_rows
+from cht_sync.couchdb.decode import decode_rows
 from tests.unit.couchdb.test_structs import recorded
 
 

@@ -67,7 +67,7 @@ def test_a_document_that_is_fetched_by_id(store, database):
     trigger(database)
     changes = page_of(doc("b")).results
     with refused(1):
-        store.put(SOURCE, changes, [], store.state(SOURCE))
+        store.save_documents(SOURCE, changes, [], store.state(SOURCE))
 
 
 @pytest.mark.parametrize("sure", [False, True])
@@ -77,9 +77,9 @@ def test_a_damaged_row_of_the_same_revision(store, database, sure):
     trigger(database, when="update")
     changes = page_of(doc("a"), doc("b")).results
     with refused(2):
-        store.put(SOURCE, changes, [], store.state(SOURCE), sure=sure)
+        store.save_documents(SOURCE, changes, [], store.state(SOURCE), sure=sure)
     database.rows('alter table v1.couchdb disable trigger "Mine"')
-    assert store.put(SOURCE, changes, [], store.state(SOURCE), sure=sure).rows == 1
+    assert store.save_documents(SOURCE, changes, [], store.state(SOURCE), sure=sure).rows == 1
 
 
 def test_a_row_that_goes_back_to_an_older_revision(store, database):
@@ -87,8 +87,8 @@ def test_a_row_that_goes_back_to_an_older_revision(store, database):
     trigger(database, when="update")
     changes = page_of(doc("b")).results
     with refused(1):
-        store.put(SOURCE, changes, [], store.state(SOURCE), sure=True)
-    assert store.put(SOURCE, changes, [], store.state(SOURCE)).older == 1  # it stays for another reason
+        store.save_documents(SOURCE, changes, [], store.state(SOURCE), sure=True)
+    assert store.save_documents(SOURCE, changes, [], store.state(SOURCE)).older == 1  # it stays for another reason
 
 
 @pytest.mark.parametrize("when", ["insert or update", "insert", "update"])
@@ -97,7 +97,7 @@ def test_one_that_rewrites_documents_is_let_be(store, database, when):
     page = [doc("a", phone="+254"), doc("b", phone="+254")]
     store.save(SOURCE, page_of(doc("c"), *page, last_seq="1"), None)
     for again in (page, [doc("c"), *page], [page[0], doc("b", "2-b", phone="+254")]):
-        store.put(SOURCE, page_of(*again).results, [], store.state(SOURCE))
+        store.save_documents(SOURCE, page_of(*again).results, [], store.state(SOURCE))
     assert stored(database) == {"a": "1-a", "b": "2-b", "c": "1-a"}
 
 
@@ -110,7 +110,7 @@ def test_one_that_refuses_updates_aloud_is_no_such(store, database):
         " create trigger aloud before update on v1.couchdb for each row execute function aloud()"
     )
     changes = page_of(doc("a", phone="+254"), doc("b")).results
-    assert store.put(SOURCE, changes, [], store.state(SOURCE)).quarantined == 0
+    assert store.save_documents(SOURCE, changes, [], store.state(SOURCE)).quarantined == 0
 
 
 def test_a_first_load(store, database):

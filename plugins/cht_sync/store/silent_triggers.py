@@ -75,7 +75,7 @@ def _untouchable(cursor: Cursor, names: Names, values: dict[str, Any]) -> int:
     """How many rows a trigger keeps as they are, of those that differ from documents of the same revision.
 
     They may be damaged; or a trigger on insert makes of the documents just what is stored, and nothing was to be done.
-    Only a try tells, and is undone.
+    Only a try shows it, and is rolled back.
     """
     if not values["ids"]:
         return 0
@@ -93,11 +93,7 @@ def _untouchable(cursor: Cursor, names: Names, values: dict[str, Any]) -> int:
 
 
 def check_stamped(cursor: Cursor, names: Names, values: dict[str, Any]) -> None:
-    """Makes sure that documents have the stamp that they were given.
-
-    :param values: ``ids``, ``source`` and ``stamp``.
-    :raises StoreError: if a trigger has kept rows as they were; names it.
-    """
+    """Makes sure that documents have the stamp that they were given."""
     if triggers := _triggers(cursor, names):
         names.execute(cursor, _NOT_STAMPED, values)
         if lacking := one_row(cursor)[0]:
