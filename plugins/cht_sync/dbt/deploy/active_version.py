@@ -28,7 +28,7 @@ def expected_version(settings: Settings) -> str:
     found = find(settings, recorded) if recorded else None
     if found is None:
         found = require_current(settings) if recorded else require_configured(settings)
-    _tell_what_waits(settings, found)
+    _warn_of_pending_deployment(settings, found)
     return found.version
 
 
@@ -64,7 +64,7 @@ def project_folder(settings: Settings, expected: str = "") -> Path:
     return found.path
 
 
-def _tell_what_waits(settings: Settings, found: Deployment) -> None:
+def _warn_of_pending_deployment(settings: Settings, found: Deployment) -> None:
     source = configured_source(settings)
     newer = source.kind == "starter" and found.revision != content_hash(STARTER)
     if newer or found.fingerprint != source.fingerprint:

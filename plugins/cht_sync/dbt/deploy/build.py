@@ -17,13 +17,18 @@ from cht_sync.dbt.launch.environment import told_of_defaults
 from cht_sync.dbt.project.content import wrapper_files
 from cht_sync.dbt.project.graph import drawable
 from cht_sync.dbt.project.hub import StandInHub, hub_answers, hub_url
-from cht_sync.dbt.project.local_packages import PACKAGE_FILES, settle_local_packages
-from cht_sync.dbt.project.manifest import Manifest
+from cht_sync.dbt.project.manifest import Manifest, storable_json
 from cht_sync.dbt.project.missing_packages import first_use
-from cht_sync.dbt.project.packages import PROJECT_FILE, read_yaml, require_sound, small_text
+from cht_sync.dbt.project.packages import (
+    PACKAGE_FILES,
+    PROJECT_FILE,
+    read_yaml,
+    require_sound,
+    settle_local_packages,
+    small_text,
+)
 from cht_sync.dbt.project.root_settings import MACROS, ignored_settings, root_settings
 from cht_sync.dbt.project.source import Source
-from cht_sync.dbt.project.storable import storable
 from cht_sync.dbt.project.version import GRAPH_FILE, MANIFEST_FILE
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
@@ -60,7 +65,7 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
     refused = _parse(dbt, source, folder)
     if told := told_of_defaults(folder, settings):
         log.warning("%s", told)
-    text = storable((folder / "target" / "manifest.json").read_text())
+    text = storable_json((folder / "target" / "manifest.json").read_text())
     manifest = json.loads(text)
     _prove(source, manifest, stand_ins)
     if told := ignored_settings(read_yaml(source, folder / "project" / PROJECT_FILE), manifest, refused):

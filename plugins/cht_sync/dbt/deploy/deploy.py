@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from psycopg2.extensions import cursor as Cursor
+
 from cht_sync.dbt.deploy.install import publish, stage
 from cht_sync.dbt.deploy.look import OTHERS_CHOSEN, Goal, Wish
 from cht_sync.dbt.deploy.removed import RemovedModels, readers
@@ -132,7 +134,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
     unchosen = removed.unchosen(manifest, chosen)
     for number, (groups, part) in enumerate(parts, 1):
 
-        def in_swap(cursor: Any, groups: Sequence[str] = groups, part: RebuildPlan | None = part) -> None:
+        def in_swap(cursor: Cursor, groups: Sequence[str] = groups, part: RebuildPlan | None = part) -> None:
             deployments.record(cursor, made, groups, before, goal.held)
             if part and part.models:
                 nodes = [manifest["nodes"][name] for name in part.unique_ids]
@@ -171,7 +173,7 @@ def _plans(settings: Settings, made: Deployment, wish: Wish) -> Iterator[tuple[l
 
 
 def _switch_alone(
-    settings: Settings, holder: str, in_swap: Callable[[Any], None], published: Callable[[], None]
+    settings: Settings, holder: str, in_swap: Callable[[Cursor], None], published: Callable[[], None]
 ) -> None:
     """Records and publishes a version for which no table has to be rebuilt."""
     connection = dbt_connection(settings)

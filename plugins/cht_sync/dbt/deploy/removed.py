@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild import api_views
@@ -20,7 +20,7 @@ from cht_sync.dbt.rebuild.manifest import models, tables
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.query import Names
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 from cht_sync.settings.connections import dbt_connection, postgres_connection
@@ -91,14 +91,14 @@ class RemovedModels:
     def _meant(known: list[str], names: Sequence[str]) -> list[str]:
         return known if ALL in names else [name for name in known if name in names]
 
-    def note(self, cursor: Any, manifest: Manifest, chosen: Collection[str], removed: Iterable[str]) -> list[str]:
+    def note(self, cursor: Cursor, manifest: Manifest, chosen: Collection[str], removed: Iterable[str]) -> list[str]:
         """Remembers what is no longer made, forgets what is made again or dropped, and returns all that are there.
 
         :param cursor: in the transaction that records the deployment.
         :param removed: relations that only the version before made, and those of :meth:`unchosen`.
         """
         cursor.execute(_NOW)
-        (now,) = cursor.fetchone()
+        (now,) = one_row(cursor)
         made = _made(manifest, chosen)
         found = {**dict.fromkeys(removed, now), **self._table.removed(cursor)}
         left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
@@ -133,7 +133,7 @@ class RemovedModels:
         for name in sorted(names):
             log.info("%s, which was of no model any more, is dropped.", name)
 
-    def _dropped(self, cursor: Any, name: str, last: bool) -> bool:
+    def _dropped(self, cursor: Cursor, name: str, last: bool) -> bool:
         """Whether it could be dropped: one that another of them hangs on has to wait for that."""
         identifier = _identifier(name)
         cursor.execute(_KIND, (identifier.as_string(cursor),))
@@ -189,6 +189,6 @@ def _identifier(name: str) -> sql.Identifier:
     return sql.Identifier(schema, table)
 
 
-def _exists(cursor: Any, name: str) -> bool:
+def _exists(cursor: Cursor, name: str) -> bool:
     cursor.execute("select to_regclass(%s) is not null", (_identifier(name).as_string(cursor),))
-    return bool(cursor.fetchone()[0])
+    return bool(one_row(cursor)[0])

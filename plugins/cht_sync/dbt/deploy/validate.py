@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import errors, sql
+from psycopg2.extensions import connection as PostgresConnection
 
 from cht_sync.dbt.launch.dbt_command import SHOWN, DbtProgram
 from cht_sync.dbt.project.source import Source
@@ -85,7 +86,7 @@ def _failures(results: list[dict[str, Any]], ours: set[str]) -> Iterator[str]:
             yield f"{one['kind']} {one['name']} ({one['path']}) says {one['message']!r}."
 
 
-def _not_sql(conn: Any, results: list[dict[str, Any]]) -> Iterator[str]:
+def _not_sql(conn: PostgresConnection, results: list[dict[str, Any]]) -> Iterator[str]:
     """Models whose compiled text is no SQL, which dbt itself finds out only when it runs them."""
     for one in results:
         if one["status"] not in GOOD or one["materialized"] not in SELECTS or not one["sql"].strip():

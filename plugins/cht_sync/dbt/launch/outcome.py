@@ -57,7 +57,7 @@ def ask(process: OwnProcess, command: str, on_event: OnEvent | None = None, **ca
         answer["success"],
         answer["exception"] + advice(answer["exception"]),
         None if results is None else SimpleNamespace(results=[as_object(one) for one in results]),
-        Lineage.told(lineage) if lineage else None,
+        Lineage.from_json(lineage) if lineage else None,
     )
 
 

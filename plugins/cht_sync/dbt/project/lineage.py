@@ -99,7 +99,7 @@ class Lineage:
         )
 
     @classmethod
-    def told(cls, parts: dict[str, dict[str, Any]]) -> Lineage:
+    def from_json(cls, parts: dict[str, dict[str, Any]]) -> Lineage:
         """What another process has read, from JSON by the names of the parameters."""
         parents = {name: set(each) for name, each in parts["parents"].items()}
         relations = {name: (schema, table) for name, (schema, table) in parts["relations"].items()}

@@ -1,16 +1,21 @@
 """The parts of dbt's manifest that are read, and what depends on what in it.
 
-networkx, which dbt brings, has these walks too; but it takes up to a quarter of a second to import, and two of them are
-part of parsing a DAG file. graphlib orders a graph and does not walk it.
+Not by networkx, which dbt brings: it takes up to a quarter of a second to import, and two of these walks are part of
+parsing a DAG file. graphlib orders a graph and does not walk it.
 Source: https://docs.getdbt.com/reference/artifacts/manifest-json
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict
 
 Edges = Mapping[str, Iterable[str]] | Callable[[str], Iterable[str]]
+# JSON proper knows neither; both come from YAML, as `.nan` and "\0".
+_ODD = re.compile(r"\bNaN\b|\bInfinity\b|\\u0000|\\u[dD][89a-fA-F]")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class DependsOn(TypedDict, total=False):
@@ -87,3 +92,23 @@ def reachable(start: Iterable[str], edges: Edges, depth: int | None = None) -> l
         found.update(dict.fromkeys(newest))
         depth = None if depth is None else depth - 1
     return list(found)
+
+
+def storable_json(text: str) -> str:
+    """The same JSON, with a text in place of a number that is none, and U+FFFD for characters that no jsonb holds.
+
+    Source: https://www.postgresql.org/docs/current/datatype-json.html
+    """
+    if not _ODD.search(text):
+        return text
+    return json.dumps(_clean(json.loads(text, parse_constant=str)))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_clean(one) for one in value]
+    if isinstance(value, dict):
+        return {_clean(name): _clean(one) for name, one in value.items()}
+    return value

@@ -85,7 +85,7 @@ def configured_source(settings: Settings) -> Source:
     named = {name: choice for name, choice in choices.items() if choice[0]}
     if not named:
         return Source("starter", str(STARTER))
-    if passed_over := folder_passed_over(settings):
+    if passed_over := missing_folder_warning(settings):
         del named["DBT_LOCAL_PATH"]
         log.warning(passed_over)
     first, *others = named
@@ -112,7 +112,7 @@ def _with_token(source: Source, name: str, token: str) -> Source:
     return replace(source, user=user, password=password)
 
 
-def told_by_address(settings: Settings) -> str:
+def address_warning(settings: Settings) -> str:
     """A sentence where the address of the project holds what only a file should; else nothing."""
     source = configured_source(settings)
     if settings.pipeline_token or not (source.user or source.password):
@@ -121,7 +121,7 @@ def told_by_address(settings: Settings) -> str:
     return f"{name} holds a user name or token, which every component of Airflow sees that knows the setting."
 
 
-def folder_passed_over(settings: Settings) -> str:
+def missing_folder_warning(settings: Settings) -> str:
     """A sentence where ``DBT_LOCAL_PATH`` does not exist and another project is used in its place; else nothing."""
     path, other = settings.dbt_local_path, settings.pipeline_branch_url or settings.dbt_tarball_url
     if not path or not other or _is_there(path):

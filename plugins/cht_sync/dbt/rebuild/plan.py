@@ -186,18 +186,12 @@ def _is_kept(node: Node) -> bool:
 
 
 def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
-    """Parents first, and by name: each model right behind those that it reads."""
-    parents, order = parents_of(manifest["nodes"]), dict[str, None]()
+    """Parents first, and by name."""
+    from networkx import DiGraph, dfs_postorder_nodes  # it takes long to import
 
-    def visit(name: str) -> None:
-        if name not in order:
-            for parent in sorted(parents.get(name, ())):
-                visit(parent)
-            order[name] = None
-
-    for name in sorted(members):
-        visit(name)
-    return [name for name in order if name in members]
+    parents = parents_of(manifest["nodes"])
+    graph = DiGraph({name: sorted(parents.get(name, ())) for name in [*sorted(members), *parents]})
+    return [name for name in dfs_postorder_nodes(graph) if name in members]
 
 
 def _planned(cursor: Cursor, node: Node, why: str) -> PlannedModel:

@@ -42,30 +42,26 @@ _FAR = re.compile(r"\bcreate\b[^;]*?\b(?:view|function|procedure)\b|\b(?:grant|r
 _REFERS = re.compile(r"\breferences\b", re.I)
 _PATH = re.compile(r"set\s+(?:local\s+|session\s+)?search_path\s*(?:to|=)\s*", re.I)
 _OF_DBT = "__dbt_"
-_REFERRING = """
-select distinct n.nspname::text, c.relname::text
+# The tables in use whose successors are built.
+_LIVE = """
 from unnest(%s, %s) as live (schema, name)
 join pg_namespace s on s.nspname = live.schema
-join pg_class t on t.relnamespace = s.oid and t.relname = live.name
+join pg_class t on t.relnamespace = s.oid and t.relname = live.name"""
+_REFERRING = f"""
+select distinct n.nspname::text, c.relname::text {_LIVE}
 join pg_constraint k on k.confrelid = t.oid
 join pg_class c on c.oid = k.conrelid
 join pg_namespace n on n.oid = c.relnamespace
 """
-_INDEXES = """
-select n.nspname::text, i.relname::text
-from unnest(%s, %s) as live (schema, name)
-join pg_namespace s on s.nspname = live.schema
-join pg_class t on t.relnamespace = s.oid and t.relname = live.name
+_INDEXES = f"""
+select n.nspname::text, i.relname::text {_LIVE}
 join pg_index x on x.indrelid = t.oid
 join pg_class i on i.oid = x.indexrelid
 join pg_namespace n on n.oid = i.relnamespace
 """
-_HANGING = """
+_HANGING = f"""
 with recursive hanging as (
-    select t.oid
-    from unnest(%s, %s) as live (schema, name)
-    join pg_namespace s on s.nspname = live.schema
-    join pg_class t on t.relnamespace = s.oid and t.relname = live.name
+    select t.oid {_LIVE}
     union
     select r.ev_class
     from hanging h
@@ -75,7 +71,7 @@ with recursive hanging as (
 )
 select n.nspname::text, c.relname::text
 from hanging h join pg_class c using (oid) join pg_namespace n on n.oid = c.relnamespace
-"""
+"""  # noqa: S608 - a text of this module
 NOTHING = "select 1"
 Ask = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import regclass_text
@@ -113,5 +113,5 @@ class Acknowledgements:
             if not cursor.fetchone():
                 raise SettingsError(f"{test!r} is not acknowledged.")
 
-    def _writing(self, doing: str) -> AbstractContextManager[Any]:
+    def _writing(self, doing: str) -> AbstractContextManager[Cursor]:
         return prepared(self._connection, self._raw, APPLICATION, doing)

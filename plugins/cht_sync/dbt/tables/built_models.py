@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
 from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names
+from cht_sync.postgres.query import Names, one_row
 
 TABLE = "couchdb_built_model"
 Place = tuple[str, str]
@@ -35,7 +36,7 @@ _FORGET = "delete from {schema}.couchdb_built_model where models_schema = %s and
 class BuiltModels:
     """The table, in the schema of the documents, in a transaction of the caller's with either role."""
 
-    def __init__(self, cursor: Any, schema: str) -> None:
+    def __init__(self, cursor: Cursor, schema: str) -> None:
         self._cursor, self._table = cursor, regclass_text(schema, TABLE)
         self._names = Names(schema)
 
@@ -65,7 +66,7 @@ class BuiltModels:
     def record_batches(self, built: Mapping[Place, Any]) -> None:
         """Notes which batches are built of tables that were recorded."""
         self._cursor.execute(_HAS_BATCHES, (self._table,))
-        if not self._cursor.fetchone()[0] or not self._may("update"):
+        if not one_row(self._cursor)[0] or not self._may("update"):
             return
         for place, noted in built.items():
             self._names.execute(self._cursor, _RECORD_BATCHES, (Json(noted), *place))
@@ -73,6 +74,6 @@ class BuiltModels:
     def _may(self, rights: str) -> bool:
         for right in rights.split(", "):
             self._cursor.execute(_READY, (self._table, right))
-            if not self._cursor.fetchone()[0]:
+            if not one_row(self._cursor)[0]:
                 return False
         return True

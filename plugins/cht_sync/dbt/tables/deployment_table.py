@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from psycopg2.extensions import cursor as Cursor
+
 from cht_sync.postgres.query import Names
 
 _RECORDED = """
@@ -35,16 +37,16 @@ class DeploymentTable:
     def __init__(self, schema: str, models_schema: str) -> None:
         self._names, self._models_schema = Names(schema), models_schema
 
-    def _execute(self, cursor: Any, text: str, *values: Any) -> None:
+    def _execute(self, cursor: Cursor, text: str, *values: Any) -> None:
         self._names.execute(cursor, text, values)
 
-    def recorded(self, cursor: Any) -> list[tuple[str, str, str | None]]:
+    def recorded(self, cursor: Cursor) -> list[tuple[str, str, str | None]]:
         """Group of models, version, and what was rolled back from; the newest deployment first."""
         self._execute(cursor, _RECORDED, self._models_schema)
         return cursor.fetchall()
 
     def record(
-        self, cursor: Any, models: str, version: tuple[str, str, str], *, held: str | None, zone: str | None
+        self, cursor: Cursor, models: str, version: tuple[str, str, str], *, held: str | None, zone: str | None
     ) -> None:
         """Notes the version of a group, which keeps its time zone where it has one.
 
@@ -52,20 +54,20 @@ class DeploymentTable:
         """
         self._execute(cursor, _RECORD, self._models_schema, models, *version, held, zone)
 
-    def zones(self, cursor: Any) -> list[str | None]:
+    def zones(self, cursor: Cursor) -> list[str | None]:
         """The time zone of each group; None where none was noted."""
         self._execute(cursor, _ZONES, self._models_schema)
         return [zone for (zone,) in cursor.fetchall()]
 
-    def note_zone(self, cursor: Any, zone: str) -> None:
+    def note_zone(self, cursor: Cursor, zone: str) -> None:
         """Notes a time zone for the groups that have none."""
         self._execute(cursor, _NOTE_ZONE, zone, self._models_schema)
 
-    def removed(self, cursor: Any) -> dict[str, str]:
+    def removed(self, cursor: Cursor) -> dict[str, str]:
         """Relations of models that the project has no longer, as ``schema.name``, and since when."""
         self._execute(cursor, _REMOVED, self._models_schema)
         return dict(cursor.fetchall())
 
-    def note_removed(self, cursor: Any, left: dict[str, str]) -> None:
+    def note_removed(self, cursor: Cursor, left: dict[str, str]) -> None:
         """Notes such relations in place of those that were noted: since when, by ``schema.name``."""
         self._execute(cursor, _NOTE_REMOVED, json.dumps(left), self._models_schema)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from typing import Any
 
-from airflow.sdk import Connection
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.dbt.project.manifest import Manifest
-from cht_sync.dbt.project.storable import storable
+from cht_sync.dbt.project.manifest import Manifest, storable_json
 from cht_sync.dbt.project.version import Deployment
 from cht_sync.dbt.tables.built_models import TABLE as BUILT
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
@@ -20,7 +18,7 @@ from cht_sync.dbt.tables.models_zone import UTC
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.postgres.locks import Locks
-from cht_sync.postgres.query import Names
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -94,7 +92,7 @@ class Deployments:
 
     def recorded(self) -> Recorded:
         """What is recorded; nothing where the tables are not there yet."""
-        with self._cursor(postgres_connection(self._settings)) as cursor:
+        with self._cursor() as cursor:
             return self._recorded(cursor) if self._ready(cursor) else Recorded({})
 
     def manifests(self, groups: Sequence[str]) -> dict[str, Manifest | None]:
@@ -102,7 +100,7 @@ class Deployments:
 
         CHT Sync 2.x left one too.
         """
-        with self._cursor(postgres_connection(self._settings)) as cursor:
+        with self._cursor() as cursor:
             if not self._ready(cursor):
                 return dict.fromkeys(groups)
             others = list(self._recorded(cursor).versions)
@@ -110,7 +108,7 @@ class Deployments:
 
     def record_first(self, deployment: Deployment, groups: Sequence[str]) -> bool:
         """Notes what is about to build the first models of all; False where anything is known of them already."""
-        with self._cursor(postgres_connection(self._settings)) as cursor:
+        with self._cursor() as cursor:
             if not self._ready(cursor) or self._recorded(cursor).versions:
                 return False
             if any(self._manifest(cursor, [models]) for models in groups):
@@ -118,7 +116,9 @@ class Deployments:
             self.record(cursor, deployment, groups, Recorded({}), "")
         return True
 
-    def record(self, cursor: Any, deployment: Deployment, groups: Sequence[str], before: Recorded, held: str) -> None:
+    def record(
+        self, cursor: Cursor, deployment: Deployment, groups: Sequence[str], before: Recorded, held: str
+    ) -> None:
         """Notes a deployment, in a transaction of the caller's with either role.
 
         :param before: what was recorded when this deployment began.
@@ -131,7 +131,7 @@ class Deployments:
         # Models that nobody has made yet compute their dates in UTC; of others a run notes in which zone they do.
         known = self._recorded(cursor).versions or any(self._manifest(cursor, [models]) for models in groups)
         zone = None if known else UTC
-        manifest = storable(deployment.manifest.read_text())
+        manifest = storable_json(deployment.manifest.read_text())
         packages = json.dumps({"packages": [{"source": deployment.source, "revision": deployment.revision}]})
         for models in groups:
             self._names.execute(cursor, _FORGET, (models,))
@@ -151,27 +151,25 @@ class Deployments:
                     " this run looked; nothing was changed: trigger the DAG cht_pipeline_deploy again."
                 )
 
-    def _recorded(self, cursor: Any) -> Recorded:
+    def _recorded(self, cursor: Cursor) -> Recorded:
         rows = self._table.recorded(cursor)
         held = next((each for _, _, each in rows if each), "")
         return Recorded({models: version for models, version, _ in rows}, held)
 
-    def _manifest(self, cursor: Any, choices: Sequence[str]) -> Manifest | None:
+    def _manifest(self, cursor: Cursor, choices: Sequence[str]) -> Manifest | None:
         for models in choices:
             self._names.execute(cursor, _MANIFEST, (models,))
             if row := cursor.fetchone():
                 return row[0]
         return None
 
-    def _ready(self, cursor: Any) -> bool:
+    def _ready(self, cursor: Cursor) -> bool:
         cursor.execute(_READY, (self._schema, list(TABLES)))
-        return cursor.fetchone()[0] == len(TABLES)
+        return one_row(cursor)[0] == len(TABLES)
 
-    @contextmanager
-    def _cursor(self, connection: Connection) -> Iterator[Any]:
+    def _cursor(self) -> AbstractContextManager[Cursor]:
         doing = "read or write which dbt project the models come from"
-        with transaction(connection, "cht_sync deployments", doing) as cursor:
-            yield cursor
+        return transaction(postgres_connection(self._settings), "cht_sync deployments", doing)
 
 
 def dbt_locks(settings: Settings) -> Locks:
@@ -179,9 +177,9 @@ def dbt_locks(settings: Settings) -> Locks:
     return Locks(settings.raw_table.schema, LOCKS)
 
 
-def _may_record(cursor: Any, role: str, relation: sql.Identifier) -> bool:
+def _may_record(cursor: Cursor, role: str, relation: sql.Identifier) -> bool:
     cursor.execute(
         "select bool_and(has_table_privilege(%s, %s, one)) from unnest(%s) as one",
         (role, relation.as_string(cursor), RIGHTS.split(", ")),
     )
-    return cursor.fetchone()[0]
+    return one_row(cursor)[0]

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import regclass_text
 from cht_sync.postgres.query import Names, one_row
@@ -134,7 +134,9 @@ class ModelResults:
     def record(self, results: Collection[ModelResult]) -> None:
         """Notes how models ended; those that did not run keep what they had."""
         with self._cursor() as cursor:
-            for one in results if cursor else ():
+            if not cursor:
+                return
+            for one in results:
                 values = {
                     **asdict(one),
                     "models_schema": self._models_schema,
@@ -187,7 +189,7 @@ class ModelResults:
                 self._names.execute(cursor, _FORGET, (self._models_schema, list(models)))
 
     @contextmanager
-    def _cursor(self) -> Iterator[Any]:
+    def _cursor(self) -> Iterator[Cursor | None]:
         """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
         with transaction(self._connection, "cht_sync models", "read or write how the models ended") as cursor:
             self._names.execute(cursor, _READY)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 
@@ -93,10 +92,10 @@ class ModelRuns:
         """What is stored and what of it is modelled."""
         with _cursor(self._connection) as cursor:
             self._names.execute(cursor, _READY)
-            if not cursor.fetchone()[0]:  # nothing was ever copied; only the copy creates tables
+            if not one_row(cursor)[0]:  # nothing was ever copied; only the copy creates tables
                 return ModelsState(None, None, None)
             self._names.execute(cursor, _NEWEST)
-            (newest,) = cursor.fetchone()
+            (newest,) = one_row(cursor)
             self._names.execute(cursor, _LAST, self._key)
             modelled_to, deployment = cursor.fetchone() or (None, None)
         return ModelsState(newest, modelled_to, deployment)
@@ -105,7 +104,8 @@ class ModelRuns:
         """Notes a good run of the models, by the newest stamp when it began; returns that of now, and the models'."""
         with _cursor(self._connection) as cursor:
             self._names.execute(cursor, _RECORD, (*self._key, modelled_to, deployment))
-            return cursor.fetchone()
+            newest, reached = one_row(cursor)
+            return newest, reached
 
     def look(self) -> tuple[datetime | None, datetime | None]:
         """Notes how far the models are behind after a run that was not good; returns the same, or None for both."""
@@ -117,7 +117,7 @@ class ModelRuns:
         """Documents later than a stamp, deleted ones too, counted up to ``most``; of all documents for None."""
         with _cursor(self._connection) as cursor:
             self._names.execute(cursor, _WAITING, {"after": after, "most": most})
-            return cursor.fetchone()[0]
+            return one_row(cursor)[0]
 
     def reached(self, connection: Connection) -> datetime | None:
         """The stamp up to which the models have come, where a run takes a batch of documents only; None if unknown.
@@ -135,17 +135,15 @@ class ModelRuns:
         with _cursor(connection) as cursor:
             for name, query in _REACHED:
                 cursor.execute(sql.SQL("select to_regclass({}) is not null").format(_quoted(models_schema, name)))
-                if cursor.fetchone()[0]:
+                if one_row(cursor)[0]:
                     cursor.execute(sql.SQL(query).format(relation=sql.Identifier(models_schema, name)))
                     return (cursor.fetchone() or (None,))[0]
         return None
 
 
-@contextmanager
-def _cursor(connection: Connection) -> Iterator[Any]:
+def _cursor(connection: Connection) -> AbstractContextManager[Cursor]:
     """A cursor in a transaction and a connection of its own, which are few: a run asks twice."""
-    with transaction(connection, "cht_sync models", "read or write how far the models have come") as cursor:
-        yield cursor
+    return transaction(connection, "cht_sync models", "read or write how far the models have come")
 
 
 def _quoted(schema: str, table: str) -> sql.Literal:

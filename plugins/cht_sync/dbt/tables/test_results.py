@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow.sdk import Connection
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.tables.acknowledgements import APPLICATION, Acknowledgement, Acknowledgements
 from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names
+from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.migrations import prepared
@@ -119,7 +119,7 @@ class DataTestResults:
         """Names and unique ids of the tests of the newest run."""
         with self._reading() as cursor:
             cursor.execute("select to_regclass(%s)", (regclass_text(self._raw.schema, "couchdb_test_result"),))
-            if cursor.fetchone()[0] is None:
+            if one_row(cursor)[0] is None:
                 return set()
             self._names.execute(cursor, _NEWEST, {"schema": self._models_schema})
             tests = [test for (test,) in cursor]
@@ -130,5 +130,5 @@ class DataTestResults:
         """What people have said of tests that fail."""
         return Acknowledgements(self._connection, self._raw, self._models_schema)
 
-    def _reading(self) -> AbstractContextManager[Any]:
+    def _reading(self) -> AbstractContextManager[Cursor]:
         return transaction(self._connection, APPLICATION, "read results of data tests")

@@ -18,7 +18,7 @@ from psycopg2.extras import Json
 from cht_sync.dbt.deploy.active_version import expected_version, project_folder
 from cht_sync.dbt.launch.profile import PROFILE, TARGET, ModelsProfile, models_environment, profile_text
 from cht_sync.dbt.launch.sessions import session_name
-from cht_sync.dbt.project.local_packages import STARTER_PATH
+from cht_sync.dbt.project.packages import STARTER_PATH
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import REPOSITORY, RawTable, Settings
 from cht_sync.store.document_store import DocumentStore

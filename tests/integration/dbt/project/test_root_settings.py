@@ -12,7 +12,7 @@ from dbt.cli.main import dbtRunner
 from cht_sync.dbt.deploy.install import install
 from cht_sync.dbt.launch.environment import to_parse
 from cht_sync.dbt.launch.profile import PROFILE, TARGET, profile_text
-from cht_sync.dbt.project.local_packages import STARTER_PATH
+from cht_sync.dbt.project.packages import STARTER_PATH
 from cht_sync.settings.settings import REPOSITORY
 
 pytestmark = pytest.mark.integration

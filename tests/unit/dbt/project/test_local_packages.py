@@ -2,7 +2,7 @@
 
 import pytest
 
-from cht_sync.dbt.project.local_packages import settle_local_packages
+from cht_sync.dbt.project.packages import settle_local_packages
 from cht_sync.dbt.project.source import Source
 from cht_sync.errors import SettingsError
 

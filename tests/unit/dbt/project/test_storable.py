@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from cht_sync.dbt.project.storable import storable
+from cht_sync.dbt.project.manifest import storable_json
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,9 @@ from cht_sync.dbt.project.storable import storable
     ],
 )
 def test_what_no_jsonb_holds_is_put_in_words(value, stored):
-    assert json.loads(storable(json.dumps(value))) == stored
+    assert json.loads(storable_json(json.dumps(value))) == stored
 
 
 def test_what_needs_no_change_is_the_same_text():
     text = '{"a":  1}'
-    assert storable(text) is text
+    assert storable_json(text) is text
