@@ -84,8 +84,8 @@ def prove_load(settings: Settings, hook: CouchDBHook, database: str, source: str
     except RequestRefusedError as error:
         # The copy itself can do without.
         log.warning(
-            "%s: the verification of the first load waits, since CouchDB or a proxy refuses its requests: let GET and POST"
-            " to _all_docs and _bulk_get through. %s",
+            "%s: the verification of the first load waits, since CouchDB or a proxy refuses its requests: let GET and"
+            " POST to _all_docs and _bulk_get through. %s",
             source, error,
         )  # fmt: skip
         return False
