@@ -85,7 +85,7 @@ def test_a_project_with_dates_is_deployed_run_and_rebuilt(team, database):
         ("9" * 30, "dbt parse says: .*Integer value out of range"),
         (
             "[{2024: a}]",
-            "meta of model later has the key 2024, which is not a text, and dbt does not return on it: write it in quotes",
+            "meta of model later has the key 2024, which is not a text and makes dbt hang: write it in quotes",
         ),
     ],
 )

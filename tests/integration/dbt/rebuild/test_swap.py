@@ -295,7 +295,7 @@ def test_what_belongs_to_others_is_refused(world, role):
         + "create view people.over as select * from v1.child"
     )
     with pytest.raises(
-        SettingsError, match=f"The view people.over of role '{world.owner}' .* role '{role}' may not make it"
+        SettingsError, match=f"The view people.over of role '{world.owner}' .* role '{role}' may not create it again"
     ):
         world.swap(login=role)
     world.sql("drop view people.over; create table people.mine (child varchar references v1.child (uuid))")
