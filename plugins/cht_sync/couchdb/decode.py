@@ -112,8 +112,8 @@ def _change(row: bytes) -> Change:
         id=text_of(fields["id"]),
         changes=_REVISIONS.decode(fields.get("changes", b"[]")),
         deleted=deleted == b"true",
-        doc=msgspec.Raw(fields["doc"]) if "doc" in fields else NOTHING,
-        error=msgspec.Raw(fields["error"]) if "error" in fields else NOTHING,
+        doc=msgspec.Raw(fields.get("doc", b"")),
+        error=msgspec.Raw(fields.get("error", b"")),
     )
 
 

@@ -70,15 +70,14 @@ class DocumentFetcher:
             if _is_unclear(state):
                 error = BrokenAnswerError(f"it does not say whether there is such a document ({_said(state)}).")
                 refused.append(self._broke_off(change, error))
-                continue
-            if state.rev is None:
+            elif state.rev is None:
                 said = _said(change) or _said(state) or "no error"
                 refused.append(Refused(change, f"CouchDB has no body of the document: {said}."))
-                continue
-            # A replica that lags names an older one than the feed did.
-            if generation(state.rev) >= generation(change.rev):
-                change.changes, change.deleted = state.changes, state.deleted
-            refused += [each for each in [self.body(change)] if each]
+            else:
+                # A replica that lags names an older one than the feed did.
+                if generation(state.rev) >= generation(change.rev):
+                    change.changes, change.deleted = state.changes, state.deleted
+                refused += filter(None, [self.body(change)])
         return refused
 
     def _states(self, changes: list[Change]) -> list[Change]:
@@ -122,8 +121,7 @@ class DocumentFetcher:
                 f"The document has {size / MEGABYTE:,.1f} MB; CHT_SYNC_MAX_MB={self._most // MEGABYTE} allows no more.",
                 body=sink,
             )
-        body = sink.read()
-        return self.accept(change, body)
+        return self.accept(change, sink.read())
 
     @staticmethod
     def accept(change: Change, body: bytes) -> Refused | None:

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import requests
 from airflow.sdk import Connection
+from requests import exceptions
 from requests.auth import HTTPBasicAuth
 
 from cht_sync.common.http_session import HttpSession
@@ -25,17 +26,8 @@ LARGEST_DOCUMENT = 4 * 2**30
 FEW = 200
 # Read time-outs in which 256 KB of an answer have to come.
 PATIENCE_WITH_DRIPS = 2
-_UNUSABLE = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidHeader,
-)
-_BROKEN = (
-    requests.exceptions.ReadTimeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
+_UNUSABLE = (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema, exceptions.InvalidHeader)
+_BROKEN = (exceptions.ReadTimeout, exceptions.ChunkedEncodingError, exceptions.ContentDecodingError)
 
 
 class PageTooLargeError(Exception):
@@ -61,21 +53,13 @@ class _CookieAuth(requests.auth.AuthBase):
         self._form = {"name": user, "password": password}
 
     def sign_in(self, timeouts: tuple[float, float]) -> requests.Response:
+        verify = self._session.verify
         return self._session.post(
-            self._url,
-            data=self._form,
-            timeout=timeouts,
-            stream=True,
-            auth=_no_auth,
-            verify=self._session.verify,
+            self._url, data=self._form, timeout=timeouts, stream=True, auth=lambda request: request, verify=verify
         )
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def new_session(url: str, connection: Connection, cookie: bool) -> requests.Session:
@@ -152,13 +136,13 @@ class Request:
                 if response.status_code in {401, 403} and isinstance(self.session.auth, _CookieAuth):
                     return self._send_signed_in(self.session.auth, watch)
                 return self._read(response, watch)
-        except requests.exceptions.SSLError as error:
+        except exceptions.SSLError as error:
             raise self._tls_failure(error) from None
         except _UNUSABLE as error:
             raise SettingsError(
                 f"{self._server} cannot be asked ({_cause(error)}): check connection {self.conn_id!r}."
             ) from None
-        except (requests.exceptions.RequestException, ConnectionError, TimeoutError) as error:
+        except (exceptions.RequestException, ConnectionError, TimeoutError) as error:
             raise self._interrupted(error) from None
         except OSError as error:  # from requests itself, where a certificate's path does not exist
             raise SettingsError(
@@ -178,7 +162,7 @@ class Request:
             f" COUCHDB_PORT, or connection {self.conn_id!r}, and that the server is up."
         )
 
-    def _tls_failure(self, error: requests.exceptions.SSLError) -> Exception:
+    def _tls_failure(self, error: exceptions.SSLError) -> Exception:
         cause = _cause(error)
         if "CERTIFICATE_VERIFY_FAILED" in cause:
             return SettingsError(

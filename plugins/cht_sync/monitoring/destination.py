@@ -14,8 +14,9 @@ from psycopg2 import sql
 
 from cht_sync.dbt.tables.model_results import in_use
 from cht_sync.monitoring.blocking import Blocker, blockers
-from cht_sync.monitoring.parts import PartName, Unknown, Why, tables_of, unknown, why_unknown
+from cht_sync.monitoring.parts import REJECTS, PartName, Unknown, Why, tables_of, unknown, why_unknown
 from cht_sync.postgres.connection import connect, explained, is_lost, regclass_text
+from cht_sync.postgres.lookups import relation_exists
 from cht_sync.postgres.query import Names
 from cht_sync.redaction import message_of
 from cht_sync.settings.connections import with_extra
@@ -30,7 +31,7 @@ LOCK_TIMEOUT_S = 1.0
 # Each part may wait; all of them together may not keep the reader.
 ALL_S = 12.0
 # The newest relation: before it is there, the copy has not run since the project was put here.
-_READY = "select to_regclass({newest}) is not null as there"
+_NEWEST = "couchdb_incident"
 _HAS_COLUMN = """
 select exists (select from pg_attribute where attrelid = to_regclass(%(table)s) and attname = %(column)s
     and not attisdropped) as there
@@ -49,15 +50,8 @@ class Destination:
     def __init__(self, cursor: Any, settings: Settings, connection: Connection, all_s: float = ALL_S) -> None:
         self._cursor, self.settings, self._connection = cursor, settings, connection
         self._until, self.unknown = monotonic() + all_s, list[Unknown]()
-        raw = settings.raw_table
-        self._names = Names(
-            raw.schema,
-            raw.table,
-            in_use=in_use(raw.schema),
-            models=sql.Identifier(settings.dbt_schema),
-            newest=sql.Literal(regclass_text(raw.schema, "couchdb_incident")),
-            rejects=sql.Literal(regclass_text(settings.dbt_schema, "document_rejects")),
-        )
+        raw, models = settings.raw_table, sql.Identifier(settings.dbt_schema)
+        self._names = Names(raw.schema, raw.table, in_use=in_use(raw.schema), models=models)
 
     def rows(self, text: str, **values: Any) -> list[dict[str, Any]]:
         """Rows by the names of their columns.
@@ -70,7 +64,11 @@ class Destination:
 
     def ready(self) -> bool:
         """Whether the tables of the sync are there, of this version or a later one."""
-        return bool(self.rows(_READY)[0]["there"])
+        return relation_exists(self._cursor, self.settings.raw_table.schema, _NEWEST)
+
+    def has_rejects(self) -> bool:
+        """Whether the models have a table of rejected values."""
+        return relation_exists(self._cursor, self.settings.dbt_schema, REJECTS)
 
     def has(self, table: str, column: str) -> bool:
         """Whether a table of the sync has a column: the copy makes what is new, and may not have run yet."""

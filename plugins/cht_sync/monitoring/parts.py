@@ -105,26 +105,20 @@ def unknown(
     :param since: when it was last read, as far as this process knows.
     """
     named = ", ".join(f"{schema}.{table}" for schema, table in tables) or "the catalog"
+    is_locked = f"{f'one of {named}' if len(tables) > 1 else named} is locked"
+    reasons: dict[Why, str] = {
+        "locked": f"{is_locked}, and the session was gone when it was looked for",
+        "slow": f"reading {named} took too long",
+        "refused": f"role {role!r} may not read it ({said}): grant it select on {named}",
+        "missing": f"the database lacks what this version reads ({said}): the next run of cht_sync brings it up to"
+        " date",
+        "failed": f"PostgreSQL could not read {named} ({said})",
+    }
+    reason = reasons[why]
     if found:
         why = "locked"
-        reason = (
-            f"{_one_of(named)} locked by {found[0]}: wait for it, or end it by pg_terminate_backend({found[0].pid})"
-        )
-    elif why == "locked":
-        reason = f"{_one_of(named)} locked, and the session was gone when it was looked for"
-    elif why == "slow":
-        reason = f"reading {named} took too long"
-    elif why == "refused":
-        reason = f"role {role!r} may not read it ({said}): grant it select on {named}"
-    elif why == "missing":
-        reason = f"the database lacks what this version reads ({said}): the next run of cht_sync brings it up to date"
-    else:
-        reason = f"PostgreSQL could not read {named} ({said})"
+        reason = f"{is_locked} by {found[0]}: wait for it, or end it by pg_terminate_backend({found[0].pid})"
     locked_since = min((each.since for each in found if each.since), default=None)
     last = f"; last known at {moment(since)}" if since else ""
     text = f"{PARTS[part].what} is not known: {reason}{last}."
     return Unknown(part=part, why=why, text=text, since=locked_since or since, blockers=found)
-
-
-def _one_of(named: str) -> str:
-    return f"one of {named} is" if ", " in named else f"{named} is"

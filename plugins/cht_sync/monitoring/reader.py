@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cht_sync.monitoring.airflow_state import TaskError
@@ -126,10 +127,12 @@ def read(
     _read_sources(destination, facts, now, names, is_gone)
     sources = {source.source: source for source in facts.sources}
     most = MOST + 1 if ledger else None
-    facts.quarantine = destination.ask("quarantine", lambda: _quarantine(destination, sources, most), {})
-    for name, held in facts.quarantine.items():
-        sources[name].quarantined = min(held.number, MOST + 1)
-    facts.first_loads = destination.ask("first_load", lambda: _first_loads(destination), {})
+    held = destination.ask("quarantine", lambda: destination.rows(_QUARANTINED, sources=[*sources], most=most), [])
+    facts.quarantine = {row.pop("source"): Quarantined(**row) for row in held}
+    for name, entries in facts.quarantine.items():
+        sources[name].quarantined = min(entries.number, MOST + 1)
+    loads = destination.ask("first_load", lambda: destination.rows(_FIRST_LOADS), [])
+    facts.first_loads = {row.pop("source"): FirstLoad(**row) for row in loads}
     if ledger:
         add_numbers(destination, sources)
         add_ledger(destination, facts.sources, now)
@@ -138,7 +141,9 @@ def read(
     facts.groups, facts.runs = destination.ask("groups", lambda: read_lag(destination), ([], []))
     facts.models = destination.ask("models", lambda: read_models(destination, facts.groups, now), [])
     facts.removed = destination.ask("removed", lambda: read_removed(destination), [])
-    facts.task_errors = destination.ask("task_errors", lambda: _read_task_errors(destination, now), [])
+    ask = partial(_new_rows, destination, "couchdb_task_error", "message", _TASK_ERRORS, since=now - ERRORS_KEPT)
+    errors = destination.ask("task_errors", ask, [])
+    facts.task_errors = [TaskError(**row | {"message": of_ours(row["message"])}) for row in errors]
     if incidents:
         rows = destination.ask("incidents", lambda: destination.rows(_INCIDENTS), [])
         facts.incidents = {row["kind"]: row["number"] for row in rows}
@@ -155,15 +160,6 @@ def _read_sources(destination: Destination, facts: Facts, now: datetime, names: 
         source.copied = not is_gone(source.source, source.looked_at)
         source.lag_seconds = max((now - source.complete_at).total_seconds(), 0.0) if source.complete_at else None
     facts.sources = found
-
-
-def _quarantine(destination: Destination, sources: Collection[str], most: int | None) -> dict[str, Quarantined]:
-    rows = destination.rows(_QUARANTINED, sources=list(sources), most=most)
-    return {row.pop("source"): Quarantined(**row) for row in rows}
-
-
-def _first_loads(destination: Destination) -> dict[str, FirstLoad]:
-    return {row.pop("source"): FirstLoad(**row) for row in destination.rows(_FIRST_LOADS)}
 
 
 def _add_reconciliations(destination: Destination, facts: Facts, sources: dict[str, Source], now: datetime) -> None:
@@ -194,12 +190,14 @@ def _add_findings(destination: Destination, sources: dict[str, Source], is_gone:
         for owner in destination.ask("collisions", lambda: _gone_owners(destination, is_gone), []):
             if owner.source in sources:
                 sources[owner.source].gone_owners.append(owner)
-    for doubt in destination.ask("doubts", lambda: _doubts(destination), []):
-        if doubt.source in sources:
-            sources[doubt.source].doubt = doubt
-    for older in destination.ask("older_revisions", lambda: _older_revisions(destination), []):
-        if older.source in sources:
-            sources[older.source].older_revisions = older
+    ask = partial(_new_rows, destination, "couchdb_progress", "doubt", _DOUBTS)
+    for row in destination.ask("doubts", ask, []):
+        if row["source"] in sources:
+            sources[row["source"]].doubt = Doubt(**row)
+    ask = partial(_new_rows, destination, "couchdb_older_revision", "settled_at", _OLDER, most=MOST + 1)
+    for row in destination.ask("older_revisions", ask, []):
+        if row["source"] in sources:
+            sources[row["source"]].older_revisions = OlderRevisions(**row)
 
 
 def _gone_owners(destination: Destination, is_gone: IsGone) -> list[GoneOwner]:
@@ -211,20 +209,6 @@ def _gone_owners(destination: Destination, is_gone: IsGone) -> list[GoneOwner]:
     ]
 
 
-def _doubts(destination: Destination) -> list[Doubt]:
-    if not destination.has("couchdb_progress", "doubt"):
-        return []
-    return [Doubt(**row) for row in destination.rows(_DOUBTS)]
-
-
-def _older_revisions(destination: Destination) -> list[OlderRevisions]:
-    if not destination.has("couchdb_older_revision", "settled_at"):
-        return []
-    return [OlderRevisions(**row) for row in destination.rows(_OLDER, most=MOST + 1)]
-
-
-def _read_task_errors(destination: Destination, now: datetime) -> list[TaskError]:
-    if not destination.has("couchdb_task_error", "message"):
-        return []
-    rows = destination.rows(_TASK_ERRORS, since=now - ERRORS_KEPT)
-    return [TaskError(**{**row, "message": of_ours(row["message"])}) for row in rows]
+def _new_rows(destination: Destination, table: str, column: str, text: str, **values: Any) -> list[dict[str, Any]]:
+    """Rows of a table, none before the copy has made the newest of the columns that are read."""
+    return destination.rows(text, **values) if destination.has(table, column) else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 import psycopg2
@@ -20,6 +20,9 @@ from cht_sync.postgres.pooler import keeps_sessions
 from cht_sync.postgres.query import one_row
 from cht_sync.postgres.tls import secured, tls_advice
 from cht_sync.redaction import message_of, of_error
+
+if TYPE_CHECKING:
+    from cht_sync.postgres.lock_watch import LockWatch
 
 STATEMENT_TIMEOUT = "10min"
 LOCK_TIMEOUT = "2min"
@@ -47,12 +50,6 @@ _REMEDIES = {
     "55P03": "a lock on the table was held for too long: look in pg_stat_activity for who holds it",
     "57014": "the statement took too long or was cancelled: look in pg_stat_activity for what it waits for",
 }
-
-
-class Watch(Protocol):
-    """What has watched a statement that waited: :class:`cht_sync.postgres.lock_watch.LockWatch`."""
-
-    blockers: str
 
 
 class Psycopg2Hook(PostgresHook):
@@ -119,10 +116,8 @@ def connect(connection: Connection, application_name: str) -> Session:
     except psycopg2.Error as error:
         text = " ".join(str(error).split())
         about_tls = tls_advice(connection, text)
-        advice = about_tls or (
-            f"check POSTGRES_HOST, _PORT, _USER, _PASSWORD and _DB, or connection {connection.conn_id!r}"
-        )
-        message = f"Postgres refused or did not answer {describe(connection)} ({text}): {advice}."
+        settings = f"check POSTGRES_HOST, _PORT, _USER, _PASSWORD and _DB, or connection {connection.conn_id!r}"
+        message = f"Postgres refused or did not answer {describe(connection)} ({text}): {about_tls or settings}."
         final = about_tls or any(each in text for each in _FINAL_AT_CONNECT)
         if final or not isinstance(error, psycopg2.OperationalError):
             raise SettingsError(message) from None
@@ -162,7 +157,7 @@ def _bound(conn: Session, application_name: str) -> None:
 
 
 @contextmanager
-def explained(connection: Connection, doing: str, watch: Watch | None = None) -> Iterator[None]:
+def explained(connection: Connection, doing: str, watch: LockWatch | None = None) -> Iterator[None]:
     """Turns what Postgres refuses into one sentence; ``doing`` is what was tried: "create the tables"."""
     try:
         yield
@@ -173,16 +168,11 @@ def explained(connection: Connection, doing: str, watch: Watch | None = None) ->
             f" {connection.conn_id!r}."
         ) from None
     except psycopg2.Error as error:
-        code = error.pgcode or ""
-        lost = is_lost(error)
+        code, lost = error.pgcode or "", is_lost(error)
         remedy = _remedy(code, watch.blockers if watch else "")
-        raise StoreError(
-            f"Postgres at {describe(connection)} could not {doing}"
-            f" ({of_error(error)}); nothing of it was stored{remedy}.",
-            passing=lost or code in _PASSING,
-            lost=lost,
-            code=code,
-        ) from None  # the cause would print DETAIL and CONTEXT, which quote documents
+        text = f"Postgres at {describe(connection)} could not {doing} ({of_error(error)}); nothing of it was stored"
+        # The cause would print DETAIL and CONTEXT, which quote documents.
+        raise StoreError(f"{text}{remedy}.", passing=lost or code in _PASSING, lost=lost, code=code) from None
 
 
 def regclass_text(schema: str, table: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from airflow.sdk import Connection
@@ -44,17 +44,13 @@ class LockWatch:
         self.blockers = ""
         self._done = threading.Event()
 
-    @contextmanager
-    def of_backend(self, conn: Session) -> Iterator[LockWatch]:
+    def of_backend(self, conn: Session) -> AbstractContextManager[None]:
         """Watches a session while a block of code runs."""
-        with self._watched(_OF_BACKEND, conn.served_by):
-            yield self
+        return self._watched(_OF_BACKEND, conn.served_by)
 
-    @contextmanager
-    def of_program(self, application_name: str) -> Iterator[LockWatch]:
+    def of_program(self, application_name: str) -> AbstractContextManager[None]:
         """Watches the sessions of another program of the same role while a block of code runs."""
-        with self._watched(_OF_NAME, application_name):
-            yield self
+        return self._watched(_OF_NAME, application_name)
 
     @contextmanager
     def _watched(self, waiting: str, value: Any) -> Iterator[None]:
@@ -67,25 +63,17 @@ class LockWatch:
             self._done.set()
 
     def _look_on(self, query: str, value: Any) -> None:
-        waits: Seldom | None = None
-        pause = FIRST_S
+        waits, pause = None, FIRST_S
         while not self._done.wait(pause):
             pause = LOOK_S
             found = self._look(query, value)
             if self._done.is_set():
                 return
             self.blockers = found
-            if not found:
-                waits = None
-                continue
-            waits = waits or Seldom(0.0, THEN_S)
-            if waits.due():
-                log.warning(
-                    "Waiting for a lock, to %s, for %.0f s or more: it is held by %s.",
-                    self._doing,
-                    waits.passed + FIRST_S,
-                    found,
-                )
+            waits = (waits or Seldom(0.0, THEN_S)) if found else None
+            if waits and waits.due():
+                text = "Waiting for a lock, to %s, for %.0f s or more: it is held by %s."
+                log.warning(text, self._doing, waits.passed + FIRST_S, found)
 
     def _look(self, query: str, value: Any) -> str:
         try:

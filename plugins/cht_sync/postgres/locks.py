@@ -16,12 +16,8 @@ insert into {schema}.{table} (name) select %(name)s
 where not exists (select from {schema}.{table} where name = %(name)s)
 on conflict do nothing;
 """
-_WAIT = """
-select from {schema}.{table} where name = %(name)s for update
-"""
-_LOOK = """
-select true from {schema}.{table} where name = %(name)s for update skip locked
-"""
+_WAIT = "select from {schema}.{table} where name = %(name)s for update"
+_LOOK = "select true from {schema}.{table} where name = %(name)s for update skip locked"
 # Advisory locks with one 64 bit key show its halves and objsubid 1; other roles do not see since when.
 # Source: https://www.postgresql.org/docs/current/view-pg-locks.html
 _HOLDER = """
@@ -67,19 +63,16 @@ class Locks:
     def take(self, cursor: Cursor, name: str) -> bool:
         """Takes a lock until the session ends, if nobody has it; the transaction has to be committed."""
         values = {"name": name, "sign": secrets.randbits(63)}
-        self._names.execute(cursor, _MAKE + _LOOK, values)
-        if not cursor.fetchone():
+        if not self._names.execute(cursor, _MAKE + _LOOK, values).fetchone():
             return False  # somebody is about to take it
         # Only now: whoever had the row until a moment ago may have taken the lock.
         if self.holder(cursor, name):
             return False
-        self._names.execute(cursor, _TAKE, values)
-        return cursor.rowcount == 1
+        return self._names.execute(cursor, _TAKE, values).rowcount == 1
 
     def holder(self, cursor: Cursor, name: str) -> str:
         """Which other session has a lock, for a sentence; empty where none has."""
         # What a transaction has once seen of the sessions it would see again.
         cursor.execute("select pg_stat_clear_snapshot()")
-        self._names.execute(cursor, _HOLDER, {"name": name})
-        found = cursor.fetchone()
-        return (found and "{} (Postgres backend {}, connected since {})".format(*found)) or ""
+        found = self._names.execute(cursor, _HOLDER, {"name": name}).fetchone()
+        return "{} (Postgres backend {}, connected since {})".format(*found) if found else ""

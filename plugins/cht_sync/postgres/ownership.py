@@ -74,9 +74,7 @@ def require_ours(cursor: Cursor, schema: str, tables: Iterable[str]) -> None:
     cursor.execute("select current_user")
     (me,) = one_row(cursor)
     strange = [
-        f"{schema}.{table} uses {kind} {name} of role {owner!r}"
-        if kind
-        else f"{schema}.{table} belongs to role {owner!r}"
+        f"{schema}.{table} {f'uses {kind} {name} of' if kind else 'belongs to'} role {owner!r}"
         for table, kind, name, owner in found
     ]
     raise SettingsError(

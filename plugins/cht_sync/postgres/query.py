@@ -24,9 +24,18 @@ class Names(dict[str, sql.Composable]):
         """A query with everything in its place."""
         return sql.SQL(text).format(**self, **more)
 
-    def execute(self, cursor: Cursor, text: str, values: Any = None, **more: sql.Composable) -> None:
-        """Runs a query that :meth:`compose` makes."""
+    def execute(self, cursor: Cursor, text: str, values: Any = None, **more: sql.Composable) -> Cursor:
+        """Runs a query that :meth:`compose` makes; gives back the cursor, to read the answer from."""
         cursor.execute(self.compose(text, **more), values)
+        return cursor
+
+    def row(self, cursor: Cursor, text: str, values: Any = None, **more: sql.Composable) -> tuple[Any, ...]:
+        """The row of such a query, which always gives one."""
+        return one_row(self.execute(cursor, text, values, **more))
+
+    def value(self, cursor: Cursor, text: str, values: Any = None, **more: sql.Composable) -> Any:
+        """The first column of that row."""
+        return self.row(cursor, text, values, **more)[0]
 
 
 def one_row(cursor: Cursor) -> tuple[Any, ...]:

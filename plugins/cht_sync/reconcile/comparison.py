@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from cht_sync.couchdb.adaptive_reader import PageSize
@@ -50,10 +51,8 @@ class Comparison:
             # CouchDB first: a change that is stored in between looks like a difference, and passes with the next look.
             states = self.hook.states(self.database, some)
             clear = [state for state in states if state.rev or bytes(state.error) == b'"not_found"']
-            if len(clear) < len(states):
-                found.doubt(
-                    len(states) - len(clear), f"CouchDB does not say whether documents of {self.database!r} exist."
-                )
+            if unclear := len(states) - len(clear):
+                found.doubt(unclear, f"CouchDB does not say whether documents of {self.database!r} exist.")
             differences += self.compare(clear)
         return differences
 
@@ -124,10 +123,8 @@ class Comparison:
         """
         if not suspects:
             return []
-        names = {each.id for each in suspects}
-        if since is None:
-            waiting = names
-        else:
+        waiting = names = {each.id for each in suspects}
+        if since is not None:
             waiting = {change.id for page in self.pages(since) for change in page.results if change.id in names}
         found.on_the_way += len(waiting)
         return [each for each in suspects if each.id not in waiting]
@@ -144,11 +141,6 @@ class Comparison:
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of so many items."""
-    some: list[T] = []
-    for item in items:
-        some.append(item)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
+    left = iter(items)
+    while some := list(islice(left, size)):
         yield some

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import psycopg2
 from airflow.sdk import Connection
@@ -22,7 +21,6 @@ from cht_sync.store.page_writer import PAGE_TABLE, copy_rows, is_refusal
 from cht_sync.store.quarantine import fingerprint, shown
 from cht_sync.store.rows import Row, rows_of
 
-T = TypeVar("T")
 UNLISTED_AT_A_TIME = 10_000
 # Ids and revisions alone: what another source owns, or is in quarantine, is looked at where this finds a difference.
 _COMPARE = """
@@ -83,38 +81,30 @@ where s.source = %(source)s and s.doc->>'_rev' = p.doc->>'_rev' and s.doc <> p.d
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What is stored of one document."""
-
+class _Stored(NamedTuple):
     deleted: bool | None = None
     rev: str | None = None
 
 
-class StoredSide:
+class StoredSide(PatientSession):
     """Compares what CouchDB lists with what Postgres holds of one source; writes nothing but ``couchdb_listing``."""
 
     def __init__(self, connection: Connection, raw: RawTable, source: str) -> None:
+        super().__init__(connection, f"cht_reconcile reads {source}")
         self._source, self.tombstone_bodies = source, raw.tombstone_bodies
         self.names = Names(raw.schema, raw.table)
-        self.session = PatientSession(connection, f"cht_reconcile reads {source}")
 
     def __enter__(self) -> StoredSide:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.session.close()
-
-    def ask(self, doing: str, question: Callable[[Cursor], T]) -> T:
-        """Runs a transaction that may as well be run twice: it is, while Postgres restarts."""
-        return self.session.ask(doing, question)
+        self.close()
 
     def rows(self, doing: str, text: str, values: Any = None) -> list[tuple[Any, ...]]:
         """What a statement gives, asked as in :meth:`ask`."""
 
         def question(cursor: Cursor) -> list[tuple[Any, ...]]:
-            self.names.execute(cursor, text, values)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if self.names.execute(cursor, text, values).description else []
 
         return self.ask(doing, question)
 
@@ -134,26 +124,22 @@ class StoredSide:
     def _compare(self, cursor: Cursor, listed: list[Change], values: dict[str, Any]) -> list[Difference]:
         if values["proof"] is not None:
             self.names.execute(cursor, _LIST, values)
-        self.names.execute(cursor, _COMPARE, values)
-        stored = {name: _Stored(deleted, rev) for name, deleted, rev in cursor}
+        stored = {name: _Stored(*state) for name, *state in self.names.execute(cursor, _COMPARE, values)}
         suspects = [each for each in listed if each.id in stored or not storable(each.id)]
         if not suspects:
             return []
-        stored |= self._collisions(cursor, list(stored))
+        beside = self.names.execute(cursor, _COLLISIONS, {"ids": list(stored), "source": self._source})
+        stored |= {name: _Stored(*state) for name, *state in beside}
         quarantined = self._quarantined(cursor, suspects)
         found = [_difference(each, stored.get(each.id, _Stored()), quarantined.get(each.id, ())) for each in suspects]
         return [each for each in found if each]
-
-    def _collisions(self, cursor: Cursor, ids: list[str]) -> dict[str, _Stored]:
-        self.names.execute(cursor, _COLLISIONS, {"ids": ids, "source": self._source})
-        return {name: _Stored(deleted, rev) for name, deleted, rev in cursor}
 
     def _quarantined(self, cursor: Cursor, suspects: list[Change]) -> dict[str, tuple[str | None]]:
         """Revisions of open entries."""
         names = {fingerprint(each.id): each.id for each in suspects}
         keys = [psycopg2.Binary(key) for key in names]
-        self.names.execute(cursor, _QUARANTINED, {"source": self._source, "keys": keys})
-        return {names[bytes(key)]: (rev,) for key, rev in cursor}
+        found = self.names.execute(cursor, _QUARANTINED, {"source": self._source, "keys": keys})
+        return {names[bytes(key)]: (rev,) for key, rev in found}
 
     def sample(self, percent: float) -> list[str]:
         """Some of the ids of documents that are not deleted, by chance."""
@@ -175,8 +161,7 @@ class StoredSide:
 
     def _unlisted(self, text: str, values: dict[str, Any], cursor: Cursor) -> list[str]:
         cursor.execute(_BY_HASH, (_LONG,))
-        self.names.execute(cursor, text, values)
-        return [name for (name,) in cursor]
+        return [name for (name,) in self.names.execute(cursor, text, values)]
 
     def altered(self, changes: list[Change], *, stubs: bool = False) -> list[Difference]:
         """Compares contents, as ``jsonb`` does, of documents whose revision is the same and which can be stored.
@@ -211,8 +196,7 @@ class StoredSide:
                 raise
             cursor.execute("rollback to savepoint cht_sync")
             return None
-        self.names.execute(cursor, _ALTERED, {"source": self._source})
-        return [name for (name,) in cursor]
+        return [name for (name,) in self.names.execute(cursor, _ALTERED, {"source": self._source})]
 
 
 def _difference(change: Change, stored: _Stored, quarantined: tuple[()] | tuple[str | None]) -> Difference | None:

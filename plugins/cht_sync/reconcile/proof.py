@@ -21,7 +21,7 @@ from cht_sync.reconcile.repair import Repair
 from cht_sync.reconcile.results import BESIDE, INTERVAL, TOMBSTONES, Part, PartResults
 from cht_sync.reconcile.scope import Interval, TouchedDocuments
 from cht_sync.store.checkpoints import Checkpoints, SourceState
-from cht_sync.store.known_documents import KnownDocuments
+from cht_sync.store.known_documents import has_rows
 from cht_sync.sync.database_identity import check_not_emptied, says_when_made, sign_of_recreation
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ class Proof:
         return self._state().seq
 
     def _has_rows(self) -> bool:
-        has_rows = KnownDocuments(self.stored.names).has_rows
-        return self.stored.ask("read the documents", lambda cursor: has_rows(cursor, self._source))
+        return self.stored.ask("read the documents", lambda cursor: has_rows(cursor, self.stored.names, self._source))
 
     def _is_the_same_database(self, info: DatabaseInfo, found: Found) -> bool:
         """Whether the rows are of this database: one that was made again is the sync's business first."""
@@ -167,10 +166,10 @@ class Proof:
 
     def _interval(self, interval: Interval, info: DatabaseInfo, found: Found) -> str:
         touched = TouchedDocuments(self.comparison, self._source, info).of(interval, self._options.by_reported_date)
-        if touched.why_not:
-            return touched.why_not
+        if isinstance(touched, str):
+            return touched
         again = self._options.reprocess and not self._options.dry_run
-        for ids in touched.batches:
+        for ids in touched:
             self._compare_ids(INTERVAL, iter([ids]), found)
             if again:
                 self._restamp(ids, found)

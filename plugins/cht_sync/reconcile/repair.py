@@ -56,8 +56,7 @@ class Repair:
         one_copy: bool,
     ) -> None:
         self._comparison, self._source, self._open_store = comparison, source, open_store
-        self._one_copy = one_copy
-        self._patience, self._note = patience, note
+        self._patience, self._note, self._one_copy = patience, note, one_copy
 
     def run(self, differences: list[Difference], found: Found) -> None:
         """Repairs what is still different."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -139,12 +139,8 @@ class PartResults:
             "run": self.run,
             "source": self._source,
             "part": part,
-            "compared": found.compared,
-            "on_the_way": found.on_the_way,
-            "restamped": found.restamped,
-            "doubtful": found.doubtful,
-            "verdict": found.verdict,
             "reason": " ".join(found.reasons) or None,
+            **{name: getattr(found, name) for name in ("compared", "on_the_way", "restamped", "doubtful", "verdict")},
             **{kind: found.kinds[kind] for kind in KINDS},
         }
         self._stored.rows(_WRITE, _FINISH, values)
@@ -156,9 +152,8 @@ class PartResults:
     def summary(self) -> Summary:
         """What all parts have found."""
         *counts, reasons = self._stored.rows("read the results", _SUMMARY, (self.run, self._source))[0]
-        names = [each.name for each in fields(Summary)]
         values: list[Any] = [*map(int, counts), reasons or ()]
-        return Summary(**dict(zip(names, values, strict=True)))
+        return Summary(*values)
 
     def prune(self, days: int) -> None:
         """Forgets windows and verdicts of all sources that are too old."""

@@ -36,27 +36,17 @@ def open_proof(settings: Settings, hook: CouchDBHook, database: str, source: str
     def open_store() -> DocumentStore:
         return DocumentStore(connection, raw, f"{REPAIR} repairs {source}", run=run)
 
+    options = _options(settings, context.get("params") or {})
     with StoredSide(connection, raw, source) as stored:
-        yield Proof(
-            hook,
-            database,
-            source,
-            stored,
-            context["run_id"],
-            open_store=open_store,
-            options=_options(settings, context.get("params") or {}),
-        )
+        yield Proof(hook, database, source, stored, context["run_id"], open_store=open_store, options=options)
 
 
 def _options(settings: Settings, params: Any) -> Options:
-    def flag(name: str) -> bool:
-        return bool(params.get(name, False))
-
     return Options(
-        dry_run=flag("dry_run"),
-        content=flag("compare_content"),
-        reprocess=flag("reprocess"),
-        by_reported_date=flag("by_reported_date"),
+        dry_run=bool(params.get("dry_run")),
+        content=bool(params.get("compare_content")),
+        reprocess=bool(params.get("reprocess")),
+        by_reported_date=bool(params.get("by_reported_date")),
         range_size=settings.reconcile_range,
         rate=settings.reconcile_rate,
         patience=settings.time_budget + BEYOND_BUDGET_S,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from cht_sync.store.run_ledger import FIRST, OF_INTERVAL
 
 if TYPE_CHECKING:
-    from cht_sync.couchdb.hook import CouchDBHook
     from cht_sync.couchdb.structs import DatabaseInfo
     from cht_sync.reconcile.comparison import Comparison
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 MARGIN = 10_000
 AT_A_TIME = 10_000
 REMEMBERED = 300_000
+# From this version on CouchDB takes a time as ``since``.
 KNOWS_TIME = (3, 6)
 _STAMPED = """
 select _id from {schema}.{table}
@@ -55,18 +55,6 @@ class Interval:
     end: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """Documents to compare.
-
-    :param batches: their ids; each once, unless there are very many.
-    :param why_not: a sentence, where nobody can tell which they are; then there are none.
-    """
-
-    batches: Iterator[list[str]]
-    why_not: str = ""
-
-
 class TouchedDocuments:
     """Finds the documents that were touched in some time."""
 
@@ -74,27 +62,28 @@ class TouchedDocuments:
         self._comparison, self._stored = comparison, comparison.stored
         self._source, self._info = source, info
 
-    def of(self, interval: Interval, by_reported_date: bool) -> Touched:
+    def of(self, interval: Interval, by_reported_date: bool) -> Iterator[list[str]] | str:
         """Documents of an interval.
 
         Their ids come from three places, for each knows what the others do not: the feed, read again without bodies
         from where it stood then (rows that were lost since), the rows by their stamps (documents that were purged
         since), and the quarantine. ``by_reported_date`` takes rows by what their documents say instead, where the
         ledger does not reach back; those that Postgres lacks are not found then.
+
+        :return: ids, each once, unless there are very many; or a sentence, where nobody can tell which they are.
         """
         reaches, since = self._ledger_reaches(interval)
         if reaches:
-            return Touched(_once(self._of_ledger(interval)))
+            return _once(self._of_ledger(interval))
         if by_reported_date:
-            return Touched(iter([self._reported(interval)]))
-        if says_time(self._comparison.hook):
-            return Touched(_once(self._of_time(interval)))
-        return Touched(
-            iter(()),
+            return iter([self._reported(interval)])
+        if self._comparison.hook.version() >= KNOWS_TIME:
+            return _once(self._of_time(interval))
+        if not since:
+            return f"The sync run history of {self._source} is empty: no run of cht_sync has recorded anything yet."
+        return (
             f"The sync run history of {self._source} begins at {since}, not before this interval: which documents"
             " were stored then is unknown. Trigger a run with by_reported_date or full_proof."
-            if since
-            else f"The sync run history of {self._source} is empty: no run of cht_sync has recorded anything yet.",
         )
 
     def _ledger_reaches(self, interval: Interval) -> tuple[bool, str]:
@@ -169,11 +158,6 @@ def _once(batches: Iterator[list[str]]) -> Iterator[list[str]]:
             seen.update(fresh)
         if fresh:
             yield fresh
-
-
-def says_time(hook: CouchDBHook) -> bool:
-    """Whether a server takes a time as ``since``."""
-    return hook.version() >= KNOWS_TIME
 
 
 def _rfc3339(moment: datetime) -> str:

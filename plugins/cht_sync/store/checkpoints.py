@@ -42,6 +42,7 @@ update {schema}.couchdb_progress set sweep_after = %(after)s,
     made_again_at = case when %(after)s is not null then made_again_at end
 where source = %(source)s
 """
+_DOUBTS = "select source, doubt from {schema}.couchdb_progress where doubt is not null"
 _DOUBT = "update {schema}.couchdb_progress set doubt = %s, doubted_at = now() where source = %s"
 _PROVEN = """
 update {schema}.couchdb_progress set doubt = null, doubted_at = null where source = %(source)s and doubted_at < (
@@ -104,14 +105,11 @@ class Checkpoints:
 
     def state(self, cursor: Cursor, source: str) -> SourceState:
         """What is known of a source; nothing where it was never read."""
-        self._names.execute(cursor, _STATE, (source,))
-        row = cursor.fetchone()
-        return SourceState(*row) if row else SourceState()
+        return SourceState(*self._names.execute(cursor, _STATE, (source,)).fetchone() or ())
 
     def sources(self, cursor: Cursor) -> set[str]:
         """Names of all sources that were ever read."""
-        self._names.execute(cursor, "select source from {schema}.couchdb_progress")
-        return {name for (name,) in cursor}
+        return {name for (name,) in self._names.execute(cursor, "select source from {schema}.couchdb_progress")}
 
     def move(
         self,
@@ -141,9 +139,8 @@ class Checkpoints:
 
     def check(self, cursor: Cursor, source: str, state: SourceState) -> None:
         """Makes sure that nobody else has moved a checkpoint, and that nobody will before the transaction ends."""
-        self._names.execute(cursor, _STATE + " for update", (source,))
-        row = cursor.fetchone()
-        if (SourceState(*row) if row else SourceState()) != state:
+        found = self._names.execute(cursor, _STATE + " for update", (source,)).fetchone()
+        if SourceState(*found or ()) != state:
             raise CheckpointConflictError(_MOVED.format(source=source))
 
     def restart(self, cursor: Cursor, source: str, instance: str | None) -> None:
@@ -160,8 +157,7 @@ class Checkpoints:
 
     def doubts(self, cursor: Cursor) -> dict[str, str]:
         """Why the copy of a source may not be complete, by source."""
-        self._names.execute(cursor, "select source, doubt from {schema}.couchdb_progress where doubt is not null")
-        return dict(cursor.fetchall())
+        return dict(self._names.execute(cursor, _DOUBTS).fetchall())
 
     def proven(self, cursor: Cursor, source: str, run: str) -> None:
         """Clears a doubt that is older than a full comparison, named ``run``, which has found nothing wrong."""
@@ -169,8 +165,7 @@ class Checkpoints:
 
     def go_on_from(self, cursor: Cursor, source: str, since: str, seq: str) -> bool:
         """Moves a checkpoint without a page."""
-        self._names.execute(cursor, _GO_ON_FROM, (seq, source, since))
-        return bool(cursor.rowcount == 1)
+        return bool(self._names.execute(cursor, _GO_ON_FROM, (seq, source, since)).rowcount == 1)
 
     def begin_load(self, cursor: Cursor, source: str, instance: str | None) -> None:
         """Notes that a first load begins; a checkpoint that is there stays."""
@@ -186,8 +181,7 @@ class Checkpoints:
         :return: seq, when a run stored something or looked, when the feed was read to its end, when a run was asked
             for, and ``instance_start_time``.
         """
-        self._names.execute(cursor, _WAITING, (source,))
-        return cursor.fetchone() or ()
+        return self._names.execute(cursor, _WAITING, (source,)).fetchone() or ()
 
     def note_drained(self, cursor: Cursor, source: str, seq: str) -> None:
         """Notes that CouchDB holds nothing beyond a checkpoint, unless that has been moved meanwhile."""
@@ -195,5 +189,4 @@ class Checkpoints:
 
     def ask(self, cursor: Cursor, source: str, seq: str | None) -> bool:
         """Notes that changes beyond a checkpoint ask for a run; whether it is the checkpoint still."""
-        self._names.execute(cursor, _ASK, (source, seq))
-        return bool(cursor.rowcount)
+        return bool(self._names.execute(cursor, _ASK, (source, seq)).rowcount)

@@ -56,17 +56,13 @@ class SourceClaims:
             # The session of a run that has just ended or was killed may take a moment to be gone.
             waited = time.monotonic() - begun
             if waited > patience and (waited > REPAIR_S or not self._holder(name).startswith(REPAIR)):
-                break
+                raise CheckpointConflictError(
+                    f"Source {source} is being written by {self._holder(name)}: wait until it ends, or end it with"
+                    " pg_terminate_backend if nothing of it runs any more."
+                )
             if tell.due():
                 log.warning("Waiting for %s, which writes %s, for %.0f s now.", self._holder(name), source, waited)
             time.sleep(0.1)
-        else:
-            return
-        who = self._holder(name)
-        raise CheckpointConflictError(
-            f"Source {source} is being written by {who}: wait until it ends, or end it with pg_terminate_backend if"
-            " nothing of it runs any more."
-        )
 
     def _holder(self, name: str) -> str:
         with self._session.transaction("look for who holds a source") as cursor:

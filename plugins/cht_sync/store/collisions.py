@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.query import Names
 from cht_sync.store.rows import STUB_SQL
 from cht_sync.store.silent_triggers import not_stored
 
@@ -131,8 +131,7 @@ def read_collisions(cursor: Cursor, names: Names, most: int | None = None) -> li
     :param most: documents of each source that are looked at, default all of them.
     :return: source, source that owns the rows, documents; in the order of the names.
     """
-    names.execute(cursor, _BY_OWNER, (most,))
-    return cursor.fetchall()
+    return names.execute(cursor, _BY_OWNER, (most,)).fetchall()
 
 
 class Collisions:
@@ -149,8 +148,7 @@ class Collisions:
         :raises StoreError: if a trigger keeps a row from changing its owner.
         """
         values = {"source": source, "stamp": stamp}
-        self._names.execute(cursor, _FOREIGN, values)
-        foreign, known = one_row(cursor)
+        foreign, known = self._names.row(cursor, _FOREIGN, values)
         if not foreign and not known:
             return 0, 0
         cursor.execute("analyze pg_temp.cht_sync_page")
@@ -173,25 +171,22 @@ class Collisions:
 
     def count_whole(self, cursor: Cursor) -> int:
         """How many deleted documents are more than a stub."""
-        self._names.execute(cursor, _COUNT_WHOLE, **STUB_SQL)
-        return int(one_row(cursor)[0])
+        return int(self._names.value(cursor, _COUNT_WHOLE, **STUB_SQL))
 
     def find_whole(self, cursor: Cursor, after: tuple[bytes, str], limit: int) -> list[tuple[bytes, str]]:
         """Some of these."""
-        self._names.execute(cursor, _FIND_WHOLE, (*after, limit), **STUB_SQL)
-        return [(bytes(key), source) for key, source in cursor]
+        found = self._names.execute(cursor, _FIND_WHOLE, (*after, limit), **STUB_SQL)
+        return [(bytes(key), source) for key, source in found]
 
     def cut(self, cursor: Cursor, found: list[tuple[bytes, str]]) -> tuple[int, int, int]:
         """Cuts deleted documents down to stubs: how many were to be cut, were written, and are stubs now."""
         values = ([psycopg2.Binary(key) for key, _ in found], [source for _, source in found])
-        self._names.execute(cursor, _CUT, values, **STUB_SQL)
-        wanted, updated, stubs = one_row(cursor)
+        wanted, updated, stubs = self._names.row(cursor, _CUT, values, **STUB_SQL)
         return wanted, updated, stubs
 
     def in_both(self, cursor: Cursor, old: str, new: str) -> int:
         """How many documents two sources have, one of them as the row."""
-        self._names.execute(cursor, _IN_BOTH, {"old": old, "new": new})
-        return int(one_row(cursor)[0])
+        return int(self._names.value(cursor, _IN_BOTH, {"old": old, "new": new}))
 
     def unite(self, cursor: Cursor, loser: str, winner: str, new: str, stamp: Any) -> None:
         """Merges two sources that both become ``new``: where both have a document, the state of the winner stays."""
@@ -201,8 +196,7 @@ class Collisions:
 
     def _hand_over(self, cursor: Cursor, contested: str, values: dict[str, Any]) -> tuple[int, int]:
         """Gives rows to their heirs; how many, and to the source of the page."""
-        self._names.execute(cursor, _HAND_OVER, values, contested=self._names.compose(contested))
-        due, moved, taken = one_row(cursor)
+        due, moved, taken = self._names.row(cursor, _HAND_OVER, values, contested=self._names.compose(contested))
         if moved < due:
             raise not_stored(cursor, self._names, due - moved, due)
         return moved, taken

@@ -8,13 +8,12 @@ from contextlib import closing, contextmanager
 from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.lookups import relation_exists
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 
-_THERE = "select to_regclass(%s) is not null"
 _HOLD = """
 insert into {schema}.couchdb_copy_hold (models_schema, reason, until)
 values (%s, %s, now() + make_interval(secs => %s))
@@ -36,11 +35,9 @@ class CopyHold:
             return session.ask("read whether the copy is paused for data tests", self._reason)
 
     def _reason(self, cursor: Cursor) -> str:
-        cursor.execute(_THERE, (regclass_text(self._names.schema, "couchdb_copy_hold"),))
-        if not one_row(cursor)[0]:
+        if not relation_exists(cursor, self._names.schema, "couchdb_copy_hold"):
             return ""
-        self._names.execute(cursor, _REASON)
-        found = cursor.fetchone()
+        found = self._names.execute(cursor, _REASON).fetchone()
         return f"{found[0]} (until {found[1]:%H:%M:%S} UTC at the latest)" if found else ""
 
     @contextmanager

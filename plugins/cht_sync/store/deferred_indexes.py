@@ -109,8 +109,7 @@ class DeferredIndexes:
             log.info("Index %s of %s is built after the load.", name, self._raw.table)
 
     def _holds_more(self, cursor: Cursor) -> bool:
-        self._names.execute(cursor, _HOLDS_MORE, (MOST_ROWS,))
-        return one_row(cursor)[0]
+        return self._names.value(cursor, _HOLDS_MORE, (MOST_ROWS,))
 
     def build(self, session: PatientSession) -> None:
         """Builds what was deferred, unless a load is under way; nobody who writes has to wait for it.

@@ -16,9 +16,9 @@ from cht_sync.postgres.locks import Locks
 from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import TOLERANCE_S, PatientSession
 from cht_sync.settings.settings import RawTable
+from cht_sync.store import known_documents
 from cht_sync.store.checkpoints import Checkpoints, SourceState
 from cht_sync.store.claims import MOMENT_S, SourceClaims
-from cht_sync.store.known_documents import KnownDocuments
 from cht_sync.store.migrations import Schema
 from cht_sync.store.older_revisions import OlderRevision, OlderRevisions
 from cht_sync.store.page_writer import PageWriter, Written
@@ -53,8 +53,7 @@ class DocumentStore:
     ) -> None:
         self._connection, self._raw = connection, raw
         self._names = Names(raw.schema, raw.table)
-        self._checkpoints, self._known = Checkpoints(self._names), KnownDocuments(self._names)
-        self.older = OlderRevisions(self._names)
+        self._checkpoints, self.older = Checkpoints(self._names), OlderRevisions(self._names)
         self._locks = Locks(raw.schema)
         self._writer = PageWriter(self._names, self._lock_name("order"), raw.tombstone_bodies)
         self._ledger = RunLedger(self._names, run or Run())
@@ -113,15 +112,15 @@ class DocumentStore:
             "sources": sources,
         }
 
-        def question(cursor: Cursor) -> tuple[str | None, int]:
-            self._names.execute(cursor, _MAIN_OWNER, values)
-            return cursor.fetchone() or (None, 0)
-
-        return self._session.ask("read the documents", question)
+        found = self._session.ask(
+            "read the documents", lambda cursor: self._names.execute(cursor, _MAIN_OWNER, values).fetchone()
+        )
+        return found or (None, 0)
 
     def has_rows(self, source: str) -> bool:
         """Whether any document of a source is stored and not deleted."""
-        return self._session.ask("read the documents", lambda cursor: self._known.has_rows(cursor, source))
+        has_rows = known_documents.has_rows
+        return self._session.ask("read the documents", lambda cursor: has_rows(cursor, self._names, source))
 
     def restart(self, source: str, instance: str | None) -> None:
         """Makes the feed of a source begin at the beginning, and a sweep follow it; rows stay as they are."""
@@ -134,7 +133,8 @@ class DocumentStore:
 
     def live_documents(self, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
         """Live documents of a source, stored or in quarantine, ordered by ``_id``, behind ``after``: empty at first."""
-        return self._session.ask("read the documents", lambda cursor: self._known.live(cursor, source, after, limit))
+        live = known_documents.live
+        return self._session.ask("read the documents", lambda cursor: live(cursor, self._names, source, after, limit))
 
     def quarantined(
         self, source: str, after: bytes, limit: int, everything: bool

@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.id_ranges import Range
 from cht_sync.errors import CheckpointConflictError
+from cht_sync.postgres.lookups import value_of
 from cht_sync.postgres.query import Names
 from cht_sync.store.checkpoints import Checkpoints
 
@@ -73,8 +74,7 @@ class LoadParts:
 
     def unfinished(self, cursor: Cursor) -> LoadPlan | None:
         """The load that is under way."""
-        self._names.execute(cursor, _UNFINISHED, (self._source,))
-        rows = cursor.fetchall()
+        rows = self._names.execute(cursor, _UNFINISHED, (self._source,)).fetchall()
         if not rows:
             return None
         parts = [
@@ -124,9 +124,7 @@ class LoadParts:
 
     def unproven(self, cursor: Cursor) -> str | None:
         """When the load began that is finished, but was not compared; None where there is none."""
-        self._names.execute(cursor, _UNPROVEN, (self._source,))
-        row = cursor.fetchone()
-        return row[0] if row else None
+        return value_of(cursor, self._names.compose(_UNPROVEN), (self._source,))
 
     def proven(self, cursor: Cursor) -> None:
         """Notes that the comparison has ended, whatever it found."""

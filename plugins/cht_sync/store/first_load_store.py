@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.structs import Change, Page
+from cht_sync.store import known_documents
 from cht_sync.store.checkpoints import SourceState
 from cht_sync.store.deferred_indexes import DeferredIndexes
 from cht_sync.store.document_store import DocumentStore
@@ -39,7 +40,8 @@ class FirstLoadStore(DocumentStore):
     def absent(self, source: str, changes: list[Change]) -> list[Change]:
         """Those of some documents that are stored nowhere: no row, no collision, no quarantine."""
         names = [change.id for change in changes if storable(change.id)]
-        known = self._session.ask("read the documents", lambda cursor: self._known.among(cursor, source, names))
+        among = known_documents.among
+        known = self._session.ask("read the documents", lambda cursor: among(cursor, self._names, source, names))
         return [change for change in changes if change.id not in known]
 
     def save_part(self, source: str, page: Page, before: LoadPart, after: LoadPart, state: SourceState) -> Written:

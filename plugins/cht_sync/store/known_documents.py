@@ -1,10 +1,10 @@
-"""Which documents of a source Postgres knows: as a row, as a collision, or in quarantine."""
+"""Which documents of a source Postgres knows: as a row, as a collision, or in quarantine; asks the three tables."""
 
 from __future__ import annotations
 
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.query import Names
 
 # Those that are not deleted, in each place by itself, for each has an index of its own. In quarantine an _id that a
 # text cannot hold stands as it is shown, which is no document's.
@@ -28,23 +28,16 @@ where source = %(source)s and resolved_at is null
 _HAS_ROWS = "select exists (select from {schema}.{table} where source = %s and not _deleted)"
 
 
-class KnownDocuments:
-    """Asks the three tables together."""
+def live(cursor: Cursor, names: Names, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
+    """Those that are not deleted, in the order of their ids."""
+    return names.execute(cursor, _LIVE, {"source": source, "after": after, "limit": limit}).fetchall()
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
 
-    def live(self, cursor: Cursor, source: str, after: str, limit: int) -> list[tuple[str, str | None]]:
-        """Those that are not deleted, in the order of their ids."""
-        self._names.execute(cursor, _LIVE, {"source": source, "after": after, "limit": limit})
-        return cursor.fetchall()
+def among(cursor: Cursor, names: Names, source: str, ids: list[str]) -> set[str]:
+    """Those of some documents that are known, deleted ones too."""
+    return {name for (name,) in names.execute(cursor, _AMONG, {"source": source, "ids": ids})}
 
-    def among(self, cursor: Cursor, source: str, ids: list[str]) -> set[str]:
-        """Those of some documents that are known, deleted ones too."""
-        self._names.execute(cursor, _AMONG, {"source": source, "ids": ids})
-        return {name for (name,) in cursor}
 
-    def has_rows(self, cursor: Cursor, source: str) -> bool:
-        """Whether any document of a source has a row and is not deleted."""
-        self._names.execute(cursor, _HAS_ROWS, (source,))
-        return bool(one_row(cursor)[0])
+def has_rows(cursor: Cursor, names: Names, source: str) -> bool:
+    """Whether any document of a source has a row and is not deleted."""
+    return bool(names.value(cursor, _HAS_ROWS, (source,)))

@@ -15,8 +15,9 @@ from psycopg2.extensions import quote_ident
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import Session, connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
+from cht_sync.postgres.lookups import value_of
 from cht_sync.postgres.ownership import require_no_rules, require_ours
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.query import Names
 from cht_sync.settings.settings import REPOSITORY, RawTable
 from cht_sync.store.checkpoints import READ_AGAIN
 
@@ -104,28 +105,25 @@ class Schema:
             require_no_rules(cursor, self._raw.schema, tables)
             if not self._exists(cursor, "couchdb_migration") or not self._exists(cursor, self._raw.table):
                 return files
-            self._names.execute(cursor, "select name from {schema}.couchdb_migration")
-            applied = {name for (name,) in cursor}
+            applied = {name for (name,) in self._names.execute(cursor, "select name from {schema}.couchdb_migration")}
         return [file for file in files if self._key(file) not in applied]
 
     def _exists(self, cursor: Cursor, table: str) -> bool:
-        cursor.execute(
+        text = (
             "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-            " where n.nspname = %s and c.relname = %s)",
-            (self._raw.schema, table),
+            " where n.nspname = %s and c.relname = %s)"
         )
-        return one_row(cursor)[0]
+        return value_of(cursor, text, (self._raw.schema, table))
 
     def _create_bookkeeping(self, cursor: Cursor) -> None:
-        cursor.execute("select exists (select from pg_namespace where nspname = %s)", (self._raw.schema,))
-        if not one_row(cursor)[0]:  # "if not exists" would ask for the right to create it all the same
+        # "if not exists" would ask for the right to create it all the same.
+        if not value_of(cursor, "select exists (select from pg_namespace where nspname = %s)", (self._raw.schema,)):
             self._names.execute(cursor, "create schema {schema}")
         if not self._exists(cursor, "couchdb_migration"):
             self._names.execute(cursor, _BOOKKEEPING)
 
     def _apply(self, cursor: Cursor, file: Path) -> bool:
-        self._names.execute(cursor, _APPLIED, (self._key(file),))
-        if not cursor.rowcount:
+        if not self._names.execute(cursor, _APPLIED, (self._key(file),)).rowcount:
             return False
         qualified = f"{quote_ident(self._raw.schema, cursor)}.{quote_ident(self._raw.table, cursor)}"
         cursor.execute("select set_config('cht_sync.table', %s, true)", (qualified,))

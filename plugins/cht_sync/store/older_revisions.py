@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg2 import sql
@@ -13,8 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 from cht_sync.couchdb.document_ids import storable
 from cht_sync.couchdb.revisions import SQL_ORDER
 from cht_sync.couchdb.structs import Change
-from cht_sync.postgres.query import Names, one_row
-from cht_sync.store.turn import Turn
+from cht_sync.postgres.query import Names
 
 _OF_PAGE = "(select _id, doc->>'_rev' from pg_temp.cht_sync_page)"
 _NAMED = "unnest(%(ids)s::varchar[], %(revs)s::varchar[])"
@@ -121,7 +120,7 @@ class OlderRevision:
     id: str
     held: str
     claimed: str | None
-    known: Sequence[str] = field(default=())
+    known: Sequence[str] = ()
     looks: int = 0
     since: timedelta = timedelta()
 
@@ -143,9 +142,14 @@ class OlderRevisions:
             peak_order=sql.SQL(SQL_ORDER.format("o.known[1]")),
         )
 
-    def hold_back(self, cursor: Cursor, source: str, turn: Turn, changes: Iterable[Change] | None = None) -> set[str]:
-        """Notes which documents, default those of the page table, are older than stored; they must not be stored."""
-        values = {**_arrays(source, _plain(changes or ())), "made_again_at": turn.made_again_at}
+    def hold_back(
+        self, cursor: Cursor, source: str, made_again_at: datetime | None, changes: Iterable[Change] | None = None
+    ) -> set[str]:
+        """Notes which documents, default those of the page table, are older than stored; they must not be stored.
+
+        :param made_again_at: rows up to it are of an old database.
+        """
+        values = {**_arrays(source, _plain(changes or ())), "made_again_at": made_again_at}
         of = _OF_PAGE if changes is None else _NAMED
         cursor.execute(self._compose(_HOLD_BACK, "page.rev", "stored.held", of), values)
         return {name for (name,) in cursor}
@@ -163,8 +167,8 @@ class OlderRevisions:
 
     def take(self, cursor: Cursor, source: str, limit: int, pause: timedelta) -> list[OlderRevision]:
         """Documents to check again, those first that have waited longest; they count as checked."""
-        self._names.execute(cursor, _OPEN, {"source": source, "limit": limit, "pause": pause})
-        return [OlderRevision(bytes(key), *rest) for key, *rest in cursor]
+        found = self._names.execute(cursor, _OPEN, {"source": source, "limit": limit, "pause": pause})
+        return [OlderRevision(bytes(key), *rest) for key, *rest in found]
 
     def note_claimed(self, cursor: Cursor, source: str, claimed: dict[bytes, str | None]) -> None:
         """Notes what CouchDB named when it was asked again."""
@@ -190,8 +194,7 @@ class OlderRevisions:
 
     def count(self, cursor: Cursor, source: str) -> int:
         """How many documents wait to be checked again."""
-        self._names.execute(cursor, _COUNT, (source,))
-        return int(one_row(cursor)[0])
+        return int(self._names.value(cursor, _COUNT, (source,)))
 
 
 def _plain(changes: Iterable[Change]) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 import psycopg2
 from psycopg2 import sql
@@ -23,7 +24,6 @@ from cht_sync.store.older_revisions import OlderRevisions
 from cht_sync.store.quarantine import Quarantine, shown
 from cht_sync.store.rows import CopyStream, Row, rows_of, stamped, stub, stub_of
 from cht_sync.store.silent_triggers import check_stamped, check_stored, not_stored
-from cht_sync.store.turn import Turn
 
 PAGE_TABLE = (
     "create temporary table if not exists cht_sync_page"
@@ -120,6 +120,16 @@ class Written:
     held_back: set[str] = field(default_factory=set)
     first_stamp: datetime | None = None
     stamp: datetime | None = None
+
+
+class Turn(NamedTuple):
+    """What a writer knows once it holds the lock of stamps; ``made_again_at``: rows up to it are of an old database."""
+
+    stamp: datetime
+    collisions: bool
+    quarantine: bool
+    older: bool
+    made_again_at: datetime | None
 
 
 class PageWriter:
@@ -230,21 +240,19 @@ class PageWriter:
     def _set_aside(self, cursor: Cursor, source: str, rows: list[Row]) -> bool:
         """Whether one of them is in quarantine or collides."""
         ids = [row.change.id for row in rows]
-        self._names.execute(cursor, _SET_ASIDE, {"ids": ids, "source": source})
-        return one_row(cursor)[0]
+        return self._names.value(cursor, _SET_ASIDE, {"ids": ids, "source": source})
 
     def turn(self, cursor: Cursor) -> datetime:
         """Waits until no other transaction writes documents; none does until this one ends."""
         return self._turn(cursor, "").stamp
 
     def _turn(self, cursor: Cursor, source: str) -> Turn:
-        """Waits for its turn."""
         cursor.execute(self._stamp, {"name": self._order, "source": source})
         return Turn(*one_row(cursor))
 
     def _hold_back(self, cursor: Cursor, source: str, changes: list[Change], done: Written) -> set[str]:
         """Ids of documents that are older than what is stored of them."""
-        older = self._older.hold_back(cursor, source, self._turn(cursor, source), changes)
+        older = self._older.hold_back(cursor, source, self._turn(cursor, source).made_again_at, changes)
         done.older += len(older)
         done.held_back |= older
         return older
@@ -297,12 +305,11 @@ class PageWriter:
 
     def _is_noted(self, cursor: Cursor, source: str) -> bool:
         """Whether a document of the page table is in quarantine, or was named in an older revision."""
-        self._names.execute(cursor, _NOTED, {"source": source})
-        return bool(one_row(cursor)[0])
+        return bool(self._names.value(cursor, _NOTED, {"source": source}))
 
     def _take_out(self, cursor: Cursor, source: str, turn: Turn) -> set[str]:
         """Takes documents out of the page table that are older than what is stored of them."""
-        older = self._older.hold_back(cursor, source, turn)
+        older = self._older.hold_back(cursor, source, turn.made_again_at)
         if older:
             cursor.execute("delete from pg_temp.cht_sync_page where _id = any(%s)", (list(older),))
         return older

@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.couchdb.structs import Refused
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.query import Names
 from cht_sync.store.json_text import USER_PREFIX, without_password
 
 PART = 8 * MEGABYTE
@@ -126,8 +126,7 @@ class Quarantine:
             "sqlstate": refused.sqlstate,
             "reason": shown(reason)[:2000],
         }
-        self._names.execute(cursor, _ADD, fields, keep=sql.SQL(_KEEP))
-        if one_row(cursor)[0] != size:
+        if self._names.value(cursor, _ADD, fields, keep=sql.SQL(_KEEP)) != size:
             return
         self._names.execute(cursor, _DROP_PARTS, fields)
         for number, part in enumerate(parts, start=2):
@@ -135,16 +134,15 @@ class Quarantine:
 
     def resolve(self, cursor: Cursor, source: str) -> int:
         """Closes the entries of the documents that the page table holds, for they have just been stored."""
-        self._names.execute(cursor, _RESOLVE, (source,))
-        return cursor.rowcount
+        return self._names.execute(cursor, _RESOLVE, (source,)).rowcount
 
     def forget(self, cursor: Cursor, source: str, documents: list[str]) -> None:
         """Gives up the bytes of entries that are closed, for the documents have been deleted."""
         if not documents:
             return
         keys = [psycopg2.Binary(fingerprint(each)) for each in documents]
-        self._names.execute(cursor, _FORGET, {"source": source, "keys": keys})
-        if forgotten := [psycopg2.Binary(bytes(key)) for (key,) in cursor]:
+        emptied = self._names.execute(cursor, _FORGET, {"source": source, "keys": keys})
+        if forgotten := [psycopg2.Binary(bytes(key)) for (key,) in emptied]:
             self._names.execute(cursor, _FORGET_PARTS, {"source": source, "keys": forgotten})
 
     def open(
@@ -152,8 +150,7 @@ class Quarantine:
     ) -> list[tuple[bytes, str, str | None]]:
         """Open entries in the order of their keys."""
         values = {"source": source, "after": after, "limit": limit, "all": everything}
-        self._names.execute(cursor, _OPEN, values)
-        return [(bytes(key), text, rev) for key, text, rev in cursor]
+        return [(bytes(key), text, rev) for key, text, rev in self._names.execute(cursor, _OPEN, values)]
 
     def of_tombstones(self, cursor: Cursor, after: Entry, limit: int | None) -> list[Entry]:
         """Entries with bytes of documents that are stored as deleted, closed ones too."""
@@ -164,20 +161,17 @@ class Quarantine:
         return self._entries(cursor, _WITHOUT_TOMBSTONE, after, limit)
 
     def _entries(self, cursor: Cursor, text: str, after: Entry, limit: int | None) -> list[Entry]:
-        self._names.execute(cursor, text, (*after, limit))
-        return [(source, bytes(key)) for source, key in cursor]
+        return [(source, bytes(key)) for source, key in self._names.execute(cursor, text, (*after, limit))]
 
     def empty(self, cursor: Cursor, entry: Entry) -> bool:
         """Gives up the bytes of an entry and closes it."""
-        self._names.execute(cursor, _EMPTY, _named(entry))
-        emptied = cursor.fetchall() == [(True,)]
+        emptied = self._names.execute(cursor, _EMPTY, _named(entry)).fetchall() == [(True,)]
         self._names.execute(cursor, _DROP_PARTS, _named(entry))
         return emptied
 
     def read(self, cursor: Cursor, entry: Entry) -> tuple[int, bytes] | None:
         """How often a document came, and its bytes; None where there is no entry."""
-        self._names.execute(cursor, _READ, _named(entry))
-        row = cursor.fetchone()
+        row = self._names.execute(cursor, _READ, _named(entry)).fetchone()
         return row and (row[0], bytes(row[1]))
 
     def replace(self, cursor: Cursor, entry: Entry, attempts: int, body: bytes) -> bool | None:
@@ -187,12 +181,10 @@ class Quarantine:
         :return: whether they are there now; None where the document came again since, so that they are not wanted.
         """
         values = {**_named(entry), "attempts": attempts, "body": psycopg2.Binary(body), "size": len(body)}
-        self._names.execute(cursor, _REPLACE, values)
-        if cursor.fetchall() == [(len(body),)]:
+        if self._names.execute(cursor, _REPLACE, values).fetchall() == [(len(body),)]:
             self._names.execute(cursor, _DROP_PARTS, values)
             return True
-        self._names.execute(cursor, _IS_SAME, values)
-        return False if one_row(cursor)[0] else None
+        return False if self._names.value(cursor, _IS_SAME, values) else None
 
     def resolve_of(self, cursor: Cursor, loser: str, winner: str) -> None:
         """Closes the entries of a source whose documents another source has stored, for the two become one."""

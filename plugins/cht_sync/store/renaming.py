@@ -75,12 +75,8 @@ class RenamingStore(DocumentStore):
 
     def knows(self, source: str) -> bool:
         """Whether anything of a source is stored."""
-
-        def question(cursor: Cursor) -> bool:
-            self._names.execute(cursor, _IS_KNOWN, {"old": source})
-            return one_row(cursor)[0]
-
-        return self._session.ask("look for a source", question)
+        values = {"old": source}
+        return self._session.ask("look for a source", lambda cursor: self._names.value(cursor, _IS_KNOWN, values))
 
     def would_rename(self, pairs: Iterable[tuple[str, str]]) -> list[Renamed]:
         """What :meth:`rename` would do; writes nothing."""
@@ -109,11 +105,9 @@ class RenamingStore(DocumentStore):
     def _found(self, cursor: Cursor, old: str, new: str) -> Renamed:
         values, counts = {"old": old, "new": new}, {}
         for table in [self._raw.table, "couchdb_collision", *self._others(cursor)]:
-            self._execute(cursor, table, _COUNT, values)
-            counts[table] = one_row(cursor)[0]
+            counts[table] = one_row(self._execute(cursor, table, _COUNT, values))[0]
         in_both = Collisions(self._names).in_both(cursor, old, new)
-        self._names.execute(cursor, _NEW_COUNTS, values)
-        return Renamed(old, new, counts, in_both, one_row(cursor)[0])
+        return Renamed(old, new, counts, in_both, self._names.value(cursor, _NEW_COUNTS, values))
 
     def _rename(self, cursor: Cursor, pair: Renamed, stamp: Any) -> None:
         loser, winner = (pair.old, pair.new) if pair.new_counts else (pair.new, pair.old)
@@ -130,8 +124,7 @@ class RenamingStore(DocumentStore):
                 same = [sql.SQL(" and lost.{0} = kept.{0}").format(sql.Identifier(name)) for name in key - {"source"}]
                 self._execute(cursor, table, _FORGET_DOUBLE, values, same=sql.Composed(same))
             self._execute(cursor, table, _RENAME, values)
-        self._execute(cursor, self._raw.table, _COUNT, values)
-        if left := one_row(cursor)[0]:
+        if left := one_row(self._execute(cursor, self._raw.table, _COUNT, values))[0]:
             raise not_stored(cursor, self._names, left, pair.counts[self._raw.table])
 
     def _others(self, cursor: Cursor) -> dict[str, set[str]]:
@@ -139,6 +132,6 @@ class RenamingStore(DocumentStore):
         cursor.execute(_OTHERS, (self._raw.schema, self._raw.table))
         return {table: set(key) for table, key in cursor.fetchall()}
 
-    def _execute(self, cursor: Cursor, table: str, text: str, values: dict[str, Any], **more: sql.Composable) -> None:
+    def _execute(self, cursor: Cursor, table: str, text: str, values: dict[str, Any], **more: sql.Composable) -> Cursor:
         relation = sql.Identifier(self._raw.schema, table)
-        self._names.execute(cursor, text, values, relation=relation, **more)
+        return self._names.execute(cursor, text, values, relation=relation, **more)

@@ -85,14 +85,10 @@ class RunLedger:
         size: int = 0,
     ) -> tuple[sql.Composed, dict[str, Any]]:
         """SQL and values that add to the run of a source what a transaction stores; ``size`` in bytes."""
-        window = self._open.setdefault(source, str(uuid.uuid4()))
         values = {
-            "window": window,
+            "window": self._open.setdefault(source, str(uuid.uuid4())),
             "source": source,
-            "dag_id": self._run.dag_id,
-            "run_id": self._run.run_id,
-            "interval_start": self._run.interval_start,
-            "interval_end": self._run.interval_end,
+            **{name: getattr(self._run, name) for name in Run.__slots__},
             "seq_from": since if page else None,
             "seq_to": page.checkpoint if page else None,
             "instance": instance,

@@ -9,7 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import StoreError
 from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.query import Names
 
 # Such a trigger may give back nothing; this project has none on the table of documents.
 # Source: https://www.postgresql.org/docs/current/plpgsql-trigger.html, bits: catalog/pg_trigger.h
@@ -65,8 +65,7 @@ def check_stored(cursor: Cursor, names: Names, values: dict[str, Any]) -> None:
     :raises StoreError: if a trigger has kept documents from being stored; names it.
     """
     if triggers := _triggers(cursor, names):
-        names.execute(cursor, _NOT_STORED, values)
-        lacking, differing, documents = one_row(cursor)
+        lacking, differing, documents = names.row(cursor, _NOT_STORED, values)
         if lacking := lacking or _untouchable(cursor, names, {**values, "ids": differing or []}):
             raise _refusal(names, triggers, lacking, documents)
 
@@ -81,8 +80,7 @@ def _untouchable(cursor: Cursor, names: Names, values: dict[str, Any]) -> int:
         return 0
     cursor.execute("savepoint cht_sync_try")
     try:
-        names.execute(cursor, _TRY, values)
-        return len(values["ids"]) - cursor.rowcount
+        return len(values["ids"]) - names.execute(cursor, _TRY, values).rowcount
     except psycopg2.Error as error:
         if (error.pgcode or "")[:2] not in _ALOUD:
             raise
@@ -94,10 +92,8 @@ def _untouchable(cursor: Cursor, names: Names, values: dict[str, Any]) -> int:
 
 def check_stamped(cursor: Cursor, names: Names, values: dict[str, Any]) -> None:
     """Makes sure that documents have the stamp that they were given."""
-    if triggers := _triggers(cursor, names):
-        names.execute(cursor, _NOT_STAMPED, values)
-        if lacking := one_row(cursor)[0]:
-            raise _refusal(names, triggers, lacking, len(values["ids"]))
+    if (triggers := _triggers(cursor, names)) and (lacking := names.value(cursor, _NOT_STAMPED, values)):
+        raise _refusal(names, triggers, lacking, len(values["ids"]))
 
 
 def not_stored(cursor: Cursor, names: Names, lacking: int, documents: int) -> StoreError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.query import Names
 from cht_sync.store.collisions import Collisions
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 AT_A_TIME = 1000
 _ORDER = "select source, settled_at is not null from {schema}.couchdb_source order by rank, source"
-_FORGET = "delete from {schema}.couchdb_source"
-_RANK = """
+_ORDER_ANEW = """
+delete from {schema}.couchdb_source;
 insert into {schema}.couchdb_source (source, rank)
 select source, rank from unnest(%s::varchar[]) with ordinality as wanted (source, rank)
 """
@@ -56,21 +56,18 @@ class SourceOrder:
         return moved
 
     def _read(self, cursor: Cursor) -> tuple[list[str], bool]:
-        self._names.execute(cursor, _ORDER)
-        rows = cursor.fetchall()
+        rows = self._names.execute(cursor, _ORDER).fetchall()
         return [source for source, _ in rows], all(settled for _, settled in rows)
 
     def _write(self, cursor: Cursor, sources: list[str]) -> None:
         # Behind the page that is being stored, and before the next one.
         self._writer.turn(cursor)
         if self._read(cursor)[0] != sources:
-            self._names.execute(cursor, _FORGET)
-            self._names.execute(cursor, _RANK, (sources,))
+            self._names.execute(cursor, _ORDER_ANEW, (sources,))
 
     def _move(self, cursor: Cursor, after: bytes) -> tuple[int, bytes | None]:
         stamp = self._writer.turn(cursor)
-        self._names.execute(cursor, _LAST, (psycopg2.Binary(after), AT_A_TIME))
-        last = one_row(cursor)[0]
+        last = self._names.value(cursor, _LAST, (psycopg2.Binary(after), AT_A_TIME))
         if last is None:
             return 0, None
         return Collisions(self._names).settle_again(cursor, (after, bytes(last)), stamp), bytes(last)

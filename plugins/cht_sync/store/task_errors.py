@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.connection import connect, explained, regclass_text
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.connection import connect, explained
+from cht_sync.postgres.lookups import relation_exists
+from cht_sync.postgres.query import Names
 from cht_sync.settings.connections import with_extra
 from cht_sync.settings.settings import RawTable
 
@@ -18,7 +19,6 @@ CONNECT_S = 3
 STATEMENT_TIMEOUT, LOCK_TIMEOUT = "2s", "1s"
 LONGEST = 4000
 NOT_RUN = {"", "None", "none", "skipped", "upstream_failed", "removed", "scheduled", "queued"}
-_THERE = "select to_regclass(%s)"
 _RECORD = """
 insert into {schema}.couchdb_task_error as known
     (dag_id, task_id, subject, message, run_id, map_index, tried_again)
@@ -99,12 +99,10 @@ class TaskErrors:
         with self._cursor() as cursor:
             if not cursor:
                 return set()
-            self._names.execute(cursor, _OTHER_RUNS, (dag_id, run_id))
-            over = [task for (task,) in cursor.fetchall() if _has_run(task, states)]
-            if over:
+            others = self._names.execute(cursor, _OTHER_RUNS, (dag_id, run_id)).fetchall()
+            if over := [task for (task,) in others if _has_run(task, states)]:
                 self._names.execute(cursor, _FORGET_OTHER_RUNS, (dag_id, run_id, over))
-            self._names.execute(cursor, _NOTED, (dag_id, run_id))
-            return {(task, number) for task, number in cursor}
+            return set(self._names.execute(cursor, _NOTED, (dag_id, run_id)))
 
     @contextmanager
     def _cursor(self) -> Iterator[Cursor | None]:
@@ -119,8 +117,7 @@ class TaskErrors:
                 "select set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
                 (STATEMENT_TIMEOUT, LOCK_TIMEOUT),
             )
-            cursor.execute(_THERE, (regclass_text(self._names.schema, "couchdb_task_error"),))
-            yield cursor if one_row(cursor)[0] else None
+            yield cursor if relation_exists(cursor, self._names.schema, "couchdb_task_error") else None
 
 
 def forget_subject(cursor: Cursor, schema: str, subject: str) -> None:

@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor as Cursor
 from cht_sync.couchdb.decode import name_of
 from cht_sync.couchdb.structs import Change, Revision
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.query import Names
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
 from cht_sync.store.collisions import Collisions
@@ -79,19 +79,14 @@ class TombstoneStore(DocumentStore):
 
     def some(self) -> bool:
         """Whether there are any among the first thousand deleted documents."""
-
-        def question(cursor: Cursor) -> bool:
-            self._names.execute(cursor, _SOME, **STUB_SQL)
-            return bool(one_row(cursor)[0])
-
-        return self._session.ask("look for bodies of deleted documents", question)
+        doing = "look for bodies of deleted documents"
+        return self._session.ask(doing, lambda cursor: bool(self._names.value(cursor, _SOME, **STUB_SQL)))
 
     def count(self) -> Bodies:
         """What :meth:`cut` would do; writes nothing."""
 
         def question(cursor: Cursor) -> Bodies:
-            self._names.execute(cursor, _COUNT, **STUB_SQL)
-            (documents,) = one_row(cursor)
+            documents = self._names.value(cursor, _COUNT, **STUB_SQL)
             entries = self._quarantine.of_tombstones(cursor, _FIRST, None)
             return Bodies(documents, self._collisions.count_whole(cursor), len(entries))
 
@@ -109,8 +104,7 @@ class TombstoneStore(DocumentStore):
             for start in range(0, len(ids), STEP):
                 done.documents += self._step(done, self._raw.table, partial(self._cut, ids[start : start + STEP]))
                 yield done
-        beside = self._walk("look for bodies beside the rows", self._collisions.find_whole, (b"", ""), STEP)
-        for found in beside:
+        for found in self._walk("look for bodies beside the rows", self._collisions.find_whole, (b"", ""), STEP):
             done.collisions += self._step(done, "couchdb_collision", partial(self._collisions.cut, found=found))
             yield done
         last = _FIRST
@@ -134,12 +128,10 @@ class TombstoneStore(DocumentStore):
             last = found[-1]
 
     def _find(self, cursor: Cursor, after: str, limit: int) -> list[str]:
-        self._names.execute(cursor, _FIND, (after, limit), **STUB_SQL)
-        return [name for (name,) in cursor]
+        return [name for (name,) in self._names.execute(cursor, _FIND, (after, limit), **STUB_SQL)]
 
     def _cut(self, ids: list[str], cursor: Cursor) -> tuple[int, int, int]:
-        self._names.execute(cursor, _CUT, (ids,), **STUB_SQL)
-        wanted, updated, stubs = one_row(cursor)
+        wanted, updated, stubs = self._names.row(cursor, _CUT, (ids,), **STUB_SQL)
         return wanted, updated, stubs
 
     def _step(self, done: Bodies, table: str, cut: Callable[[Cursor], tuple[int, int, int]]) -> int:

@@ -152,12 +152,8 @@ class FirstLoad:
         if rest is None and now.doc_del_count is not None and listed >= min(counted, now.doc_count):
             return True
         if rest is None:
-            log.info(
-                "%s: %s of %s documents were listed; the feed is asked for others.",
-                self._source,
-                f"{listed:,}",
-                f"{counted:,}",
-            )
+            text = "%s: %s of %s documents were listed; the feed is asked for others."
+            log.info(text, self._source, f"{listed:,}", f"{counted:,}")
             rest = LoadPart(REST)
             plan.parts.append(rest)
             self._store.add_part(self._source, plan, rest)

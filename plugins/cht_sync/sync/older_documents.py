@@ -163,9 +163,9 @@ class OlderRevisionCheck:
         refused = []
         for change in changes:
             body = bodies.get(change.id)
-            if body is None or self._fetcher.accept(change, body):
-                refused.append(self._fetcher.body(change))
-        return [each for each in refused if each]
+            if (body is None or self._fetcher.accept(change, body)) and (each := self._fetcher.body(change)):
+                refused.append(each)
+        return refused
 
 
 class _Decision:
@@ -177,11 +177,8 @@ class _Decision:
 
     def __init__(self, of: OlderRevision, best: Leaf | None, known: list[str] | None = None) -> None:
         self.of, self.known, self.is_gone = of, known, best is None
-        self.change = (
-            Change(of.id, [Revision(best.rev)], best.deleted)
-            if best
-            else Change(of.id, [Revision(of.held)], deleted=True)
-        )
+        rev, deleted = (best.rev, best.deleted) if best else (of.held, True)
+        self.change = Change(of.id, [Revision(rev)], deleted)
 
 
 def _newest_first(revisions: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 
 from cht_sync.common.units import MEGABYTE
@@ -35,8 +36,7 @@ class Progress:
         """Counts documents that were written."""
         for name in ("documents", "tombstones", "rows", "quarantined", "collisions", "resolved", "older"):
             setattr(self, name, getattr(self, name) + getattr(written, name))
-        for code, number in written.reasons.items():
-            self.reasons[code] = self.reasons.get(code, 0) + number
+        self.reasons = dict(Counter(self.reasons) + Counter(written.reasons))
 
     def add(self, page: Page, written: Written, seconds: float) -> None:
         """Counts a page that was stored."""

@@ -81,8 +81,7 @@ def rename_sources(
 
 def _is_done(store: RenamingStore, old: str, new: str, configured: list[str]) -> bool:
     """Whether sources, or all of a host that are meant, have their new name already."""
-    is_host = _are_hosts(old, new)
-    if is_host:
+    if _are_hosts(old, new):
         wanted = [each for each in configured if each.startswith(f"{new}/")]
         before = [f"{old}{each.removeprefix(new)}" for each in wanted]
     else:
@@ -106,10 +105,8 @@ def _pairs(store: RenamingStore, old: str, new: str, configured: list[str]) -> l
             log.warning(
                 "Source %s keeps its name, for %s is not configured. If its documents are to go, trigger cht_sync with"
                 " confirm_gone=%s.",
-                name,
-                wanted,
-                json.dumps([name]),
-            )
+                name, wanted, json.dumps([name]),
+            )  # fmt: skip
     return meant or pairs
 
 

@@ -229,9 +229,8 @@ class SourceCopy:
                     continue  # Postgres can never hold such an _id as a key: it stands in the table as it is shown
                 change = Change(id=name, changes=[Revision(rev)] if rev else [])
                 refused = fetcher.newest([change])
-                self._progress.count(
-                    self._store.save_documents(self._source, [] if refused else [change], refused, state)
-                )
+                written = self._store.save_documents(self._source, [] if refused else [change], refused, state)
+                self._progress.count(written)
                 if refused and change.rev and not everything:
                     return  # the server has it and does not hand it out: each may cost a minute of patience
 

@@ -34,16 +34,14 @@ def sweep(
         gone = missing(list(revisions)) if found else []
         # The last in the order of Postgres, which is not that of Python.
         after = found[-1][0] if found else None
-        yield store.save_tombstones(
-            source, [_tombstone(name, revisions[name]) for name in gone], state, after, sure=sure
-        )
+        tombstones = [Change(name, [Revision(rev)] if (rev := revisions[name]) else [], deleted=True) for name in gone]
+        yield store.save_tombstones(source, tombstones, state, after, sure=sure)
         state = replace(state, sweep_after=after)
 
 
 def missing_documents(hook: CouchDBHook, database: str, source: str, ids: list[str]) -> list[str]:
     """Those of some documents that a database does not hold, asked twice."""
-    missing = _without_revision(hook, database, ids)
-    if missing:
+    if missing := _without_revision(hook, database, ids):
         # A replica that lags may not know yet what is there.
         time.sleep(database_identity.SECOND_LOOK_S)
         missing = _without_revision(hook, database, [state.id for state in missing])
@@ -58,7 +56,3 @@ def missing_documents(hook: CouchDBHook, database: str, source: str, ids: list[s
 
 def _without_revision(hook: CouchDBHook, database: str, ids: list[str]) -> list[Change]:
     return [state for state in hook.states(database, ids) if state.rev is None]
-
-
-def _tombstone(document_id: str, rev: str | None) -> Change:
-    return Change(id=document_id, changes=[Revision(rev)] if rev else [], deleted=True)

@@ -108,9 +108,7 @@ class ChangesTrigger(BaseEventTrigger):
             state = await in_thread(partial(read_state, settings, name))
             # Where the checkpoint has moved, a run that was not asked for may have read all of it before that.
             since = asked if state.seq == before.seq else before.now
-            if state.drained_at and state.drained_at > since:
-                return
-            if _is_lost(state, asked):
+            if (state.drained_at and state.drained_at > since) or _is_lost(state, asked):
                 return
             await asyncio.sleep(LOOK_S)
 
@@ -192,22 +190,18 @@ async def in_thread(call: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def settle(value: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
+    def settle(end: Callable[[Any], None], said: Any) -> None:
+        if not future.done():
+            end(said)
 
     def work() -> None:
-        value, failed = None, None
+        outcome: tuple[Callable[[Any], None], Any]
         try:
-            value = call()
+            outcome = future.set_result, call()
         except BaseException as error:  # raised where it is awaited
-            failed = error
+            outcome = future.set_exception, error
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, value, failed)
+            loop.call_soon_threadsafe(settle, *outcome)
 
     threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
     return await future

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.lookups import relation_exists
 from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import postgres_connection
@@ -69,31 +69,24 @@ class Waiting:
 
 def read_state(settings: Settings, source: str) -> Waiting:
     """What Postgres knows of a source."""
-    raw = settings.raw_table
     with _cursor(settings) as cursor:
-        cursor.execute(_THERE, (regclass_text(raw.schema, "couchdb_progress"),))
+        cursor.execute(_THERE, (regclass_text(settings.raw_table.schema, "couchdb_progress"),))
         now, is_there = one_row(cursor)
-        if not is_there:
-            return Waiting(now)
-        return Waiting(now, *_checkpoints(settings).waiting(cursor, source))
+        return Waiting(now, *_checkpoints(settings).waiting(cursor, source)) if is_there else Waiting(now)
 
 
 def has_work_left(settings: Settings, source: str) -> bool:
     """Whether a run has something to do though nothing changes: older revisions to look at again, a sweep or the proof
     of a first load that has not come to its end, documents that CouchDB did not hand out.
     """
-    raw = settings.raw_table
-    names, values = Names(raw.schema), {"source": source, "pause": older_documents.PAUSE}
+    names, values = Names(settings.raw_table.schema), {"source": source, "pause": older_documents.PAUSE}
     with _cursor(settings) as cursor:
-        names.execute(cursor, _LEFT, values)
-        if one_row(cursor)[0]:
+        if names.value(cursor, _LEFT, values):
             return True
         # After an upgrade the first run makes it.
-        cursor.execute("select to_regclass(%s) is not null", (regclass_text(raw.schema, "couchdb_older_revision"),))
-        if not one_row(cursor)[0]:
+        if not relation_exists(cursor, names.schema, "couchdb_older_revision"):
             return False
-        names.execute(cursor, _OLDER_LEFT, values)
-        return bool(one_row(cursor)[0])
+        return bool(names.value(cursor, _OLDER_LEFT, values))
 
 
 def note_look(settings: Settings, source: str, seq: str) -> None:
@@ -117,8 +110,5 @@ def _checkpoints(settings: Settings) -> Checkpoints:
     return Checkpoints(Names(settings.raw_table.schema))
 
 
-@contextmanager
-def _cursor(settings: Settings) -> Iterator[Cursor]:
-    doing = "read and write couchdb_progress"
-    with transaction(postgres_connection(settings), "cht_sync waits", doing) as cursor:
-        yield cursor
+def _cursor(settings: Settings) -> AbstractContextManager[Cursor]:
+    return transaction(postgres_connection(settings), "cht_sync waits", "read and write couchdb_progress")

@@ -48,3 +48,12 @@ def test_a_row_that_is_missing_is_an_error():
     assert one_row(cursor) == (1, 2)
     with pytest.raises(LookupError):
         one_row(cursor)
+
+
+def test_an_answer_is_read_with_its_query():
+    cursor, names = Cursor((1, 2), (3, 4)), Names("v1")
+    assert names.row(cursor, "select {schema}", {"a": 1}) == (1, 2)
+    assert names.value(cursor, "select {schema}") == 3
+    assert [values for _, values in cursor.executed] == [{"a": 1}, None]
+    with pytest.raises(LookupError):
+        names.value(cursor, "select {schema}")

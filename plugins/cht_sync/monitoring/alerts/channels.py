@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
-
-
 MOST_MEMORY = 256 * MEGABYTE
 Channels = dict[str, Callable[["Message"], None]]
 
@@ -30,7 +28,6 @@ def channels(settings: Settings) -> Channels:
     """What sends a message, by the variable that asks for it; each service of an Apprise connection with its number.
 
     A connection that cannot be used is a channel that fails, so that the others still tell.
-
     """
     found: Channels = {}
     if settings.alert_email:
@@ -61,9 +58,8 @@ def send(open_channels: Channels, message: Message, told: Collection[str] = ()) 
             log.error(
                 "%s: the message could not be sent: what the service answered takes more than %d MB; correct its"
                 " address in the connection.",
-                name,
-                MOST_MEMORY // MEGABYTE,
-            )
+                name, MOST_MEMORY // MEGABYTE,
+            )  # fmt: skip
         except NotTakenError:
             log.error(
                 "%s: the message could not be sent (the service did not take it); the next run tries again. A redirect"
@@ -79,12 +75,8 @@ def send(open_channels: Channels, message: Message, told: Collection[str] = ()) 
 def _mail(settings: Settings, message: Message) -> None:
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
-    notifier = SmtpNotifier(
-        to=settings.alert_email,
-        subject=message.title,
-        html_content=message.html,
-        smtp_conn_id=settings.alert_smtp_conn_id,
-    )
+    to, conn_id = settings.alert_email, settings.alert_smtp_conn_id
+    notifier = SmtpNotifier(to=to, subject=message.title, html_content=message.html, smtp_conn_id=conn_id)
     # Not called but told to notify: a call would render names as templates.
     notifier.notify({})
 
@@ -101,10 +93,7 @@ def _services(conn_id: str) -> Channels:
     hook.set_config_from_conn(conn=hook.get_connection(conn_id), apprise_obj=services)
     if not len(services):
         raise SettingsError(f"Connection {conn_id!r} names no service: put its address into 'config' of its extra.")
-    return {
-        f"CHT_ALERT_APPRISE_CONN_ID {number}": partial(_apprise, service)
-        for number, service in enumerate(services, start=1)
-    }
+    return {f"CHT_ALERT_APPRISE_CONN_ID {n}": partial(_apprise, each) for n, each in enumerate(services, start=1)}
 
 
 def _unusable(error: Exception, _message: Message) -> None:

@@ -88,24 +88,20 @@ class Incidents:
 
     def __init__(self, schema: str) -> None:
         self._names = Names(schema)
-        self._schema = schema
 
     def judge(self, cursor: Any, conditions: Iterable[Condition], kinds: Iterable[str]) -> None:
         """Opens what is new and closes what is over.
 
         :param kinds: kinds that were looked for: what is not the case any more is closed among them only.
         """
-        Locks(self._schema).wait(cursor, f"{self._schema} incidents")
+        Locks(self._names.schema).wait(cursor, f"{self._names.schema} incidents")
         found = list(conditions)
         for each in found:
             if each.kind != NEWS or not self._is_known(cursor, each):
                 self.see(cursor, each)
-        values = {
-            "kinds": list(kinds),
-            "seen_kinds": [each.kind for each in found if each.kind != NEWS],
-            "subjects": [each.subject for each in found if each.kind != NEWS],
-        }
-        self._names.execute(cursor, _RESOLVE, values)
+        seen = [each for each in found if each.kind != NEWS]
+        values = {"seen_kinds": [each.kind for each in seen], "subjects": [each.subject for each in seen]}
+        self._names.execute(cursor, _RESOLVE, {"kinds": list(kinds), **values})
 
     def see(self, cursor: Any, condition: Condition) -> None:
         """Opens an incident, or updates one that is open."""
@@ -114,8 +110,7 @@ class Incidents:
 
     def _is_known(self, cursor: Any, condition: Condition) -> bool:
         values = {"kind": condition.kind, "subject": condition.subject, "since": condition.since}
-        self._names.execute(cursor, _KNOWN_NEWS, values)
-        return bool(cursor.fetchone()[0])
+        return bool(self._names.value(cursor, _KNOWN_NEWS, values))
 
     def to_tell(self, cursor: Any, channels: Collection[str], patience: Mapping[str, datetime]) -> list[Incident]:
         """Incidents of which a message is to be sent, in the order in which they began.
@@ -124,14 +119,9 @@ class Incidents:
         :param patience: messages about these kinds are sent only once they were opened before that moment.
         """
         self._names.execute(cursor, _TELL_AGAIN)
-        values = {
-            "news": NEWS,
-            "channels": list(channels),
-            "kinds": list(patience),
-            "before": list(patience.values()),
-        }
-        self._names.execute(cursor, _TO_TELL, values)
-        found = [Incident(*row) for row in cursor.fetchall()]
+        kinds, before = list(patience), list(patience.values())
+        values = {"news": NEWS, "channels": list(channels), "kinds": kinds, "before": before}
+        found = [Incident(*row) for row in self._names.execute(cursor, _TO_TELL, values).fetchall()]
         self._names.execute(cursor, _TRIED, ([each.id for each in found],))
         return found
 

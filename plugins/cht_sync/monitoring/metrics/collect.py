@@ -27,8 +27,6 @@ _NOT_READ = {"rows", "ledger", "rejects"}
 # How a source is read.
 _READING = {Kind.SOURCE, Kind.RETRYING, Kind.MISSED, Kind.UNREAD}
 _GUARDED = {ModelWord.SHRUNK, ModelWord.HELD}
-
-
 _OLD, _SOURCE, _MODEL, _RUN = ("cht_instance", "db"), ("source",), ("model",), ("models_schema", "models")
 # Help text and labels of each metric.
 _NAMES: dict[str, tuple[str, tuple[str, ...]]] = {

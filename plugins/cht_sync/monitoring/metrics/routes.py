@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 from typing import Annotated
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import APIRouter, Header, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from cht_sync.monitoring.metrics.collect import DestinationCollector
 from cht_sync.monitoring.state import Dag, Task
@@ -32,15 +32,11 @@ def metrics(session: SessionDep, authorization: Annotated[str, Header()] = "") -
     kind, _, given = authorization.partition(" ")
     if kind.lower() != "bearer" or not hmac.compare_digest(given.encode("latin-1"), token.encode()):
         raise HTTPException(401, "Give the token as Authorization: Bearer.", {"WWW-Authenticate": "Bearer"})
+    dag: Dag | None = None
+    tasks: dict[str, Task] = {}
+    with suppress(SQLAlchemyError):
+        dag, tasks = read_dag(session)
     registry = CollectorRegistry(auto_describe=False)
     # Asked for at the scrape, not when it is registered.
-    registry.register(DestinationCollector(*_of_airflow(session)))
+    registry.register(DestinationCollector(dag, tasks))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _of_airflow(session: Session) -> tuple[Dag | None, dict[str, Task]]:
-    """What the page knows, too; nothing where Airflow's database does not answer."""
-    try:
-        return read_dag(session)
-    except SQLAlchemyError:
-        return None, {}

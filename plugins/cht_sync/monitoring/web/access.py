@@ -20,7 +20,6 @@ def sees_documents(user: GetUserDep) -> bool:
     It is the right to read the custom view ``CHT Sync documents``. Airflow's simple auth manager knows no such rights:
     there its roles ``op`` and ``admin`` may.
     Source: https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/auth-manager/index.html
-
     """
     manager = get_auth_manager()
     if isinstance(manager, SimpleAuthManager):

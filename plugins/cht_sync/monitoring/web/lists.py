@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PAGE = 50
 REJECTS = 10_000
-_HAS_REJECTS = "select to_regclass({rejects}) is not null as there"
 # Of the newest ones, where there are very many.
 _REJECTS = """
 select doc_type, field, reason, count(*)::bigint as documents from (
@@ -64,7 +63,7 @@ def read_rejects(destination: Destination) -> list[Reject] | None:
     :param destination: as the role that owns the models.
     :return: None where the models have no such table.
     """
-    if not destination.rows(_HAS_REJECTS)[0]["there"]:
+    if not destination.has_rejects():
         return None
     return [Reject(**row) for row in destination.rows(_REJECTS, most=REJECTS)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -37,12 +38,7 @@ def read_dag(session: Session) -> tuple[Dag, dict[str, Task]]:
     model = session.execute(
         select(DagModel.is_paused, DagModel.next_dagrun_create_after).where(DagModel.dag_id == DAG_ID)
     ).first()
-    runs = session.execute(
-        select(DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date)
-        .where(DagRun.dag_id == DAG_ID)
-        .order_by(DagRun.run_after.desc(), DagRun.id.desc())
-        .limit(RUNS)
-    ).all()
+    runs = _newest_runs(session, DAG_ID, RUNS)
     tasks = _tasks(session, [run.run_id for run in runs])
     seen = _seen(session)
     last = next((run for run in runs if str(run.state) in RUN_ENDED), None)
@@ -78,14 +74,18 @@ def _of_models(session: Session) -> dict[str, Any]:
     if dag_id == DAG_ID:
         return {}
     paused = session.execute(select(DagModel.is_paused).where(DagModel.dag_id == dag_id)).scalar()
-    run = session.execute(
+    runs = _newest_runs(session, dag_id, 1, DagRun.state.in_(RUN_ENDED))
+    ended = [_run(run, _tasks(session, [run.run_id], dag_id), dag_id) for run in runs]
+    return {"models_paused": bool(paused), "models_ended": ended[0] if ended else None}
+
+
+def _newest_runs(session: Session, dag_id: str, most: int, *where: Any) -> Sequence[Any]:
+    return session.execute(
         select(DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date)
-        .where(DagRun.dag_id == dag_id, DagRun.state.in_(RUN_ENDED))
+        .where(DagRun.dag_id == dag_id, *where)
         .order_by(DagRun.run_after.desc(), DagRun.id.desc())
-        .limit(1)
-    ).first()
-    ended = _run(run, _tasks(session, [run.run_id], dag_id), dag_id) if run else None
-    return {"models_paused": bool(paused), "models_ended": ended}
+        .limit(most)
+    ).all()
 
 
 def with_link(session: Session, error: TaskError) -> TaskError:
