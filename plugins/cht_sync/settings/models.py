@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.errors import SettingsError
-from cht_sync.settings.environment import Environment
+from cht_sync.settings.environment import Environment, expanded
 from cht_sync.settings.setting import Choice, Number, Schedule, Secret, Section, Setting, Text
 
 TEAM_PREFIX = "CHT_DBT_ENV_"
@@ -219,13 +219,7 @@ class ModelsSection(Section):
         name, below = "CHT_PIPELINE_DIR", ""
         if not self.text(name):
             name, below = "AIRFLOW_HOME", "cht_pipeline"
-        value = self.text(name, "~/airflow")
-        try:
-            return Path(value).expanduser() / below
-        except RuntimeError:
-            raise SettingsError(
-                f"{name}={value!r} cannot be used: there is no such home; give a folder by its full path.", name
-            ) from None
+        return expanded(name, self.text(name, "~/airflow")) / below
 
     @property
     def docs_dir(self) -> Path:
