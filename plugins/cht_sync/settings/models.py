@@ -177,13 +177,12 @@ class ModelsSection(Section):
     @property
     def dbt_thread_counts(self) -> list[int]:
         """Models built at once, for each group of :attr:`dbt_selectors`."""
-        counts, groups = self._thread_counts, max(len(self.dbt_selectors), 1)
+        counts, groups = self._thread_counts, len(self.dbt_groups)
         if len(counts) not in {1, groups}:
-            name = "DBT_THREAD_COUNT"
-            raise SettingsError(
-                f"{name}={self.text(name)!r} holds {len(counts)} numbers, but DBT_SELECTOR makes {groups} group(s):"
-                " give one number for all, or one for each, separated by ';'.",
-                name,
+            raise ModelsSection._thread_counts.refused(
+                self.text("DBT_THREAD_COUNT"),
+                f"holds {len(counts)} numbers, but DBT_SELECTOR makes {groups} group(s): give one number for all, or"
+                " one for each, separated by ';'.",
             )
         return counts * groups if len(counts) == 1 else counts
 
@@ -202,9 +201,8 @@ class ModelsSection(Section):
         """When ``cht_models`` looks without an event."""
         value = self._models_schedule
         if value in {"@once", "@continuous"}:
-            raise SettingsError(
-                f"CHT_MODELS_SCHEDULE={value!r} cannot be used: give a cron expression, or none for events alone.",
-                "CHT_MODELS_SCHEDULE",
+            raise ModelsSection._models_schedule.refused(
+                value, "cannot be used: give a cron expression, or none for events alone."
             )
         return value
 
