@@ -141,8 +141,7 @@ def report_result(
         settings = Settings()
         # Of this run alone: of what it did not run, another one tells.
         ago = datetime.now(UTC) - datetime.fromisoformat(work["began"])
-        results = ModelResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
-        troubles = results.troubles(ago.total_seconds())
+        troubles = _model_results(settings).troubles(ago.total_seconds())
         told = stamps(ti, models_group, states)
         if not all(told):
             log.info("dbt run failed: the next run retries the models that are left.")
@@ -192,6 +191,10 @@ def _note(
     lag = max((newest - modelled_to).total_seconds(), 0.0)
     log.info("The models have seen the documents up to %s UTC; %s s behind the newest.", modelled_to, f"{lag:,.0f}")
     return {"newest": newest.isoformat(), "modelled_to": modelled_to.isoformat(), "lag_seconds": lag}
+
+
+def _model_results(settings: Settings) -> ModelResults:
+    return ModelResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
 
 
 def _model_runs(settings: Settings) -> ModelRuns:
