@@ -51,28 +51,17 @@ def failed(context: Context) -> None:
     """
     error, ti = context.get("exception"), context["ti"]
     message = without_secrets(str(redact(text_to_store(error, ti.dag_id))), ())
-    failure = Failure(
-        ti.dag_id,
-        ti.task_id,
-        subject(context["task"]),
-        message,
-        str(ti.run_id),
-        _number(ti),
-        is_tried_again(error, context),
-    )
+    works_on, again = subject(context["task"]), is_tried_again(error, context)
+    failure = Failure(ti.dag_id, ti.task_id, works_on, message, str(ti.run_id), _number(ti), again)
     noted: list[bool] = []
     _write(lambda errors: noted.append(errors.record(failure)))
-    if not any(noted):
-        _hand_over(context, message)
-
-
-def _hand_over(context: Context, message: str) -> None:
-    """Leaves a sentence that could not be noted to the last task of the run."""
+    if any(noted):
+        return
     try:
         with silence():
-            context["ti"].xcom_push(key=WHY, value=message)
-    except Exception as error:
-        log.debug("Why a task failed could not be handed over (%s).", type(error).__name__)
+            ti.xcom_push(key=WHY, value=message)  # for the last task of the run
+    except Exception as fault:
+        log.debug("Why a task failed could not be handed over (%s).", type(fault).__name__)
 
 
 def succeeded(context: Context) -> None:
@@ -116,11 +105,7 @@ def run_ended_early(context: Context) -> None:
     works_on = subject(context.get("task")) if number < 0 else ""
     message = run_time_limit_text(Settings(), dag_id, task_id)
     failure = Failure(dag_id, task_id or "run", works_on, message, str(context["run_id"]), number)
-
-    def write(errors: TaskErrors) -> None:
-        errors.record(failure)
-
-    _write(write)
+    _write(lambda errors: errors.record(failure))
 
 
 def forget_failures(dag_id: str) -> None:
@@ -180,7 +165,7 @@ def _failures(context: Context, states: Mapping[str, str]) -> Iterator[Failure]:
         yield Failure(ti.dag_id, task_id, works_on, str(said or text_to_store(None)), str(ti.run_id), number)
 
 
-def _write(what: Callable[[TaskErrors], None]) -> None:
+def _write(what: Callable[[TaskErrors], object]) -> None:
     """Writes, if that is possible within a few seconds: it must not fail or hold up the task that it is about."""
     try:
         with silence():

@@ -36,8 +36,12 @@ class QuietHook(CouchDBHook):
 
 def check_couchdb(settings: Settings) -> Iterator[Finding]:
     """Findings about each server and each of its databases."""
-    sources = _Sources(settings)
-    yield sources.finding
+    sources: list[Source] = []
+    try:
+        sources = configured_sources(settings)
+        yield ok("Sources", f"{', '.join(source['source'] for source in sources)}.")
+    except SettingsError as error:
+        yield failed("Sources", str(error))
     for conn_id in settings.couchdb_conn_ids:
         subject = f"CouchDB {conn_id}"
         try:
@@ -52,7 +56,7 @@ def check_couchdb(settings: Settings) -> Iterator[Finding]:
         except (SettingsError, CouchDBError) as error:
             yield failed(subject, str(error))
             continue
-        for source in sources.found:
+        for source in sources:
             if source["couchdb_conn_id"] == conn_id:
                 yield check_feed(hook, source)
 
@@ -62,19 +66,6 @@ def _version(hook: CouchDBHook) -> str:
         return hook.server().version
     except (RequestRefusedError, CouchDBError):
         return "A server that keeps its version to itself"
-
-
-class _Sources:
-    """The databases to copy, and whether the settings name any."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.found: list[Source] = []
-        try:
-            self.found = configured_sources(settings)
-        except SettingsError as error:
-            self.finding = failed("Sources", str(error))
-        else:
-            self.finding = ok("Sources", f"{', '.join(source['source'] for source in self.found)}.")
 
 
 def check_feed(hook: CouchDBHook, source: Source) -> Finding:

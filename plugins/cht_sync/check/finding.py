@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 # A ``Date`` header has whole seconds, and an answer takes its time.
 TOLERANCE_S = 30.0
@@ -35,19 +36,10 @@ class Finding:
         return f"{self.state:<8} {self.subject}: {' '.join(self.text.split())}"
 
 
-def ok(subject: str, text: str) -> Finding:
-    """What is as it should be."""
-    return Finding(State.OK, subject, text)
-
-
-def warning(subject: str, text: str) -> Finding:
-    """What a run may get by with."""
-    return Finding(State.WARNING, subject, text)
-
-
-def failed(subject: str, text: str) -> Finding:
-    """What makes a run fail."""
-    return Finding(State.FAILED, subject, text)
+# Each takes what it is about and what was seen.
+ok = partial(Finding, State.OK)
+warning = partial(Finding, State.WARNING)
+failed = partial(Finding, State.FAILED)
 
 
 def clock_finding(subject: str, theirs: datetime, before: datetime, after: datetime) -> Finding:

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -49,10 +50,8 @@ def check_versions(installed: Callable[[str], str] = version) -> Iterator[Findin
 
 def _version(name: str, installed: Callable[[str], str]) -> str | None:
     for each in filter(None, (name, OTHER_NAMES.get(name))):
-        try:
+        with suppress(PackageNotFoundError):
             return installed(each)
-        except PackageNotFoundError:
-            continue
     return None
 
 

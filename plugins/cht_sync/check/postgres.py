@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -11,6 +11,7 @@ from airflow.sdk import Connection
 from cht_sync.check.finding import Finding, State, clock_finding, failed, ok, warning
 from cht_sync.errors import SettingsError, StoreError
 from cht_sync.postgres.connection import Session, connect, describe, explained
+from cht_sync.postgres.lookups import value_of
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import RawTable, Settings
 from cht_sync.store.migrations import Schema
@@ -18,6 +19,7 @@ from cht_sync.store.tombstones import TombstoneStore
 
 OLDEST = 14
 ROLES_SCRIPT = "grant it, or run include/roles/roles.sql"
+_READ_ONLY = "select pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean"
 # Source: https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-ACCESS
 _SCHEMA = """
 select has_database_privilege(current_database(), 'temporary'),
@@ -38,27 +40,22 @@ WRITES = ["select", "insert", "update", "delete"]
 
 def check_postgres(settings: Settings) -> Iterator[Finding]:
     """Findings about the role of the documents and that of the models."""
-    yield from _checked("Postgres, documents", lambda: postgres_connection(settings), settings, _check_documents)
-    yield from _checked("Postgres, models", lambda: dbt_connection(settings), settings, _check_models)
-
-
-_Check = Callable[[Session, Connection, Settings], Iterator[Finding]]
-
-
-def _checked(subject: str, find: Callable[[], Connection], settings: Settings, check: _Check) -> Iterator[Finding]:
-    try:
-        connection = find()
-        with closing(connect(connection, "cht_sync check")) as conn:
-            yield _server(conn, connection, subject)
-            yield from check(conn, connection, settings)
-    except (SettingsError, StoreError) as error:
-        yield failed(subject, str(error))
+    for subject, connection_of, check in (
+        ("Postgres, documents", postgres_connection, _check_documents),
+        ("Postgres, models", dbt_connection, _check_models),
+    ):
+        try:
+            connection = connection_of(settings)
+            with closing(connect(connection, "cht_sync check")) as conn:
+                yield _server(conn, connection, subject)
+                yield from check(conn, connection, settings)
+        except (SettingsError, StoreError) as error:
+            yield failed(subject, str(error))
 
 
 def _server(conn: Session, connection: Connection, subject: str) -> Finding:
     with explained(connection, "tell its version"), conn, conn.cursor() as cursor:
-        cursor.execute("select pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean")
-        [(read_only,)] = cursor.fetchall()
+        read_only = value_of(cursor, _READ_ONLY)
     major = conn.server_version // 10_000
     seen = f"PostgreSQL {major} answers {describe(connection)}"
     if read_only:
@@ -70,16 +67,29 @@ def _server(conn: Session, connection: Connection, subject: str) -> Finding:
 
 def _check_documents(conn: Session, connection: Connection, settings: Settings) -> Iterator[Finding]:
     raw = settings.raw_table
-    yield _rights("Rights, documents", connection, missing_for_documents(conn, connection, raw))
+    missing = _of_schema(conn, connection, raw.schema) + _of_table(conn, connection, raw, WRITES, owner=True)
+    yield _rights("Rights, documents", connection, missing)
     tables = _tables(conn, connection, settings)
     yield tables
     if tables.state is State.OK and not settings.tombstone_bodies and not Schema(conn, connection, raw).pending():
-        yield from _tombstones(connection, settings)
-    yield _clock(conn, connection)
+        with TombstoneStore(connection, raw, "cht_sync check") as store:
+            if store.some():
+                yield warning(
+                    "Deleted documents",
+                    "some still hold names and other fields: cut them with `python -m cht_sync tombstones`, or set"
+                    " CHT_TOMBSTONE_BODIES=keep.",
+                )
+    before = datetime.now(UTC)
+    with explained(connection, "tell the time"), conn, conn.cursor() as cursor:
+        theirs = value_of(cursor, "select clock_timestamp()")
+    yield clock_finding("Clock of Postgres", theirs, before, datetime.now(UTC))
 
 
 def _check_models(conn: Session, connection: Connection, settings: Settings) -> Iterator[Finding]:
-    missing = missing_for_models(conn, connection, settings.raw_table, settings.dbt_schema)
+    # The starter reads the second, and leaves documents of a second source out where it may not.
+    tables = settings.raw_table, RawTable(settings.raw_table.schema, "couchdb_collision")
+    reads = [lack for table in tables for lack in _of_table(conn, connection, table, ["select"], owner=False)]
+    missing = list(dict.fromkeys([*_of_schema(conn, connection, settings.dbt_schema), *reads]))
     yield _rights("Rights, models", connection, missing)
 
 
@@ -96,48 +106,11 @@ def _tables(conn: Session, connection: Connection, settings: Settings) -> Findin
         pending = Schema(conn, connection, raw).pending()
     except (SettingsError, StoreError) as error:
         return failed(subject, str(error))
-    if pending:
-        return ok(subject, f"the first run applies {', '.join(pending)}.")
-    return ok(subject, "every migration is applied.")
-
-
-def _tombstones(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    with TombstoneStore(connection, settings.raw_table, "cht_sync check") as store:
-        if store.some():
-            yield warning(
-                "Deleted documents",
-                "some still hold names and other fields: cut them with `python -m cht_sync tombstones`, or set"
-                " CHT_TOMBSTONE_BODIES=keep.",
-            )
-
-
-def _clock(conn: Session, connection: Connection) -> Finding:
-    before = datetime.now(UTC)
-    with explained(connection, "tell the time"), conn, conn.cursor() as cursor:
-        cursor.execute("select clock_timestamp()")
-        [(theirs,)] = cursor.fetchall()
-    return clock_finding("Clock of Postgres", theirs, before, datetime.now(UTC))
-
-
-def missing_for_documents(conn: Session, connection: Connection, raw: RawTable) -> list[str]:
-    """What the role that writes documents lacks.
-
-    :return: what it may not do, as in "create tables in schema 'v1'".
-    """
-    return _of_schema(conn, connection, raw.schema) + _of_table(conn, connection, raw, WRITES, owner=True)
-
-
-def missing_for_models(conn: Session, connection: Connection, raw: RawTable, schema: str) -> list[str]:
-    """What the role that builds the models lacks."""
-    missing = _of_schema(conn, connection, schema) + _of_table(conn, connection, raw, ["select"], owner=False)
-    # The starter reads it, and leaves documents of a second source out where it may not.
-    beside = RawTable(raw.schema, "couchdb_collision")
-    return missing + [
-        each for each in _of_table(conn, connection, beside, ["select"], owner=False) if each not in missing
-    ]
+    return ok(subject, f"the first run applies {', '.join(pending)}." if pending else "every migration is applied.")
 
 
 def _of_schema(conn: Session, connection: Connection, schema: str) -> list[str]:
+    """What the role lacks in a schema that it makes tables in, as in "create tables in schema 'v1'"."""
     with explained(connection, "tell its rights"), conn, conn.cursor() as cursor:
         cursor.execute(_SCHEMA, (schema,))
         [(temporary, create)] = cursor.fetchall()

@@ -15,7 +15,6 @@ what other programs say.
 
 from cht_sync.redaction.errors import dependents_of, line_of, message_of, of_error
 from cht_sync.redaction.exceptions import cleaned
-from cht_sync.redaction.secrets import without_secrets
-from cht_sync.redaction.texts import of_ours, of_text
+from cht_sync.redaction.texts import of_ours, of_text, without_secrets
 
 __all__ = ["cleaned", "dependents_of", "line_of", "message_of", "of_error", "of_ours", "of_text", "without_secrets"]

@@ -1,8 +1,10 @@
-"""What may be told of a text that quotes PostgreSQL or dbt."""
+"""What may be told of a text that quotes PostgreSQL or dbt, or comes from another program that may show a secret."""
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Iterable
 
 from cht_sync.redaction.forms import CUT, PATH, condition, known, with_code, without_known_values
 
@@ -65,14 +67,11 @@ def _said(body: str, raised: bool) -> str:
 
 def _columns(body: str) -> str:
     """Which columns of a model do not fit its contract, also of what was told before."""
-    told = _TOLD.fullmatch(body[len(_CONTRACT) :].strip())
-    return (
-        told[0]
-        if told
-        else "; ".join(
-            f"{name} ({made or 'absent'}, in the contract {wanted or 'absent'}: {why})"
-            for name, made, wanted, why in (map(str.strip, row) for row in _COLUMN.findall(body)[1:])
-        )
+    if told := _TOLD.fullmatch(body[len(_CONTRACT) :].strip()):
+        return told[0]
+    return "; ".join(
+        f"{name} ({made or 'absent'}, in the contract {wanted or 'absent'}: {why})"
+        for name, made, wanted, why in (map(str.strip, row) for row in _COLUMN.findall(body)[1:])
     )
 
 
@@ -84,6 +83,14 @@ def of_ours(text: str) -> str:
     plain = without_known_values(_short(text))
     plain = _ADDED.sub(f" {CUT}", plain)
     return " ".join(_QUOTED.sub(f": {CUT}", plain).split())
+
+
+def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text with each secret, also in base64 with a leading user name, and each ``user:password@`` as ``***``."""
+    for secret in secrets:
+        for form in (secret, base64.b64encode(f"{secret}:".encode()).decode()):
+            text = text.replace(form, "***")
+    return re.sub(r"(://)[^/\s@]+@", r"\1***@", text)
 
 
 def _short(text: str) -> str:

@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from cht_sync.errors import SettingsError
+from cht_sync.settings.servers import CouchDBSettings, PostgresSettings
 from cht_sync.settings.settings import COUCHDB_CONN_ID, DBT_POSTGRES_CONN_ID, POSTGRES_CONN_ID, SSL_PARAMETERS, Settings
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,12 @@ def postgres_connection(settings: Settings | None = None) -> Connection:
     What its extra does not say about TLS ``POSTGRES_SSL*`` do, also for a connection of Airflow.
     """
     known = settings or Settings()
-    connection = _lookup(POSTGRES_CONN_ID, POSTGRES_CONN_ID, lambda: _postgres_from_environment(known))
-    return _with_tls(connection, known.postgres_tls)
+
+    def from_environment() -> Connection:
+        server = known.postgres
+        return _connection(POSTGRES_CONN_ID, "postgres", server, server.database, POSTGRES_EXTRA)
+
+    return _with_tls(_lookup(POSTGRES_CONN_ID, POSTGRES_CONN_ID, from_environment), known.postgres_tls)
 
 
 def dbt_connection(settings: Settings | None = None) -> Connection:
@@ -69,7 +74,7 @@ def dbt_connection(settings: Settings | None = None) -> Connection:
             password=overrides.get("password", raw.password),
             schema=raw.schema,
             port=raw.port,
-            extra=json.dumps(_with_certificate({**raw.extra_dejson}, known.dbt_postgres_tls)),
+            extra=json.dumps(_with_certificate(raw.extra_dejson, known.dbt_postgres_tls)),
         )
 
     connection = _lookup(DBT_POSTGRES_CONN_ID, DBT_POSTGRES_CONN_ID, raw_with_overrides)
@@ -137,31 +142,23 @@ def _tell_once(conn_id: str, host: str) -> None:
 
 def _couchdb_from_environment(settings: Settings) -> Connection:
     server = settings.couchdb
+    schema = "https" if server.secure else "http"
+    return _connection(COUCHDB_CONN_ID, "http", server, schema, settings.couchdb_tls)
+
+
+def _connection(
+    conn_id: str, conn_type: str, server: CouchDBSettings | PostgresSettings, schema: str, extra: dict[str, Any]
+) -> Connection:
     mask_secret(server.password)
     return Connection(
-        conn_id=COUCHDB_CONN_ID,
-        conn_type="http",
+        conn_id=conn_id,
+        conn_type=conn_type,
         host=server.host,
         port=server.port,
         login=server.user,
         password=server.password,
-        schema="https" if server.secure else "http",
-        extra=json.dumps(settings.couchdb_tls),
-    )
-
-
-def _postgres_from_environment(settings: Settings) -> Connection:
-    server = settings.postgres
-    mask_secret(server.password)
-    return Connection(
-        conn_id=POSTGRES_CONN_ID,
-        conn_type="postgres",
-        host=server.host,
-        port=server.port,
-        login=server.user,
-        password=server.password,
-        schema=server.database,
-        extra=json.dumps(POSTGRES_EXTRA),
+        schema=schema,
+        extra=json.dumps(extra),
     )
 
 

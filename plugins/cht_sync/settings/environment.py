@@ -1,4 +1,4 @@
-"""Texts and secrets of the environment."""
+"""Texts, folders and secrets of the environment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cht_sync.errors import SettingsError
+
+
+def expanded(name: str, value: str) -> Path:
+    """The folder that a variable names, which may begin with ``~``.
+
+    :raises SettingsError: if there is no such home.
+    """
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise SettingsError(
+            f"{name}={value!r} cannot be used: there is no such home; give a folder by its full path.", name
+        ) from None
 
 
 class Environment:

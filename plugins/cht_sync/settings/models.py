@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cht_sync.common.units import MEGABYTE
 from cht_sync.errors import SettingsError
-from cht_sync.settings.environment import Environment
+from cht_sync.settings.environment import Environment, expanded
 from cht_sync.settings.setting import Choice, Number, Schedule, Secret, Section, Setting, Text
 
 TEAM_PREFIX = "CHT_DBT_ENV_"
@@ -177,13 +177,12 @@ class ModelsSection(Section):
     @property
     def dbt_thread_counts(self) -> list[int]:
         """Models built at once, for each group of :attr:`dbt_selectors`."""
-        counts, groups = self._thread_counts, max(len(self.dbt_selectors), 1)
+        counts, groups = self._thread_counts, len(self.dbt_groups)
         if len(counts) not in {1, groups}:
-            name = "DBT_THREAD_COUNT"
-            raise SettingsError(
-                f"{name}={self.text(name)!r} holds {len(counts)} numbers, but DBT_SELECTOR makes {groups} group(s):"
-                " give one number for all, or one for each, separated by ';'.",
-                name,
+            raise ModelsSection._thread_counts.refused(
+                self.text("DBT_THREAD_COUNT"),
+                f"holds {len(counts)} numbers, but DBT_SELECTOR makes {groups} group(s): give one number for all, or"
+                " one for each, separated by ';'.",
             )
         return counts * groups if len(counts) == 1 else counts
 
@@ -202,9 +201,8 @@ class ModelsSection(Section):
         """When ``cht_models`` looks without an event."""
         value = self._models_schedule
         if value in {"@once", "@continuous"}:
-            raise SettingsError(
-                f"CHT_MODELS_SCHEDULE={value!r} cannot be used: give a cron expression, or none for events alone.",
-                "CHT_MODELS_SCHEDULE",
+            raise ModelsSection._models_schedule.refused(
+                value, "cannot be used: give a cron expression, or none for events alone."
             )
         return value
 
@@ -219,13 +217,7 @@ class ModelsSection(Section):
         name, below = "CHT_PIPELINE_DIR", ""
         if not self.text(name):
             name, below = "AIRFLOW_HOME", "cht_pipeline"
-        value = self.text(name, "~/airflow")
-        try:
-            return Path(value).expanduser() / below
-        except RuntimeError:
-            raise SettingsError(
-                f"{name}={value!r} cannot be used: there is no such home; give a folder by its full path.", name
-            ) from None
+        return expanded(name, self.text(name, "~/airflow")) / below
 
     @property
     def docs_dir(self) -> Path:

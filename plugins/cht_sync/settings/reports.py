@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cht_sync.errors import SettingsError
 from cht_sync.settings.setting import SchemaName, Section, Text
 
 
@@ -25,7 +24,5 @@ class ReportSection(Section):
         """The folder for the files of the report; None for no report."""
         value = self._report_dir
         if value and not Path(value).is_absolute():
-            raise SettingsError(
-                f"CHT_REPORT_DIR={value!r} has to begin with /: workers run anywhere.", "CHT_REPORT_DIR"
-            )
+            raise ReportSection._report_dir.refused(value, "has to begin with /: workers run anywhere.")
         return Path(value) if value else None

@@ -141,10 +141,10 @@ class CouchDBSection(Section):
         host, secure = self._couchdb_host, self._couchdb_secure
         near = is_near(host)
         if host.lower().startswith("http://") and not near and secure is not False:
-            raise SettingsError(
-                f"COUCHDB_HOST={host!r} would send the password as plain text: give the host without http://; where"
-                " plain text is wanted, set COUCHDB_SECURE=false.",
-                "COUCHDB_HOST",
+            raise CouchDBSection._couchdb_host.refused(
+                host,
+                "would send the password as plain text: give the host without http://; where plain text is wanted, set"
+                " COUCHDB_SECURE=false.",
             )
         return CouchDBSettings(
             host=host,
@@ -160,9 +160,8 @@ class CouchDBSection(Section):
         values = {"verify": self._couchdb_ca_bundle, "cert": self._couchdb_client_cert, "key": self._couchdb_client_key}
         found = {key: value for key, value in values.items() if value}
         if "key" in found and "cert" not in found:
-            raise SettingsError(
-                f"COUCHDB_CLIENT_KEY={found['key']!r} is of no use alone: set COUCHDB_CLIENT_CERT too.",
-                "COUCHDB_CLIENT_KEY",
+            raise CouchDBSection._couchdb_client_key.refused(
+                found["key"], "is of no use alone: set COUCHDB_CLIENT_CERT too."
             )
         return found
 

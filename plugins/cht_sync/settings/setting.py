@@ -204,7 +204,6 @@ class Schedule(Setting[str | None]):
         if (self.intervals or value not in NOT_IN_CRONITER) and not croniter.is_valid(value):
             presets = "'@hourly'" if self.intervals else "'@hourly' or '@continuous'"
             raise self.refused(
-                value,
-                f"is no cron expression: use one such as '*/5 * * * *', a preset such as {presets}, or 'none'.",
+                value, f"is no cron expression: use one such as '*/5 * * * *', a preset such as {presets}, or 'none'."
             )
         return value

@@ -17,9 +17,7 @@ from cht_sync.settings.servers import (
     SSL_MODES,
     SSL_PARAMETERS,
     CouchDBSection,
-    CouchDBSettings,
     PostgresSection,
-    PostgresSettings,
     RawTable,
 )
 from cht_sync.settings.setting import NOT_IN_CRONITER, Setting
@@ -32,8 +30,6 @@ __all__ = [
     "REPOSITORY",
     "SSL_MODES",
     "SSL_PARAMETERS",
-    "CouchDBSettings",
-    "PostgresSettings",
     "ProjectLimits",
     "RawTable",
     "Settings",

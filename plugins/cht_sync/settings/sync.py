@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cht_sync.common.units import MEGABYTE
-from cht_sync.errors import SettingsError
 from cht_sync.settings.setting import NOT_IN_CRONITER, Choice, Number, Schedule, Section, Text
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -70,10 +69,10 @@ class SyncSection(Section):
         """What starts a run: ``schedule``, ``event`` (a change in CouchDB) or ``both``."""
         value = self._sync_mode
         if value == "both" and self.schedule in NOT_IN_CRONITER:
-            raise SettingsError(
-                f"CHT_SYNC_MODE='both' does not go with CHT_SYNC_SCHEDULE={self.schedule!r}: give a cron"
-                " expression such as '*/5 * * * *', or use 'event'.",
-                "CHT_SYNC_MODE",
+            raise SyncSection._sync_mode.refused(
+                value,
+                f"does not go with CHT_SYNC_SCHEDULE={self.schedule!r}: give a cron expression such as '*/5 * * * *',"
+                " or use 'event'.",
             )
         return value
 
@@ -87,9 +86,7 @@ class SyncSection(Section):
         """Where the owner ``cht-sync`` of the DAGs leads in Airflow's UI; by default nowhere."""
         link = self._owner_link
         if link and not link.startswith(("https://", "http://", "mailto:")):
-            raise SettingsError(
-                f"CHT_OWNER_LINK={link!r} has to begin with https://, http:// or mailto:.", "CHT_OWNER_LINK"
-            )
+            raise SyncSection._owner_link.refused(link, "has to begin with https://, http:// or mailto:.")
         return {"cht-sync": link} if link else {}
 
 

@@ -26,7 +26,7 @@ from cht_sync.monitoring.health import judge
 from cht_sync.monitoring.parts import LOCKED, SLOW, Unknown
 from cht_sync.monitoring.reader import read
 from cht_sync.monitoring.source_state import is_gone_by
-from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.lookups import relation_exists
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import POSTGRES_EXTRA, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -101,16 +101,17 @@ def _together(news: list[Incident]) -> list[list[Incident]]:
 
 
 def _message(settings: Settings, incidents: list[Incident]) -> Message:
-    return Message.about(incidents, _base_url(), settings.models_dag)
+    from airflow.configuration import conf
+
+    base_url = str(conf.get("api", "base_url", fallback="") or "http://localhost:8080")
+    return Message.about(incidents, base_url, settings.models_dag)
 
 
 def _prepared(settings: Settings) -> bool:
     """Whether anything was copied yet; brings the tables up to date, as after an upgrade the copy may be what fails."""
     raw = settings.raw_table
     with _transaction(settings) as cursor:
-        cursor.execute("select to_regclass(%s)", (regclass_text(raw.schema, "couchdb_migration"),))
-        [(known,)] = cursor.fetchall()
-        if known is None:
+        if not relation_exists(cursor, raw.schema, "couchdb_migration"):
             return False
     with DocumentStore(postgres_connection(settings), raw, "cht_alerts") as store:
         store.prepare()
@@ -240,9 +241,3 @@ def _tell_without_table(settings: Settings, incident: Incident, known: dict[str,
         known["told"].append(channel)
         Variable.set(variable, json.dumps(known))
     return len(known["told"]) - before
-
-
-def _base_url() -> str:
-    from airflow.configuration import conf
-
-    return str(conf.get("api", "base_url", fallback="") or "http://localhost:8080")

@@ -110,11 +110,7 @@ def models_have_work(ti: RuntimeTaskInstanceProtocol, outlet_events: Any) -> dic
         log.info("No document arrived since the last successful run of the models; they are skipped.")
         return None
     log.info("The models run: %s.", reason)
-    return {
-        "newest": state.newest.isoformat(),
-        "deployment": deployment,
-        "began": datetime.now(UTC).isoformat(),
-    }
+    return {"newest": state.newest.isoformat(), "deployment": deployment, "began": datetime.now(UTC).isoformat()}
 
 
 @task(
@@ -136,7 +132,7 @@ def report_result(
         no models ran. After a failure the same is in the XCom ``lag``.
     :raises IncompleteError: if a task of the run failed; names them.
     """
-    states = _states(ti)
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
     failed = sorted(name for name, state in states.items() if state in BAD_STATES)
     models_failed = [name for name in failed if name.startswith(f"{models_group}.")]
     work = ti.xcom_pull(task_ids="new_documents")
@@ -195,12 +191,6 @@ def _note(
     lag = max((newest - modelled_to).total_seconds(), 0.0)
     log.info("The models have seen the documents up to %s UTC; %s s behind the newest.", modelled_to, f"{lag:,.0f}")
     return {"newest": newest.isoformat(), "modelled_to": modelled_to.isoformat(), "lag_seconds": lag}
-
-
-def _states(ti: Any) -> dict[str, str]:
-    """State by task of this run, mapped ones as ``sync_0``."""
-    run = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])
-    return run.get(ti.run_id, {})
 
 
 def _model_results(settings: Settings) -> ModelResults:

@@ -6,7 +6,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from cht_sync.dbt.launch.environment import told_of_defaults
 from cht_sync.dbt.project.content import wrapper_files
 from cht_sync.dbt.project.graph import drawable
 from cht_sync.dbt.project.hub import StandInHub, hub_answers, hub_url
-from cht_sync.dbt.project.manifest import Manifest, storable_json
+from cht_sync.dbt.project.manifest import storable_json
 from cht_sync.dbt.project.missing_packages import first_use
 from cht_sync.dbt.project.packages import (
     PACKAGE_FILES,
@@ -38,18 +37,10 @@ log = logging.getLogger(__name__)
 UNKNOWN_PACKAGE = re.compile(r"Package (\S+/\S+) was not found in the package index")
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What a build gave; ``stand_ins`` are hub packages that were replaced by empty ones."""
-
-    graph: Path
-    models: int
-    stand_ins: list[str]
-
-
-def build(source: Source, folder: Path, settings: Settings) -> Built:
+def build(source: Source, folder: Path, settings: Settings) -> tuple[int, list[str]]:
     """Completes a folder that holds a package in ``project/``.
 
+    :return: the number of models, and the hub packages that were replaced by empty ones.
     :raises SettingsError: if dbt cannot resolve or parse it, or a model needs a package that is missing.
     """
     for path, content in wrapper_files():
@@ -67,14 +58,19 @@ def build(source: Source, folder: Path, settings: Settings) -> Built:
         log.warning("%s", told)
     text = storable_json((folder / "target" / "manifest.json").read_text())
     manifest = json.loads(text)
-    _prove(source, manifest, stand_ins)
+    if use := first_use(manifest, [name.rpartition("/")[2] for name in stand_ins]):
+        node, package = use
+        raise source.refusal(
+            f"{node} needs the package {package} from the dbt hub, which cannot be reached; let this machine reach it,"
+            " or set DBT_PACKAGE_HUB_URL to a mirror"
+        )
     if told := ignored_settings(read_yaml(source, folder / "project" / PROJECT_FILE), manifest, refused):
         log.warning("%s", told)
     # dbt writes the one in target/ anew with each run.
     (folder / MANIFEST_FILE).write_text(text)
     graph = drawable(manifest)
     (folder / GRAPH_FILE).write_text(json.dumps(graph, indent=1, sort_keys=True) + "\n")
-    return Built(folder / GRAPH_FILE, len(graph["nodes"]), stand_ins)
+    return len(graph["nodes"]), stand_ins
 
 
 def _parse(dbt: DbtProgram, source: Source, folder: Path) -> str:
@@ -142,13 +138,3 @@ def _hub_names(source: Source, path: Path) -> Iterator[str]:
     for entry in packages if isinstance(packages, list) else []:
         if isinstance(entry, dict) and "package" in entry:
             yield str(entry["package"])
-
-
-def _prove(source: Source, manifest: Manifest, stand_ins: list[str]) -> None:
-    use = first_use(manifest, [name.rpartition("/")[2] for name in stand_ins])
-    if use:
-        node, package = use
-        raise SettingsError(
-            f"{source.text} cannot be installed: {node} needs the package {package} from the dbt hub, which cannot"
-            " be reached; let this machine reach it, or set DBT_PACKAGE_HUB_URL to a mirror."
-        )

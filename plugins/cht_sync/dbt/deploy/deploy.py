@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -149,8 +149,11 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
         if part and part.models:
             report = rebuild(settings, made.path, part, holder=holder, in_swap=in_swap, published=published)
             reports.append(asdict(report))
-        else:
-            _switch_alone(settings, holder, in_swap, published)
+        else:  # no table has to be rebuilt
+            with schema_lock(settings, settings.dbt_schema, holder):
+                with transaction(dbt_connection(settings), "cht_sync deployment", "record the deployment") as cursor:
+                    in_swap(cursor)
+                published()
     log.info("%s is in use.", made.text)
     if dropped := removed.asked(wish.drop_removed) if wish.drop_removed else []:
         removed.drop(dropped, holder)
@@ -170,14 +173,3 @@ def _plans(settings: Settings, made: Deployment, wish: Wish) -> Iterator[tuple[l
             continue
         state, selector = manifests[ours[0]], " ".join(ours)
         yield ours, plan_rebuild(settings, made.path, state, selector, wish.full_refresh or None)
-
-
-def _switch_alone(
-    settings: Settings, holder: str, in_swap: Callable[[Cursor], None], published: Callable[[], None]
-) -> None:
-    """Records and publishes a version for which no table has to be rebuilt."""
-    connection = dbt_connection(settings)
-    with schema_lock(settings, settings.dbt_schema, holder):
-        with transaction(connection, "cht_sync deployment", "record the deployment") as cursor:
-            in_swap(cursor)
-        published()

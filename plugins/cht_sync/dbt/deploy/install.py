@@ -18,7 +18,7 @@ from cht_sync.dbt.deploy.build import build
 from cht_sync.dbt.launch.resolved_selectors import settle
 from cht_sync.dbt.project.fetch import fetch, has_more_packages, latest_version
 from cht_sync.dbt.project.source import configured_source
-from cht_sync.dbt.project.version import CURRENT, RECORD_FILE, VERSIONS, Deployment, find
+from cht_sync.dbt.project.version import CURRENT, GRAPH_FILE, RECORD_FILE, VERSIONS, Deployment, find
 from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
 
@@ -95,10 +95,10 @@ def _build_new(settings: Settings, goal: Deployment, force: bool) -> Deployment:
         found = find(settings, made.version)
         if found and not force and not has_more_packages(found):
             return _instead(found, made)
-        built = build(source, path, settings)
+        models, stand_ins = build(source, path, settings)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        made = replace(made, graph=built.graph, installed_at=now, models=built.models, stand_ins=built.stand_ins)
-        if found and not force and made.stand_ins:
+        made = replace(made, graph=path / GRAPH_FILE, installed_at=now, models=models, stand_ins=stand_ins)
+        if found and not force and stand_ins:
             return _instead(found, made)
         # Last of all: a folder without its record is one that was never finished.
         made.save()

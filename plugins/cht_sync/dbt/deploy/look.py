@@ -95,12 +95,8 @@ def _roll_back(settings: Settings, recorded: Recorded, name: str) -> Goal:
     in_use = recorded.version(settings.dbt_groups) or ""
     held = recorded.held or in_use.rpartition("-")[0]
     log.info("Rolling back to %s.", chosen.text)
-    return Goal(
-        f"roll back to {chosen.text}",
-        recorded.versions,
-        "" if chosen.content == held else held,
-        chosen.path.name,
-    )
+    held = "" if chosen.content == held else held
+    return Goal(f"roll back to {chosen.text}", recorded.versions, held, chosen.path.name)
 
 
 def _rest_of_roll_back(settings: Settings, recorded: Recorded, newest: Deployment, asked: bool) -> Goal | None:

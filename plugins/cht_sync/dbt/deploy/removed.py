@@ -20,7 +20,8 @@ from cht_sync.dbt.rebuild.manifest import models, tables
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployment_table import DeploymentTable
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.lookups import relation_exists, value_of
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.redaction import dependents_of
 from cht_sync.settings.connections import dbt_connection, postgres_connection
@@ -57,7 +58,7 @@ class RemovedModels:
         """Those of models in the project that have run but are not chosen; no views, which hold no rows."""
         connection = postgres_connection(self._settings)
         with transaction(connection, "cht_sync removed models", "read which models have run") as cursor:
-            if not _exists(cursor, f"{self._settings.raw_table.schema}.couchdb_model_result"):
+            if not relation_exists(cursor, self._settings.raw_table.schema, "couchdb_model_result"):
                 return []
             self._names.execute(cursor, _RAN, (self._models_schema,))
             left = {name for (name,) in cursor.fetchall()} - set(chosen)
@@ -81,14 +82,14 @@ class RemovedModels:
                 f"Param drop_removed names {unknown[0]!r}, which is no relation of a model that was removed:"
                 f" {', '.join(known) or 'there is none'}."
             )
-        return self._meant(known, names)
+        return self.asked(names, known)
 
-    def asked(self, names: Sequence[str]) -> list[str]:
-        """What of it is there still."""
-        return self._meant(self.known(), names)
+    def asked(self, names: Sequence[str], known: list[str] | None = None) -> list[str]:
+        """What of it is there still.
 
-    @staticmethod
-    def _meant(known: list[str], names: Sequence[str]) -> list[str]:
+        :param known: what is still there at all, by default read now.
+        """
+        known = self.known() if known is None else known
         return known if ALL in names else [name for name in known if name in names]
 
     def note(self, cursor: Cursor, manifest: Manifest, chosen: Collection[str], removed: Iterable[str]) -> list[str]:
@@ -97,10 +98,8 @@ class RemovedModels:
         :param cursor: in the transaction that records the deployment.
         :param removed: relations that only the version before made, and those of :meth:`unchosen`.
         """
-        cursor.execute(_NOW)
-        (now,) = one_row(cursor)
         made = _made(manifest, chosen)
-        found = {**dict.fromkeys(removed, now), **self._table.removed(cursor)}
+        found = {**dict.fromkeys(removed, value_of(cursor, _NOW)), **self._table.removed(cursor)}
         left = {name: since for name, since in found.items() if name not in made and _exists(cursor, name)}
         self._table.note_removed(cursor, left)
         return sorted(left)
@@ -135,7 +134,8 @@ class RemovedModels:
 
     def _dropped(self, cursor: Cursor, name: str, last: bool) -> bool:
         """Whether it could be dropped: one that another of them hangs on has to wait for that."""
-        identifier = _identifier(name)
+        schema, _, table = name.partition(".")
+        identifier = sql.Identifier(schema, table)
         cursor.execute(_KIND, (identifier.as_string(cursor),))
         found = cursor.fetchone()
         if not found:
@@ -184,11 +184,6 @@ def _place(node: Node) -> str:
     return f"{node['schema']}.{node['alias']}"
 
 
-def _identifier(name: str) -> sql.Identifier:
-    schema, _, table = name.partition(".")
-    return sql.Identifier(schema, table)
-
-
 def _exists(cursor: Cursor, name: str) -> bool:
-    cursor.execute("select to_regclass(%s) is not null", (_identifier(name).as_string(cursor),))
-    return bool(one_row(cursor)[0])
+    schema, _, table = name.partition(".")
+    return relation_exists(cursor, schema, table)

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -47,7 +46,8 @@ def validate(source: Source, deployment: Deployment, settings: Settings, unit_te
     # dbt would tell a server that is away as an error of the project.
     with closing(connect(connection, "cht_sync validates models")) as conn:
         results = DbtProgram(source, deployment.path, settings, connected=True).check(unit_tests)
-        ours = _relations(deployment.manifest)
+        nodes = json.loads(deployment.manifest.read_text())["nodes"].values()
+        ours = {node["alias"] for node in nodes if node["resource_type"] in {"model", "seed", "snapshot"}}
         failures = [*_failures(results, ours), *_not_sql(conn, results)]
     if failures:
         shown = without_secrets(" ".join(" ".join(failures).split()), source.secrets)[:SHOWN]
@@ -58,11 +58,6 @@ def validate(source: Source, deployment: Deployment, settings: Settings, unit_te
     counts = Counter(one["kind"] for one in results)
     tested = f"; {counts['unit_test']} unit tests pass" if unit_tests else ""
     log.info("%s models compile against the target%s.", counts["model"], tested)
-
-
-def _relations(manifest: Path) -> set[str]:
-    nodes = json.loads(manifest.read_text())["nodes"].values()
-    return {node["alias"] for node in nodes if node["resource_type"] in {"model", "seed", "snapshot"}}
 
 
 def _failures(results: list[dict[str, Any]], ours: set[str]) -> Iterator[str]:

@@ -45,10 +45,7 @@ def opened(
                 query = None
         except (requests.RequestException, ConnectionError, TimeoutError) as error:
             raise _unreachable(source, error, watch) from None
-    raise SettingsError(
-        f"{source.text} cannot be downloaded: its server answers with more than {MOST_REDIRECTS} redirects.",
-        source.setting,
-    )
+    raise source.refusal(f"its server answers with more than {MOST_REDIRECTS} redirects", "downloaded")
 
 
 def followed(source: Source, url: str, query: Mapping[str, str]) -> str:
@@ -65,16 +62,12 @@ def _next(source: Source, url: str, answer: requests.Response, guarded: bool) ->
     except ValueError:
         usable = None
     if not usable:
-        raise SettingsError(
-            f"{source.text} cannot be downloaded: its server answers {answer.status_code} with no address to go to.",
-            source.setting,
-        )
+        raise source.refusal(f"its server answers {answer.status_code} with no address to go to", "downloaded")
     if guarded and not same:
-        raise SettingsError(
-            f"{source.text} cannot be installed: {_server(before)} leads to {_server(after)} by a redirect, where the"
-            f" user name, password or token for {before.hostname} must not go. Where it is the right place, give"
-            f" {source.setting} the address there, with credentials for it.",
-            source.setting,
+        raise source.refusal(
+            f"{_server(before)} leads to {_server(after)} by a redirect, where the user name, password or token for"
+            f" {before.hostname} must not go. Where it is the right place, give {source.setting} the address there,"
+            " with credentials for it"
         )
     return found
 
@@ -94,8 +87,6 @@ def _server(address: SplitResult) -> str:
 
 def _unreachable(source: Source, error: Exception, watch: Watch) -> SettingsError:
     if watch.expired:
-        return SettingsError(
-            f"{source.text} cannot be downloaded: not even {FEWEST_BYTES // 1024} KB came in {watch.seconds:g} s."
-        )
+        return source.refusal(f"not even {FEWEST_BYTES // 1024} KB came in {watch.seconds:g} s", "downloaded")
     reason = without_secrets(type(error).__name__, source.secrets)
     return SettingsError(f"{source.text} cannot be downloaded: {reason}; is the host reachable?")

@@ -18,7 +18,6 @@ from cht_sync.dbt.project.tarball import download
 from cht_sync.dbt.project.tarball import validator as tarball_validator
 from cht_sync.dbt.project.tree import copy_tree
 from cht_sync.dbt.project.version import VERSIONS, Deployment
-from cht_sync.errors import SettingsError
 from cht_sync.settings.settings import Settings
 
 
@@ -78,8 +77,6 @@ def fetch(source: Source, folder: Path, commit: str = "") -> str:
 def _require_project(source: Source, folder: Path) -> None:
     """Checks that a folder holds a dbt project."""
     if not folder.is_dir():
-        raise SettingsError(f"{source.text} cannot be installed: there is no such folder; look at DBT_LOCAL_PATH.")
+        raise source.refusal("there is no such folder; look at DBT_LOCAL_PATH")
     if not (folder / PROJECT_FILE).is_file():
-        raise SettingsError(
-            f"{source.text} cannot be installed: it holds no {PROJECT_FILE}, so it is not a dbt project."
-        )
+        raise source.refusal(f"it holds no {PROJECT_FILE}, so it is not a dbt project")

@@ -109,7 +109,7 @@ class GitRepository:
         if ref and COMMIT.fullmatch(ref):
             return ref
         missing = f"no branch, tag or commit {ref!r}" if ref else "no default branch"
-        raise SettingsError(f"{self._source.text} cannot be installed: the repository has {missing}.")
+        raise self._source.refusal(f"the repository has {missing}")
 
     def checkout(self, commit: str, folder: Path) -> str:
         """Writes the files of one commit into a new folder, without history, as they are in git; returns its full hash.
@@ -148,31 +148,27 @@ class GitRepository:
         try:
             self._git("-C", folder, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
         except SettingsError:
-            raise SettingsError(
-                f"{self._source.text} cannot be installed: the repository has no branch, tag or commit {commit!r}."
-            ) from None
+            raise self._source.refusal(f"the repository has no branch, tag or commit {commit!r}") from None
 
     def _git(self, *arguments: str, within: str = "") -> str:
         """Runs git."""
-        done = self._run(arguments, within)
-        if done.code and REDIRECTED.search(done.errors) and self._sends_credentials:
+        source, done = self._source, self._run(arguments, within)
+        sends_credentials = source.has_credentials or _has_header(os.environ)
+        if done.code and REDIRECTED.search(done.errors) and sends_credentials:
             self._location, before = self._moved(), self._location
             if self._location == before:
-                raise SettingsError(
-                    f"{self._source.text} cannot be installed: its server leads git elsewhere by a redirect, where the"
-                    f" user name, password or token for it must not go; give {self._source.setting} the address there.",
-                    self._source.setting,
+                raise source.refusal(
+                    "its server leads git elsewhere by a redirect, where the user name, password or token for it must"
+                    f" not go; give {source.setting} the address there"
                 )
             done = self._run([self._location if each == before else each for each in arguments], within)
         if done.code and "Out of memory" in done.errors:
-            raise SettingsError(
-                f"{self._source.text} cannot be installed: what its server hands out takes git more than"
-                f" {MOST_MEMORY // 2**20} MB of memory, as no sound repository does; look at {self._source.setting}.",
-                self._source.setting,
+            raise source.refusal(
+                f"what its server hands out takes git more than {MOST_MEMORY // 2**20} MB of memory, as no sound"
+                f" repository does; look at {source.setting}"
             )
         if done.code:
-            reason = without_secrets(_last_words(done.errors), self._source.secrets)
-            raise SettingsError(f"{self._source.text} cannot be installed: git says {reason!r}.")
+            raise source.refusal(f"git says {without_secrets(_last_words(done.errors), source.secrets)!r}")
         return done.out
 
     def _run(self, arguments: Sequence[str], within: str) -> Done:
@@ -185,11 +181,9 @@ class GitRepository:
                 timeout_s=TIMEOUT_S,
             )
         except FileNotFoundError:
-            raise SettingsError(f"{self._source.text} cannot be installed: the program git is missing.") from None
+            raise self._source.refusal("the program git is missing") from None
         except subprocess.TimeoutExpired:
-            raise SettingsError(
-                f"{self._source.text} cannot be installed: git had no answer within {TIMEOUT_S} s."
-            ) from None
+            raise self._source.refusal(f"git had no answer within {TIMEOUT_S} s") from None
         except TooMuchError as error:
             raise TooMuchFetchedError(
                 f"{self._source.text} cannot be installed: {error}, with what git fetches of its history.",
@@ -201,15 +195,8 @@ class GitRepository:
         path = "/info/refs"
         found = followed(self._source, f"{self._location.rstrip('/')}{path}", {"service": "git-upload-pack"})
         if not urlsplit(found).path.endswith(path):
-            raise SettingsError(
-                f"{self._source.text} cannot be installed: its server answers with a redirect that no git server gives."
-            )
+            raise self._source.refusal("its server answers with a redirect that no git server gives")
         return found.partition("?")[0].removesuffix(path)
-
-    @property
-    def _sends_credentials(self) -> bool:
-        """Whether git sends a header of ours, or one that its environment names."""
-        return self._source.has_credentials or _has_header(os.environ)
 
     def _environment(self) -> dict[str, str]:
         """Credentials go to the one server as a header, in variables only.

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from cht_sync.dbt.project.source import Source
-from cht_sync.dbt.project.tree import PIECE, Budget, Tree, require_inside
+from cht_sync.dbt.project.tree import PIECE, Budget, require_inside
 
 log = logging.getLogger(__name__)
 LONGEST_LINK = 4096
@@ -40,28 +40,27 @@ def listed(source: Source, entries: Iterator[bytes]) -> list[Blob]:
     :param entries: what ``git ls-tree -r -l -z`` prints, one by one.
     :raises SettingsError: if there is too much of them, or one that no project may hold.
     """
-    tree, blobs = Tree(source), []
-    budget = Budget(tree, source)
+    budget, blobs = Budget(source), []
     for entry in entries:
-        blobs.append(_blob(tree, entry))
+        blobs.append(_blob(source, entry))
         budget.take(blobs[-1].path, blobs[-1].size)
     return blobs
 
 
-def _blob(tree: Tree, entry: bytes) -> Blob:
+def _blob(source: Source, entry: bytes) -> Blob:
     found = _ENTRY.fullmatch(entry)
     if found is None:
-        raise tree.refusal("git lists its files in a way that is not known here")
+        raise source.refusal("git lists its files in a way that is not known here")
     mode, kind, name, size, raw = found.groups()
     path = os.fsdecode(raw)
     if kind == b"commit":
-        raise tree.refusal(
+        raise source.refusal(
             f"{path!r} is a submodule, another repository, which is not fetched: list it in packages.yml, or put its"
             " files there"
         )
     parts = path.split("/")
     if kind != b"blob" or any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts):
-        raise tree.refusal(f"{path!r} is no name that a file may have")
+        raise source.refusal(f"{path!r} is no name that a file may have")
     return Blob(PurePosixPath(path), name.decode(), int(size), mode.decode())
 
 
@@ -71,11 +70,11 @@ def write_files(source: Source, blobs: Sequence[Blob], content: IO[bytes], folde
     :param content: what ``git cat-file --batch`` prints for them.
     :raises SettingsError: if a link leads out of the folder, or something cannot be written.
     """
-    tree, links, pointers = Tree(source), {}, []
+    links, pointers = {}, []
     folder.mkdir()
     try:
         for blob in blobs:
-            pieces = _content(tree, blob, content)
+            pieces = _content(source, blob, content)
             path = folder / blob.path
             path.parent.mkdir(parents=True, exist_ok=True)
             if blob.is_link:
@@ -86,7 +85,7 @@ def write_files(source: Source, blobs: Sequence[Blob], content: IO[bytes], folde
             path.symlink_to(os.fsdecode(target))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
-        raise tree.refusal(f"its files cannot be written ({why})") from None
+        raise source.refusal(f"its files cannot be written ({why})") from None
     require_inside(source, folder, folder)
     if pointers:
         log.warning(
@@ -96,16 +95,12 @@ def write_files(source: Source, blobs: Sequence[Blob], content: IO[bytes], folde
         )
 
 
-def _content(tree: Tree, blob: Blob, content: IO[bytes]) -> Iterator[bytes]:
+def _content(source: Source, blob: Blob, content: IO[bytes]) -> Iterator[bytes]:
     head = content.readline(200).split()
     if head != [blob.hash.encode(), b"blob", str(blob.size).encode()]:
-        raise tree.refusal(f"git does not hand out {str(blob.path)!r}")
+        raise source.refusal(f"git does not hand out {str(blob.path)!r}")
     if blob.is_link and blob.size > LONGEST_LINK:
-        raise tree.refusal(f"{str(blob.path)!r} is a link to no name that a file may have")
-    return _pieces(blob, content)
-
-
-def _pieces(blob: Blob, content: IO[bytes]) -> Iterator[bytes]:
+        raise source.refusal(f"{str(blob.path)!r} is a link to no name that a file may have")
     rest = blob.size
     while rest:
         piece = content.read(min(PIECE, rest))

@@ -55,12 +55,11 @@ def model_groups(graph: Graph, settings: Settings) -> list[ModelGroup]:
         groups.append(ModelGroup(name, selector, frozenset(models - taken), threads))
         taken |= models
     _check_order(graph, groups)
+    if len(groups) == 1:
+        return groups
     # Others would take one batch while that group takes many, and stay behind unnoticed.
-    return groups if len(groups) == 1 else [replace(group, takes_batches=_follows(graph, group)) for group in groups]
-
-
-def _follows(graph: Graph, group: ModelGroup) -> bool:
-    return any(_name(graph, model) == TAKES_BATCHES for model in group.models)
+    followed = {model for model in graph["nodes"] if _name(graph, model) == TAKES_BATCHES}
+    return [replace(group, takes_batches=bool(followed & group.models)) for group in groups]
 
 
 def hook_models(graph: Graph) -> set[str]:

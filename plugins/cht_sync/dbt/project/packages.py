@@ -13,8 +13,7 @@ import yaml
 
 from cht_sync.dbt.project.content import NOT_COPIED
 from cht_sync.dbt.project.source import STARTER, Source
-from cht_sync.dbt.project.tree import Tree, require_inside
-from cht_sync.errors import SettingsError
+from cht_sync.dbt.project.tree import require_inside
 
 INSTALLED = "dbt_packages"
 PROJECT_FILE = "dbt_project.yml"
@@ -78,11 +77,15 @@ def _settled(source: Source, folder: Path, file: str, path: str) -> str:
         return path
     if PurePosixPath(path).parts[:1] == (PROJECT,) and (folder / path).resolve().is_relative_to(project):
         return path
-    raise SettingsError(
-        f"{source.text} cannot be installed: its {file} names the local package {path!r}, which is not a folder of the"
-        f" project: put it there, name its git address, or say {STARTER_PATH!r} for the starter"
-        " models."
+    raise source.refusal(
+        f"its {file} names the local package {path!r}, which is not a folder of the project: put it there, name its git"
+        f" address, or say {STARTER_PATH!r} for the starter models"
     )
+
+
+def installed_packages(folder: Path) -> list[Path]:
+    """The folders of the packages of a version, in order."""
+    return sorted((folder / INSTALLED).iterdir()) if (folder / INSTALLED).is_dir() else []
 
 
 def require_sound(source: Source, folder: Path) -> None:
@@ -90,10 +93,10 @@ def require_sound(source: Source, folder: Path) -> None:
 
     :param folder: the version: wrapper project, package, and packages of the package.
     """
-    packages = sorted((folder / INSTALLED).iterdir()) if (folder / INSTALLED).is_dir() else []
+    packages = installed_packages(folder)
     for package in packages:
         if package.is_symlink() and not package.resolve().is_relative_to(folder.resolve()):
-            raise Tree(source).refusal(
+            raise source.refusal(
                 f"package {package.name!r} is local, in {str(package.resolve())!r}, which is not in the project: move"
                 " it there, or list it with git or tarball"
             )
@@ -102,18 +105,14 @@ def require_sound(source: Source, folder: Path) -> None:
             shutil.rmtree(package / ".git")
     require_inside(source, folder, folder)
     for project in (folder / PROJECT, *packages):
-        _require_folders_inside(source, project)
-
-
-def _require_folders_inside(source: Source, project: Path) -> None:
-    tree, file = Tree(source), f"{PROJECT_FILE} of {project.name!r}"
-    for key, path in _folders(source, project):
-        if any(sign in path for sign in JINJA):
-            if key not in OF_ROOT_ALONE:
-                # What it comes to may be another place the next time.
-                raise tree.refusal(f"{file} has Jinja in {key}: {path!r}; write the folder itself")
-        elif posixpath.isabs(path) or posixpath.normpath(path).split("/")[0] == "..":
-            raise tree.refusal(f"{file} has {key}: {path!r}, which is not in the project; name a folder in it")
+        file = f"{PROJECT_FILE} of {project.name!r}"
+        for key, path in _folders(source, project):
+            if any(sign in path for sign in JINJA):
+                if key not in OF_ROOT_ALONE:
+                    # What it comes to may be another place the next time.
+                    raise source.refusal(f"{file} has Jinja in {key}: {path!r}; write the folder itself")
+            elif posixpath.isabs(path) or posixpath.normpath(path).split("/")[0] == "..":
+                raise source.refusal(f"{file} has {key}: {path!r}, which is not in the project; name a folder in it")
 
 
 def _folders(source: Source, project: Path) -> Iterator[tuple[str, str]]:
@@ -129,10 +128,14 @@ def _folders(source: Source, project: Path) -> Iterator[tuple[str, str]]:
 def read_yaml(source: Source, path: Path) -> dict[str, Any]:
     """A file that is small in any project; what is no mapping counts as empty, and dbt says so."""
     try:
-        found = yaml.safe_load(small_text(source, path)) if path.is_file() else None
+        return mapping(yaml.safe_load(small_text(source, path)) if path.is_file() else None)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A value of YAML that is to be a mapping; empty for any other."""
+    return value if isinstance(value, dict) else {}
 
 
 def small_text(source: Source, path: Path) -> bytes:
@@ -140,5 +143,5 @@ def small_text(source: Source, path: Path) -> bytes:
     with path.open("rb") as file:
         text = file.read(MOST_YAML + 1)
     if len(text) > MOST_YAML:
-        raise Tree(source).refusal(f"{path.name} has more than {MOST_YAML // 2**20} MB")
+        raise source.refusal(f"{path.name} has more than {MOST_YAML // 2**20} MB")
     return text

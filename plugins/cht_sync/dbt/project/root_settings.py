@@ -13,7 +13,7 @@ import yaml
 from cht_sync.dbt.project.lineage import STARTER_PACKAGE
 from cht_sync.dbt.project.manifest import Manifest, reachable
 from cht_sync.dbt.project.missing_packages import DBT_PACKAGES
-from cht_sync.dbt.project.packages import INSTALLED, PROJECT_FILE, read_yaml, small_text
+from cht_sync.dbt.project.packages import PROJECT_FILE, installed_packages, mapping, read_yaml, small_text
 from cht_sync.dbt.project.source import Source
 
 WRAPPER_NAME = "cht_sync_wrapper"
@@ -36,23 +36,16 @@ _MERGED = {"meta", "persist-docs", "quoting", "column-types", "docs", "contract"
 _STARTER_MAY = {"tags", "meta", "docs", "grants", "group", "persist-docs", "enabled"}
 _FLAGS = re.compile(r"require_|skip_nodes_if|source_freshness_run|state_modified_|validate_macro")
 # How dbt ends, and what it selects, is for the tasks to say.
-_RUN_FLAGS = {
-    "fail_fast",
-    "full_refresh",
-    "indirect_selection",
-    "store_failures",
-    "warn_error",
-    "warn_error_options",
-}
+_RUN_FLAGS = {"fail_fast", "full_refresh", "indirect_selection", "store_failures", "warn_error", "warn_error_options"}
 _MATERIALIZATION = "materialization_"
 _DEFINED = re.compile(r"\{%-?\s*macro\s+(?P<name>\w+)\s*\((?P<text>.*?)\{%-?\s*endmacro", re.S)
 _CALLED = re.compile(r"(?<![\w.])(\w+)\s*\(")
 _MACRO = """
-{{% macro generate_{component}_name({first}, node=none) -%}}
+{{% macro generate_{component}_name(custom_{component}_name=none, node=none) -%}}
   {{%- if node and node.package_name == '{starter}' -%}}
-    {{{{ return(dbt.default__generate_{component}_name({first_name}, node)) }}}}
+    {{{{ return(dbt.default__generate_{component}_name(custom_{component}_name, node)) }}}}
   {{%- endif -%}}
-  {{{{ return({project}.generate_{component}_name({first_name}, node)) }}}}
+  {{{{ return({project}.generate_{component}_name(custom_{component}_name, node)) }}}}
 {{%- endmacro %}}
 """
 _HELPER = """
@@ -88,20 +81,18 @@ def root_settings(source: Source, folder: Path) -> RootSettings:
     project = read_yaml(source, folder / "project" / PROJECT_FILE)
     own = str(project.get("name", ""))
     packages = {
-        str(read_yaml(source, path / PROJECT_FILE).get("name", path.name)): path
-        for path in (sorted((folder / INSTALLED).iterdir()) if (folder / INSTALLED).is_dir() else ())
+        str(read_yaml(source, path / PROJECT_FILE).get("name", path.name)): path for path in installed_packages(folder)
     }
     others = {name: path for name, path in packages.items() if name not in {own, WRAPPER_NAME}}
     if own == STARTER_PACKAGE or not own.isidentifier():
         return RootSettings()
     found = {kind: _for_packages(source, project, kind, others) for kind in _KINDS}
     settings: dict[str, Any] = {kind: said for kind, said in found.items() if said}
-    if isinstance(variables := project.get("vars"), dict) and variables:
+    if variables := mapping(project.get("vars")):
         settings["vars"] = variables
     if dispatch := _dispatch(project, own, others):
         settings["dispatch"] = dispatch
-    flags = project.get("flags")
-    if taken := {k: v for k, v in flags.items() if _FLAGS.match(str(k))} if isinstance(flags, dict) else {}:
+    if taken := {name: value for name, value in mapping(project.get("flags")).items() if _FLAGS.match(str(name))}:
         settings["flags"] = taken
     return RootSettings(settings, _macros(source, folder / "project", project, own) if others else "")
 
@@ -138,14 +129,11 @@ def _setting_name(name: object) -> str:
 
 
 def _for_packages(source: Source, project: dict[str, Any], kind: str, packages: dict[str, Path]) -> dict[str, Any]:
-    said = project.get(kind)
-    if not isinstance(said, dict):
-        return {}
+    said = mapping(project.get(kind))
     for_all = {name: value for name, value in said.items() if _is_setting(name, value)}
     result: dict[str, Any] = {}
     for name, path in packages.items():
-        theirs = said.get(name)
-        theirs = theirs if isinstance(theirs, dict) else {}
+        theirs = mapping(said.get(name))
         level = _together(for_all, theirs) if for_all and _has(source, path, kind) else theirs
         if name == STARTER_PACKAGE:
             level = _allowed(level)
@@ -218,13 +206,7 @@ def _macros(source: Source, folder: Path, project: dict[str, Any], own: str) -> 
     """Macros that hand on to those of the project which give relations their names, and to what these call."""
     defined = dict(_defined(source, folder, project))
     naming = {
-        f"generate_{part}_name": _MACRO.format(
-            component=part,
-            first=f"custom_{part}_name=none",
-            first_name=f"custom_{part}_name",
-            project=own,
-            starter=STARTER_PACKAGE,
-        )
+        f"generate_{part}_name": _MACRO.format(component=part, project=own, starter=STARTER_PACKAGE)
         for part in ("schema", "database", "alias")
     }
     texts = [text for name, text in naming.items() if name in defined]
@@ -244,13 +226,9 @@ def _defined(source: Source, folder: Path, project: dict[str, Any]) -> Iterator[
 
 def _said(project: dict[str, Any], upon_starter: bool) -> Iterator[str]:
     for kind in _KINDS if upon_starter else ():
-        found = project.get(kind)
-        level = found.get(STARTER_PACKAGE) if isinstance(found, dict) else None
-        yield from _kept(level, f"{kind}.{STARTER_PACKAGE}") if isinstance(level, dict) else ()
-    flags = project.get("flags")
-    yield from (f"flags.{name}" for name in sorted(_RUN_FLAGS & set(flags))) if isinstance(flags, dict) else ()
-    quoting = project.get("quoting")
-    if isinstance(quoting, dict) and False in quoting.values():
+        yield from _kept(mapping(mapping(project.get(kind)).get(STARTER_PACKAGE)), f"{kind}.{STARTER_PACKAGE}")
+    yield from (f"flags.{name}" for name in sorted(_RUN_FLAGS & set(mapping(project.get("flags")))))
+    if False in mapping(project.get("quoting")).values():
         yield "quoting"
     if project.get("query-comment"):
         yield "query-comment"

@@ -52,10 +52,7 @@ class _Selection:
         self._children = reversed_edges(self._parents)
 
     def union(self, terms: Iterable[str]) -> set[str]:
-        return {name for term in terms for name in self._intersection(term.split(","))}
-
-    def _intersection(self, atoms: list[str]) -> set[str]:
-        return set.intersection(*(self._atom(atom) for atom in atoms))
+        return {name for term in terms for name in set.intersection(*map(self._atom, term.split(",")))}
 
     def knows(self, text: str) -> bool:
         """Whether a part of the expression can be told here; where it means no model, it may name something else."""
@@ -65,9 +62,7 @@ class _Selection:
             return False
 
     def _atom(self, text: str) -> set[str]:
-        if text in self._told:
-            return set(self._told[text]) & set(self._models)
-        return self._own(text)
+        return set(self._told[text]) & set(self._models) if text in self._told else self._own(text)
 
     def _own(self, text: str) -> set[str]:
         match = ATOM.fullmatch(text)

@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from cht_sync.errors import SettingsError
+from cht_sync.settings.environment import expanded
 from cht_sync.settings.settings import REPOSITORY, ProjectLimits, Settings
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,10 @@ class Source:
             return "the built-in starter models"
         shown = re.sub(r"\?.*", "?...", self.location)
         return f"{shown}#{self.ref}" if self.ref else shown
+
+    def refusal(self, why: str, step: str = "installed") -> SettingsError:
+        """The error for what no project may hold or be; ``why`` is the rest of its sentence."""
+        return SettingsError(f"{self.text} cannot be {step}: {why}.", self.setting)
 
     @property
     def fingerprint(self) -> str:
@@ -131,7 +136,7 @@ def missing_folder_warning(settings: Settings) -> str:
 
 
 def _folder(value: str) -> Source:
-    return Source("folder", _absolute("DBT_LOCAL_PATH", value))
+    return Source("folder", str(expanded("DBT_LOCAL_PATH", value).absolute()))
 
 
 def _is_there(value: str) -> bool:
@@ -139,15 +144,6 @@ def _is_there(value: str) -> bool:
         return Path(value).expanduser().exists()
     except (OSError, RuntimeError, ValueError):
         return False
-
-
-def _absolute(name: str, value: str) -> str:
-    try:
-        return str(Path(value).expanduser().absolute())
-    except RuntimeError:
-        raise SettingsError(
-            f"{name}={value!r} cannot be used: there is no such home; give a folder by its full path.", name
-        ) from None
 
 
 def _tarball(value: str) -> Source:
@@ -192,7 +188,7 @@ def _git(value: str) -> Source:
                 " https://user:token@host/path, or user@host:path for ssh."
             )
         return Source("git", url, ref)
-    return Source("git", _absolute("CHT_PIPELINE_BRANCH_URL", url), ref)
+    return Source("git", str(expanded("CHT_PIPELINE_BRANCH_URL", url).absolute()), ref)
 
 
 def _without_credentials(name: str, url: str) -> tuple[str, str, str]:

@@ -16,8 +16,7 @@ from typing import IO
 
 from cht_sync.dbt.project.download import MOST_S, opened
 from cht_sync.dbt.project.source import Source
-from cht_sync.dbt.project.tree import PIECE, Budget, Tree
-from cht_sync.errors import SettingsError
+from cht_sync.dbt.project.tree import PIECE, Budget
 
 BLOCK = tarfile.BLOCKSIZE
 # A name, and what else the headers that go before a file say of it; real ones have some hundred bytes.
@@ -27,7 +26,6 @@ HEADERS_OF_ONE = 4
 # xz files name the memory that they need.
 MOST_XZ_MEMORY = 128 * 2**20
 _FILES = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
-_BEGINS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 
 
 def validator(source: Source) -> str:
@@ -56,7 +54,7 @@ def download(source: Source, folder: Path, project_file: str) -> None:
 
 def _require_ok(source: Source, status: int) -> None:
     if status != 200:
-        raise SettingsError(f"{source.text} cannot be downloaded: the server answers {status}.")
+        raise source.refusal(f"the server answers {status}", "downloaded")
 
 
 def _stream(source: Source, file: IO[bytes]) -> None:
@@ -67,9 +65,9 @@ def _stream(source: Source, file: IO[bytes]) -> None:
             watch.came(len(block))
             size += len(block)
             if size > source.limits.most_bytes:
-                raise SettingsError(f"{source.text} cannot be installed: {source.limits.too_large}.", source.setting)
+                raise source.refusal(source.limits.too_large)
             if time.monotonic() > until:
-                raise SettingsError(f"{source.text} cannot be downloaded: it takes more than {MOST_S:g} s.")
+                raise source.refusal(f"it takes more than {MOST_S:g} s", "downloaded")
             file.write(block)
 
 
@@ -78,9 +76,7 @@ def _unpack(source: Source, file: IO[bytes], folder: Path, project_file: str) ->
         try:
             _Archive(source, _decompressed(source, file)).extract(Path(unpacked))
         except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
-            raise SettingsError(
-                f"{source.text} cannot be installed: it is no sound .tar.gz file ({type(error).__name__})."
-            ) from None
+            raise source.refusal(f"it is no sound .tar.gz file ({type(error).__name__})") from None
         shutil.move(_top(Path(unpacked), project_file), folder)
     # Between two downloads of one tarball only modes may differ; dbt needs to read them all.
     folder.chmod(0o755)
@@ -101,12 +97,11 @@ def _top(folder: Path, project_file: str) -> Path:
 def _decompressed(source: Source, file: IO[bytes]) -> IO[bytes]:
     begin = file.read(6)
     file.seek(0)
-    kind = next((kind for first, kind in _BEGINS.items() if begin.startswith(first)), "")
-    if kind == "gzip":
+    if begin.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
-    if kind == "bzip2":
+    if begin.startswith(b"BZh"):
         return bz2.BZ2File(file)
-    return _xz(source, file) if kind == "xz" else file
+    return _xz(source, file) if begin.startswith(b"\xfd7zXZ\0") else file
 
 
 def _xz(source: Source, file: IO[bytes]) -> IO[bytes]:
@@ -120,13 +115,9 @@ def _xz(source: Source, file: IO[bytes]) -> IO[bytes]:
         whole.write(unpacker.decompress(block, PIECE))
         # Headers and the rest of blocks count too, a little.
         if whole.tell() > 2 * source.limits.most_bytes:
-            raise _too_large(source)
+            raise source.refusal(f"unpacked, {source.limits.too_large}")
     whole.seek(0)
     return whole
-
-
-def _too_large(source: Source) -> SettingsError:
-    return Tree(source).refusal(f"unpacked, {source.limits.too_large}")
 
 
 class _Archive:
@@ -138,8 +129,7 @@ class _Archive:
     """
 
     def __init__(self, source: Source, file: IO[bytes]) -> None:
-        self._source, self._file = source, file
-        self._budget = Budget(Tree(source), source)
+        self._source, self._file, self._budget = source, file, Budget(source)
         self._read_bytes = self._headers = 0
 
     def extract(self, folder: Path) -> None:
@@ -164,7 +154,9 @@ class _Archive:
         while block := self._block():
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
             if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE):
-                text = self._header(info.size)
+                if not 0 <= info.size <= MOST_HEADER:
+                    raise tarfile.HeaderError("header too large")
+                text = b"".join(self._pieces(info.size))
                 if info.type == tarfile.GNUTYPE_LONGNAME:
                     name = text.rstrip(b"\0").decode("utf-8", "surrogateescape")
                 elif info.type == tarfile.XHDTYPE:
@@ -183,13 +175,8 @@ class _Archive:
             return b""
         self._headers += 1
         if self._headers > HEADERS_OF_ONE * self._source.limits.most_files:
-            raise Tree(self._source).refusal(self._source.limits.too_many)
+            raise self._source.refusal(self._source.limits.too_many)
         return block
-
-    def _header(self, size: int) -> bytes:
-        if not 0 <= size <= MOST_HEADER:
-            raise tarfile.HeaderError("header too large")
-        return b"".join(self._pieces(size))
 
     def _pieces(self, size: int) -> Iterator[bytes]:
         """The content that follows a header; what fills its last block is passed over."""
@@ -204,8 +191,9 @@ class _Archive:
     def _read(self, size: int) -> bytes:
         self._read_bytes += size
         # What fills blocks, and headers that are passed over, are no content but take their time.
-        if self._read_bytes > 2 * self._source.limits.most_bytes + BLOCK * self._source.limits.most_files:
-            raise _too_large(self._source)
+        limits = self._source.limits
+        if self._read_bytes > 2 * limits.most_bytes + BLOCK * limits.most_files:
+            raise self._source.refusal(f"unpacked, {limits.too_large}")
         data = self._file.read(size)
         if len(data) < size:
             raise EOFError

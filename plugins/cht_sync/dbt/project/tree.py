@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from cht_sync.dbt.project.source import Source
-from cht_sync.errors import SettingsError
 
 MAX_DEPTH = 100
 PIECE = 2**20
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +55,6 @@ class Tree:
         self._source, self._left_out = source, left_out
         self._number = self._bytes = 0
 
-    def refusal(self, why: str) -> SettingsError:
-        """The error for something that no project may hold; ``why`` is the rest of its sentence."""
-        return SettingsError(f"{self._source.text} cannot be installed: {why}.", self._source.setting)
-
     def members(self, folder: Path) -> Iterator[Member]:
         """All that is below a folder: of each folder first its files and links, in the order of their names.
 
@@ -78,11 +68,11 @@ class Tree:
                 os.close(descriptor)
         except OSError as error:
             name = os.fsdecode(error.filename) if error.filename else str(folder)
-            raise self.refusal(f"{name!r} cannot be read ({error.strerror})") from None
+            raise self._source.refusal(f"{name!r} cannot be read ({error.strerror})") from None
 
     def _within(self, descriptor: int, parent: str, depth: int) -> Iterator[Member]:
         if depth > MAX_DEPTH:
-            raise self.refusal(f"{parent!r} is more than {MAX_DEPTH} folders deep")
+            raise self._source.refusal(f"{parent!r} is more than {MAX_DEPTH} folders deep")
         folders = []
         for name in self._names(descriptor):
             try:
@@ -112,44 +102,46 @@ class Tree:
                     names.append(entry.name)
                     self._number += 1
                     if self._number > self._source.limits.most_files:
-                        raise self.refusal(self._source.limits.too_many)
+                        raise self._source.refusal(self._source.limits.too_many)
         return sorted(names)
 
     def _count(self, member: Member) -> None:
         kind = stat.S_IFMT(member.found.st_mode)
         if kind in _KINDS:
-            raise self.refusal(f"{member.path!r} is {_KINDS[kind]}, where dbt has use of files and folders only")
+            raise self._source.refusal(
+                f"{member.path!r} is {_KINDS[kind]}, where dbt has use of files and folders only"
+            )
         if kind == stat.S_IFREG:
             self._bytes += member.found.st_size
         if self._bytes > self._source.limits.most_bytes:
-            raise self.refusal(self._source.limits.too_large)
+            raise self._source.refusal(self._source.limits.too_large)
 
     def content(self, member: Member) -> Iterator[bytes]:
         """The bytes of a file, piece by piece; a SettingsError if it became something else, or too large, meanwhile."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(member.name, flags, dir_fd=member.folder), "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise self.refusal(f"{member.path!r} changed while it was read")
+                raise self._source.refusal(f"{member.path!r} changed while it was read")
             more = -member.found.st_size
             while piece := file.read(PIECE):
                 more += len(piece)
                 if self._bytes + more > self._source.limits.most_bytes:
-                    raise self.refusal(self._source.limits.too_large)
+                    raise self._source.refusal(self._source.limits.too_large)
                 yield piece
 
 
 class Budget:
     """Counts what is about to be written, with each folder that it takes."""
 
-    def __init__(self, tree: Tree, source: Source) -> None:
-        self._tree, self._limits = tree, source.limits
+    def __init__(self, source: Source) -> None:
+        self._source, self._limits = source, source.limits
         self._folders: set[PurePath] = set()
         self._number = self._bytes = 0
 
     def take(self, path: PurePath, size: int = 0) -> None:
         """Counts a file or folder of so many bytes; a SettingsError if that is too much, or too deep."""
         if len(path.parts) > MAX_DEPTH:
-            raise self._tree.refusal(f"{str(path)[:100]!r}... is more than {MAX_DEPTH} folders deep")
+            raise self._source.refusal(f"{str(path)[:100]!r}... is more than {MAX_DEPTH} folders deep")
         self._number += 1
         self._bytes += size
         for folder in path.parents:
@@ -158,9 +150,9 @@ class Budget:
             self._folders.add(folder)
             self._number += 1
         if self._number > self._limits.most_files:
-            raise self._tree.refusal(self._limits.too_many)
+            raise self._source.refusal(self._limits.too_many)
         if self._bytes > self._limits.most_bytes:
-            raise self._tree.refusal(self._limits.too_large)
+            raise self._source.refusal(self._limits.too_large)
 
 
 def copy_tree(source: Source, origin: Path, folder: Path, left_out: Collection[str]) -> None:
@@ -184,9 +176,9 @@ def copy_tree(source: Source, origin: Path, folder: Path, left_out: Collection[s
                         file.write(piece)
                 target.chmod(stat.S_IMODE(member.found.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR)
     except OSError as error:
-        raise tree.refusal(f"it cannot be copied ({error.strerror})") from None
+        raise source.refusal(f"it cannot be copied ({error.strerror})") from None
     if source.kind != "starter":  # installed with this project, by whatever means
-        names.require_all_seen(tree)
+        names.require_all_seen(source)
     require_inside(source, folder, folder)
 
 
@@ -195,38 +187,33 @@ def require_inside(source: Source, folder: Path, root: Path) -> None:
 
     :raises SettingsError: with the link's name, if one does; or if :class:`Tree` refuses something.
     """
-    tree, names, inside = Tree(source), _Names(), root.resolve()
-    for member in tree.members(folder):
+    names, inside = _Names(), root.resolve()
+    for member in Tree(source).members(folder):
         if not member.is_link:
             names.saw(member)
         # All the way, through links to links.
         elif not Path(os.path.realpath(folder / member.path)).is_relative_to(inside):
-            raise tree.refusal(
+            raise source.refusal(
                 f"{member.path!r} is a link to {member.target!r}, which is not in the project: put the file or folder"
                 " itself there"
             )
-    names.require_all_seen(tree)
+    names.require_all_seen(source)
 
 
 class _Names:
-    """Counts the names of files that have several: each may be in the project only."""
+    """The names of files that have several: each may be in the project only."""
 
     def __init__(self) -> None:
-        self._seen: Counter[tuple[int, int]] = Counter()
-        self._members: dict[tuple[int, int], Member] = {}
+        self._seen: defaultdict[tuple[int, int], list[Member]] = defaultdict(list)
 
     def saw(self, member: Member) -> None:
-        found = member.found
-        if found.st_nlink > 1 and not member.is_folder:
-            key = (found.st_dev, found.st_ino)
-            self._seen[key] += 1
-            self._members[key] = member
+        if member.found.st_nlink > 1 and not member.is_folder:
+            self._seen[member.found.st_dev, member.found.st_ino].append(member)
 
-    def require_all_seen(self, tree: Tree) -> None:
-        for key, number in self._seen.items():
-            member = self._members[key]
-            if member.found.st_nlink > number:
-                raise tree.refusal(
-                    f"{member.path!r} is a hard link, with a name that is not in the project: put a copy of the file"
-                    " there"
+    def require_all_seen(self, source: Source) -> None:
+        for members in self._seen.values():
+            if members[-1].found.st_nlink > len(members):
+                raise source.refusal(
+                    f"{members[-1].path!r} is a hard link, with a name that is not in the project: put a copy of the"
+                    " file there"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Any
 
 from airflow.sdk import Connection
@@ -23,7 +24,6 @@ class Contracts:
 
     def __init__(self, conn: PgConnection, connection: Connection, schema: str, kept: Mapping[str, Kept]) -> None:
         self._conn, self._connection, self._schema, self._kept = conn, connection, schema, kept
-        self._built: dict[Place, Columns] | None = None
         self._before: dict[Place, Found] = {}
 
     def changed(self, models: Collection[str]) -> dict[str, str]:
@@ -31,7 +31,7 @@ class Contracts:
         kept = {model: one for model in sorted(models) if (one := self._kept.get(model))}
         if not kept:
             return {}
-        built = self._known()
+        built = self._built
         with self._conn.cursor() as cursor:
             self._before = read_tables(cursor, [one.place for one in kept.values()])
             unknown = [one for one in kept.values() if one.place not in built and one.place in self._before]
@@ -59,7 +59,7 @@ class Contracts:
         kept = [one for model in models if (one := self._kept.get(model))]
         if not kept:
             return
-        built = self._known()
+        built = self._built
         with self._conn.cursor() as cursor:
             after = read_tables(cursor, [one.place for one in kept])
         now = {
@@ -78,8 +78,7 @@ class Contracts:
                     {self._kept[model].place: note for model, note in batches.items() if model in self._kept}
                 )
 
-    def _known(self) -> dict[Place, Columns]:
-        if self._built is None:
-            with transaction(self._connection, "cht_sync models", "read what was built") as cursor:
-                self._built = BuiltModels(cursor, self._schema).read()
-        return self._built
+    @cached_property
+    def _built(self) -> dict[Place, Columns]:
+        with transaction(self._connection, "cht_sync models", "read what was built") as cursor:
+            return BuiltModels(cursor, self._schema).read()

@@ -51,7 +51,12 @@ class Ending:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._disarm()
+        if self._armed:
+            left, passed = self._before[0], time.monotonic() - self._began
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._handler)
+            if left:
+                signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.01))
         Ending.now = None
         if self.error:
             raise self.error from None
@@ -97,14 +102,6 @@ class Ending:
         except Exception as error:
             # Postgres notices by itself that their client is gone.
             log.warning("dbt's statements in PostgreSQL could not be cancelled (%s).", type(error).__name__)
-
-    def _disarm(self) -> None:
-        if self._armed:
-            left, passed = self._before[0], time.monotonic() - self._began
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._handler)
-            if left:
-                signal.setitimer(signal.ITIMER_REAL, max(left - passed, 0.01))
 
 
 def is_ending() -> bool:

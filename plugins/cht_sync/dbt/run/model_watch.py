@@ -136,12 +136,10 @@ class ModelWatch:
     def refuse(self, changed: Mapping[str, str], models: Collection[str]) -> set[str]:
         """Notes that models do not run, nor those that read them; returns all of these."""
         behind = (self._lineage.descendants(changed) & set(models)) - set(changed)
-        results = [ModelResult(model, self._lineage.name(model), "error", text) for model, text in changed.items()]
-        results += [
-            ModelResult(model, self._lineage.name(model), "skipped", "a model that it reads failed") for model in behind
-        ]
-        for result in results:
-            self.results[result.model] = result
+        texts = {**changed, **dict.fromkeys(behind, "a model that it reads failed")}
+        for model, text in texts.items():
+            status = "error" if model in changed else "skipped"
+            self.results[model] = result = ModelResult(model, self._lineage.name(model), status, text)
             if result.failed:
                 log.error("%s does not run: %s", result.name, result.message)
             if self._on_result:

@@ -11,15 +11,14 @@ from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.errors import SettingsError
-from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.lookups import relation_exists
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.migrations import prepared
 
 APPLICATION = "cht_sync data tests"
 FAILED, ERRORS = "fail", {"error", "runtime error"}
-_THERE = "select to_regclass(%s) is not null"
 _ALL = """
 select test, reason, acknowledged_by, acknowledged_at, until, at_most, errors
 from {schema}.couchdb_test_acknowledgement where models_schema = %s order by test
@@ -83,8 +82,7 @@ class Acknowledgements:
     def all(self) -> dict[str, Acknowledgement]:
         """All of them, by what they name."""
         with transaction(self._connection, APPLICATION, "read acknowledged data tests") as cursor:
-            cursor.execute(_THERE, (regclass_text(self._raw.schema, "couchdb_test_acknowledgement"),))
-            if not one_row(cursor)[0]:
+            if not relation_exists(cursor, self._raw.schema, "couchdb_test_acknowledgement"):
                 return {}
             self._names.execute(cursor, _ALL, (self._models_schema,))
             return {row[0]: Acknowledgement(*row) for row in cursor}

@@ -9,13 +9,14 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
 from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.lookups import column_exists, value_of
+from cht_sync.postgres.query import Names
 
 TABLE = "couchdb_built_model"
 Place = tuple[str, str]
 Columns = dict[str, str]
 # Before the migration, and for a role that is not granted it yet, nothing is known.
-_READY = "select coalesce(has_table_privilege(to_regclass(%s), %s), false)"
+_READY = "select coalesce(bool_and(has_table_privilege(to_regclass(%s), one)), false) from unnest(%s) as one"
 _READ = "select models_schema, relation, columns from {schema}.couchdb_built_model"
 _RECORD = """
 insert into {schema}.couchdb_built_model (models_schema, relation, columns) values (%s, %s, %s)
@@ -26,9 +27,6 @@ _BATCHES = """
 select models_schema, relation, to_jsonb(built) -> 'batches' from {schema}.couchdb_built_model built
 where jsonb_typeof(to_jsonb(built) -> 'batches') = 'object'
 """
-_HAS_BATCHES = """
-select exists (select from pg_attribute where attrelid = to_regclass(%s) and attname = 'batches' and not attisdropped)
-"""
 _RECORD_BATCHES = "update {schema}.couchdb_built_model set batches = %s where models_schema = %s and relation = %s"
 _FORGET = "delete from {schema}.couchdb_built_model where models_schema = %s and relation = %s"
 
@@ -37,8 +35,7 @@ class BuiltModels:
     """The table, in the schema of the documents, in a transaction of the caller's with either role."""
 
     def __init__(self, cursor: Cursor, schema: str) -> None:
-        self._cursor, self._table = cursor, regclass_text(schema, TABLE)
-        self._names = Names(schema)
+        self._cursor, self._names = cursor, Names(schema)
 
     def read(self) -> dict[Place, Columns]:
         """The columns of each table, by its schema and name."""
@@ -49,7 +46,7 @@ class BuiltModels:
 
     def record(self, built: Mapping[Place, Columns], others: Collection[Place] = ()) -> None:
         """Notes the tables that dbt will add to, and forgets others, which dbt makes anew in each run."""
-        if not (built or others) or not self._may("insert, update, delete"):
+        if not (built or others) or not self._may("insert", "update", "delete"):
             return
         for place, columns in built.items():
             self._names.execute(self._cursor, _RECORD, (*place, Json(columns)))
@@ -65,15 +62,10 @@ class BuiltModels:
 
     def record_batches(self, built: Mapping[Place, Any]) -> None:
         """Notes which batches are built of tables that were recorded."""
-        self._cursor.execute(_HAS_BATCHES, (self._table,))
-        if not one_row(self._cursor)[0] or not self._may("update"):
+        if not column_exists(self._cursor, self._names.schema, TABLE, "batches") or not self._may("update"):
             return
         for place, noted in built.items():
             self._names.execute(self._cursor, _RECORD_BATCHES, (Json(noted), *place))
 
-    def _may(self, rights: str) -> bool:
-        for right in rights.split(", "):
-            self._cursor.execute(_READY, (self._table, right))
-            if not one_row(self._cursor)[0]:
-                return False
-        return True
+    def _may(self, *rights: str) -> bool:
+        return bool(value_of(self._cursor, _READY, (regclass_text(self._names.schema, TABLE), list(rights))))

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2 import sql
-from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.lookups import column_exists
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 
 FAILED = ("error", "fail", "runtime error", "partial success")
 SHRUNK = "shrunk"
 _AT_FAULT = " (documents at fault: "
-# The newest column: after an upgrade the models may run before the copy has brought the table up to date.
-_READY = (
-    "select exists (select from pg_attribute where attrelid = to_regclass({table_text}) and attname = 'held'"
-    " and not attisdropped)"
-)
 _RECORD = """
 insert into {schema}.couchdb_model_result as last (models_schema, model, name, status, message, seconds, row_count,
     accepted_row_count, failing_since, failures, documents_at_fault, ended_at, recent_seconds)
@@ -128,69 +122,57 @@ class ModelResults:
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str) -> None:
         self._connection, self._models_schema = connection, models_schema
-        table = regclass_text(raw.schema, "couchdb_model_result")
-        self._names = Names(raw.schema, table_text=sql.Literal(table), in_use=in_use(raw.schema))
+        self._names = Names(raw.schema, in_use=in_use(raw.schema))
 
     def record(self, results: Collection[ModelResult]) -> None:
         """Notes how models ended; those that did not run keep what they had."""
-        with self._cursor() as cursor:
-            if not cursor:
-                return
-            for one in results:
-                values = {
-                    **asdict(one),
-                    "models_schema": self._models_schema,
-                    "message": one.message[:2000],
-                    "failed": one.failed or one.status == SHRUNK,
-                    "at_fault": one.at_fault or None,
-                    "ran": one.seconds is not None and one.status != "skipped",
-                }
-                self._names.execute(cursor, _RECORD, values)
+        values = (
+            {
+                **asdict(one),
+                "models_schema": self._models_schema,
+                "message": one.message[:2000],
+                "failed": one.failed or one.status == SHRUNK,
+                "at_fault": one.at_fault or None,
+                "ran": one.seconds is not None and one.status != "skipped",
+            }
+            for one in results
+        )
+        self._rows(_RECORD, *values)
 
     def failing(self) -> dict[str, Failing]:
         """Models that failed the last time they ran, by unique id."""
-        with self._cursor() as cursor:
-            if not cursor:
-                return {}
-            self._names.execute(cursor, _FAILING, {"models_schema": self._models_schema, "states": list(FAILED)})
-            return {
-                model: Failing(name, message or "", since, at_fault or [])
-                for model, name, message, since, at_fault in cursor
-            }
+        rows = self._rows(_FAILING, {"models_schema": self._models_schema, "states": list(FAILED)})
+        return {
+            model: Failing(name, message or "", since, at_fault or []) for model, name, message, since, at_fault in rows
+        }
 
     def troubles(self, seconds: float) -> list[str]:
         """A sentence for each model that failed or shrank in the last seconds."""
-        with self._cursor() as cursor:
-            if not cursor:
-                return []
-            self._names.execute(cursor, _TROUBLES, (self._models_schema, [*FAILED, SHRUNK], seconds))
-            return [message if status == SHRUNK else f"{name}: {message}" for name, status, message in cursor]
+        rows = self._rows(_TROUBLES, (self._models_schema, [*FAILED, SHRUNK], seconds))
+        return [message if status == SHRUNK else f"{name}: {message}" for name, status, message in rows]
 
     def accepted(self) -> dict[str, int]:
         """Rows that each model is held to, by unique id; without those that were never counted."""
-        with self._cursor() as cursor:
-            if not cursor:
-                return {}
-            self._names.execute(cursor, _ACCEPTED, (self._models_schema,))
-            return {model: rows for model, rows in cursor if rows is not None}
+        rows = self._rows(_ACCEPTED, (self._models_schema,))
+        return {model: accepted for model, accepted in rows if accepted is not None}
 
     def hold(self, models: Collection[str], why: str) -> None:
         """Notes which models a run holds back, until they run again."""
-        with self._cursor() as cursor:
-            if cursor:
-                self._names.execute(
-                    cursor, _HOLD, {"models_schema": self._models_schema, "held": list(models), "why": why[:2000]}
-                )
+        self._rows(_HOLD, {"models_schema": self._models_schema, "held": list(models), "why": why[:2000]})
 
     def forget(self, models: Collection[str]) -> None:
         """Drops what is known of models that are not in the project any more."""
-        with self._cursor() as cursor:
-            if cursor:
-                self._names.execute(cursor, _FORGET, (self._models_schema, list(models)))
+        self._rows(_FORGET, (self._models_schema, list(models)))
 
-    @contextmanager
-    def _cursor(self) -> Iterator[Cursor | None]:
-        """A cursor in a transaction; None where the table is not there, since only the copy makes tables."""
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Runs a query with each of the values, in one transaction; returns the rows of the last.
+
+        Nothing is done where the table is not there, since only the copy makes tables, or lacks its newest column:
+        after an upgrade the models may run before the copy has brought it up to date.
+        """
         with transaction(self._connection, "cht_sync models", "read or write how the models ended") as cursor:
-            self._names.execute(cursor, _READY)
-            yield cursor if one_row(cursor)[0] else None
+            if not column_exists(cursor, self._names.schema, "couchdb_model_result", "held"):
+                return []
+            for each in values:
+                self._names.execute(cursor, query, each)
+            return cursor.fetchall() if cursor.description else []

@@ -10,7 +10,7 @@ from airflow.sdk import Connection
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.postgres.connection import regclass_text
+from cht_sync.postgres.lookups import relation_exists, value_of
 from cht_sync.postgres.query import Names, one_row
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
@@ -21,7 +21,6 @@ select greatest(
     (select max(saved_timestamp) from {schema}.{table}), (select max(saved_timestamp) from {schema}.couchdb_collision)
 )
 """
-_READY = "select to_regclass({table_text}) is not null and to_regclass({runs_text}) is not null"
 _LAST = """
 select modelled_to, deployment from {schema}.couchdb_model_run where models_schema = %s and models = %s
 """
@@ -82,20 +81,17 @@ class ModelRuns:
     """
 
     def __init__(self, connection: Connection, raw: RawTable, models_schema: str, models: str = "") -> None:
-        self._connection = connection
-        tables = {"table_text": _quoted(raw.schema, raw.table), "runs_text": _quoted(raw.schema, "couchdb_model_run")}
-        self._names = Names(raw.schema, raw.table, **tables)
+        self._connection, self._raw, self._key = connection, raw, (models_schema, models)
+        self._names = Names(raw.schema, raw.table)
         self._names["newest"] = self._names.compose(_NEWEST)
-        self._key = (models_schema, models)
 
     def state(self) -> ModelsState:
         """What is stored and what of it is modelled."""
         with _cursor(self._connection) as cursor:
-            self._names.execute(cursor, _READY)
-            if not one_row(cursor)[0]:  # nothing was ever copied; only the copy creates tables
-                return ModelsState(None, None, None)
-            self._names.execute(cursor, _NEWEST)
-            (newest,) = one_row(cursor)
+            tables = self._raw.table, "couchdb_model_run"
+            if not all(relation_exists(cursor, self._raw.schema, name) for name in tables):
+                return ModelsState(None, None, None)  # nothing was ever copied; only the copy creates tables
+            newest = value_of(cursor, self._names["newest"])
             self._names.execute(cursor, _LAST, self._key)
             modelled_to, deployment = cursor.fetchone() or (None, None)
         return ModelsState(newest, modelled_to, deployment)
@@ -116,8 +112,7 @@ class ModelRuns:
     def waiting(self, after: datetime | None, most: int) -> int:
         """Documents later than a stamp, deleted ones too, counted up to ``most``; of all documents for None."""
         with _cursor(self._connection) as cursor:
-            self._names.execute(cursor, _WAITING, {"after": after, "most": most})
-            return one_row(cursor)[0]
+            return value_of(cursor, self._names.compose(_WAITING), {"after": after, "most": most})
 
     def reached(self, connection: Connection) -> datetime | None:
         """The stamp up to which the models have come, where a run takes a batch of documents only; None if unknown.
@@ -134,17 +129,11 @@ class ModelRuns:
         models_schema = self._key[0]
         with _cursor(connection) as cursor:
             for name, query in _REACHED:
-                cursor.execute(sql.SQL("select to_regclass({}) is not null").format(_quoted(models_schema, name)))
-                if one_row(cursor)[0]:
-                    cursor.execute(sql.SQL(query).format(relation=sql.Identifier(models_schema, name)))
-                    return (cursor.fetchone() or (None,))[0]
+                if relation_exists(cursor, models_schema, name):
+                    return value_of(cursor, sql.SQL(query).format(relation=sql.Identifier(models_schema, name)))
         return None
 
 
 def _cursor(connection: Connection) -> AbstractContextManager[Cursor]:
     """A cursor in a transaction and a connection of its own, which are few: a run asks twice."""
     return transaction(connection, "cht_sync models", "read or write how far the models have come")
-
-
-def _quoted(schema: str, table: str) -> sql.Literal:
-    return sql.Literal(regclass_text(schema, table))

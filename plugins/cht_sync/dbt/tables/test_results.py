@@ -11,8 +11,8 @@ from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.tables.acknowledgements import APPLICATION, Acknowledgement, Acknowledgements
-from cht_sync.postgres.connection import regclass_text
-from cht_sync.postgres.query import Names, one_row
+from cht_sync.postgres.lookups import relation_exists
+from cht_sync.postgres.query import Names
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.migrations import prepared
@@ -118,8 +118,7 @@ class DataTestResults:
     def names(self) -> set[str]:
         """Names and unique ids of the tests of the newest run."""
         with self._reading() as cursor:
-            cursor.execute("select to_regclass(%s)", (regclass_text(self._raw.schema, "couchdb_test_result"),))
-            if one_row(cursor)[0] is None:
+            if not relation_exists(cursor, self._raw.schema, "couchdb_test_result"):
                 return set()
             self._names.execute(cursor, _NEWEST, {"schema": self._models_schema})
             tests = [test for (test,) in cursor]

@@ -17,7 +17,6 @@ import pytest
 
 from cht_sync.dbt.deploy import active_version, deploy, install
 from cht_sync.dbt.deploy.active_version import expected_version, project_folder
-from cht_sync.dbt.deploy.build import Built
 from cht_sync.dbt.deploy.deploy import build_version, plan, switch
 from cht_sync.dbt.deploy.look import Wish, look
 from cht_sync.dbt.project import source
@@ -241,7 +240,7 @@ def quick(monkeypatch):
         graph = {"metadata": {"project_name": "none"}, "nodes": {"model.none.one": node}, "hooks": [], "selectors": {}}
         (folder / "graph.json").write_text(json.dumps(graph))
         (folder / "manifest.json").write_text(json.dumps({**graph, "nodes": {}, "sources": {}}))
-        return Built(folder / "graph.json", 1, [])
+        return 1, []
 
     monkeypatch.setattr(install, "build", build)
     monkeypatch.setattr(deploy, "validate", lambda *_: None)

@@ -9,7 +9,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from cht_sync.dbt.deploy import install as module
-from cht_sync.dbt.deploy.build import Built
 from cht_sync.dbt.deploy.install import fresh_graph, install
 from cht_sync.dbt.project.hub import StandInHub
 from cht_sync.dbt.project.version import STARTER_GRAPH, installed, kept, require_current
@@ -73,7 +72,7 @@ def test_stand_ins_go_once_the_hub_answers(project, settings, monkeypatch):
     def quick(_, folder, __):
         built.append(folder)
         (folder / "graph.json").write_text("{}")
-        return Built(folder / "graph.json", 1, stand_ins)
+        return 1, stand_ins
 
     monkeypatch.setattr(module, "build", quick)
     named = settings(DBT_LOCAL_PATH=str(project))
@@ -114,7 +113,7 @@ def test_a_tarball_and_how_versions_are_kept(project, settings, tmp_path, monkey
     # Only the fetching differs below, so dbt need not run again.
     def quick(_, folder, __):
         (folder / "graph.json").write_text("{}")
-        return Built(folder / "graph.json", 1, [])
+        return 1, []
 
     monkeypatch.setattr(module, "build", quick)
     named = settings(DBT_LOCAL_PATH=str(project))
