@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
@@ -147,8 +147,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
                 publish(settings, made)
 
         if part and part.models:
-            report = rebuild(settings, made.path, part, holder=holder, in_swap=in_swap, published=published)
-            reports.append(asdict(report))
+            reports.append(rebuild(settings, made.path, part, holder=holder, in_swap=in_swap, published=published))
         else:
             _switch_alone(settings, holder, in_swap, published)
     log.info("%s is in use.", made.text)
