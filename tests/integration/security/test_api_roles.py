@@ -12,7 +12,7 @@ from psycopg2 import errors, sql
 from cht_sync.dbt.rebuild import api_views
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.dbt.rebuild.plan import PlannedModel, RebuildPlan
-from cht_sync.dbt.rebuild.swap import StagedModels, Swap
+from cht_sync.dbt.rebuild.swap import Swap
 from cht_sync.postgres.connection import connect, explained
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import REPOSITORY
@@ -75,8 +75,7 @@ class Api(Roles):
         connection = dbt_connection()
         manifest = {"nodes": {"model.p.contact": NODE}, "macros": {}}
         with closing(connect(connection, "test")) as conn, explained(connection, "swap"):
-            staged = StagedModels(manifest, plan, {"v1": "v1__next"})
-            return Swap(conn, connection.login, staged).run(lambda cursor: None)
+            return Swap(conn, connection.login, manifest, plan, {"v1": "v1__next"}).run(lambda cursor: None)
 
 
 @pytest.fixture

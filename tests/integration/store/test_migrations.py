@@ -96,6 +96,7 @@ def test_an_empty_database(database):
         "0036_locks.sql",
         "0044_nul.sql",
         "0050_batches.sql",
+        "0060_comments.sql",
     ]
     names = {
         "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
@@ -147,8 +147,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
                 publish(settings, made)
 
         if part and part.models:
-            report = rebuild(settings, made.path, part, holder=holder, in_swap=in_swap, published=published)
-            reports.append(asdict(report))
+            reports.append(rebuild(settings, made.path, part, holder=holder, in_swap=in_swap, published=published))
         else:  # no table has to be rebuilt
             with schema_lock(settings, settings.dbt_schema, holder):
                 with transaction(dbt_connection(settings), "cht_sync deployment", "record the deployment") as cursor:

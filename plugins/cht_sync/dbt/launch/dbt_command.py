@@ -30,9 +30,6 @@ DBT_MAIN = (
     " from dbt.cli.main import cli; cli(sys.argv[1:])"
 )
 PROGRAMS = Path(__file__).parents[1] / "subprocess"
-SELECT = PROGRAMS / "select_models.py"
-CHECKS = PROGRAMS / "checks.py"
-DEPS = PROGRAMS / "deps.py"
 SHOWN = 1500
 
 
@@ -72,7 +69,7 @@ class DbtProgram:
         :returns: None, or what it said when it failed.
         """
         if command == "deps":
-            return self._run_deps(["-P", str(DEPS), "--no-use-colors", "--quiet", command], variables)
+            return self._run_deps(["-P", str(PROGRAMS / "deps.py"), "--no-use-colors", "--quiet", command], variables)
         # What dbt warns of, deprecations among it, is logged once for a version: where it is parsed the first time.
         shown = ["--log-level", "warn"] if command == "parse" else ["--quiet"]
         program = ["-P", "-c", DBT_MAIN, "--no-use-colors", *shown, command]
@@ -85,7 +82,7 @@ class DbtProgram:
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """
         with tempfile.TemporaryDirectory() as target:
-            return self._report("compile", CHECKS, target, "tests" if unit_tests else "compile")
+            return self._report("compile", "checks.py", target, "tests" if unit_tests else "compile")
 
     def select(self, atoms: list[str]) -> dict[str, Any]:
         """Asks dbt which models parts of a ``--select`` expression mean.
@@ -93,14 +90,14 @@ class DbtProgram:
         :returns: unique ids by part; dbt's message where it does not take one.
         :raises SettingsError: with dbt's own words, if it fails as a whole.
         """
-        return self._report("ls", SELECT, json.dumps(atoms), str(self._folder / "project"))
+        return self._report("ls", "select_models.py", json.dumps(atoms), str(self._folder / "project"))
 
-    def _report(self, command: str, program: Path, *arguments: str) -> Any:
+    def _report(self, command: str, program: str, *arguments: str) -> Any:
         """What a program of ours writes as JSON."""
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "report.json")
             # -P keeps this package's folder, which holds a profile.py and a git.py, from the start of sys.path.
-            if failure := self._run(["-P", str(program), str(report), *arguments], {}):
+            if failure := self._run(["-P", str(PROGRAMS / program), str(report), *arguments], {}):
                 self.refuse(command, failure)
             return json.loads(report.read_text())
 

@@ -108,27 +108,17 @@ def told_of_defaults(folder: Path, settings: Settings) -> str:
 
     Where the project names a default, dbt takes that one and says nothing.
     """
-    names = _not_handed_on(folder, settings)
+    given = {*to_fetch(settings), *_of(os.environ, _OF_LIBPQ)}
+    paths = [path for place in ("project", "dbt_packages") for path in (folder / place).rglob("*")]
+    texts = [path for path in paths if path.suffix.lower() in _TEXTS and path.is_file() and not path.is_symlink()]
+    asked = {name for path in texts for name in _READ.findall(path.read_text(errors="replace"))}
+    names = sorted(name for name in asked - given if os.environ.get(name))
     if not names:
         return ""
     return (
         f"The dbt project asks with env_var() for {', '.join(names)}, set where Airflow runs and not handed to dbt, so"
         f" that its own defaults count: what it may know has to be set as {TEAM_PREFIX}{names[0]} and the like."
     )
-
-
-def _not_handed_on(folder: Path, settings: Settings) -> list[str]:
-    given = {*to_fetch(settings), *_of(os.environ, _OF_LIBPQ)}
-    return sorted(name for name in _asked_for(folder) if os.environ.get(name) and name not in given)
-
-
-def _asked_for(folder: Path) -> set[str]:
-    found: set[str] = set()
-    for place in ("project", "dbt_packages"):
-        for path in (folder / place).rglob("*"):
-            if path.suffix.lower() in _TEXTS and path.is_file() and not path.is_symlink():
-                found.update(_READ.findall(path.read_text(errors="replace")))
-    return found
 
 
 def _of_project(settings: Settings) -> dict[str, str]:

@@ -19,8 +19,6 @@ from cht_sync.redaction import without_secrets
 
 log = logging.getLogger(__name__)
 END_WITHIN_S = 10
-
-
 OnEvent = Callable[[dict[str, Any]], None]
 
 
@@ -33,14 +31,8 @@ class ProcessEndedError(Exception):
             super().__init__(f"dbt ended by itself (exit code {code}, its last words: {last or 'none'})")
             return
         memory = ", mostly because this machine ran out of memory," if -code == signal.SIGKILL else ""
-        super().__init__(f"dbt was ended from outside (exit code {code}) by {_signal(-code)}{memory}")
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        by = {-each: each.name for each in signal.Signals}.get(code, f"signal {-code}")
+        super().__init__(f"dbt was ended from outside (exit code {code}) by {by}{memory}")
 
 
 class OwnProcess:
@@ -69,7 +61,7 @@ class OwnProcess:
                 os.close(each)
             raise
         finally:
-            for each in (stdin, output, answers):
+            for each in theirs:
                 os.close(each)
         self._commands: IO[str] = os.fdopen(commands, "w")
         self._answers: IO[str] = os.fdopen(reading)

@@ -47,11 +47,7 @@ def settle(source: Source, deployment: Deployment, settings: Settings) -> None:
         part = deployment.path / f".{SELECTIONS_FILE}"
         part.write_text(json.dumps(graph["selections"], indent=1, sort_keys=True) + "\n")
         part.replace(deployment.path / SELECTIONS_FILE)
-    _refuse_python(source, graph, settings)
-
-
-def _refuse_python(source: Source, graph: Graph, settings: Settings) -> None:
-    """Source: https://docs.getdbt.com/docs/build/python-models#supported-data-platforms."""
+    # Source: https://docs.getdbt.com/docs/build/python-models#supported-data-platforms
     python = graph.get("python", {})
     chosen = {name for one in settings.dbt_selectors or [""] for name in selected(graph, one)} if python else set()
     for name in sorted(chosen & set(python)):

@@ -11,9 +11,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 from cht_sync.dbt.launch.environment import to_start
 
@@ -24,18 +23,7 @@ _LOADED = ("cht_sync.dbt.subprocess.runs", "dbt.adapters.postgres", "dbt.task.ru
 _warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
 
 
-class Process(Protocol):
-    """What is needed of a process, as ``subprocess.Popen`` has it."""
-
-    pid: int
-
-    def wait(self, timeout: float | None = None) -> int: ...
-
-    def kill(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pipes:
+class Pipes(NamedTuple):
     """The ends of pipes that a new process gets, as file descriptors."""
 
     stdin: int
@@ -64,7 +52,9 @@ def keep_warm() -> None:
     _warm = process, ours
 
 
-def start(module: str, arguments: list[str], environment: Mapping[str, str], folder: Path, pipes: Pipes) -> Process:
+def start(
+    module: str, arguments: list[str], environment: Mapping[str, str], folder: Path, pipes: Pipes
+) -> subprocess.Popen[bytes] | _Forked:
     """Starts a program of ours.
 
     :param module: its name; its ``main`` gets the file descriptor of its answers, and the arguments.
@@ -85,7 +75,7 @@ def start(module: str, arguments: list[str], environment: Mapping[str, str], fol
 
 
 class _Forked:
-    """A fork of the process that has loaded dbt, which is no child of this one."""
+    """A fork of the process that has loaded dbt, no child of this one, with what is needed of ``subprocess.Popen``."""
 
     def __init__(self, status: int) -> None:
         self._status, self._said = status, b""
@@ -118,14 +108,15 @@ class _Forked:
 def _forked(warm: socket.socket, demand: Mapping[str, object], pipes: Pipes) -> _Forked | None:
     status, report = os.pipe()
     try:
-        socket.send_fds(warm, [json.dumps(demand).encode()], [pipes.stdin, pipes.output, pipes.answers, report])
+        socket.send_fds(warm, [json.dumps(demand).encode()], [*pipes, report])
     except OSError:
         os.close(status)
         return None
     finally:
         os.close(report)
     forked = _Forked(status)
-    if not forked.pid:
-        os.close(status)
-    # Without a number it was killed before it could fork.
-    return forked if forked.pid else None
+    if forked.pid:
+        return forked
+    # It was killed before it could fork.
+    os.close(status)
+    return None

@@ -48,17 +48,13 @@ class RunModel(RunsModels, DbtRunLocalOperator):
     def run_models(self, dbt: DbtRunner, context: Any) -> Any:
         """Runs its own model."""
         result = watched_run(dbt, is_lifted(context))
-        _keep(self._key, dbt)
+        for other in _parsed.values():
+            other.close()
+        _parsed.clear()
+        if dbt.is_alive:
+            _parsed[self._key] = dbt.handed_over()
         api_views.follow(dbt_connection(Settings()))
         return result
-
-
-def _keep(key: tuple[str, str], dbt: DbtRunner) -> None:
-    for other in _parsed.values():
-        other.close()
-    _parsed.clear()
-    if dbt.is_alive:
-        _parsed[key] = dbt.handed_over()
 
 
 def watched_run(dbt: DbtRunner, lift: bool, select: str | None = None, own: str = "") -> Any:

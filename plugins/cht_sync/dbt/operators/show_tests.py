@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,8 +36,7 @@ class ShowTests(BaseOperator):
         settings = Settings()
         stored = DataTestResults(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
         results = {one.test: one for one in stored.of_run(context["run_id"])}
-        counts: dict[str, int] = {}
-        bad: list[str] = []
+        counts, bad = Counter[str](), list[str]()
         for test in self.tests:
             found = results.get(test)
             said = str(found) if found else f"{test} was not run: the dbt project may have changed since"
@@ -44,9 +44,9 @@ class ShowTests(BaseOperator):
             known = found is not None and bool(found.acknowledged)
             (self.log.error if failed else self.log.warning if known else self.log.info)("%s", said)
             status = "acknowledged" if known else found.status if found else "missing"
-            counts[status] = counts.get(status, 0) + 1
+            counts[status] += 1
             if failed:
                 bad.append(said)
         if bad:
             raise AirflowFailException(f"{len(bad)} of {len(self.tests)} tests failed: {'; '.join(bad)}")
-        return counts
+        return dict(counts)

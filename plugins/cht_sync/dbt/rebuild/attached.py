@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.dbt.rebuild.errors import unfit
 from cht_sync.dbt.rebuild.relation import Relation, columns, tried
-from cht_sync.errors import SettingsError
 
 # Row filters and column lists of publications are of PostgreSQL 15 and later.
 _PUBLICATIONS = """
@@ -169,16 +169,6 @@ class Attached:
     statement: str
     column: str | None
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Distinguishes it from others."""
-        return self.kind, self.name
-
-    @property
-    def text(self) -> str:
-        """For messages."""
-        return f"{self.kind} {self.name}".strip()
-
 
 def attached(cursor: Cursor, oid: int) -> tuple[Attached, ...]:
     """What is attached to a relation; ``search_path`` has to be empty, so that names come with their schema."""
@@ -207,16 +197,14 @@ def attach(cursor: Cursor, relation: Relation, things: Sequence[Attached]) -> li
     """Attaches to a relation what another one of its name had and it lacks; SettingsError if one does not fit."""
     if not things:
         return []
-    own = {thing.key for thing in attached(cursor, relation.oid)}
-    there = columns(cursor, relation.oid)
+    own = {(thing.kind, thing.name) for thing in attached(cursor, relation.oid)}
+    there = {None, *columns(cursor, relation.oid)}
     made = []
     for thing in things:
-        if thing.key in own or not (thing.column is None or thing.column in there):
+        if (thing.kind, thing.name) in own or thing.column not in there:
             continue
         if said := tried(cursor, thing.statement):
-            raise SettingsError(
-                f"The {thing.text} of {relation.text} does not fit what was rebuilt ({said}): nothing was changed;"
-                " change or drop it, and the next deployment goes on."
-            )
+            text = f"{thing.kind} {thing.name}".strip()
+            raise unfit(f"The {text} of {relation.text}", said, "change or drop it")
         made.append(thing)
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
@@ -37,44 +37,35 @@ def missing_by_model(cursor: Cursor, manifest: Manifest, among: Collection[str] 
     }
     cursor.execute(_RELATIONS, (list({node["schema"] for node in declared.values()}),))
     there = {(schema, name): oid for schema, name, oid in cursor.fetchall()}
-    known = _Known(cursor, list(there.values()))
+    cursor.execute(_CONSTRAINTS, (list(there.values()),))
+    rows = cursor.fetchall()
+    cursor.execute(_NOT_NULL, (list(there.values()),))
+    not_null = set(cursor.fetchall())
     found = {}
     for name, node in declared.items():
-        oid = there.get((node["schema"], node["alias"]))
-        if oid and (lines := known.missing(oid, manifest, node)):
-            found[name] = lines
-    return found
+        if oid := there.get((node["schema"], node["alias"])):
+            found[name] = list(_missing(manifest, node, oid, [row for row in rows if row[0] == oid], not_null))
+    return {name: lines for name, lines in found.items() if lines}
 
 
-class _Known:
-    """The constraints that relations have."""
-
-    def __init__(self, cursor: Cursor, oids: list[int]) -> None:
-        cursor.execute(_CONSTRAINTS, (oids,))
-        self._rows = cursor.fetchall()
-        cursor.execute(_NOT_NULL, (oids,))
-        self._not_null = set(cursor.fetchall())
-
-    def missing(self, oid: int, manifest: Manifest, node: Node) -> list[str]:
-        """What one model lacks."""
-        rows = [row for row in self._rows if row[0] == oid]
-        relation = f"{node['schema']}.{node['alias']}"
-        lines = []
-        for key in foreign_keys(manifest, node):
-            if not any(_is(key, row) for row in rows):
-                target = f"{key.schema}.{key.table}".lstrip(".")
-                cascade = " on delete cascade" if key.cascades else ""
-                lines.append(f"{relation} ({', '.join(key.columns)}): foreign key to {target}{cascade}")
-        for columns, constraint in constraints(node):
-            kind = constraint["type"]
-            if kind in _KINDS and not any(row[1] == _KINDS[kind] and set(row[5]) == set(columns) for row in rows):
-                lines.append(f"{relation} ({', '.join(columns)}): {kind.replace('_', ' ')}")
-            lost = [column for column in columns if kind == "not_null" and (oid, column) not in self._not_null]
-            lines += [f"{relation} ({column}): not null" for column in lost]
-        checks = sum(constraint["type"] == "check" for _, constraint in constraints(node))
-        if sum(row[1] == "c" for row in rows) < checks:
-            lines.append(f"{relation}: one of {checks} checks")
-        return lines
+def _missing(
+    manifest: Manifest, node: Node, oid: int, rows: list[Any], not_null: Collection[tuple[int, str]]
+) -> Iterator[str]:
+    relation = f"{node['schema']}.{node['alias']}"
+    for key in foreign_keys(manifest, node):
+        if not any(_is(key, row) for row in rows):
+            target = f"{key.schema}.{key.table}".lstrip(".")
+            cascade = " on delete cascade" if key.cascades else ""
+            yield f"{relation} ({', '.join(key.columns)}): foreign key to {target}{cascade}"
+    for columns, constraint in constraints(node):
+        kind = constraint["type"]
+        if kind in _KINDS and not any(row[1] == _KINDS[kind] and set(row[5]) == set(columns) for row in rows):
+            yield f"{relation} ({', '.join(columns)}): {kind.replace('_', ' ')}"
+        lost = [column for column in columns if kind == "not_null" and (oid, column) not in not_null]
+        yield from (f"{relation} ({column}): not null" for column in lost)
+    checks = sum(constraint["type"] == "check" for _, constraint in constraints(node))
+    if sum(row[1] == "c" for row in rows) < checks:
+        yield f"{relation}: one of {checks} checks"
 
 
 def _is(key: Any, row: Any) -> bool:

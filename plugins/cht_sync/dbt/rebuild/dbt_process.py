@@ -52,11 +52,6 @@ class DbtProcess:
             process.end(at_once=bool(error))
         self._work.cleanup()
 
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
-
     def modified(self, state: Manifest) -> dict[str, Any]:
         """What differs from another manifest.
 
@@ -112,12 +107,9 @@ class DbtProcess:
                 f"{error} while it was to {doing}: nothing was changed, the next deployment tries again."
             ) from None
         if not answer["success"]:
-            said = without_secrets(_why(answer), self._secrets)
+            failed = [one for one in answer["results"] or () if one["status"] in FAILED]
+            why = [f"{one['node']['unique_id'].rpartition('.')[2]}: {of_text(one['message'] or '')}" for one in failed]
+            why = why or [of_text(answer["exception"]) or "it says nothing more than its log"]
+            said = without_secrets("; ".join(why)[:2000], self._secrets)
             raise RebuildRefusedError(f"dbt could not {doing}, nothing was changed: {said}{advice(said)}")
         return answer
-
-
-def _why(answer: dict[str, Any]) -> str:
-    failed = [one for one in answer["models"] if one["status"] in FAILED]
-    said = [f"{one['unique_id'].rpartition('.')[2]}: {of_text(one['message'])}" for one in failed]
-    return "; ".join(said or [of_text(answer["exception"]) or "it says nothing more than its log"])[:2000]

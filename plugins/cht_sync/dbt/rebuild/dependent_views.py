@@ -11,7 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.rebuild.attached import attach
-from cht_sync.dbt.rebuild.errors import RebuildError
+from cht_sync.dbt.rebuild.errors import RebuildError, unfit
 from cht_sync.dbt.rebuild.hooks import HookStatements
 from cht_sync.dbt.rebuild.relation import Relation, find
 from cht_sync.dbt.rebuild.relation_state import RelationState, comment, hand_over, keep, permit, save
@@ -158,8 +158,5 @@ def _fitting(view: DependentView) -> Iterator[None]:
     except psycopg2.errors.InsufficientPrivilege:
         raise
     except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.NotSupportedError) as error:
-        raise SettingsError(
-            f"The view {view.relation.text} does not fit the models that were rebuilt"
-            f" ({message_of(error)}): nothing was changed; change or drop the view, and the next"
-            " deployment goes on."
-        ) from None
+        what, made = f"The view {view.relation.text}", "the models that were rebuilt"
+        raise unfit(what, message_of(error), "change or drop the view", made) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cht_sync.errors import ExpectedError
+from cht_sync.errors import ExpectedError, SettingsError
 
 
 class RebuildError(ExpectedError):
@@ -13,3 +13,10 @@ class RebuildRefusedError(RebuildError):
     """dbt refused a part of a rebuild; the text holds what it said."""
 
     quotes = True
+
+
+def unfit(what: str, said: str, remedy: str, made: str = "what was rebuilt") -> SettingsError:
+    """Something on a relation in use cannot be on its successor; ``said`` is why."""
+    return SettingsError(
+        f"{what} does not fit {made} ({said}): nothing was changed; {remedy}, and the next deployment goes on."
+    )

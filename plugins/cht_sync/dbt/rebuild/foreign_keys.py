@@ -11,6 +11,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.dbt.rebuild.errors import unfit
 from cht_sync.dbt.rebuild.manifest import ForeignKey
 from cht_sync.dbt.rebuild.relation import Relation, columns
 from cht_sync.errors import SettingsError
@@ -52,18 +53,14 @@ class Key:
     comment: str | None
 
     @property
-    def table(self) -> sql.Identifier:
+    def table(self) -> Relation:
         """The table it is on."""
-        return sql.Identifier(self.child_schema, self.child_name)
-
-    def alter(self, clause: str, *names: str) -> sql.Composed:
-        """``alter table`` for that table; braces in the clause stand for ``names``."""
-        return sql.SQL("alter table {} ").format(self.table) + sql.SQL(clause).format(*map(sql.Identifier, names))
+        return Relation(self.child, self.child_schema, self.child_name, "r")
 
     @property
     def text(self) -> str:
         """For messages."""
-        return f"{self.child_schema}.{self.child_name} ({', '.join(self.columns)})"
+        return f"{self.table.text} ({', '.join(self.columns)})"
 
     def pointed_to(self, parent: sql.Composable) -> sql.Composed:
         """Its definition, with another table to point to."""
@@ -111,7 +108,7 @@ class ForeignKeySwap:
         """Points foreign keys that hooks made from a new relation to an old one to the new one instead."""
         for key in keys_of(self._cursor, self._new):
             if key.child in self._new and key.parent in self._successor:
-                self._cursor.execute(key.alter("drop constraint {}", key.name))
+                self._cursor.execute(key.table.alter("drop constraint {}", sql.Identifier(key.name)))
                 self._add(key, key.name, self._new[key.child], self._successor[key.parent])
 
     def declare(self, child: Relation, keys: Collection[ForeignKey]) -> None:
@@ -138,11 +135,10 @@ class ForeignKeySwap:
             child = self._successor.get(key.child)
             if child is None or key.text in given_up or self._identity(key) in there:
                 continue
-            parent = self._successor.get(key.parent)
             if child.kind not in "rp" or not set(key.columns) <= columns(self._cursor, child.oid):
                 lost.append(f"{key.text}, a foreign key to {key.parent_text}: there is no such column any more")
                 continue
-            self._add(key, key.name, child, parent)
+            self._add(key, key.name, child, self._successor.get(key.parent))
         return lost
 
     def add_incoming(self) -> None:
@@ -155,19 +151,19 @@ class ForeignKeySwap:
                 continue
             require_owned_key(key)
             name = f"cht_sync_rebuild_{key.oid}"
-            child = Relation(key.child, key.child_schema, key.child_name, "r")
-            self._add(key, name, child, self._successor[key.parent])
+            self._add(key, name, key.table, self._successor[key.parent])
             self.incoming.append((key, name))
 
     def drop_incoming(self) -> None:
         """Drops the foreign keys of other tables to the old relations."""
         for key, _ in self.incoming:
-            self._cursor.execute(key.alter("drop constraint {}", key.name))
+            self._cursor.execute(key.table.alter("drop constraint {}", sql.Identifier(key.name)))
 
     def rename_incoming(self) -> None:
         """Gives those to the new relations the names of these, once the old relations are gone."""
         for key, name in self.incoming:
-            self._cursor.execute(key.alter("rename constraint {} to {}", name, key.name))
+            names = map(sql.Identifier, (name, key.name))
+            self._cursor.execute(key.table.alter("rename constraint {} to {}", *names))
 
     def _identity(self, key: Key) -> tuple[Any, ...]:
         child, parent = self._successor.get(key.child), self._successor.get(key.parent)
@@ -214,10 +210,7 @@ def _fitting(which: str) -> Iterator[None]:
         psycopg2.errors.UndefinedTable,
         psycopg2.errors.DatatypeMismatch,
     ) as error:
-        raise SettingsError(
-            f"The foreign key {which} does not fit what was rebuilt ({message_of(error)}): nothing was"
-            " changed; fix or drop it."
-        ) from None
+        raise unfit(f"The foreign key {which}", message_of(error), "fix or drop it") from None
 
 
 def _listed(names: Iterable[str]) -> sql.Composed:

@@ -13,24 +13,19 @@ from cht_sync.dbt.rebuild.relation import Relation, columns, tried
 Grant = tuple[str, str | None, str, bool, str | None]
 
 _GRANTS = """
-select e.privilege_type, null, coalesce(quote_ident(r.rolname), 'public'), e.is_grantable,
-    quote_ident(g.rolname)
+select e.privilege_type, a.of_column, coalesce(quote_ident(r.rolname), 'public'), e.is_grantable, quote_ident(g.rolname)
 from pg_class c
-cross join lateral aclexplode(c.relacl) e
+cross join lateral (
+    select null::text, c.relacl
+    union all
+    select attname::text, attacl from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped
+) as a (of_column, acl)
+cross join lateral aclexplode(a.acl) e
 left join pg_roles r on r.oid = e.grantee
 left join pg_roles g on g.oid = e.grantor and g.oid <> c.relowner
-where c.oid = %(oid)s and (e.grantee = 0 or r.oid is not null)
+where c.oid = %s and (e.grantee = 0 or r.oid is not null)
     -- One that became the owner may have a right of another's giving beside its own.
-    and (e.grantee <> c.relowner or e.grantor <> c.relowner)
-union all
-select e.privilege_type, a.attname::text, coalesce(quote_ident(r.rolname), 'public'), e.is_grantable,
-    quote_ident(g.rolname)
-from pg_class c
-join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-cross join lateral aclexplode(a.attacl) e
-left join pg_roles r on r.oid = e.grantee
-left join pg_roles g on g.oid = e.grantor and g.oid <> c.relowner
-where c.oid = %(oid)s and (e.grantee = 0 or r.oid is not null)
+    and (a.of_column is not null or e.grantee <> c.relowner or e.grantor <> c.relowner)
 order by 5 nulls first, 4 desc, 1, 2, 3
 """
 # What an owner has taken from itself, lest it does something by mistake.
@@ -55,7 +50,7 @@ where d.defaclobjtype = 'r' and d.defaclnamespace = to_regnamespace(quote_ident(
 
 def grants(cursor: Cursor, oid: int) -> tuple[Grant, ...]:
     """What others than the owner may do on a relation."""
-    cursor.execute(_GRANTS, {"oid": oid})
+    cursor.execute(_GRANTS, (oid,))
     return tuple(cursor.fetchall())
 
 

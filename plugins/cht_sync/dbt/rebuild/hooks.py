@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor
 from cht_sync.dbt.project.manifest import Manifest, Node
 from cht_sync.dbt.rebuild.errors import RebuildRefusedError
 from cht_sync.dbt.rebuild.relation import PASSING, Relation, columns
+from cht_sync.dbt.subprocess.staging import PACKAGES_OF_DBT
 from cht_sync.postgres.lookups import value_of
 from cht_sync.redaction import of_error
 
@@ -41,22 +42,16 @@ class HookStatement:
         except psycopg2.Error as error:
             if isinstance(error, PASSING) or error.pgcode is None:
                 raise
+            kind, _, rest = self.by.partition(".")
+            name = rest.rpartition(".")[2]
+            whose = f"A hook or macro of {kind} {name}" if name else "A hook of the run, such as on-run-start,"
+            head = " ".join(self.sql.split("'")[0].split())
+            head = head if len(head) <= _SHOWN else f"{head[:_SHOWN]} ..."
             raise RebuildRefusedError(
-                f"{self._whose} cannot do what follows with the rebuilt tables, nothing was changed:"
-                f" {self._head} ({of_error(error, self.sql)}). Fix it, and the next deployment goes on."
+                f"{whose} cannot do what follows with the rebuilt tables, nothing was changed:"
+                f" {head} ({of_error(error, self.sql)}). Fix it, and the next deployment goes on."
             ) from None
         cursor.execute("set local search_path = ''")
-
-    @property
-    def _whose(self) -> str:
-        kind, _, rest = self.by.partition(".")
-        name = rest.rpartition(".")[2]
-        return f"A hook or macro of {kind} {name}" if name else "A hook of the run, such as on-run-start,"
-
-    @property
-    def _head(self) -> str:
-        head = " ".join(self.sql.split("'")[0].split())
-        return head if len(head) <= _SHOWN else f"{head[:_SHOWN]} ..."
 
 
 class HookStatements:
@@ -69,11 +64,10 @@ class HookStatements:
             once.pop(one["sql"], None)
             once[one["sql"]] = one
         listed = [HookStatement(one["by"], one["view"], bool(one["drops"]), one["sql"]) for one in once.values()]
-        made = {one.view: one for one in listed if one.view and not one.drops}
         # The last one counts, and what it drops first is dropped by the swap itself.
-        self._made = made
-        self._others = [one for one in listed if one.view not in made]
-        self._views_left = dict(made)
+        self._made = {one.view: one for one in listed if one.view and not one.drops}
+        self._others = [one for one in listed if one.view not in self._made]
+        self.begin()
 
     def begin(self) -> None:
         """Everything waits again, for another try."""
@@ -107,7 +101,5 @@ def _is_written(manifest: Manifest, node: Node) -> bool:
     """Whether a hook, or a macro of a project, names the model in quotes."""
     marks = [f"'{node['name']}'", f'"{node["name"]}"']
     texts = [one["raw_code"] for one in manifest["nodes"].values() if one["resource_type"] == "operation"]
-    texts += [
-        one["macro_sql"] for one in manifest["macros"].values() if one["package_name"] not in {"dbt", "dbt_postgres"}
-    ]
+    texts += [one["macro_sql"] for one in manifest["macros"].values() if one["package_name"] not in PACKAGES_OF_DBT]
     return any(mark in text for mark in marks for text in texts)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.dbt.rebuild.errors import unfit
 from cht_sync.dbt.rebuild.relation import Relation, lost_of, tried
-from cht_sync.errors import SettingsError
 
 # dbt names the indexes of a model's config by a hash.
 # Source: ``index_create_sql`` and ``PostgresIndexConfig.render`` in dbt-postgres.
@@ -18,8 +18,7 @@ _INDEXES = """
 select n.nspname::text, c.relname::text, i.indisunique, pg_get_indexdef(i.indexrelid), c.relname ~ '^[0-9a-f]{32}$',
     exists (select from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u', 'x')),
     coalesce(c.reloptions, '{}'), s.spcname::text,
-    array(select a.attnum::int from pg_attribute a where a.attrelid = c.oid and a.attstattarget >= 0 order by a.attnum),
-    array(select a.attstattarget::int from pg_attribute a
+    array(select array[a.attnum::int, a.attstattarget::int] from pg_attribute a
         where a.attrelid = c.oid and a.attstattarget >= 0 order by a.attnum),
     obj_description(c.oid, 'pg_class'), i.indisclustered, i.indisreplident,
     array(select e.extname::text from pg_depend d join pg_extension e on e.oid = d.refobjid
@@ -36,7 +35,7 @@ _WITH = re.compile(r" WITH \((?:[^()']|'(?:[^']|'')*')*\)")
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index of a relation."""
+    """An index of a relation; ``targets``: columns with a statistics target, each with that."""
 
     schema: str
     name: str
@@ -46,8 +45,7 @@ class Index:
     of_constraint: bool
     options: list[str]
     tablespace: str | None
-    columns: list[int]
-    targets: list[int]
+    targets: list[list[int]]
     comment: str | None
     clustered: bool
     replica_identity: bool
@@ -62,11 +60,6 @@ class Index:
     def core(self) -> tuple[bool, str]:
         """What two equal indexes share, whatever their names and storage parameters."""
         return self.unique, _WITH.sub("", self.using, count=1)
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        """Its name for a statement."""
-        return sql.Identifier(self.schema, self.name)
 
 
 def indexes(cursor: Cursor, oid: int) -> list[Index]:
@@ -83,17 +76,20 @@ def keep_indexes(cursor: Cursor, relation: Relation, wanted: Sequence[Index], pl
     :raises SettingsError: if that is the replica identity.
     """
     lost, there = [], indexes(cursor, relation.oid)
+    identity, remedy = f"The replica identity of {place}", f"`alter table {place} replica identity default`, or `full`"
     for one in wanted:
         found = _counterpart(one, there)
         if found is None and not one.of_dbt and not one.of_constraint:
-            if said := tried(cursor, _create(one, relation)):
+            unique, index = sql.SQL("unique " if one.unique else ""), sql.Identifier(one.name)
+            create = sql.SQL("create {}index {} on {} using {}")
+            if said := tried(cursor, create.format(unique, index, relation.identifier, sql.SQL(one.using))):
                 lost.append(f"the index {one.name} on {place} ({said})")
             else:
                 found = _counterpart(one, indexes(cursor, relation.oid))
         if found is None:
             said = f"the index {one.name} is not there any more"
             if one.replica_identity:
-                raise _no_identity(place, said)
+                raise unfit(identity, said, remedy)
             lost += [f"the cluster mark of {place} ({said})"] if one.clustered else []
             continue
         lost += _set(cursor, one, found, f"the index {one.name} on {place}")
@@ -101,7 +97,7 @@ def keep_indexes(cursor: Cursor, relation: Relation, wanted: Sequence[Index], pl
         if one.clustered:
             lost += lost_of(cursor, [(f"the cluster mark of {place}", relation.alter("cluster on {}", name))])
         if one.replica_identity and (said := tried(cursor, relation.alter("replica identity using index {}", name))):
-            raise _no_identity(place, said)
+            raise unfit(identity, said, remedy)
     return lost
 
 
@@ -111,37 +107,25 @@ def _counterpart(wanted: Index, there: Sequence[Index]) -> Index | None:
     return next((one for one in same if one.name == wanted.name), same[0] if same else None)
 
 
-def _create(index: Index, relation: Relation) -> sql.Composed:
-    create = sql.SQL("create {}index {} on {} using {}")
-    unique = sql.SQL("unique " if index.unique else "")
-    return create.format(unique, sql.Identifier(index.name), relation.identifier, sql.SQL(index.using))
-
-
 def _set(cursor: Cursor, wanted: Index, index: Index, of: str) -> list[str]:
     """Sets on an index what users set on the other one; returns what could not be set, each with why."""
 
-    def alter(clause: str, *names: sql.Composable) -> sql.Composed:
-        return sql.SQL("alter index {} ").format(index.identifier) + sql.SQL(clause).format(*names)
+    identifier, steps = sql.Identifier(index.schema, index.name), []
 
-    steps = []
+    def alter(clause: str, *names: sql.Composable) -> sql.Composed:
+        return sql.SQL("alter index {} ").format(identifier) + sql.SQL(clause).format(*names)
+
     for option in [one for one in wanted.options if one not in index.options]:
         key, _, value = option.partition("=")
         steps.append((key, alter(f"set ({key} = {{}})", sql.Literal(value))))
     if wanted.tablespace and wanted.tablespace != index.tablespace:
         steps.append(("the tablespace", alter("set tablespace {}", sql.Identifier(wanted.tablespace))))
-    for column, target in zip(wanted.columns, wanted.targets, strict=True):
-        set_target = alter("alter column {} set statistics {}", sql.Literal(column), sql.Literal(target))
+    for target in wanted.targets:
+        set_target = alter("alter column {} set statistics {}", *map(sql.Literal, target))
         steps.append(("the statistics target", set_target))
     if wanted.comment and not index.comment:
-        text = sql.SQL("comment on index {} is {}").format(index.identifier, sql.Literal(wanted.comment))
+        text = sql.SQL("comment on index {} is {}").format(identifier, sql.Literal(wanted.comment))
         steps.append(("the comment", text))
     for extension in set(wanted.extensions) - set(index.extensions):
         steps.append(("the extension", alter("depends on extension {}", sql.Identifier(extension))))
     return lost_of(cursor, [(f"{what} of {of}", step) for what, step in steps])
-
-
-def _no_identity(place: str, said: str) -> SettingsError:
-    return SettingsError(
-        f"The replica identity of {place} does not fit what was rebuilt ({said}): nothing was changed;"
-        f" `alter table {place} replica identity default`, or `full`, and the next deployment goes on."
-    )

@@ -1,4 +1,4 @@
-"""Refuses a rebuild that would lose user-defined objects on a model, before anything is built."""
+"""Refuses a rebuild that would lose user-defined objects: those on models in use, and those upon what is built."""
 
 from __future__ import annotations
 
@@ -75,6 +75,23 @@ order by 1, 2
 limit 1
 """
 _SUBSCRIBED = "select srrelid from pg_subscription_rel where srrelid = any(%s) limit 1"
+# What depends on a relation of the staging schemas that is no model; a table that a row was read from does not.
+_LEFT_BEHIND = """
+select distinct coalesce(v.oid::regclass::text, pg_describe_object(d.classid, d.objid, 0)), c.oid::regclass::text
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace and n.nspname = any(%(schemas)s)
+join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.deptype = 'n'
+left join pg_rewrite w on d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
+left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
+left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
+join pg_class v on v.oid = coalesce(w.ev_class, k.conrelid, f.adrelid) and v.oid <> c.oid
+where c.relkind in ('r', 'p', 'v', 'm', 'S') and not c.oid = any(%(oids)s)
+    and (v.oid = any(%(oids)s) or not exists (
+        select from pg_namespace where oid = v.relnamespace and nspname = any(%(schemas)s)
+    ))
+order by 1, 2
+limit 1
+"""
 
 
 def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str | None) -> None:
@@ -85,19 +102,16 @@ def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str 
     :raises RebuildError: if something would have to be dropped.
     """
     names = {relation.oid: relation.text for relation in relations}
-    for relation in relations:
-        if relation.kind == "p":
-            raise RebuildError(
-                f"{relation.text} is partitioned, and what dbt builds is not; nothing was changed: put a table"
-                " without partitions in its place, or leave the model out by `full_refresh: false`."
-            )
+    if partitioned := next((relation.text for relation in relations if relation.kind == "p"), None):
+        raise RebuildError(
+            f"{partitioned} is partitioned, and what dbt builds is not; nothing was changed: put a table"
+            " without partitions in its place, or leave the model out by `full_refresh: false`."
+        )
     views = views_over(cursor, names, API)
-    for view in views:
-        if view.oid not in names:
-            require_makeable(cursor, view, role)
-    for key in keys_of(cursor, names):
-        if key.child not in names:
-            require_owned_key(key)
+    for view in [each for each in views if each.oid not in names]:
+        require_makeable(cursor, view, role)
+    for key in [each for each in keys_of(cursor, names) if each.child not in names]:
+        require_owned_key(key)
     cursor.execute(_OF_OTHERS, {"oids": list(names)})
     if row := cursor.fetchone():
         kind, name, oid, owner, statement = row
@@ -114,6 +128,27 @@ def require_keepable(cursor: Cursor, relations: Collection[Relation], role: str 
     cursor.execute(_BLOCKING, {"oids": [*names, *(view.oid for view in views)], "api": API})
     if row := cursor.fetchone():
         raise RebuildError(blocked(row[0]))
+
+
+def require_apart(
+    cursor: Cursor, old: Collection[Relation], new: Collection[Relation], schemas: Collection[str]
+) -> None:
+    """Refuses views that were built on tables in use, or on what is left in the staging schemas."""
+    built = {relation.oid for relation in new}
+    for relation in old:
+        for view in views_over(cursor, [relation.oid]):
+            if view.oid in built:
+                raise RebuildError(
+                    f"The view {view.name} reads {relation.text} by its name, so that the order of the two is unknown,"
+                    " nothing was changed: write ref() in its place, also in the views between them."
+                )
+    cursor.execute(_LEFT_BEHIND, {"schemas": list(schemas), "oids": list(built)})
+    if found := cursor.fetchone():
+        raise RebuildError(
+            f"{found[0]} depends on {found[1]}, which a hook or macro has made in the schema where models are built"
+            " before they replace those in use, and which is dropped with it, nothing was changed: make it a model and"
+            " read it by ref(), or name its schema."
+        )
 
 
 def blocked(detail: str) -> str:

@@ -64,13 +64,6 @@ def tables(manifest: Manifest) -> dict[str, Node]:
     return {**models(manifest), **snapshots}
 
 
-def seeds_read(manifest: Manifest, start: Iterable[str]) -> set[str]:
-    """The seeds that models read, directly or through others."""
-    nodes = manifest["nodes"]
-    read = reachable(start, parents_of(nodes))
-    return {name for name in read if name in nodes and nodes[name]["resource_type"] == "seed"}
-
-
 def descendants(manifest: Manifest, start: Iterable[str]) -> set[str]:
     """Models and all that depend on them."""
     return set(reachable(start, reversed_edges(parents_of(manifest["nodes"]))))
@@ -120,20 +113,15 @@ def foreign_keys(manifest: Manifest, node: Node) -> list[ForeignKey]:
     for columns, constraint in constraints(node):
         if constraint["type"] != "foreign_key":
             continue
-        to, to_columns = constraint.get("to"), tuple(constraint.get("to_columns") or ())
-        named = _model_named(manifest, to) if to else None
-        if named:
+        to, to_columns = constraint.get("to") or "", tuple(constraint.get("to_columns") or ())
+        model = model_of(to)
+        if named := next((each for each in models(manifest).values() if model and each["name"] == model), None):
             found.append(ForeignKey(columns, named["schema"], named["alias"], to_columns, False))
         elif target := target_of(to or constraint.get("expression") or ""):
             there = to_columns or target.columns
             text = "" if to else constraint["expression"]
             found.append(ForeignKey(columns, target.schema, target.table, there, target.cascades, text))
     return found
-
-
-def _model_named(manifest: Manifest, to: str) -> Node | None:
-    name = model_of(to)
-    return next((node for node in models(manifest).values() if node["name"] == name), None) if name else None
 
 
 def staging_schema(schema: str) -> str:

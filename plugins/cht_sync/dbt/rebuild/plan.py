@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +14,17 @@ from psycopg2.extensions import cursor as Cursor
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.project.graph import drawable
 from cht_sync.dbt.project.lineage import STARTER_PACKAGE
-from cht_sync.dbt.project.manifest import Manifest, Node, parents_of
+from cht_sync.dbt.project.manifest import Manifest, Node, parents_of, reachable
 from cht_sync.dbt.project.selection import selected
-from cht_sync.dbt.rebuild.absent import absent_models, with_what_they_read
 from cht_sync.dbt.rebuild.constraints import missing_by_model
 from cht_sync.dbt.rebuild.dbt_process import DbtProcess
 from cht_sync.dbt.rebuild.manifest import (
+    RELATIONS,
     constraint_texts,
     descendants,
     foreign_keys,
     models,
     read_manifest,
-    seeds_read,
     staging_schema,
     tables,
 )
@@ -45,6 +44,10 @@ KEPT = (
     ": its rows keep what they hold, a new column is null in them, and one of another type makes it fail; without that"
     " setting it is rebuilt"
 )
+_THERE = """
+select n.nspname::text, c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where (n.nspname, c.relname) in %s and c.relkind in ('r', 'p', 'v', 'm')
+"""
 _ESTIMATE = "select reltuples::bigint from pg_class where oid = to_regclass(%s) and reltuples >= 0"
 
 
@@ -135,14 +138,15 @@ def plan_rebuild(
         removed = tuple(sorted(_removed(cursor, manifest, state)))
     for line in warnings:
         log.warning("%s", line)
-    return RebuildPlan(tuple(planned), removed, tuple(_given_up(manifest, members, state)), tuple(warnings))
+    given_up = tuple(_given_up(manifest, members, state)) if state else ()
+    return RebuildPlan(tuple(planned), removed, given_up, tuple(warnings))
 
 
 def _chosen(manifest: Manifest, folder: Path, selector: str) -> set[str]:
-    """The models that are run, and the seeds that they read; all seeds where all models are run."""
+    """The models that are run, and the seeds that they read, also through others; all seeds where all are run."""
     chosen = selected(with_selections(drawable(manifest), folder), selector)
     seeds = {name for name, node in manifest["nodes"].items() if node["resource_type"] == "seed"}
-    return chosen | (seeds_read(manifest, chosen) if selector else seeds)
+    return chosen | (seeds.intersection(reachable(chosen, parents_of(manifest["nodes"]))) if selector else seeds)
 
 
 def _not_there(cursor: Cursor, manifest: Manifest, chosen: set[str], members: set[str]) -> Iterator[str]:
@@ -185,6 +189,56 @@ def _is_kept(node: Node) -> bool:
     return not (upon_starter and config.get("incremental_strategy") == "upsert")
 
 
+def absent_models(cursor: Cursor, manifest: Manifest) -> set[str]:
+    """The models that have no relation though dbt makes one for them, by unique id."""
+    made = {name: node for name, node in models(manifest).items() if node["config"]["materialized"] in RELATIONS}
+    places = {name: (node["schema"], node["alias"]) for name, node in made.items()}
+    if not places:
+        return set()
+    cursor.execute(_THERE, (tuple(places.values()),))
+    there = set(cursor.fetchall())
+    return {name for name, place in places.items() if place not in there}
+
+
+def with_what_they_read(
+    manifest: Manifest, why: Mapping[str, str], chosen: set[str], absent: set[str]
+) -> dict[str, str]:
+    """What to rebuild and why, so that nothing of it reads a relation that is not there.
+
+    A model that is there needs those that it reads to be made with it. One that is not there itself is left to the next
+    run of the models, which makes all of them in their order.
+
+    :param why: reason by unique id.
+    :param chosen: models that are run.
+    """
+    parents = _parents(manifest)
+    found = dict(why)
+    for name in [one for one in why if one in chosen and one not in absent]:
+        for above in (_above(parents, name) & absent & chosen).difference(found):
+            found[above] = f"not there yet, and {manifest['nodes'][name]['name']} reads it"
+    needed = {above for name in found if name not in absent for above in _above(parents, name)}
+    while left := {
+        name for name in found if name in absent - needed and (_above(parents, name) & absent).difference(found)
+    }:
+        found = {name: text for name, text in found.items() if name not in left}
+    return found
+
+
+def _parents(manifest: Manifest) -> dict[str, set[str]]:
+    """What each node reads, or points to by a foreign key."""
+    nodes = models(manifest)
+    places = {(node["schema"], node["alias"]): name for name, node in nodes.items()}
+    parents = {name: set(read) for name, read in parents_of(manifest["nodes"]).items()}
+    for name, node in nodes.items():
+        pointed = (places.get((key.schema or node["schema"], key.table)) for key in foreign_keys(manifest, node))
+        parents[name] |= {one for one in pointed if one and one != name}
+    return parents
+
+
+def _above(parents: Mapping[str, set[str]], name: str) -> set[str]:
+    return set(reachable(parents.get(name, ()), parents))
+
+
 def _in_order(manifest: Manifest, members: set[str]) -> list[str]:
     """Parents first, and by name."""
     from networkx import DiGraph, dfs_postorder_nodes  # it takes long to import
@@ -219,12 +273,10 @@ def _removed(cursor: Cursor, manifest: Manifest, state: Manifest | None) -> Iter
             yield ".".join(place)
 
 
-def _given_up(manifest: Manifest, members: set[str], state: Manifest | None) -> Iterator[str]:
-    for name in sorted(members):
-        before = state["nodes"].get(name) if state else None
-        now = {key.columns for key in foreign_keys(manifest, manifest["nodes"][name])}
-        for key in foreign_keys(state, before) if state and before else ():
-            if key.columns not in now:
-                yield f"{before['schema']}.{before['alias']} ({', '.join(key.columns)})" if before else ""
-        if before:
-            yield from sorted(constraint_texts(before) - constraint_texts(manifest["nodes"][name]))
+def _given_up(manifest: Manifest, members: set[str], state: Manifest) -> Iterator[str]:
+    for name in sorted(members.intersection(state["nodes"])):
+        before, node = state["nodes"][name], manifest["nodes"][name]
+        place, now = f"{before['schema']}.{before['alias']}", {key.columns for key in foreign_keys(manifest, node)}
+        gone = [key.columns for key in foreign_keys(state, before) if key.columns not in now]
+        yield from (f"{place} ({', '.join(names)})" for names in gone)
+        yield from sorted(constraint_texts(before) - constraint_texts(node))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import Connection
 from psycopg2.extensions import cursor as Cursor
@@ -19,7 +18,7 @@ from cht_sync.dbt.rebuild.manifest import read_manifest, staging_schema
 from cht_sync.dbt.rebuild.plan import RebuildPlan
 from cht_sync.dbt.rebuild.relation import find
 from cht_sync.dbt.rebuild.staging_schemas import SESSION, clear, identify_rows, prepare, require_owned
-from cht_sync.dbt.rebuild.swap import StagedModels, Swap, Swapped
+from cht_sync.dbt.rebuild.swap import Swap, Swapped
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.built_models import BuiltModels
 from cht_sync.postgres.connection import connect, explained
@@ -27,42 +26,8 @@ from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
 
-log = logging.getLogger(__name__)
-
 # After a build that took longer, most of what arrived meanwhile is taken in before the minute-by-minute runs wait.
 CATCH_UP_TWICE_AFTER_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class RebuiltModel:
-    """A model that was rebuilt.
-
-    :param relation: its ``schema.name``.
-    :param rows_before: rows when the rebuild was planned; None where it was not there.
-    :param rows: rows now; None where it has no relation.
-    """
-
-    name: str
-    relation: str
-    rows_before: int | None
-    rows: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildReport:
-    """How a rebuild went.
-
-    :param build_s: seconds that dbt built while the models in use went on.
-    :param waited_s: seconds for which the minute-by-minute runs of the models had to wait.
-    :param locked_s: seconds for which a reader had to wait at most.
-    """
-
-    models: tuple[RebuiltModel, ...]
-    build_s: float
-    waited_s: float
-    locked_s: float
-    tries: int
-    notes: tuple[str, ...]
 
 
 def rebuild(
@@ -73,7 +38,7 @@ def rebuild(
     holder: str,
     in_swap: Callable[[Cursor], None],
     published: Callable[[], None],
-) -> RebuildReport:
+) -> dict[str, Any]:
     """Builds the models of a plan in staging schemas, and puts them in the place of those in use in one transaction.
 
     Whatever fails or is killed before the commit leaves the models in use as they were. After it, they are the new
@@ -83,6 +48,10 @@ def rebuild(
     :param holder: who asks, shown to those who wait.
     :param in_swap: called inside the transaction of the swap; again, where readers held it up.
     :param published: called right after its commit, while no other run of the models can begin.
+    :return: ``models``, each with its rows when the rebuild was planned and now, None where it had or has no relation;
+        ``build_s``, seconds that dbt built while the models in use went on; ``waited_s``, seconds for which the
+        minute-by-minute runs of the models had to wait; ``locked_s``, seconds for which a reader had to wait at most;
+        ``tries`` of the swap; ``notes``, what people have to know of.
     :raises RebuildError: if dbt fails or is killed, a constraint is missing, or readers do not let go.
     :raises SettingsError: if a right is missing, or an object that depends on a model does not fit.
     """
@@ -104,10 +73,9 @@ def rebuild(
             batches = {places[name]: noted for name, noted in dbt.batches.items()}
             BuiltModels(cursor, settings.raw_table.schema).record_batches(batches)
 
-        staged = StagedModels(manifest, plan, schemas, built, HookStatements(dbt.hook_statements))
-        doing = "put the rebuilt models in place"
+        hooks, doing = HookStatements(dbt.hook_statements), "put the rebuilt models in place"
         with closing(connect(connection, f"{holder[:50]} swap")) as conn, explained(connection, doing):
-            return Swap(conn, connection.login, staged).run(also)
+            return Swap(conn, connection.login, manifest, plan, schemas, built=built, of_hooks=hooks).run(also)
 
     # Whoever else rebuilds on this schema waits here.
     with schema_lock(settings, staging, f"{holder} rebuild"):
@@ -122,12 +90,19 @@ def rebuild(
                     published()
                     waited_s = time.monotonic() - began
         finally:
-            _clear(connection, schemas)
-    made = tuple(
-        RebuiltModel(model.name, model.relation, model.rows, swapped.rows.get(model.unique_id)) for model in plan.models
-    )
-    times = round(build_s, 1), round(waited_s, 1), round(swapped.locked_s, 3)
-    return RebuildReport(made, *times, swapped.tries, tuple(swapped.notes))
+            clear(connection, schemas.values())
+    rows = swapped.rows
+    return {
+        "models": [
+            {"name": each.name, "relation": each.relation, "rows_before": each.rows, "rows": rows.get(each.unique_id)}
+            for each in plan.models
+        ],
+        "build_s": round(build_s, 1),
+        "waited_s": round(waited_s, 1),
+        "locked_s": round(swapped.locked_s, 3),
+        "tries": swapped.tries,
+        "notes": swapped.notes,
+    }
 
 
 def _build(connection: Connection, dbt: DbtProcess, plan: RebuildPlan, schemas: dict[str, str]) -> float:
@@ -138,11 +113,3 @@ def _build(connection: Connection, dbt: DbtProcess, plan: RebuildPlan, schemas: 
     if time.monotonic() - began > CATCH_UP_TWICE_AFTER_S:
         dbt.run(plan.unique_ids, schemas, full_refresh=False)
     return time.monotonic() - began
-
-
-def _clear(connection: Connection, schemas: dict[str, str]) -> None:
-    try:
-        clear(connection, schemas.values())
-    except Exception as error:
-        # The next rebuild empties them first; what went before says more than this.
-        log.warning("The staging schemas could not be dropped: %s", error)

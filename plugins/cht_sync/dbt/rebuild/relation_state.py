@@ -109,8 +109,6 @@ def comment(cursor: Cursor, relation: Relation, comments: dict[str | None, str])
     for column, text in comments.items():
         if column in own or (column is not None and column not in there):
             continue
-        if column is None:
-            what, name = relation.word, relation.identifier
-        else:
-            what, name = sql.SQL("column"), sql.Identifier(relation.schema, relation.name, column)
+        what = relation.word if column is None else sql.SQL("column")
+        name = sql.Identifier(*filter(None, (relation.schema, relation.name, column)))
         cursor.execute(sql.SQL("comment on {} {} is {}").format(what, name, sql.Literal(text)))

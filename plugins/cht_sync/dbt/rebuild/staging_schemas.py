@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 import psycopg2
@@ -12,6 +13,8 @@ from psycopg2.extensions import cursor as Cursor
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.lookups import value_of
 from cht_sync.postgres.transaction import transaction
+
+log = logging.getLogger(__name__)
 
 SESSION = "cht_sync rebuild"
 _EXISTS = "select to_regnamespace(quote_ident(%s)) is not null"
@@ -47,15 +50,30 @@ def prepare(connection: Connection, schemas: Iterable[str]) -> None:
     """Makes the schemas, or empties those that an earlier rebuild has left; SettingsError if the role may not."""
     with transaction(connection, SESSION, "make a schema to build models in") as cursor:
         for schema in schemas:
-            _make(connection, cursor, schema)
+            try:
+                if not value_of(cursor, _EXISTS, (schema,)):
+                    cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+                may = value_of(cursor, _MAY_CREATE, (schema,))
+            except psycopg2.errors.InsufficientPrivilege:
+                may = False
+            if not may:
+                raise SettingsError(
+                    f"Role {connection.login!r} may not make or use the schema {schema!r}, where models are built"
+                    " before they replace those in use: run include/roles/roles.sql again, or `create schema` and"
+                    " `grant usage, create` on it."
+                )
             _empty(cursor, schema)
 
 
 def clear(connection: Connection, schemas: Iterable[str]) -> None:
-    """Empties the schemas."""
-    with transaction(connection, SESSION, "empty the schema where models were built") as cursor:
-        for schema in schemas:
-            _empty(cursor, schema)
+    """Empties the schemas, as far as that can be done."""
+    try:
+        with transaction(connection, SESSION, "empty the schema where models were built") as cursor:
+            for schema in schemas:
+                _empty(cursor, schema)
+    except Exception as error:
+        # The next rebuild empties them first; what went before says more than this.
+        log.warning("The staging schemas could not be dropped: %s", error)
 
 
 def identify_rows(connection: Connection, schemas: Mapping[str, str]) -> None:
@@ -86,25 +104,8 @@ def require_owned(connection: Connection, relations: Iterable[tuple[str, str]]) 
         )
 
 
-def _make(connection: Connection, cursor: Cursor, schema: str) -> None:
-    if not value_of(cursor, _EXISTS, (schema,)):
-        try:
-            cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
-        except psycopg2.errors.InsufficientPrivilege:
-            raise _refusal(connection, schema) from None
-    if not value_of(cursor, _MAY_CREATE, (schema,)):
-        raise _refusal(connection, schema)
-
-
-def _refusal(connection: Connection, schema: str) -> SettingsError:
-    return SettingsError(
-        f"Role {connection.login!r} may not make or use the schema {schema!r}, where models are built before they"
-        " replace those in use: run include/roles/roles.sql again, or `create schema` and `grant usage, create` on it."
-    )
-
-
 def _empty(cursor: Cursor, schema: str) -> None:
     cursor.execute(_LEFT, (schema,))
     for name, kind in cursor.fetchall():
-        drop = sql.SQL("drop {} if exists {} cascade").format(sql.SQL(kind), sql.Identifier(schema, name))
-        cursor.execute(drop)
+        drop = sql.SQL("drop {} if exists {} cascade")
+        cursor.execute(drop.format(sql.SQL(kind), sql.Identifier(schema, name)))

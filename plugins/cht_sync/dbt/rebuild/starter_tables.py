@@ -1,4 +1,7 @@
-"""Tables that the starter and the wrapper project keep of their own, which a rebuild has to follow."""
+"""Tables that the starter and the wrapper project keep of their own, which a rebuild has to follow.
+
+``built`` are unique ids of the models, ``schemas`` the staging schema for each schema of a model.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,21 @@ def move_progress(cursor: Cursor, manifest: Manifest, built: Collection[str], sc
     """Takes over how far models have come that were built with all that they read.
 
     Of the others nothing is known then, so that the next run compares them with everything once.
-
-    :param built: unique ids of the models.
-    :param schemas: the staging schema for each schema of a model.
     """
     nodes = {name: node for name, node in models(manifest).items() if node["resource_type"] == "model"}
-    built = [name for name in built if name in nodes]
-    complete = {
-        nodes[name]["alias"]
-        for name in built
-        if all(one in built for one in nodes[name]["depends_on"]["nodes"] if one in nodes)
-    }
+    ours = {name: node for name, node in nodes.items() if name in built}
+    names = [node["alias"] for node in ours.values()]
+    complete = [
+        node["alias"] for node in ours.values() if ours.keys() >= nodes.keys() & set(node["depends_on"]["nodes"])
+    ]
     for schema, staging in schemas.items():
         live, there = sql.Identifier(schema, TABLE), sql.Identifier(staging, TABLE)
         if not relation_exists(cursor, schema, TABLE):
             continue
-        names = [nodes[name]["alias"] for name in built]
         cursor.execute(sql.SQL("delete from {} where model = any(%s)").format(live), (names,))
         if relation_exists(cursor, staging, TABLE):
             take = sql.SQL("insert into {} select * from {} where model = any(%s)").format(live, there)
-            cursor.execute(take, (list(complete),))
+            cursor.execute(take, (complete,))
 
 
 def move_edited_keys(cursor: Cursor, manifest: Manifest, built: Collection[str], schemas: Mapping[str, str]) -> None:
@@ -46,11 +44,8 @@ def move_edited_keys(cursor: Cursor, manifest: Manifest, built: Collection[str],
 
     What was noted of the tables before goes with them. The next run of the models takes away those rows that it does
     not write anew. Source: include/dbt/wrapper/macros/edited_rows.sql.
-
-    :param built: unique ids of the models.
-    :param schemas: the staging schema for each schema of a model.
     """
-    nodes, places = models(manifest), {staging: schema for schema, staging in schemas.items()}
+    nodes = models(manifest)
     relations = tuple((nodes[name]["schema"], nodes[name]["alias"]) for name in built)
     for schema, staging in schemas.items():
         live, there = sql.Identifier(schema, EDITED), sql.Identifier(staging, EDITED)
@@ -60,8 +55,8 @@ def move_edited_keys(cursor: Cursor, manifest: Manifest, built: Collection[str],
         if not relation_exists(cursor, staging, EDITED):
             continue
         move = sql.SQL("update {} set child_schema = %s where child_schema = %s").format(there)
-        for place, live_place in places.items():
-            cursor.execute(move, (live_place, place))
+        for each in schemas.items():
+            cursor.execute(move, each)
         if is_live:
             cursor.execute(sql.SQL("insert into {} select * from {}").format(live, there))
         else:

@@ -89,12 +89,12 @@ def store_like(cursor: Cursor, relation: Relation, wanted: Storage, there: set[s
         for (column, setting), clause in wanted.columns.items()
         if column in there and (column, setting) not in own.columns
     ]
-    if wanted.tablespace and wanted.tablespace != own.tablespace:
-        alter = relation.alter("set tablespace {}", sql.Identifier(wanted.tablespace))
-        steps.append((f"the tablespace {wanted.tablespace} of {name}", alter))
-    if wanted.method and wanted.method != own.method:
-        alter = relation.alter("set access method {}", sql.Identifier(wanted.method))
-        steps.append((f"the access method {wanted.method} of {name}", alter))
+    places = ("tablespace", wanted.tablespace, own.tablespace), ("access method", wanted.method, own.method)
+    steps += [
+        (f"the {kind} {was} of {name}", relation.alter(f"set {kind} {{}}", sql.Identifier(was)))
+        for kind, was, now in places
+        if was and was != now
+    ]
     return lost_of(cursor, steps)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import psycopg2
@@ -23,8 +23,7 @@ from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.dbt.rebuild.foreign_keys import ForeignKeySwap
 from cht_sync.dbt.rebuild.grants import default_grants, give
 from cht_sync.dbt.rebuild.hooks import HookStatements, copy_rows_of_hooks
-from cht_sync.dbt.rebuild.keepable import blocked, require_keepable
-from cht_sync.dbt.rebuild.leftovers import require_apart
+from cht_sync.dbt.rebuild.keepable import blocked, require_apart, require_keepable
 from cht_sync.dbt.rebuild.manifest import RELATIONS, constrained, constraint_texts, foreign_keys
 from cht_sync.dbt.rebuild.plan import RebuildPlan
 from cht_sync.dbt.rebuild.relation import PASSING, Relation, columns, find
@@ -56,27 +55,10 @@ where l.locktype = 'relation' and l.granted and l.relation = any(%s) and l.pid <
 """
 
 
-@dataclass(frozen=True, slots=True)
-class StagedModels:
-    """The models that were built in the staging schemas.
-
-    :param schemas: the staging schema for each schema of a model.
-    :param built: the columns that dbt gave the tables in use, as far as it is known.
-    :param of_hooks: what hooks do outside of these models.
-    """
-
-    manifest: Manifest
-    plan: RebuildPlan
-    schemas: Mapping[str, str]
-    built: Mapping[Place, Columns] = field(default_factory=dict)
-    of_hooks: HookStatements = field(default_factory=HookStatements)
-
-
 @dataclass(slots=True)
 class Pair:
     """A model's relation in use and the one that was built.
 
-    :param node: of the manifest.
     :param old: None where the model is new.
     :param saved: what is on the old one.
     :param statistics: extended statistics that it had, made on the new one.
@@ -113,11 +95,24 @@ class Swap:
 
     :param conn: of the role that owns the models; of no use for anything else afterwards.
     :param role: its name, for messages.
+    :param schemas: the staging schema for each schema of a model.
+    :param built: the columns that dbt gave the tables in use, as far as it is known.
+    :param of_hooks: what hooks do outside of these models.
     """
 
-    def __init__(self, conn: PgConnection, role: str | None, staged: StagedModels) -> None:
-        self._conn, self._role, self._staged = conn, role, staged
-        self._manifest, self._plan = staged.manifest, staged.plan
+    def __init__(
+        self,
+        conn: PgConnection,
+        role: str | None,
+        manifest: Manifest,
+        plan: RebuildPlan,
+        schemas: Mapping[str, str],
+        *,
+        built: Mapping[Place, Columns] | None = None,
+        of_hooks: HookStatements | None = None,
+    ) -> None:
+        self._conn, self._role, self._manifest, self._plan, self._schemas = conn, role, manifest, plan, schemas
+        self._built, self._of_hooks = built or {}, of_hooks or HookStatements()
         self._swapped = Swapped()
 
     def run(self, in_swap: Callable[[Cursor], None]) -> Swapped:
@@ -151,7 +146,7 @@ class Swap:
         pairs = []
         for model in self._plan.models:
             node = self._manifest["nodes"][model.unique_id]
-            if new := find(cursor, self._staged.schemas[node["schema"]], node["alias"]):
+            if new := find(cursor, self._schemas[node["schema"]], node["alias"]):
                 pairs.append(Pair(node, find(cursor, node["schema"], node["alias"]), new))
             elif node["config"]["materialized"] in RELATIONS:
                 raise RebuildError(f"dbt built {model.name} and it is not there: nothing was changed.")
@@ -159,16 +154,18 @@ class Swap:
 
     def _before_locks(self, cursor: Cursor, pairs: list[Pair]) -> ForeignKeySwap:
         """All that takes its time: no lock of it is one that readers meet."""
-        self._make_schemas(cursor)
+        # A project brings a schema with its first table there; dbt has made the staging schemas alone.
+        for schema in sorted({self._manifest["nodes"][model.unique_id]["schema"] for model in self._plan.models}):
+            if value_of(cursor, "select to_regnamespace(quote_ident(%s)) is null", (schema,)):
+                cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
         old, new = [pair.old for pair in pairs if pair.old], [pair.new for pair in pairs]
-        require_apart(cursor, old, new, list(self._staged.schemas.values()))
+        require_apart(cursor, old, new, list(self._schemas.values()))
         require_keepable(cursor, old, self._role)
         places = [(pair.node["schema"], pair.node["alias"]) for pair in pairs]
         keys = ForeignKeySwap(cursor, [(pair.old, pair.new) for pair in pairs], places)
         keys.repoint()
-        for pair in pairs:
-            if constrained(pair.node):
-                keys.declare(pair.new, foreign_keys(self._manifest, pair.node))
+        for pair in [each for each in pairs if constrained(each.node)]:
+            keys.declare(pair.new, foreign_keys(self._manifest, pair.node))
         for pair in pairs:
             pair.saved = save(cursor, pair.old.oid) if pair.old else None
             if pair.both_hold_rows:
@@ -185,18 +182,16 @@ class Swap:
                 cursor.execute(sql.SQL("analyze {}").format(pair.new.identifier))
         return keys
 
-    def _lost(self, things: Collection[str]) -> None:
+    def _lost(self, things: Iterable[str]) -> None:
         """Names what cannot be kept, before readers can miss it."""
-        new = [note for note in dict.fromkeys(f"Gone: {thing}." for thing in things) if note not in self._swapped.notes]
-        for note in new:
+        for note in self._note(f"Gone: {thing}." for thing in things):
             log.warning("%s", note)
-        self._swapped.notes += new
 
-    def _make_schemas(self, cursor: Cursor) -> None:
-        """Those that a project brings with its first table there; dbt has made the staging schemas alone."""
-        for schema in sorted({self._manifest["nodes"][model.unique_id]["schema"] for model in self._plan.models}):
-            if value_of(cursor, "select to_regnamespace(quote_ident(%s)) is null", (schema,)):
-                cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+    def _note(self, notes: Iterable[str]) -> list[str]:
+        """Adds notes, once each also where a try is repeated; returns those that are new."""
+        new = [note for note in dict.fromkeys(notes) if note not in self._swapped.notes]
+        self._swapped.notes += new
+        return new
 
     def _keep(self, cursor: Cursor, pair: Pair) -> None:
         """What users put on a table and its columns, as far as it takes time or ``analyze`` needs it."""
@@ -204,62 +199,55 @@ class Swap:
             return
         saved, new, place = pair.saved, pair.new, pair.old.text
         there = columns(cursor, new.oid)
-        if built := self._staged.built.get((pair.old.schema, pair.old.name)):
+        if built := self._built.get((pair.old.schema, pair.old.name)):
             by_hand = columns(cursor, pair.old.oid) - set(built) - there
             self._lost([f"the column {name} of {place}, which no model built" for name in sorted(by_hand)])
         self._lost([f"the disabled check of {key} of {place}" for key in unchecked(cursor, pair.old.oid)])
-        of_project = {*self._plan.given_up, *constraint_texts(pair.node)}
-        lost, pair.statistics = keep(cursor, new, saved, place, of_project)
+        lost, pair.statistics = keep(cursor, new, saved, place, {*self._plan.given_up, *constraint_texts(pair.node)})
         self._lost(lost)
 
     def _exchange(self, cursor: Cursor, pairs: list[Pair], keys: ForeignKeySwap) -> float:
         old = [pair.old for pair in pairs if pair.old]
         cursor.execute("set local lock_timeout = %s", (LOCK_TIMEOUT,))
         cursor.execute("set local statement_timeout = %s", (WAIT_FOR_LOCKS,))
-        self._staged.of_hooks.begin()
+        self._of_hooks.begin()
         shown = api_views.withdraw(cursor)
-        views = DependentViews(cursor, old, self._role, self._staged.of_hooks)
+        views = DependentViews(cursor, old, self._role, self._of_hooks)
         tables = [relation for relation in old if relation.kind in "rp"]
-        names = [relation.identifier for relation in tables] + [key.table for key, _ in keys.incoming]
+        names = [relation.identifier for relation in [*tables, *(key.table for key, _ in keys.incoming)]]
         locked = time.monotonic()
         if names:
             cursor.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(names)))
         cursor.execute("set local statement_timeout = %s", (SWAP_WITHIN,))
         keys.drop_incoming()
-        self._detach(cursor, pairs, views)
-        views.drop()
-        if tables:
-            # Without cascade: what is not known here makes it fail, and is not lost.
-            drop = sql.SQL("drop table {}").format(sql.SQL(", ").join(relation.identifier for relation in tables))
-            try:
-                cursor.execute(drop)
-            except psycopg2.errors.DependentObjectsStillExist as error:
-                raise RebuildError(blocked(dependents_of(error))) from None
-        moved = [self._move(cursor, pair) for pair in pairs]
-        keys.rename_incoming()
-        views.make()
-        for pair, relation in zip(pairs, moved, strict=True):
-            self._restore(cursor, pair, relation)
-        self._lost([*views.fill(), *views.lost])
-        self._staged.of_hooks.finish(cursor)
-        built = [pair.node["unique_id"] for pair in pairs]
-        move_progress(cursor, self._manifest, built, self._staged.schemas)
-        move_edited_keys(cursor, self._manifest, built, self._staged.schemas)
-        self._verify(cursor)
-        if shown:
-            api_views.refresh(cursor)
-        return locked
-
-    def _move(self, cursor: Cursor, pair: Pair) -> Relation:
-        cursor.execute(pair.new.alter("set schema {}", sql.Identifier(pair.node["schema"])))
-        return replace(pair.new, schema=pair.node["schema"])
-
-    def _detach(self, cursor: Cursor, pairs: list[Pair], views: DependentViews) -> None:
         things = []
         for pair in pairs:
             there = columns(cursor, pair.new.oid)
             things += [thing for thing in (pair.saved.attached if pair.saved else ()) if thing.column in there]
-        detach(cursor, [*(pair.old for pair in pairs if pair.old), *views.doomed], things)
+        detach(cursor, [*old, *views.doomed], things)
+        views.drop()
+        if tables:
+            # Without cascade: what is not known here makes it fail, and is not lost.
+            identifiers = sql.SQL(", ").join(relation.identifier for relation in tables)
+            try:
+                cursor.execute(sql.SQL("drop table {}").format(identifiers))
+            except psycopg2.errors.DependentObjectsStillExist as error:
+                raise RebuildError(blocked(dependents_of(error))) from None
+        for pair in pairs:
+            cursor.execute(pair.new.alter("set schema {}", sql.Identifier(pair.node["schema"])))
+        keys.rename_incoming()
+        views.make()
+        for pair in pairs:
+            self._restore(cursor, pair, replace(pair.new, schema=pair.node["schema"]))
+        self._lost([*views.fill(), *views.lost])
+        self._of_hooks.finish(cursor)
+        built = [pair.node["unique_id"] for pair in pairs]
+        move_progress(cursor, self._manifest, built, self._schemas)
+        move_edited_keys(cursor, self._manifest, built, self._schemas)
+        self._verify(cursor)
+        if shown:
+            api_views.refresh(cursor)
+        return locked
 
     def _restore(self, cursor: Cursor, pair: Pair, relation: Relation) -> None:
         """Gives a relation what was on the one before it."""
@@ -278,22 +266,17 @@ class Swap:
             self._lost(store_like(cursor, relation, saved.storage, set()))
         for thing in attach(cursor, relation, saved.attached):
             if thing.kind == "publication":
-                note = (
-                    f"Subscribers of the publication {thing.name} have the old rows of {relation.text}: copy it again."
-                )
-                self._swapped.notes += [note] if note not in self._swapped.notes else []
+                of = f"the publication {thing.name} have the old rows of {relation.text}"
+                self._note([f"Subscribers of {of}: copy it again."])
 
     def _verify(self, cursor: Cursor) -> None:
         missing = missing_by_model(cursor, self._manifest)
-        built = {model.unique_id for model in self._plan.models}
-        lost = [line for name, lines in missing.items() for line in lines if name in built]
-        if lost:
+        if lost := [line for name in self._plan.unique_ids for line in missing.get(name, ())]:
             raise RebuildError(
                 f"The project declares constraints that are missing after the models were rebuilt, nothing was"
                 f" changed: {'; '.join(lost)}."
             )
-        others = [f"Missing before and after: {line}." for lines in missing.values() for line in lines]
-        self._swapped.notes += [line for line in others if line not in self._swapped.notes]
+        self._note(f"Missing before and after: {line}." for lines in missing.values() for line in lines)
 
     def _wait(self, cursor: Cursor, pairs: list[Pair], began: float, tell: Seldom) -> None:
         cursor.execute(_HOLDERS, ([pair.old.oid for pair in pairs if pair.old],))

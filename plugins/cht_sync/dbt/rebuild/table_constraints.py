@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.dbt.rebuild.errors import unfit
 from cht_sync.dbt.rebuild.manifest import constraint_text
 from cht_sync.dbt.rebuild.relation import Relation, columns, tried
-from cht_sync.errors import SettingsError
 
 KINDS = {"c": "check", "u": "unique", "p": "primary_key", "x": "exclusion", "n": "not_null", "f": "foreign_key"}
 # Those of parent tables come with the inheritance or the partition.
@@ -80,6 +80,7 @@ def keep_constraints(
     :raises SettingsError: if the rows do not fit one.
     """
     own, there, lost = constraints_of(cursor, relation.oid), columns(cursor, relation.oid), []
+    remedy = "fix the model, or drop it"
     for one in wanted.named:
         if one.kind == "f" or any(one.is_like(each) for each in own.named) or _is_of(one, place, of_project):
             continue
@@ -87,12 +88,14 @@ def keep_constraints(
             lost.append(f"the constraint {one.name} of {place}: there is no such column any more")
             continue
         add = relation.alter("add constraint {} {}", sql.Identifier(one.name), sql.SQL(one.definition))
-        _require(tried(cursor, add), f"The constraint {one.name}", place)
+        if said := tried(cursor, add):
+            raise unfit(f"The constraint {one.name} of {place}", said, remedy)
     done = set(constraints_of(cursor, relation.oid).not_null)
     for column in wanted.not_null:
         if column in there and column not in done and constraint_text(place, "not_null", [column]) not in of_project:
             alter = relation.alter("alter column {} set not null", sql.Identifier(column))
-            _require(tried(cursor, alter), f"That {column} has a value", place)
+            if said := tried(cursor, alter):
+                raise unfit(f"That {column} has a value of {place}", said, remedy)
     return lost
 
 
@@ -111,11 +114,3 @@ def keep_comments(cursor: Cursor, relation: Relation, wanted: Sequence[Constrain
 def _is_of(one: Constraint, place: str, of_project: Collection[str]) -> bool:
     kind = KINDS[one.kind]
     return any(constraint_text(place, kind, names) in of_project for names in (one.columns, [one.name]))
-
-
-def _require(said: str, what: str, place: str) -> None:
-    if said:
-        raise SettingsError(
-            f"{what} of {place} does not fit what was rebuilt ({said}): nothing was changed; fix the model, or drop"
-            " it, and the next deployment goes on."
-        )

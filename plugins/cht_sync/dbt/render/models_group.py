@@ -180,7 +180,7 @@ class _Draw:
 
     def _task(self, node: DbtNode, task_id: str, task_args: dict[str, Any], place: dict[str, Any]) -> Any:
         if self._first is None:
-            self._first = self._run_all(task_args, place) if self._watched else self._retry_failed(task_args, place)
+            self._first = self._first_task({**task_args, **place})
             self._first.takes_batches = self._group.takes_batches
         text = _doc(self._models[node.unique_id])
         if node.has_ephemeral_materialization:
@@ -203,48 +203,44 @@ class _Draw:
             **node.operator_kwargs_to_override,
             **place,
         }
-        if not self._watched:
+        task: RunModel | WatchModel
+        if self._watched:
+            task = WatchModel(
+                producer_task_id=self._first.task_id,
+                # Deferred sensors end up failed now and then: https://github.com/apache/airflow/issues/72716.
+                deferrable=False,
+                poke_interval=POKE_INTERVAL_S,
+                timeout=self._limit.total_seconds(),
+                **arguments,
+            )
+        else:
             task = RunModel(execution_timeout=self._limit, **arguments)
-            task.takes_batches = self._group.takes_batches
             self._first >> task
-            return task
-        watch = WatchModel(
-            producer_task_id=self._first.task_id,
-            # Deferred sensors end up failed now and then: https://github.com/apache/airflow/issues/72716.
-            deferrable=False,
-            poke_interval=POKE_INTERVAL_S,
-            timeout=self._limit.total_seconds(),
-            **arguments,
-        )
-        watch.takes_batches = self._group.takes_batches
-        return watch
+        task.takes_batches = self._group.takes_batches
+        return task
 
     def _select(self, *names: str) -> str:
         return " ".join(f"fqn:{'.'.join(self._models[name]['fqn'])}" for name in names)
 
-    def _retry_failed(self, task_args: dict[str, Any], place: dict[str, Any]) -> RetryFailedModels:
-        return RetryFailedModels(
-            task_id=RETRY_TASK_ID,
-            task_display_name=f"{RETRY_TASK_ID}: what failed the last time",
-            doc_md="Runs what failed the last time, before all else.",
-            retries=1,
-            execution_timeout=self._limit,
-            **{**task_args, "manifest_filepath": "", "emit_datasets": False, "select": self._selection},
-            **place,
-        )
-
-    def _run_all(self, task_args: dict[str, Any], place: dict[str, Any]) -> RunAllModels:
-        # Assets are reported by the tasks of the models, with names that this one finds.
-        assets = {"emit_datasets": False, "_should_generate_model_uris": True}
+    def _first_task(self, arguments: dict[str, Any]) -> RunAllModels | RetryFailedModels:
+        # Assets are reported by the tasks of the models.
+        arguments |= {"manifest_filepath": "", "select": self._selection, "emit_datasets": False}
+        # What fails in a model fails its task; this one is tried again where its process was lost.
+        arguments |= {"retries": 1, "execution_timeout": self._limit}
+        if not self._watched:
+            return RetryFailedModels(
+                task_id=RETRY_TASK_ID,
+                task_display_name=f"{RETRY_TASK_ID}: what failed the last time",
+                doc_md="Runs what failed the last time, before all else.",
+                **arguments,
+            )
         return RunAllModels(
             task_id=RUN_ALL_TASK_ID,
             task_display_name=f"{RUN_ALL_TASK_ID}: dbt, once for all models",
             doc_md="Runs dbt once for all models; the task of each model tells how that model ended.",
-            # What fails in a model fails its task; this one is tried again where its process was lost.
-            retries=1,
-            execution_timeout=self._limit,
-            **{**task_args, "manifest_filepath": "", "select": self._selection, **assets},
-            **place,
+            # The names of assets: it finds them for those tasks.
+            _should_generate_model_uris=True,
+            **arguments,
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import Any
 
 from airflow.sdk import TaskGroup, task
 from airflow.sdk.exceptions import AirflowFailException
@@ -56,8 +55,11 @@ def draw_data_tests(settings: Settings) -> None:
         dbt_cmd_flags=["--exclude-resource-type", "unit_test"],
         **arguments,
     )
+    by_model: dict[str, list[str]] = {}
+    for test, one in sorted(tests.items()):
+        by_model.setdefault(names.get(one["model"] or "", OF_NO_MODEL), []).append(test)
     with TaskGroup("tests", tooltip="One task for each model that has tests.") as group:
-        for name, ids in sorted(_by_model(tests, names).items()):
+        for name, ids in sorted(by_model.items()):
             text = "\n".join(f"* `{tests[test]['name']}`" for test in ids)
             ShowTests(task_id=name, tests=ids, doc_md=text, retries=0)
     run >> group >> report_tests()
@@ -88,10 +90,3 @@ def _chosen(graph: Graph, settings: Settings) -> dict[str, DataTest]:
     tests = graph.get("tests", {})
     chosen = {model for group in model_groups(graph, settings) for model in group.models}
     return {name: test for name, test in tests.items() if chosen.issuperset(test["models"])}
-
-
-def _by_model(tests: dict[str, Any], names: dict[str, str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for test, one in sorted(tests.items()):
-        found.setdefault(names.get(one["model"] or "", OF_NO_MODEL), []).append(test)
-    return found

@@ -47,5 +47,5 @@ def answer(dbt: Any, answers: Answers) -> None:
         except Exception as error:
             # Told, or whoever waits would take it for a process that was killed.
             told = of_text(str(error))
-            said = {"success": False, "exception": f"{type(error).__name__}: {told}", "results": None, "models": []}
+            said = {"success": False, "exception": f"{type(error).__name__}: {told}", "results": None}
         answers.write(said)

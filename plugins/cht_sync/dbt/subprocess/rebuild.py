@@ -17,9 +17,9 @@ from cht_sync.dbt.subprocess.answering import Answers, Command, answer
 from cht_sync.dbt.subprocess.events import NO_CONSOLE, let_go, print_line
 from cht_sync.dbt.subprocess.parsed import packed, read_large_seeds, unpacked
 from cht_sync.dbt.subprocess.redirect import Redirect
+from cht_sync.dbt.subprocess.runs import outcome
 from cht_sync.dbt.subprocess.staging import TAG, move_to_staging
 from cht_sync.postgres.keepalive import end_with_process
-from cht_sync.redaction import of_text
 from cht_sync.redaction.in_dbt import redact_dbt
 
 
@@ -39,7 +39,7 @@ class Dbt:
         if result.success and isinstance(result.result, Manifest):
             # A run changes its manifest: each gets a copy.
             self._parsed = packed(result.result)
-        return _outcome(result)
+        return outcome(result)
 
     def modified(self, profiles: str, state: str) -> Command:
         """The models that differ from another manifest, which is in the folder ``state``."""
@@ -52,7 +52,7 @@ class Dbt:
         command += ["--output", "json", "--output-keys", "unique_id"]
         result = self._runner(unpacked(self._parsed)).invoke(self._command(command, profiles))
         if not result.success:
-            return _outcome(result)
+            return outcome(result)
         lines = result.result if isinstance(result.result, list) else []
         return {"success": True, "modified": [json.loads(line)["unique_id"] for line in lines]}
 
@@ -67,23 +67,19 @@ class Dbt:
         """
         manifest = unpacked(self._parsed)
         moved, database = move_to_staging(manifest, members, schemas)
-        if not full_refresh and all(manifest.nodes[name].resource_type != "model" for name in members):
-            return _outcome(dbtRunnerResult(success=True))
         # Seeds and snapshots are made once; what arrives meanwhile is for models.
-        others = full_refresh and any(manifest.nodes[name].resource_type != "model" for name in members)
-        kinds = [f"--resource-type={kind}" for kind in ("model", "seed", "snapshot")]
-        command = [
-            *(["build", *kinds] if others else ["run"]),
-            "--no-write-json",
-            "--select",
-            f"tag:{TAG}",
-            *(["--full-refresh"] if full_refresh else []),
-        ]
+        kinds = {str(manifest.nodes[name].resource_type) for name in members}
+        if not full_refresh and "model" not in kinds:
+            return outcome(dbtRunnerResult(success=True))
+        command = ["run"]
+        if full_refresh and kinds - {"model"}:
+            command = ["build", *(f"--resource-type={kind}" for kind in ("model", "seed", "snapshot"))]
+        command += ["--no-write-json", "--select", f"tag:{TAG}", *(["--full-refresh"] if full_refresh else [])]
         redirect = Redirect(moved, schemas, database)
         with _redirected(redirect):
             done = self._runner(manifest).invoke(self._command(command, profiles))
         # Later runs of this process go on from what earlier ones have built.
-        return {**_outcome(done), "waiting": redirect.waiting, "batches": batches.noted}
+        return {**outcome(done), "waiting": redirect.waiting, "batches": batches.noted}
 
     @staticmethod
     def _runner(manifest: Manifest | None = None) -> dbtRunner:
@@ -124,18 +120,6 @@ def _redirected(redirect: Redirect) -> Iterator[None]:
         yield
     finally:
         manager.add_query = adds
-
-
-def _outcome(result: dbtRunnerResult) -> Command:
-    results = getattr(result.result, "results", None) or []
-    return {
-        "success": result.success,
-        "exception": of_text(str(result.exception)) if result.exception else "",
-        "models": [
-            {"unique_id": one.node.unique_id, "status": str(one.status), "message": one.message or ""}
-            for one in results
-        ],
-    }
 
 
 def main(arguments: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any
 
 from cht_sync.dbt.subprocess.sql_text import (
@@ -40,6 +41,7 @@ _LISTS = re.compile(rf"alter\s+publication\s+{CHAIN}\s+(?:set|drop)\b", re.I)
 _BLOCK = re.compile(r"do\b", re.I)
 _FAR = re.compile(r"\bcreate\b[^;]*?\b(?:view|function|procedure)\b|\b(?:grant|revoke)\b", re.I)
 _REFERS = re.compile(r"\breferences\b", re.I)
+_REFERRED = re.compile(rf"\breferences\s+(?P<name>{CHAIN})", re.I)
 _PATH = re.compile(r"set\s+(?:local\s+|session\s+)?search_path\s*(?:to|=)\s*", re.I)
 _OF_DBT = "__dbt_"
 # The tables in use whose successors are built.
@@ -121,7 +123,8 @@ class Redirect:
             )
         made = renamed(statement, self._there(ask), self._database, bool(_BLOCK.match(bare)))
         # A key to a table that is not built yet: both are in use after the swap alone.
-        if _ALTER.match(bare) and _REFERS.search(bare) and self._leads_back(made):
+        found = _REFERRED.search(made) if _ALTER.match(bare) and _REFERS.search(bare) else None
+        if found and place_of(found["name"]) in self._moved:
             self._wait(statement, by)
             return ""
         return self._with_path(made)
@@ -172,28 +175,18 @@ class Redirect:
     def _in_use(self, statement: str) -> str:
         """With the names that the tables have after the swap: those of the staging schemas are no others'."""
         for aside, schema in self._live.items():
-            pieces = re.split(rf"(?<![\w$]){re.escape(aside)}(?![\w$])", statement)
-            statement = schema.join(pieces)
+            statement = schema.join(re.split(rf"(?<![\w$]){re.escape(aside)}(?![\w$])", statement))
         return statement
 
     def _there(self, ask: Ask) -> Callable[[Place], str | None]:
-        known: dict[Place, str | None] = {}
-
+        @cache
         def there(place: Place) -> str | None:
-            aside = self._moved.get(place)
-            if aside is None:
+            if not (aside := self._moved.get(place)):
                 return None
-            if place not in known:
-                name = f"{quoted(aside)}.{quoted(place[1])}"
-                known[place] = aside if ask("select to_regclass(%s) is not null", (name,))[0][0] else None
-            return known[place]
+            name = f"{quoted(aside)}.{quoted(place[1])}"
+            return aside if ask("select to_regclass(%s) is not null", (name,))[0][0] else None
 
         return there
-
-    def _leads_back(self, statement: str) -> bool:
-        found = re.search(rf"\breferences\s+(?P<name>{CHAIN})", statement, re.I)
-        place = place_of(found["name"]) if found else None
-        return place is not None and place in self._moved
 
     def _asked(self, what: str, query: str, ask: Ask) -> set[Place]:
         if what not in self._of_live:

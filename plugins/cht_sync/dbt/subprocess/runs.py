@@ -41,11 +41,11 @@ class Runs:
         _move(environment, folder)
         done = dbtRunner(callbacks=[print_line]).invoke([*NO_CONSOLE, *arguments])
         if not done.success or not isinstance(done.result, Manifest):
-            return _outcome(done)
+            return outcome(done)
         self._parsed = packed(done.result)
         lineage = asdict(Lineage.of(done.result))
         parents = {name: sorted(each) for name, each in lineage["parents"].items()}
-        return {**_outcome(done), "lineage": {**lineage, "parents": parents}}
+        return {**outcome(done), "lineage": {**lineage, "parents": parents}}
 
     def run(
         self,
@@ -78,7 +78,7 @@ class Runs:
     def _invoke(runner: dbtRunner, arguments: list[str], environment: dict[str, str], folder: str) -> Command:
         _move(environment, folder)
         try:
-            return _outcome(runner.invoke([*NO_CONSOLE, *arguments]))
+            return outcome(runner.invoke([*NO_CONSOLE, *arguments]))
         finally:
             reset_adapters()
 
@@ -112,15 +112,12 @@ def _event(event: Any, manifest: Manifest) -> Command:
             },
             "batches": json.dumps(batches_of.noted.get(node.unique_id)),
         },
-        "compiled": (_compiled(manifest, node.unique_id) if failed else ""),
+        "compiled": (getattr(manifest.nodes.get(node.unique_id), "compiled_code", None) or "") if failed else "",
     }
 
 
-def _compiled(manifest: Manifest, model: str) -> str:
-    return getattr(manifest.nodes.get(model), "compiled_code", None) or ""
-
-
-def _outcome(done: dbtRunnerResult) -> Command:
+def outcome(done: dbtRunnerResult) -> Command:
+    """How a command ended; ``results``, one for each node, where it gives such."""
     results = getattr(done.result, "results", None)
     return {
         "success": done.success,

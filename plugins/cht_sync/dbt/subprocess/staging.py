@@ -11,7 +11,7 @@ from cht_sync.dbt.subprocess.references import model_of, pointed_to_staging, tar
 from cht_sync.dbt.subprocess.sql_text import Place
 
 TAG = "cht_sync_built_aside"
-_DBT = {"dbt", "dbt_postgres"}
+PACKAGES_OF_DBT = {"dbt", "dbt_postgres"}
 
 
 def move_to_staging(
@@ -44,8 +44,9 @@ def move_to_staging(
             holder.constraints = [one for one in holder.constraints if not _points_outside(one, moved, names)]
             for constraint in holder.constraints:
                 _point(constraint, moved)
-    for name in [name for name, node in nodes.items() if _at_end(node)]:
-        del nodes[name]
+    for name, node in list(nodes.items()):
+        if node.resource_type == "operation" and "on-run-end" in node.tags:
+            del nodes[name]
     return moved, next((nodes[name].database for name in members), "")
 
 
@@ -68,7 +69,7 @@ def _texts(manifest: Any, node: Any) -> Iterator[str]:
     yield getattr(node, "raw_code", "") or ""
     for hook in (*getattr(node.config, "pre_hook", ()), *getattr(node.config, "post_hook", ())):
         yield hook.sql
-    macros = {name: each for name, each in manifest.macros.items() if each.package_name not in _DBT}
+    macros = {name: each for name, each in manifest.macros.items() if each.package_name not in PACKAGES_OF_DBT}
     used = {name: each.depends_on.macros for name, each in macros.items()}
     yield from (
         macros[name].macro_sql for name in reachable(getattr(node.depends_on, "macros", ()), used) if name in macros
@@ -95,7 +96,3 @@ def _point(constraint: Any, moved: Mapping[tuple[str, str], str]) -> None:
         constraint.expression = pointed_to_staging(constraint.expression, moved, _is_foreign_key(constraint))
     if getattr(constraint, "to", None):
         constraint.to = pointed_to_staging(constraint.to, moved, whole=True)
-
-
-def _at_end(node: Any) -> bool:
-    return node.resource_type == "operation" and "on-run-end" in node.tags

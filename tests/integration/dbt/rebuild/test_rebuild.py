@@ -314,7 +314,7 @@ def test_a_rebuild_that_fails_or_is_killed_leaves_everything_as_it_was(rig, monk
     )
     pids = []
     started = DbtProcess.__enter__
-    monkeypatch.setattr(DbtProcess, "__enter__", lambda self: (started(self), pids.append(self.pid))[0])
+    monkeypatch.setattr(DbtProcess, "__enter__", lambda self: (started(self), pids.append(self._process.pid))[0])
 
     def kill():
         while not rig.sql(

@@ -12,7 +12,7 @@ import pytest
 from cht_sync.dbt.rebuild import swap as module
 from cht_sync.dbt.rebuild.errors import RebuildError
 from cht_sync.dbt.rebuild.plan import PlannedModel, RebuildPlan
-from cht_sync.dbt.rebuild.swap import StagedModels, Swap
+from cht_sync.dbt.rebuild.swap import Swap
 from cht_sync.dbt.run.table_columns import note_rebuilt
 from cht_sync.dbt.tables.built_models import BuiltModels
 from cht_sync.errors import SettingsError
@@ -86,8 +86,7 @@ class World:
             connection.login, connection.password = login, "x"
         with closing(connect(connection, "test")) as conn, explained(connection, "swap"):
             plan = RebuildPlan(tuple(planned), given_up=given_up)
-            staged = StagedModels(manifest, plan, {"v1": "v1__next"}, built or {})
-            return Swap(conn, connection.login, staged).run(in_swap)
+            return Swap(conn, connection.login, manifest, plan, {"v1": "v1__next"}, built=built).run(in_swap)
 
     def foreign_keys(self):
         return self.sql(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cht_sync.dbt.rebuild.absent import with_what_they_read
+from cht_sync.dbt.rebuild.plan import with_what_they_read
 
 
 def manifest(**parents):
