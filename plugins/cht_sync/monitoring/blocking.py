@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 from pydantic import BaseModel, Field
 
 from cht_sync.common.text import moment
@@ -48,7 +48,7 @@ class Blocker(BaseModel):
         )
 
 
-def blockers(cursor: Any, tables: Iterable[tuple[str, str]]) -> list[Blocker]:
+def blockers(cursor: Cursor, tables: Iterable[tuple[str, str]]) -> list[Blocker]:
     """The sessions that readers of tables wait for, those that wait for nobody first.
 
     :param cursor: of a session that sees ``pg_locks``; what it may not see of other roles is left out.

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import psycopg2
 from airflow.sdk import Connection
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.tables.model_results import in_use
 from cht_sync.monitoring.blocking import Blocker, blockers
@@ -47,7 +48,7 @@ class Destination:
     :param all_s: seconds after which no further part is asked for.
     """
 
-    def __init__(self, cursor: Any, settings: Settings, connection: Connection, all_s: float = ALL_S) -> None:
+    def __init__(self, cursor: Cursor, settings: Settings, connection: Connection, all_s: float = ALL_S) -> None:
         self._cursor, self.settings, self._connection = cursor, settings, connection
         self._until, self.unknown = monotonic() + all_s, list[Unknown]()
         raw, models = settings.raw_table, sql.Identifier(settings.dbt_schema)
@@ -59,7 +60,7 @@ class Destination:
         :param text: SQL, in which ``{schema}``, ``{table}`` and ``{models}`` stand for names.
         """
         self._names.execute(self._cursor, text, values)
-        names = [column.name for column in self._cursor.description]
+        names = [column.name for column in self._cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in self._cursor]
 
     def ready(self) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from weakref import WeakSet
 
 import psycopg2
@@ -20,9 +20,6 @@ from cht_sync.postgres.pooler import keeps_sessions
 from cht_sync.postgres.query import one_row
 from cht_sync.postgres.tls import secured, tls_advice
 from cht_sync.redaction import message_of, of_error
-
-if TYPE_CHECKING:
-    from cht_sync.postgres.lock_watch import LockWatch
 
 STATEMENT_TIMEOUT = "10min"
 LOCK_TIMEOUT = "2min"
@@ -157,8 +154,12 @@ def _bound(conn: Session, application_name: str) -> None:
 
 
 @contextmanager
-def explained(connection: Connection, doing: str, watch: LockWatch | None = None) -> Iterator[None]:
-    """Turns what Postgres refuses into one sentence; ``doing`` is what was tried: "create the tables"."""
+def explained(connection: Connection, doing: str, held_by: Callable[[], str] = str) -> Iterator[None]:
+    """Turns what Postgres refuses into one sentence.
+
+    :param doing: what was tried, such as "create the tables".
+    :param held_by: says which sessions hold the lock that was waited for; empty where none is known.
+    """
     try:
         yield
     except errors.InsufficientPrivilege as error:
@@ -169,7 +170,7 @@ def explained(connection: Connection, doing: str, watch: LockWatch | None = None
         ) from None
     except psycopg2.Error as error:
         code, lost = error.pgcode or "", is_lost(error)
-        remedy = _remedy(code, watch.blockers if watch else "")
+        remedy = _remedy(code, held_by())
         text = f"Postgres at {describe(connection)} could not {doing} ({of_error(error)}); nothing of it was stored"
         # The cause would print DETAIL and CONTEXT, which quote documents.
         raise StoreError(f"{text}{remedy}.", passing=lost or code in _PASSING, lost=lost, code=code) from None

@@ -74,7 +74,7 @@ class PatientSession:
     def _watched(self, doing: str) -> Iterator[Session]:
         """The connection, while whatever waits for a lock says so."""
         watch = LockWatch(self._connection, doing)
-        with self.reconnecting(), explained(self._connection, doing, watch):
+        with self.reconnecting(), explained(self._connection, doing, lambda: watch.blockers):
             conn = self.conn
             with watch.of_backend(conn):
                 yield conn

@@ -70,7 +70,7 @@ class Schema:
         """
         doing = f"create the tables of schema {self._raw.schema!r}"
         watch = LockWatch(self._connection, doing)
-        with explained(self._connection, doing, watch), watch.of_backend(self._conn):
+        with explained(self._connection, doing, lambda: watch.blockers), watch.of_backend(self._conn):
             files = self._pending_files()
             if not files:
                 return []

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.monitoring.alerts.condition import NEWS, Condition
 from cht_sync.postgres.locks import Locks
@@ -89,7 +90,7 @@ class Incidents:
     def __init__(self, schema: str) -> None:
         self._names = Names(schema)
 
-    def judge(self, cursor: Any, conditions: Iterable[Condition], kinds: Iterable[str]) -> None:
+    def judge(self, cursor: Cursor, conditions: Iterable[Condition], kinds: Iterable[str]) -> None:
         """Opens what is new and closes what is over.
 
         :param kinds: kinds that were looked for: what is not the case any more is closed among them only.
@@ -103,16 +104,16 @@ class Incidents:
         values = {"seen_kinds": [each.kind for each in seen], "subjects": [each.subject for each in seen]}
         self._names.execute(cursor, _RESOLVE, {"kinds": list(kinds), **values})
 
-    def see(self, cursor: Any, condition: Condition) -> None:
+    def see(self, cursor: Cursor, condition: Condition) -> None:
         """Opens an incident, or updates one that is open."""
         values = {name: getattr(condition, name) for name in ("kind", "subject", "text", "since", "newest")}
         self._names.execute(cursor, _SEE, values)
 
-    def _is_known(self, cursor: Any, condition: Condition) -> bool:
+    def _is_known(self, cursor: Cursor, condition: Condition) -> bool:
         values = {"kind": condition.kind, "subject": condition.subject, "since": condition.since}
         return bool(self._names.value(cursor, _KNOWN_NEWS, values))
 
-    def to_tell(self, cursor: Any, channels: Collection[str], patience: Mapping[str, datetime]) -> list[Incident]:
+    def to_tell(self, cursor: Cursor, channels: Collection[str], patience: Mapping[str, datetime]) -> list[Incident]:
         """Incidents of which a message is to be sent, in the order in which they began.
 
         :param channels: names of those that every message is to go through.
@@ -125,7 +126,7 @@ class Incidents:
         self._names.execute(cursor, _TRIED, ([each.id for each in found],))
         return found
 
-    def told(self, cursor: Any, incidents: Sequence[Incident], channel: str) -> None:
+    def told(self, cursor: Cursor, incidents: Sequence[Incident], channel: str) -> None:
         """Records that a message was sent.
 
         :param incidents: what one message was about, all begun or all resolved.
@@ -133,6 +134,6 @@ class Incidents:
         values = {"ids": [each.id for each in incidents], "channel": channel}
         self._names.execute(cursor, _RECOVERY_TOLD if incidents[0].recovered else _TOLD, values)
 
-    def prune(self, cursor: Any, days: int) -> None:
+    def prune(self, cursor: Cursor, days: int) -> None:
         """Forgets what ended long ago."""
         self._names.execute(cursor, _PRUNE, (days,))
