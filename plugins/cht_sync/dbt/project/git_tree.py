@@ -105,7 +105,7 @@ def _content(source: Source, blob: Blob, content: IO[bytes]) -> Iterator[bytes]:
     while rest:
         piece = content.read(min(PIECE, rest))
         if not piece:
-            raise OSError(0, "the connection to git failed")
+            raise OSError(0, "git ended before it had handed out all files")
         rest -= len(piece)
         yield piece
     content.read(1)  # the end of a line
