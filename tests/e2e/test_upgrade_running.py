@@ -19,7 +19,7 @@ from tests.oracle.oracle import compare
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 # The last version before modules moved to folders by concept.
-OLDER = os.environ.get("UPGRADE_FROM", "28daf51")
+OLDER = os.environ.get("UPGRADE_FROM", "28daf5114a1139147286b259ee5500359f7c2cf7")
 DOCUMENTS = 300
 
 
