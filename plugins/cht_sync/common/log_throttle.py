@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 GROWTH, LONGEST_S = 3.0, 600.0
-# What was not repeated for so long begins anew.
+# What was not repeated for so long begins again.
 OVER_S = 900.0
 
 

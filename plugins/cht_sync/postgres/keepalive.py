@@ -19,7 +19,7 @@ SET = "select set_config(name, value, false) from pg_settings join unnest(%s, %s
 def end_with_process(name: str) -> None:
     """Has each session that dbt opens in this process end by itself, soon after this process, in a statement too.
 
-    ``application_name`` is set here and not in the profile: with another one dbt would read the whole project anew.
+    ``application_name`` is set here and not in the profile: with another one dbt would read the whole project again.
     """
     from dbt.adapters.postgres.connections import PostgresConnectionManager
 

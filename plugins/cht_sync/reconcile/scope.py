@@ -98,7 +98,7 @@ class TouchedDocuments:
     def _of_ledger(self, interval: Interval) -> Iterator[list[str]]:
         values = {"source": self._source, "start": interval.start, "end": interval.end}
         windows = self._stored.rows("read the sync run history", OF_INTERVAL, values)
-        # First, for what is stamped anew while this goes on leaves its place.
+        # First, for what is stamped again while this goes on leaves its place.
         stamps = [(first, last) for *_, first, last, _ in windows if first is not None]
         if stamps:
             span = {"from": min(first for first, _ in stamps), "to": max(last for _, last in stamps)}

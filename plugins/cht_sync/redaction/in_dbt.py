@@ -43,7 +43,7 @@ _DONE = "_cht_sync_redacts"
 def redact_dbt() -> None:
     """Has dbt in this process say nothing that may come from a document; called before dbt runs, as often as one likes.
 
-    Messages of PostgreSQL are made anew as they come from psycopg2, those of models that fail in other ways before
+    Messages of PostgreSQL are made again as they come from psycopg2, those of models that fail in other ways before
     they become results, and events before dbt's logs and callbacks see them.
     """
     from dbt.adapters.postgres.connections import PostgresConnectionManager

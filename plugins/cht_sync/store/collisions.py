@@ -160,7 +160,7 @@ class Collisions:
         return foreign - taken, moved
 
     def settle_again(self, cursor: Cursor, keys: tuple[bytes, bytes], stamp: Any) -> int:
-        """Decides anew who owns rows that collide, as after a change of the order.
+        """Decides again who owns rows that collide, as after a change of the order.
 
         :param keys: of ``couchdb_collision``: behind the first of these, up to the second.
         :raises StoreError: if a trigger keeps a row from changing its owner.

@@ -270,7 +270,7 @@ class DocumentStore:
     ) -> T:
         """Runs a transaction until it is known to be committed, through restarts and deadlocks.
 
-        :param work: what the transaction does; done anew in each try.
+        :param work: what the transaction does; done again in each try.
         :param committed: asks whether the commit of an earlier try, whose answer was lost, had come through.
         """
         answer: list[T] = []  # filled while the outcome of a commit is not known

@@ -89,7 +89,7 @@ class TaskErrors:
                 self._names.execute(cursor, text, values)
 
     def end_run(self, dag_id: str, run_id: str, states: Mapping[str, str]) -> set[tuple[str, int]]:
-        """Drops what earlier runs have left of tasks that ran again: what fails still, this run has noted anew.
+        """Drops what earlier runs have left of tasks that ran again: what fails still, this run has noted again.
 
         So a source, a model or a part that is not there any more does not stay an error for ever.
 

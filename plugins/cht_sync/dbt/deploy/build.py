@@ -66,7 +66,7 @@ def build(source: Source, folder: Path, settings: Settings) -> tuple[int, list[s
         )
     if told := ignored_settings(read_yaml(source, folder / "project" / PROJECT_FILE), manifest, refused):
         log.warning("%s", told)
-    # dbt writes the one in target/ anew with each run.
+    # dbt writes the one in target/ again with each run.
     (folder / MANIFEST_FILE).write_text(text)
     graph = drawable(manifest)
     (folder / GRAPH_FILE).write_text(json.dumps(graph, indent=1, sort_keys=True) + "\n")

@@ -137,7 +137,7 @@ class DbtProgram:
     def _where(self, profiles: str) -> list[str]:
         """Options of each command; writes the profile."""
         Path(profiles, "profiles.yml").write_text(self._profile)
-        # dbt parses all files anew where the names of profile and target differ: the tasks use these too.
+        # dbt parses all files again where the names of profile and target differ: the tasks use these too.
         where = ["--project-dir", str(self._folder), "--profiles-dir", profiles, "--target", TARGET]
         return [*where, "--profile", PROFILE]
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from cht_sync.dbt.project.manifest import Manifest, Node, reachable
 
-# Versions that were built with another form are built anew.
+# Versions that were built with another form are built again.
 FORM = 3
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cht_sync.dbt.project.manifest import reachable, reversed_edges
 
-# dbt makes these anew in each run, whatever is there.
+# dbt makes these again in each run, whatever is there.
 MADE_ANEW = {"table", "view", "materialized_view", "ephemeral"}
 STARTER_PACKAGE = "cht_starter"
 # Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
@@ -22,7 +22,7 @@ class Kept:
     :param place: schema and name of its table.
     :param declared: type by column, as its contract declares them; empty without one.
     :param on_schema_change: what dbt does where the columns differ.
-    :param stays: whether it says ``full_refresh: false``, so that it is not built anew.
+    :param stays: whether it says ``full_refresh: false``, so that it is not built again.
     :param in_batches: whether dbt builds it in batches of a time.
     """
 
@@ -35,7 +35,7 @@ class Kept:
 
     @classmethod
     def of(cls, node: Any) -> Kept | None:
-        """Reads dbt's node of a model; None where dbt makes its relation anew in each run."""
+        """Reads dbt's node of a model; None where dbt makes its relation again in each run."""
         config = node.config
         if config.materialized in MADE_ANEW:
             return None

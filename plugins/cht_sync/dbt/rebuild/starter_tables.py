@@ -43,7 +43,7 @@ def move_edited_keys(cursor: Cursor, manifest: Manifest, built: Collection[str],
     """Takes over which rows of the new tables depend on rows that were edited while they were built.
 
     What was noted of the tables before goes with them. The next run of the models takes away those rows that it does
-    not write anew. Source: include/dbt/wrapper/macros/edited_rows.sql.
+    not write again. Source: include/dbt/wrapper/macros/edited_rows.sql.
     """
     nodes = models(manifest)
     relations = tuple((nodes[name]["schema"], nodes[name]["alias"]) for name in built)

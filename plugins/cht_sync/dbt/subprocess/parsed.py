@@ -1,4 +1,4 @@
-"""What dbt has parsed, as bytes: kept, handed on and given out anew, since each run of dbt changes its manifest."""
+"""What dbt has parsed, as bytes: kept, handed on and given out again, since each run of dbt changes its manifest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def unpacked(data: bytes) -> Any:
     from dbt.parser.manifest import extended_msgpack_decoder
 
     def decode(packed_data: bytes) -> Any:
-        # dbt's own decoder refuses keys that are no text, which YAML has for `2024: a`, and parses anew each time.
+        # dbt's own decoder refuses keys that are no text, which YAML has for `2024: a`, and parses again each time.
         return msgpack.unpackb(packed_data, ext_hook=extended_msgpack_decoder, raw=False, strict_map_key=False)
 
     return Manifest.from_msgpack(data, decode)

@@ -92,12 +92,12 @@ class Redirect:
 
     def __init__(self, moved: Mapping[Place, str], schemas: Mapping[str, str], database: str) -> None:
         self._moved, self._schemas, self._database = moved, schemas, database
-        self._live = {aside: schema for schema, aside in schemas.items()}
-        self._own = {*moved, *((aside, name) for (_, name), aside in moved.items())}
+        self._live = {staging: schema for schema, staging in schemas.items()}
+        self._own = {*moved, *((staging, name) for (_, name), staging in moved.items())}
         self._names = _any_of(self._own)
         self._of_live: dict[str, set[Place]] = {}
         self._one = threading.Lock()
-        #: What waits for the swap: who asked for it, what it makes anew or drops as ``schema.name``, its SQL.
+        #: What waits for the swap: who asked for it, what it makes again or drops as ``schema.name``, its SQL.
         self.waiting: list[dict[str, str]] = []
 
     def now(self, text: str, by: str, ask: Ask) -> str:
@@ -138,7 +138,7 @@ class Redirect:
             return place not in self._own and place in self._asked("hanging", _HANGING, ask)
         if found := _ALTER.match(bare):
             place = place_of(found["name"])
-            # A key of such a table may be dropped here, to be made anew.
+            # A key of such a table may be dropped here, to be made again.
             if place not in self._own and place in self._asked("referring", _REFERRING, ask):
                 return True
         return bool(self._names.search(bare)) and self._lasts_beside(bare)
@@ -174,17 +174,17 @@ class Redirect:
 
     def _in_use(self, statement: str) -> str:
         """With the names that the tables have after the swap: those of the staging schemas are no others'."""
-        for aside, schema in self._live.items():
-            statement = schema.join(re.split(rf"(?<![\w$]){re.escape(aside)}(?![\w$])", statement))
+        for staging, schema in self._live.items():
+            statement = schema.join(re.split(rf"(?<![\w$]){re.escape(staging)}(?![\w$])", statement))
         return statement
 
     def _there(self, ask: Ask) -> Callable[[Place], str | None]:
         @cache
         def there(place: Place) -> str | None:
-            if not (aside := self._moved.get(place)):
+            if not (staging := self._moved.get(place)):
                 return None
-            name = f"{quoted(aside)}.{quoted(place[1])}"
-            return aside if ask("select to_regclass(%s) is not null", (name,))[0][0] else None
+            name = f"{quoted(staging)}.{quoted(place[1])}"
+            return staging if ask("select to_regclass(%s) is not null", (name,))[0][0] else None
 
         return there
 
@@ -203,8 +203,8 @@ class Redirect:
         listed = text[start.end() :]
 
         def both(found: re.Match[str]) -> str:
-            aside = self._schemas.get(parts(found[0].replace("'", '"'))[0])
-            return f"{quoted(aside)}, {found[0]}" if aside else found[0]
+            staging = self._schemas.get(parts(found[0].replace("'", '"'))[0])
+            return f"{quoted(staging)}, {found[0]}" if staging else found[0]
 
         return text[: len(text) - len(listed)] + re.sub(rf"{CHAIN}|'[^']*'", both, listed)
 

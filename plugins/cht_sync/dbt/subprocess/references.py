@@ -51,12 +51,12 @@ def pointed_to_staging(expression: str, moved: Mapping[tuple[str, str], str], wh
     :param whole: whether the text starts with the table, as that of a foreign key does, or it follows ``references``.
     """
     match = _TARGET.fullmatch(expression) if whole else _INSIDE.search(expression)
-    aside = moved.get((plain(match["schema"] or ""), plain(match["table"]))) if match else None
-    if not match or aside is None:
+    staging = moved.get((plain(match["schema"] or ""), plain(match["table"]))) if match else None
+    if not match or staging is None:
         return expression
     start = match.start("schema")
     # A database before the schema, as `"db"."schema"."table"`, is the same one and may go.
     before = expression[:start]
     database = re.search(rf"{NAME}\s*\.\s*\Z", before)
     before = before[: database.start()] if database else before
-    return before + f"{quoted(aside)}.{quoted(plain(match['table']))}" + expression[match.end("table") :]
+    return before + f"{quoted(staging)}.{quoted(plain(match['table']))}" + expression[match.end("table") :]

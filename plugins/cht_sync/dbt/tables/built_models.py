@@ -45,7 +45,7 @@ class BuiltModels:
         return {(schema, name): columns for schema, name, columns in self._cursor.fetchall()}
 
     def record(self, built: Mapping[Place, Columns], others: Collection[Place] = ()) -> None:
-        """Notes the tables that dbt will add to, and forgets others, which dbt makes anew in each run."""
+        """Notes the tables that dbt will add to, and forgets others, which dbt makes again in each run."""
         if not (built or others) or not self._may("insert", "update", "delete"):
             return
         for place, columns in built.items():
