@@ -11,7 +11,7 @@ from typing import Any
 from cht_sync.forms.definition import Choice, FormDefinition, FormField, Labels
 
 # Of an SMS form, each as the type of an XForm that casts alike.
-TYPES = {"integer": "int", "number": "decimal", "boolean": "boolean", "date": "date"}
+TYPES = {"integer": "int", "number": "decimal", "boolean": "boolean", "date": "epoch"}
 
 
 def read_sms_forms(settings: object) -> dict[str, FormDefinition]:
@@ -29,9 +29,11 @@ def _form(code: str, form: Mapping[str, Any]) -> FormDefinition:
     meta, fields = _mapping(form.get("meta")), _mapping(form.get("fields"))
     listed = sorted(
         ((str(name), _mapping(asked)) for name, asked in fields.items()),
-        key=lambda each: (isinstance(each[1].get("position"), int) is False, each[1].get("position") or 0)
-        if isinstance(each[1].get("position"), int)
-        else (True, 0),
+        key=lambda each: (
+            (isinstance(each[1].get("position"), int) is False, each[1].get("position") or 0)
+            if isinstance(each[1].get("position"), int)
+            else (True, 0)
+        ),
     )
     labels = _labels(meta.get("label"))
     return FormDefinition(
