@@ -12,8 +12,7 @@ def merge_definitions(definitions: Iterable[FormDefinition]) -> FormDefinition:
     """The fields of all versions, as the newest of them that has a field asks for it.
 
     Where versions differ in what a value is, the field has the type that takes the values of both; choices of all
-    versions stay. A field that once stood in a repeat and once did not is in the place of the newest version: the path of
-    its values in a report is the same.
+    versions stay. A field that once stood in a repeat and once did not is in the place of the newest version.
 
     :param definitions: of one code, oldest first; at least one.
     """
