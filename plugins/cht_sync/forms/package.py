@@ -1,0 +1,166 @@
+"""The dbt package of form tables, as files: what `cht_pipeline_deploy` puts beside the project."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from cht_sync.errors import SettingsError
+from cht_sync.forms.catalogue_form import CatalogueForm
+from cht_sync.forms.cells import literal
+from cht_sync.forms.definition import Path
+from cht_sync.forms.model_sql import lists_of, position_of, row_step, select_of
+from cht_sync.forms.model_yaml import properties_of
+from cht_sync.forms.tables import FormChoices, FormTable, form_tables, given_names
+from cht_sync.settings.settings import REPOSITORY
+
+PACKAGE = "cht_forms"
+FOLDER = "forms"
+TAG = "forms"
+_STARTER_MACROS = REPOSITORY / "include" / "dbt" / "starter" / "macros"
+_OWN = REPOSITORY / "include" / "dbt" / "forms"
+# Those by which the starter's models keep their promises; a package of its own has them also beside other projects.
+_TAKEN = ("document", "keys", "progress", "rules", "safe_cast", "upsert")
+_REJECTS = "document_rejects"
+_STANDARD = """data_record.uuid,
+  data_record.saved_timestamp,
+  data_record.reported,
+  data_record.contact_uuid as reported_by,
+  data_record.parent_uuid as reported_by_parent,
+  {{ cht_forms.patient_of() }} as patient_id,
+  {{ cht_forms.place_of() }} as place_id,
+  {{ cht_forms.version_of('body.form_version') }} as form_version"""
+_FROM = """{{ ref('data_record') }} as data_record
+inner join {{ cht_forms.raw() }} as raw
+  on raw._id = data_record.uuid
+  and raw._deleted is not true
+cross join lateral {{ cht_forms.body_of('raw.doc') }}"""
+
+
+@dataclass(frozen=True)
+class FormsPackage:
+    """The package as it is to be.
+
+    :param files: text by path within the package; empty where there is no form.
+    :param names: for each form what the catalogue is to remember, see :func:`~cht_sync.forms.tables.given_names`.
+    :param refused: for each form without tables the sentence why.
+    :param left: codes of forms whose model the project has itself.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, Mapping[Path, str]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """A hash of what the package is; empty where there is none."""
+        text = json.dumps(sorted(self.files.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16] if self.files else ""
+
+
+def forms_package(
+    forms: Sequence[CatalogueForm], choices: FormChoices, project_models: Collection[str] = ()
+) -> FormsPackage:
+    """The package of all forms.
+
+    :param project_models: names of the models that the project has; a form whose model is among them is left to it.
+    """
+    names: dict[str, Mapping[Path, str]] = {}
+    refused: dict[str, str] = {}
+    left: list[str] = []
+    files: dict[str, str] = {}
+    taken = {name.lower() for name in project_models}
+    for form in forms:
+        try:
+            tables = form_tables(form, choices)
+        except SettingsError as error:
+            refused[form.code] = str(error)
+            continue
+        if tables[0].name in taken:
+            left.append(form.code)
+            continue
+        if double := {table.name for table in tables} & taken:
+            refused[form.code] = (
+                f"form {form.code}: the table {sorted(double)[0]} is there already, of another form or model."
+            )
+            continue
+        taken |= {table.name for table in tables}
+        names[form.code] = given_names(tables)
+        files |= model_files(tables)
+    if files:
+        files |= _package_files(_REJECTS not in project_models)
+    return FormsPackage(files, names, refused, tuple(left))
+
+
+def package_files(forms: Sequence[CatalogueForm], choices: FormChoices) -> dict[str, str]:
+    """The files of the package beside the starter."""
+    return dict(forms_package(forms, choices, (_REJECTS,)).files)
+
+
+def model_files(tables: Sequence[FormTable]) -> dict[str, str]:
+    """The models of one form, each as SQL, and their properties as YAML."""
+    files = {f"models/{table.name}.sql": model_text(table) for table in tables}
+    models = [properties_of(table, '"{{ target.schema }}".data_record') for table in tables]
+    return {**files, f"models/{tables[0].name}.yml": _yaml({"version": 2, "models": models})}
+
+
+def model_text(table: FormTable) -> str:
+    """The SQL of one model."""
+    key = "'uuid'" if table.key == ("uuid",) else repr(list(table.key))
+    config = (
+        "{{\n  config(\n"
+        f"    unique_key={key},\n"
+        f"    meta={{'follows': ['data_record'], 'form': {_word(table.form.code)}}},\n"
+        "    full_refresh=var('drop_and_rebuild', false),\n"
+        f"    indexes=[{', '.join(_indexes(table))}]\n"
+        "  )\n}}\n\n"
+    )
+    condition = f"data_record.form = {literal(table.form.code)}"
+    source, own, standard = _FROM, "body.fields", _STANDARD
+    if table.repeat:
+        source = f"{_FROM}\n{lists_of(table, own)}"
+        own = f"elements_{len(table.positions)}.own"
+        condition += f"\n  and jsonb_typeof({own}) = 'object' and {own} <> '{{}}'"
+        numbers = [f"{position_of(table, name)} as {name}" for name in table.positions]
+        standard = ",\n  ".join(["data_record.uuid", "data_record.saved_timestamp", *numbers])
+    condition += "\n  {{ cht_forms.and_new('data_record') }}"
+    return config + select_of(table, f"{source}\n{row_step(own)}", standard, condition)
+
+
+def _word(code: str) -> str:
+    """A code within the config of a model, which Jinja reads: a hash of one that is no plain word."""
+    return (
+        repr(code)
+        if code.replace("-", "").replace("_", "").replace(":", "").isalnum() and code.isascii()
+        else repr(hashlib.sha256(code.encode()).hexdigest()[:16])
+    )
+
+
+def _indexes(table: FormTable) -> Iterable[str]:
+    columns = (
+        ("saved_timestamp",) if table.repeat else ("saved_timestamp", "reported", "reported_by", "reported_by_parent")
+    )
+    return (f"{{'columns': ['{name}']}}" for name in columns)
+
+
+def _package_files(with_rejects: bool) -> dict[str, str]:
+    files = {f"macros/{path.name}": path.read_text() for path in sorted((_OWN / "macros").glob("*.sql"))}
+    for name in _TAKEN:
+        text = (_STARTER_MACROS / f"{name}.sql").read_text()
+        files[f"macros/starter_{name}.sql"] = text.replace("cht_starter.", f"{PACKAGE}.")
+    files["dbt_project.yml"] = (_OWN / "dbt_project.yml").read_text()
+    files["models/sources.yml"] = (_OWN / "sources.yml").read_text()
+    if with_rejects:
+        for path in sorted((_OWN / "rejects").iterdir()):
+            files[f"models/{path.name}"] = path.read_text()
+    return files
+
+
+def _yaml(content: Any) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,227 @@
+"""The tables of a form and their columns: one for its reports, one for each repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from cht_sync.errors import SettingsError
+from cht_sync.forms.catalogue_form import CatalogueForm
+from cht_sync.forms.cells import GEOPOINT, KINDS, kind_of
+from cht_sync.forms.definition import FormField, Path
+from cht_sync.forms.names import plain_name, unique_names
+
+# Of the 1,600 that PostgreSQL allows; dropped columns count too.
+MOST_COLUMNS = 1_400
+# What is left out unless it is asked for: copies of contacts, and pages that only sum up what stands elsewhere.
+LEFT_OUT = ("inputs/contact/*", "inputs/user/*", "group_review/*", "group_summary/*", "summary/*")
+STANDARD = {
+    "uuid": "text",
+    "saved_timestamp": "timestamp without time zone",
+    "reported": "timestamp with time zone",
+    "reported_by": "text",
+    "reported_by_parent": "text",
+    "patient_id": "text",
+    "place_id": "text",
+    "form_version": "text",
+}
+REJECTED = "rejected"
+_OF_REPEATS = ("uuid", "saved_timestamp")
+
+
+@dataclass(frozen=True)
+class FormChoices:
+    """What the settings say of form tables.
+
+    :param exclude: globs of paths, joined by ``/``, that get no column, beside those of :data:`LEFT_OUT`.
+    :param types: kind of column by a glob of ``<code>/<path>``, whatever values say.
+    """
+
+    exclude: tuple[str, ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def leaves_out(self, path: Path) -> bool:
+        """Whether a path gets no column by rule."""
+        text = "/".join(path)
+        return any(fnmatchcase(text, glob) for glob in (*LEFT_OUT, *self.exclude))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    :param path: from the row's own object: the ``fields`` of a report, an element of a repeat.
+    :param part: of a position, which of its four columns this is.
+    :param forced: its kind is a wish of the settings, whatever values say.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    field: FormField
+    part: int = 0
+    forced: bool = False
+
+    @property
+    def type(self) -> str:
+        """As PostgreSQL names it."""
+        return KINDS[self.kind].type
+
+
+@dataclass(frozen=True)
+class FormTable:
+    """A table of a form.
+
+    :param repeat: path of the repeat whose elements are its rows; empty for the reports themselves.
+    :param outer: paths of the repeats around that one, outermost first.
+    :param positions: names of the columns that number the elements, outermost first, its own last.
+    :param groups: paths of the groups that it looks into, those above before those below; not the object itself.
+    :param children: paths of the repeats right within it.
+    :param known: for the object itself and each group, the keys that a definition has, whether they are columns or not.
+    """
+
+    form: CatalogueForm
+    name: str
+    columns: tuple[Column, ...]
+    repeat: Path = ()
+    outer: tuple[Path, ...] = ()
+    positions: tuple[str, ...] = ()
+    groups: tuple[Path, ...] = ()
+    children: tuple[Path, ...] = ()
+    known: Mapping[Path, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that tell its rows apart."""
+        return ("uuid", *self.positions)
+
+    @property
+    def standard(self) -> dict[str, str]:
+        """The columns before those of the form, with their types."""
+        if not self.repeat:
+            return STANDARD
+        return {name: STANDARD[name] for name in _OF_REPEATS} | dict.fromkeys(self.positions, "bigint")
+
+
+def form_tables(form: CatalogueForm, choices: FormChoices) -> tuple[FormTable, ...]:
+    """The tables of one form, that of its reports first; a repeat without a column has none.
+
+    :raises SettingsError: if a table would have too many columns.
+    """
+    repeats = sorted(dict.fromkeys(form.definition.repeats), key=lambda path: (len(path), path))
+    names = table_names([form])
+    listed = [_table(form, choices, repeat, repeats, names[(form.code, *repeat)]) for repeat in ((), *repeats)]
+    return tuple(each for each in listed if each.columns or not each.repeat)
+
+
+def table_names(forms: Iterable[CatalogueForm], taken: Collection[str] = ()) -> dict[tuple[str, ...], str]:
+    """The name of each table, by code and path of its repeat; names that forms have had stay."""
+    known: dict[tuple[str, ...], str] = {}
+    wanted: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for form in forms:
+        for repeat in ((), *form.definition.repeats):
+            key = (form.code, *repeat)
+            wanted[key] = (_own_name(form), *repeat)
+            if name := form.columns.get(repeat):
+                known[wanted[key]] = name
+    named = unique_names(wanted.values(), taken, known)
+    return {key: named[path] for key, path in wanted.items()}
+
+
+def _own_name(form: CatalogueForm) -> str:
+    if form.kind == "contact":
+        return f"contact_{form.code.removeprefix('contact:').partition(':')[0]}"
+    return f"form_{form.code}"
+
+
+def _table(form: CatalogueForm, choices: FormChoices, repeat: Path, repeats: Sequence[Path], name: str) -> FormTable:
+    outer = tuple(each for each in repeats if each and each == repeat[: len(each)] and each != repeat)
+    count = len(outer)
+    above = ["parent_position"] if count == 1 else [f"parent_position_{number}" for number in range(1, count + 1)]
+    positions = (*above, "position") if repeat else ()
+    ours = [each for each in form.definition.fields if _innermost(each.path, repeats) == repeat]
+    children = [each for each in repeats if each != repeat and _innermost(each, repeats) == repeat]
+    kept = [each for each in ours if not each.note and not choices.leaves_out(each.path)]
+    table = FormTable(form, name, (), repeat, outer, positions)
+    columns = tuple(_columns(form, choices, kept, repeat, {*table.standard, REJECTED}))
+    if len(columns) + len(table.standard) + 1 > MOST_COLUMNS:
+        raise SettingsError(
+            f"form {form.code} has {len(columns):,} columns in the table {name}, more than {MOST_COLUMNS:,}: leave some"
+            " out by CHT_FORMS_EXCLUDE.",
+            "CHT_FORMS_EXCLUDE",
+        )
+    inside = [each.path[len(repeat) :] for each in ours] + [each[len(repeat) :] for each in children]
+    groups = dict.fromkeys(path[:end] for path in inside for end in range(1, len(path)))
+    # What is left out as a whole is not looked into.
+    looked = sorted(
+        (each for each in groups if _looks_into(each, kept, children, repeat, choices)),
+        key=lambda path: (len(path), path),
+    )
+    known = {
+        group: frozenset(path[len(group)] for path in inside if path[: len(group)] == group and len(path) > len(group))
+        for group in ((), *looked)
+    }
+    return replace(
+        table,
+        columns=columns,
+        groups=tuple(looked),
+        children=tuple(each[len(repeat) :] for each in children),
+        known=known,
+    )
+
+
+def _innermost(path: Path, repeats: Iterable[Path]) -> Path:
+    """The innermost repeat around a path: versions may differ in it, and the path of a value cannot."""
+    around = [each for each in repeats if len(each) < len(path) and path[: len(each)] == each]
+    return max(around, key=len, default=())
+
+
+def _looks_into(
+    group: Path, kept: Iterable[FormField], children: Iterable[Path], repeat: Path, choices: FormChoices
+) -> bool:
+    full = (*repeat, *group)
+    inside = (*(each.path for each in kept), *children)
+    return any(path[: len(full)] == full for path in inside) or not choices.leaves_out((*full, ""))
+
+
+def _columns(
+    form: CatalogueForm, choices: FormChoices, kept: Iterable[FormField], repeat: Path, taken: Collection[str]
+) -> Iterable[Column]:
+    wanted: dict[Path, tuple[FormField, str, int, bool]] = {}
+    for each in kept:
+        kind, forced = _kind(form, choices, each)
+        for part, title in enumerate(GEOPOINT if kind == "geopoint" else ("",)):
+            # No path of a form holds an asterisk.
+            path = (*each.path, f"*{title}") if title else each.path
+            wanted[path] = (each, kind, part, forced)
+    plain = {path: _named_path(path[len(repeat) :], taken) for path in wanted}
+    known = {plain[path]: form.columns[path] for path in wanted if path in form.columns}
+    names = unique_names(plain.values(), taken, known)
+    for path, (asked, kind, part, forced) in wanted.items():
+        yield Column(names[plain[path]], asked.path[len(repeat) :], kind, asked, part, forced)
+
+
+def _named_path(path: Path, taken: Collection[str]) -> Path:
+    return ("fields", *path) if plain_name(path) in taken else path
+
+
+def _kind(form: CatalogueForm, choices: FormChoices, asked: FormField) -> tuple[str, bool]:
+    """The kind of a field's column, and whether it is a wish of the settings."""
+    named = "/".join((form.code, *asked.path))
+    for glob, kind in choices.types.items():
+        if fnmatchcase(named, glob):
+            return kind, True
+    kind = kind_of(asked.type)
+    return ("text" if form.failing.get(asked.path, {}).get(kind) else kind), False
+
+
+def given_names(tables: Iterable[FormTable]) -> dict[Path, str]:
+    """What the catalogue is to remember of the tables of one form: names of tables by repeat, of columns by path."""
+    names: dict[Path, str] = {}
+    for table in tables:
+        names[table.repeat] = table.name
+        for column in table.columns:
+            title = (f"*{GEOPOINT[column.part]}",) if column.kind == "geopoint" else ()
+            names[(*column.field.path, *title)] = column.name
+    return names
