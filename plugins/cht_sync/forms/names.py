@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 # Of an identifier; PostgreSQL cuts longer ones without a word that stops anything.
 MOST_BYTES = 63
 MARK_LENGTH = 8
+PLAIN_CODE = re.compile(r"[A-Za-z0-9_:.-]{1,200}")
 NOT_PLAIN = re.compile(r"[^a-z0-9_]+")
 # What every model of a form has; ``xmin`` and its like are columns of every table.
 RESERVED = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
@@ -53,6 +54,11 @@ def unique_names(
         named[path] = name if name not in used else _marked(name, path)
         used.add(named[path])
     return {path: named[path] for path in dict.fromkeys(paths)}
+
+
+def form_key(code: str) -> str:
+    """What the config of a model names a form by, which Jinja reads: its code, or a hash of one that is no plain word."""
+    return code if PLAIN_CODE.fullmatch(code) else hashlib.sha256(code.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _marked(name: str, path: tuple[str, ...]) -> str:

@@ -10,16 +10,18 @@ from typing import Any
 
 import yaml
 
+from cht_sync.dbt.project.lineage import FORMS_PACKAGE
 from cht_sync.errors import SettingsError
 from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.cells import literal
 from cht_sync.forms.definition import Path
 from cht_sync.forms.model_sql import lists_of, position_of, row_step, select_of
 from cht_sync.forms.model_yaml import properties_of
+from cht_sync.forms.names import form_key
 from cht_sync.forms.tables import FormChoices, FormTable, form_tables, given_names
 from cht_sync.settings.settings import REPOSITORY
 
-PACKAGE = "cht_forms"
+PACKAGE = FORMS_PACKAGE
 FOLDER = "forms"
 TAG = "forms"
 _STARTER_MACROS = REPOSITORY / "include" / "dbt" / "starter" / "macros"
@@ -116,7 +118,7 @@ def model_text(table: FormTable) -> str:
     config = (
         "{{\n  config(\n"
         f"    unique_key={key},\n"
-        f"    meta={{'follows': ['data_record'], 'form': {_word(table.form.code)}}},\n"
+        f"    meta={{'follows': ['data_record'], 'form': {form_key(table.form.code)!r}}},\n"
         "    full_refresh=var('drop_and_rebuild', false),\n"
         f"    indexes=[{', '.join(_indexes(table))}]\n"
         "  )\n}}\n\n"
@@ -131,15 +133,6 @@ def model_text(table: FormTable) -> str:
         standard = ",\n  ".join(["data_record.uuid", "data_record.saved_timestamp", *numbers])
     condition += "\n  {{ cht_forms.and_new('data_record') }}"
     return config + select_of(table, f"{source}\n{row_step(own)}", standard, condition)
-
-
-def _word(code: str) -> str:
-    """A code within the config of a model, which Jinja reads: a hash of one that is no plain word."""
-    return (
-        repr(code)
-        if code.replace("-", "").replace("_", "").replace(":", "").isalnum() and code.isascii()
-        else repr(hashlib.sha256(code.encode()).hexdigest()[:16])
-    )
 
 
 def _indexes(table: FormTable) -> Iterable[str]:

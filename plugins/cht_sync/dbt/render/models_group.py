@@ -26,9 +26,11 @@ from cht_sync.dbt.operators.gates import RefuseOperator, go_on
 from cht_sync.dbt.operators.retry_failed import RetryFailedModels
 from cht_sync.dbt.operators.run_all import RunAllModels
 from cht_sync.dbt.operators.run_model import RunModel
+from cht_sync.dbt.operators.show_forms import ShowForms
 from cht_sync.dbt.operators.watch_model import WatchModel
 from cht_sync.dbt.project.graph import Graph
 from cht_sync.dbt.project.groups import ModelGroup, hook_models, model_groups
+from cht_sync.dbt.project.lineage import FORMS_PACKAGE
 from cht_sync.dbt.project.manifest import Node
 from cht_sync.dbt.project.version import INSTALL, Deployment, require_current
 from cht_sync.dbt.render import cosmos_defaults
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 
 RETRY_TASK_ID = "retry_failed"
 REFUSE_TASK_ID = "not_ready"
+FORMS_TASK_ID = "forms"
+READ_BY_FORMS = {"data_record", "document_rejects"}
 POKE_INTERVAL_S = 1
 RETRY_DELAY = timedelta(seconds=10)
 
@@ -74,7 +78,7 @@ def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
 
 def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: ModelGroup, group_id: str) -> TaskGroup:
     draw = _Draw(graph, settings, group)
-    return DbtTaskGroup(
+    drawn = DbtTaskGroup(
         group_id=group_id,
         # With it the DAG's version changes, so that Airflow shows which deployment a run had.
         tooltip=" ".join(filter(None, (group.selector, deployment.source, deployment.revision[:12]))),
@@ -98,6 +102,8 @@ def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: Mode
         ),
         operator_args=draw.operator_args,
     )
+    draw.forms(drawn)
+    return drawn
 
 
 def read_graph(deployment: Deployment) -> Graph:
@@ -155,6 +161,9 @@ class _Draw:
         self._selection = None if everything else self._select(*sorted(self._chosen))
         self._watched = models_mode(settings) == "watcher"
         self._task_ids = task_ids(graph)
+        self._forms = {name for name, model in graph["nodes"].items() if model["package_name"] == FORMS_PACKAGE}
+        self._of_forms: dict[str, Any] = {}
+        self._before_forms: list[Any] = []
         self._limit = timedelta(minutes=settings.models_timeout)
         self._first: RunAllModels | RetryFailedModels | None = None
         batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
@@ -174,6 +183,9 @@ class _Draw:
         Source: ``generate_or_convert_task`` in ``cosmos/airflow/graph.py``.
         """
         if node.unique_id not in self._chosen:
+            return None
+        if node.unique_id in self._forms:
+            self._of_forms = {**task_args, "dag": dag, "task_group": task_group}
             return None
         with _without_params(dag):
             return self._task(node, task_id, task_args, {"dag": dag, "task_group": task_group})
@@ -217,7 +229,32 @@ class _Draw:
             task = RunModel(execution_timeout=self._limit, **arguments)
             self._first >> task
         task.takes_batches = self._group.takes_batches
+        if node.name in READ_BY_FORMS:
+            self._before_forms.append(task)
         return task
+
+    def forms(self, group: TaskGroup) -> None:
+        """The one task of all models that are made from forms, where there are any."""
+        if not self._of_forms:
+            return
+        with _without_params(group.dag):
+            if self._first is None:
+                self._first = self._first_task(self._of_forms)
+            place = {name: self._of_forms[name] for name in ("dag", "task_group")}
+            named = {
+                "task_id": FORMS_TASK_ID,
+                "task_display_name": f"{FORMS_TASK_ID}: a table for each form",
+                "doc_md": "The models that are made from the forms of the CHT; the log says how each ended.",
+            }
+            if self._watched:
+                shown = ShowForms(dbt_task_id=self._first.task_id, retries=0, **named, **place)
+                self._first >> shown
+                return
+            select = self._select(*sorted(self._forms & self._chosen))
+            arguments = {**self._of_forms, "manifest_filepath": "", "select": select, "emit_datasets": False}
+            task = RunModel(execution_timeout=self._limit, retries=1, extra_context={}, **named, **arguments)
+            task.takes_batches = False
+            [self._first, *self._before_forms] >> task
 
     def _select(self, *names: str) -> str:
         return " ".join(f"fqn:{'.'.join(self._models[name]['fqn'])}" for name in names)

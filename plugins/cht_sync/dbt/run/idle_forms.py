@@ -1,0 +1,72 @@
+"""Which models of forms a run can leave out: those of whose form nothing arrived."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
+
+from cht_sync.dbt.deploy.active_version import expected_version
+from cht_sync.dbt.tables.model_runs import ModelRuns
+from cht_sync.forms.names import form_key
+from cht_sync.postgres.lookups import relation_exists
+from cht_sync.postgres.transaction import transaction
+from cht_sync.settings.connections import dbt_connection, postgres_connection
+from cht_sync.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+# Of more documents it takes longer to look into each than to run all models.
+MOST_DOCUMENTS = 20_000
+DATA_RECORD = "data_record"
+# What a model of reports writes again although nothing came is what has the stamp of its newest row.
+_SINCE = "select least(%(modelled_to)s::timestamp, (select max(saved_timestamp) from {data_record}))"
+_MANY = "select count(*) > %(most)s from (select from {raw} where saved_timestamp >= %(since)s limit %(most)s + 1) as arrived"
+# A report that was of another form has to leave the table of that one.
+_ARRIVED = """
+select doc ->> 'form' from {raw} where saved_timestamp >= %(since)s and doc ->> 'type' = 'data_record'
+union
+select data_record.form from {raw} as raw join {data_record} as data_record on data_record.uuid = raw._id
+where raw.saved_timestamp >= %(since)s
+"""
+
+
+def idle_forms(settings: Settings, forms: Mapping[str, str]) -> set[str]:
+    """Models of forms of which no report arrived since the last good run of the models; none where that is not known.
+
+    :param forms: the :func:`~cht_sync.forms.names.form_key` of the form of each model, by unique id.
+    """
+    if not forms:
+        return set()
+    runs = ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema, settings.dbt_selector)
+    state = runs.state()
+    if state.modelled_to is None or state.deployment != expected_version(settings):
+        return set()
+    with transaction(dbt_connection(settings), "cht_sync models", "look for forms that arrived") as cursor:
+        arrived = _arrived(cursor, settings, state.modelled_to)
+    if arrived is None:
+        return set()
+    idle = {model for model, form in forms.items() if form not in arrived}
+    log.info("%s of %s models of forms are left out: no report of their form arrived.", len(idle), len(forms))
+    return idle
+
+
+def _arrived(cursor: Cursor, settings: Settings, modelled_to: Any) -> Collection[str] | None:
+    if not relation_exists(cursor, settings.dbt_schema, DATA_RECORD):
+        return None
+    names = {
+        "raw": sql.Identifier(settings.raw_table.schema, settings.raw_table.table),
+        "data_record": sql.Identifier(settings.dbt_schema, DATA_RECORD),
+    }
+    cursor.execute(sql.SQL(_SINCE).format(**names), {"modelled_to": modelled_to})
+    row = cursor.fetchone()
+    given = {"since": row[0] if row else None, "most": MOST_DOCUMENTS}
+    if given["since"] is None:
+        return None
+    cursor.execute(sql.SQL(_MANY).format(**names), given)
+    if (row := cursor.fetchone()) and row[0]:
+        return None
+    cursor.execute(sql.SQL(_ARRIVED).format(**names), given)
+    return {form_key(form) for (form,) in cursor.fetchall() if form}
