@@ -23,7 +23,9 @@ MOST_DOCUMENTS = 20_000
 DATA_RECORD = "data_record"
 # What a model of reports writes again although nothing came is what has the stamp of its newest row.
 _SINCE = "select least(%(modelled_to)s::timestamp, (select max(saved_timestamp) from {data_record}))"
-_MANY = "select count(*) > %(most)s from (select from {raw} where saved_timestamp >= %(since)s limit %(most)s + 1) as arrived"
+_MANY = """
+select count(*) > %(most)s from (select from {raw} where saved_timestamp >= %(since)s limit %(most)s + 1) as arrived
+"""
 # A report that was of another form has to leave the table of that one.
 _ARRIVED = """
 select doc ->> 'form' from {raw} where saved_timestamp >= %(since)s and doc ->> 'type' = 'data_record'

@@ -1,0 +1,4 @@
+"""Stub until the catalogue is there."""
+class Catalogue:
+    def __init__(self, *a): ...
+    def forms(self): return []
