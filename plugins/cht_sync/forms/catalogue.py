@@ -1,4 +1,7 @@
 """Stub until the catalogue is there."""
+
+
 class Catalogue:
     def __init__(self, *a): ...
-    def forms(self): return []
+    def forms(self):
+        return []

@@ -42,7 +42,7 @@ def show_form(parsed: Namespace) -> Iterator[str]:
     yield from _notes(form)
     for table in tables:
         yield f"\n{table.name}"
-        rows = [("column", "type", "filled", "field", "")]
+        rows: list[tuple[str, ...]] = [("column", "type", "filled", "field", "")]
         rows += [(name, kind, "", "", "") for name, kind in table.standard.items()]
         rows += [_line(form, column) for column in table.columns]
         yield from _aligned(rows)
