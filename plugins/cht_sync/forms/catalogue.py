@@ -1,7 +1,0 @@
-"""Stub until the catalogue is there."""
-
-
-class Catalogue:
-    def __init__(self, *a): ...
-    def forms(self):
-        return []
