@@ -69,14 +69,14 @@ where said.type = '"data_record"' and jsonb_typeof(said.form) = 'string'
 _REPORTS = "select form, count(*), max(stamp) from pg_temp.cht_sync_reports group by form"
 _SHAPE = """
 create temporary table cht_sync_shape on commit drop as
-select form, array(select jsonb_array_elements_text(path)) as path, is_field, is_group, is_repeat,
+select form, array(select jsonb_array_elements_text(path)) as path, is_field, is_value, is_repeat,
     array(select jsonb_array_elements_text(kinds)) as kinds
 from jsonb_to_recordset(%s::jsonb) as shape (
-    form text, path jsonb, is_field boolean, is_group boolean, is_repeat boolean, kinds jsonb
+    form text, path jsonb, is_field boolean, is_value boolean, is_repeat boolean, kinds jsonb
 )
 """
-# A leaf is a value, or what stands where one belongs: a list or an object at the path of a field, and a list at a path
-# that no definition knows. Elements of a repeat have the path of the repeat.
+# A leaf is a value, or what stands where one belongs: a list, and an object at a path that is a value in each definition.
+# Elements of a repeat have the path of the repeat.
 _COUNT = """
 with recursive walk (form, stamp, path, value, is_leaf, kinds) as (
     select form, stamp, '{{}}'::text[], fields, false, null::text[]
@@ -84,9 +84,7 @@ with recursive walk (form, stamp, path, value, is_leaf, kinds) as (
     union all
     select walk.form, walk.stamp, step.path, step.value,
         case jsonb_typeof(step.value)
-            when 'object' then
-                coalesce(shape.is_field and not shape.is_group and not shape.is_repeat, false)
-                or cardinality(step.path) >= {levels}
+            when 'object' then coalesce(shape.is_value, false) or cardinality(step.path) >= {levels}
             when 'array' then not coalesce(shape.is_repeat, false)
             else true
         end,
@@ -129,7 +127,7 @@ class Counter:
         self._session, self._names = session, names
         self._catalogue = Catalogue(names)
         self._limit = FIRST
-        self._count = _count_query(names)
+        self._count = _count_query()
 
     def count(self, until: float) -> bool:
         """Counts reports that nobody has counted; whether none is left.
@@ -188,7 +186,7 @@ class Counter:
         return {code: reports[code] for code in reports if code in known or code in new}
 
 
-def _count_query(names: Names) -> sql.Composed:
+def _count_query() -> sql.Composed:
     blanks = literal(BLANKS)
     failing = ", ".join(
         f"sum(number) filter (where '{kind}' = any(kinds) and {_fails(kind)})::bigint" for kind in KINDS_TO_TRY
@@ -199,7 +197,7 @@ def _count_query(names: Names) -> sql.Composed:
         "text": text_of("value", blanks, trimmed=True),
         "failing": failing,
     }
-    return names.compose(_COUNT, **{name: sql.SQL(text) for name, text in parts.items()})
+    return sql.SQL(_COUNT).format(**{name: sql.SQL(text) for name, text in parts.items()})
 
 
 def _fails(kind: str) -> str:
@@ -216,6 +214,7 @@ def _shape(code: str, form: CatalogueForm | None) -> Iterable[dict[str, Any]]:
     definition = form.definition if form else FormDefinition(code, "", None, ())
     fields = {each.path: each for each in definition.fields}
     repeats = set(definition.repeats)
+    undeclared = form.undeclared if form else ()
     inner = [*fields, *repeats]
     groups = {path[:end] for path in inner for end in range(1, len(path))}
     for path in {*fields, *repeats, *groups}:
@@ -226,7 +225,7 @@ def _shape(code: str, form: CatalogueForm | None) -> Iterable[dict[str, Any]]:
             "form": code,
             "path": path,
             "is_field": field is not None,
-            "is_group": path in groups,
+            "is_value": field is not None and path not in undeclared and path not in groups and path not in repeats,
             "is_repeat": path in repeats,
             "kinds": [kind for kind in KINDS_TO_TRY if kind == declared or kind not in failed],
         }

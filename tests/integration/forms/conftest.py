@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import secrets
 import time
@@ -14,8 +15,10 @@ import requests
 
 from cht_sync.couchdb.sources import configured_sources
 from cht_sync.forms.catalogue import Catalogue
+from cht_sync.forms.definition_table import FormDocument
 from cht_sync.forms.read_definitions import DefinitionReader
 from cht_sync.forms.statistics import Counter
+from cht_sync.forms.xform import read_xform
 from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
@@ -27,6 +30,7 @@ from tests.servers import EVERYWHERE, mine
 
 _numbers = itertools.count(1)
 NAMES = Names("v1", "couchdb")
+HOSTILE = ['user"; drop table v1.form; --', "{code}", "%s", "'", "数据😀", "x" * 180, "a\\b", "{{ 1 }}"]
 
 
 def xform(*fields, version="1", title="A form", choices=""):
@@ -49,6 +53,14 @@ def xform(*fields, version="1", title="A form", choices=""):
         f'<h:title>{title}</h:title><model><instance><data id="x" version="{version}">{_elements(tree)}</data></instance>'
         f"{''.join(binds)}</model></h:head><h:body>{''.join(controls)}{listed}</h:body></h:html>"
     ).encode()
+
+
+def store_definition(keeper, code, content):
+    """Has a form defined by an XForm, without a CouchDB."""
+    document = FormDocument("h/d", f"form:{code}", code, "1-x", hashlib.sha256(content).hexdigest())
+    with keeper.session.transaction("store a definition") as cursor:
+        changed = keeper.catalogue.definitions.store(cursor, document, read_xform(code, content))
+        keeper.catalogue.rebuild(cursor, changed)
 
 
 def _elements(tree):

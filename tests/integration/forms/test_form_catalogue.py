@@ -3,7 +3,7 @@
 import pytest
 
 from cht_sync.forms.catalogue import Catalogue
-from tests.integration.forms.conftest import NAMES, xform
+from tests.integration.forms.conftest import HOSTILE, NAMES, xform
 
 pytestmark = pytest.mark.integration
 
@@ -204,9 +204,6 @@ def test_sms_forms(new_couch, keeper, database):
     couch.copy()
     keeper.read()
     assert keeper.forms()["P"].gone.keys() == {("name",), ("lmp", "date")}
-
-
-HOSTILE = ['user"; drop table v1.form; --', "{code}", "%s", "'", "数据😀", "x" * 180, "a\\b", "{{ 1 }}"]
 
 
 def test_hostile_codes_and_names(new_couch, keeper):
