@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cht_sync.errors import SettingsError
-from cht_sync.forms.catalogue import Catalogue
 from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.cells import kind_of
 from cht_sync.forms.definition import FormField
 from cht_sync.forms.package import ejected_files
 from cht_sync.forms.tables import Column, form_tables
-from cht_sync.forms.wanted import choices_of, has_table
-from cht_sync.settings.connections import postgres_connection
+from cht_sync.forms.wanted import choices_of, has_table, known_forms
 from cht_sync.settings.settings import Settings
 
 _NO_FORM = "The catalogue holds no form yet: the DAG cht_sync reads their definitions once it has copied them."
@@ -23,7 +21,7 @@ _NO_FORM = "The catalogue holds no form yet: the DAG cht_sync reads their defini
 def list_forms(_parsed: Namespace) -> Iterator[str]:
     """A line for each form: code, reports, fields, versions, and what there is to know."""
     settings = Settings()
-    forms = _known(settings)
+    forms = known_forms(settings)
     if not forms:
         yield _NO_FORM
     rows = [("form", "reports", "fields", "table", "")]
@@ -72,12 +70,8 @@ def eject_form(parsed: Namespace) -> Iterator[str]:
     yield "Deploy the project: these models are its own then, and no longer made from the form."
 
 
-def _known(settings: Settings) -> Sequence[CatalogueForm]:
-    return Catalogue(postgres_connection(settings), settings.raw_table).forms()
-
-
 def _form(settings: Settings, code: str) -> CatalogueForm:
-    forms = {form.code: form for form in _known(settings)}
+    forms = {form.code: form for form in known_forms(settings)}
     if code not in forms:
         raise SettingsError(f"There is no form {code!r}: {', '.join(sorted(forms)) or _NO_FORM}")
     return forms[code]

@@ -52,8 +52,8 @@ def settings(database, store, tmp_path, monkeypatch):
 def forms(monkeypatch):
     """The forms of the catalogue, to be changed by the test."""
     listed = []
-    for module in (look_module, deploy_module):
-        monkeypatch.setattr(module, "wanted_forms", lambda settings: FormModels(list(listed)))
+    monkeypatch.setattr(look_module, "wanted_forms", lambda settings: FormModels(list(listed)))
+    monkeypatch.setattr(deploy_module, "prepared_forms", lambda settings: FormModels(list(listed)))
     return listed
 
 
