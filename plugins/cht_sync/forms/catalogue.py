@@ -109,13 +109,14 @@ class Count:
     """What some reports of a form have said at a path.
 
     :param failing: by kind, how many of these values do not cast to it.
+    :param newest: ``saved_timestamp`` of the newest of these reports.
     """
 
     code: str
     path: Path
     filled: int
     failing: Mapping[str, int]
-    newest: datetime
+    newest: str
     repeat: Path | None = None
 
 
@@ -123,7 +124,7 @@ class Count:
 class Counts:
     """What a batch of documents holds; ``reports`` and their newest ``saved_timestamp`` by code."""
 
-    reports: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    reports: dict[str, tuple[int, str]] = field(default_factory=dict)
     fields: list[Count] = field(default_factory=list)
 
 
@@ -172,12 +173,12 @@ class Catalogue:
 
     def add(self, cursor: Cursor, counts: Counts) -> None:
         """Adds what reports were counted to hold."""
-        reports = [{"code": code, "reports": number, "newest": newest.isoformat()}
+        reports = [{"code": code, "reports": number, "newest": newest}
                    for code, (number, newest) in counts.reports.items()]  # fmt: skip
         self._names.execute(cursor, _COUNT_REPORTS, (_json(reports),))
         fields = [{
             "code": each.code, "path": each.path, "repeat": each.repeat, "filled": each.filled,
-            "failing": dict(each.failing) or None, "newest": each.newest.isoformat(),
+            "failing": dict(each.failing) or None, "newest": each.newest,
         } for each in counts.fields]  # fmt: skip
         self._names.execute(cursor, _COUNT_FIELDS, (_json(fields),))
 
