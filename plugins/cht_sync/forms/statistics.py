@@ -21,7 +21,7 @@ from cht_sync.errors import StoreError
 from cht_sync.forms.catalogue import Catalogue, Count, Counts
 from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.cells import BLANKS, KINDS, casts, kind_of
-from cht_sync.forms.definition import Path
+from cht_sync.forms.definition import FormDefinition, Path
 from cht_sync.forms.definition_table import LONGEST_CODE
 from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
@@ -58,10 +58,10 @@ from (
 ) as page
 """
 # One look at a document, which PostgreSQL may have to unpack.
-_OF_REPORTS = f"""
-{_PAGE}
+_OF_REPORTS = """
+{page}
 left join lateral (
-    select said.form #>> '{{{{}}}}' as form,
+    select said.form #>> '{{}}' as form,
         case when length(written.fields) <= %(largest)s then written.fields end as fields
     from jsonb_to_record(case when not coalesce(page._deleted, false) then page.doc end)
         as said (type jsonb, form jsonb, fields jsonb)
@@ -69,7 +69,7 @@ left join lateral (
         select case when jsonb_typeof(said.fields) = 'object' then said.fields::text end as fields offset 0
     ) as written
     where said.type = '"data_record"' and jsonb_typeof(said.form) = 'string'
-        and length(said.form #>> '{{{{}}}}') between 1 and %(longest)s
+        and length(said.form #>> '{{}}') between 1 and %(longest)s
 ) as report on true
 order by page.saved_timestamp, page._id
 """
@@ -140,9 +140,10 @@ class Counter:
         values = {"stamp": before[0], "id": before[1], "limit": self._limit, "longest": LONGEST_CODE,
                   "largest": LARGEST_REPORT}  # fmt: skip
         said = sql.SQL("null, null" if is_skipped else "report.form, report.fields")
+        page = self._names.compose(_PAGE, said=said)
         with closing(cursor.connection.cursor("cht_sync_reports")) as documents:
             documents.itersize = AT_ONCE
-            self._names.execute(documents, _PAGE if is_skipped else _OF_REPORTS, values, said=said)
+            self._names.execute(documents, "{page}" if is_skipped else _OF_REPORTS, values, page=page)
             yield from documents
 
 
@@ -170,23 +171,21 @@ class _Node:
 class _FormNodes:
     """The paths of one form while a batch is counted."""
 
-    def __init__(self, code: str, form: CatalogueForm | None) -> None:
-        self.code = code
+    def __init__(self, form: CatalogueForm) -> None:
+        self.code = form.code
         self.reports, self.newest = 0, ""
-        self.repeats = form.definition.repeats if form else ()
+        self.repeats = form.definition.repeats
         self.root = _Node(())
-        self._room = MOST_UNDECLARED - len(form.undeclared if form else ())
+        self._room = MOST_UNDECLARED - len(form.undeclared)
         self._nodes = 0
         for repeat in self.repeats:
             self._known(repeat).is_repeat = True
-        for field in form.definition.fields if form else ():
+        for field in form.definition.fields:
             node = self._known(field.path)
-            node.is_field = True
-            failed = form.failing.get(field.path, {}) if form else {}
-            declared = kind_of(field.type)
+            node.is_field, node.is_closed = True, field.path not in form.undeclared
+            failed, declared = form.failing.get(field.path, {}), kind_of(field.type)
             tried = [kind == declared or kind not in failed for kind in KINDS_TO_TRY]
             node.kinds = sum(1 << number for number, is_tried in enumerate(tried) if is_tried)
-            node.is_closed = bool(form) and field.path not in form.undeclared
         for node in self.nodes():
             node.is_closed = node.is_closed and not node.below and not node.is_repeat
 
@@ -317,9 +316,9 @@ class _Batch:
             if self._room <= 0:
                 return None
             self._room -= 1
-            return _FormNodes(code, None)
+            return _FormNodes(CatalogueForm(code, "report", FormDefinition(code, "", None, ())))
         (form,) = self._catalogue.read(self._cursor, [code])
-        return _FormNodes(code, form)
+        return _FormNodes(form)
 
     def _failing(self, nodes: Sequence[_Node]) -> list[dict[str, int]]:
         """For each node by kind how many of its values do not cast; none of these is zero.

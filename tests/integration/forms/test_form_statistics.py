@@ -122,7 +122,7 @@ def test_counts_are_those_of_an_independent_count(keeper, save, monkeypatch):
                 "kids": kids(),
                 "extra": some(),
                 "also": {"deep": {"er": some(1)}},
-            },  # fmt: skip
+            },
         )
         for number in range(200)
     ]
@@ -164,7 +164,7 @@ def test_what_casts_is_known_of_fields_that_say_they_are_text(keeper, save):
                 "ms": "1700000000000",
                 "many": ["a", "b"],
             },
-        ),  # fmt: skip
+        ),
         report(2, "visit", {"sum": 12, "when": "2024-01-01T10:00:00Z", "where": "1 2", "ms": 1700000000001}),
     )
     keeper.count()
