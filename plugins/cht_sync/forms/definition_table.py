@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.forms.definition import FormDefinition
+from cht_sync.forms.definition import LONGEST_CODE, FormDefinition
 from cht_sync.forms.xform import MOST_BYTES
 from cht_sync.postgres.query import Names
 
 APP_SETTINGS = "settings"
 PREFIX = "form:"
 # Of an index row, with what else is in it.
-LONGEST_CODE, LONGEST_ID = 200, 500
+LONGEST_ID = 500
 # The range is wider than the ids that are meant, so that it holds them by whatever rules the database sorts.
 _DOCUMENTS = """
 select source, _id, doc ->> '_rev', doc ->> 'internalId', doc -> 'title', doc -> '_attachments'
@@ -184,7 +184,9 @@ class DefinitionTable:
             if document == APP_SETTINGS:
                 yield FormDocument(source, document, "", rev or "", rev or "")
                 continue
-            code = (internal or document.removeprefix(PREFIX))[:LONGEST_CODE]
+            code = internal or document.removeprefix(PREFIX)
+            if not 0 < len(code) <= LONGEST_CODE:
+                continue
             name, stub = _xform_of(attachments)
             titles = _titles(title)
             yield FormDocument(

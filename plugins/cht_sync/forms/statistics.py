@@ -21,8 +21,7 @@ from cht_sync.errors import StoreError
 from cht_sync.forms.catalogue import Catalogue, Count, Counts
 from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.cells import BLANKS, KINDS, casts, kind_of
-from cht_sync.forms.definition import FormDefinition, Path
-from cht_sync.forms.definition_table import LONGEST_CODE
+from cht_sync.forms.definition import LONGEST_CODE, FormDefinition, Path, is_too_long
 from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
 
@@ -36,8 +35,6 @@ MOST_VALUES = 20_000
 # Of one statement; what takes longer is tried again with fewer documents.
 STATEMENT_TIMEOUT = "30s"
 MOST_LEVELS = 30
-# Of an index row.
-LONGEST_PATH = 1_500
 # Keys that somebody made of ids, or codes that somebody made up, must not fill the catalogue.
 MOST_UNDECLARED, MOST_FORMS, MOST_NODES = 500, 2_000, 5_000
 # Every type that a field might be shown to have; all values are text.
@@ -256,7 +253,7 @@ class _FormNodes:
     def _new(self, above: _Node, key: str) -> _Node | None:
         """The place of a key that the catalogue does not know; none where there are too many."""
         path = (*above.path, key)
-        if self._nodes >= MOST_NODES or len("".join(path).encode()) > LONGEST_PATH:
+        if self._nodes >= MOST_NODES or is_too_long(path):
             return None
         self._nodes += 1
         node = above.below[key] = _Node(path)
