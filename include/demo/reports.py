@@ -242,7 +242,7 @@ def _sms(plan: Plan, rng: Random, index: int) -> Doc:
     if form:
         doc["fields"] = {"patient_id": patient, **_sms_fields(form, rng, sent)}
         doc["kujua_message"] = True
-        text = "#".join((f"1!{form}", *map(str, doc["fields"].values())))
+        text = f"1!{form}!{'#'.join(_typed(each) for each in doc['fields'].values())}"
     doc["sms_message"] = {
         "message_id": f"{index}", "sent_timestamp": str(sent), "message": text, "from": sender,
         "type": "sms_message", "form": form, "locale": "ne",
@@ -264,6 +264,13 @@ def _sms_fields(form: str, rng: Random, sent: int) -> Doc:
     if form == "D":
         return {"delivery_date": sent - sent % DAY - some % 7 * DAY, "delivery_code": "F" if some % 3 else "H"}
     return {"visit_number": some % 8 + 1, "danger_sign": some % 5 == 0}
+
+
+def _typed(value: Any) -> str:
+    """As the sender has typed it."""
+    if isinstance(value, bool):
+        return str(int(value))
+    return iso(value)[:10] if isinstance(value, int) and value > DAY else str(value)
 
 
 def _task(rng: Random, sender: str, sent: int) -> Doc:
