@@ -12,7 +12,8 @@ def merge_definitions(definitions: Iterable[FormDefinition]) -> FormDefinition:
     """The fields of all versions, as the newest of them that has a field asks for it.
 
     Where versions differ in what a value is, the field has the type that takes the values of both; choices of all
-    versions stay. A field that once stood in a repeat and once did not is in the place of the newest version.
+    versions stay. A field that once stood in a repeat and once did not is in the place of the newest version; what was
+    a value in one version and is a repeat in another is a repeat.
 
     :param definitions: of one code, oldest first; at least one.
     """
@@ -24,8 +25,9 @@ def merge_definitions(definitions: Iterable[FormDefinition]) -> FormDefinition:
         for each in definition.fields:
             fields[each.path] = _merged(fields.get(each.path), each)
         repeats |= dict.fromkeys(definition.repeats)
-    in_order = [each.path for each in newest.fields]
-    gone = [path for path in fields if path not in set(in_order)]
+    asked = {each.path for each in newest.fields}
+    in_order = [each.path for each in newest.fields if each.path not in repeats]
+    gone = [path for path in fields if path not in asked and path not in repeats]
     return replace(
         newest, fields=tuple(fields[path] for path in (*in_order, *gone)), repeats=tuple(sorted(repeats, key=len))
     )

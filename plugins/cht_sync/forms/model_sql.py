@@ -62,8 +62,9 @@ def lists_of(table: FormTable, own: str) -> str:
             f"cross join lateral (select {value} as list offset 0) as list_{level}\n"
             f"cross join lateral jsonb_array_elements(\n"
             f"  case jsonb_typeof(list_{level}.list)\n"
-            f"    when 'array' then list_{level}.list when 'object' then jsonb_build_array(list_{level}.list) else '[]'\n"
-            f"  end\n"
+            f"    when 'array' then list_{level}.list\n"
+            f"    when 'object' then jsonb_build_array(list_{level}.list) else '[]'\n"
+            "  end\n"
             f") with ordinality as elements_{level} (own, position)"
         )
         own, start = f"elements_{level}.own", len(repeat)
@@ -189,7 +190,7 @@ class _Select:
                 yield self._reject(found, column.path, value, TOO_LONG)
 
     def _composite(self, column: Column, value: str) -> str:
-        """Whether a list or an object stands where a value belongs; where another version has one there, that is none."""
+        """Whether a list or an object stands where a value belongs, and where no version of the form has one."""
         is_group, is_list = column.path in self._groups, column.path in self._lists
         if is_list:
             return ""
@@ -208,7 +209,8 @@ class _Select:
             yield _Reject(
                 f"({is_list} and {name} @? {_NO_ELEMENT})",
                 f"select {self._field(path, 'element.position')}, element.own #>> '{{}}', {literal(NO_OBJECT)} from"
-                f" jsonb_array_elements(case when {is_list} then {name} else '[]' end) with ordinality as element (own, position)"
+                f" jsonb_array_elements(case when {is_list} then {name} else '[]' end)"
+                " with ordinality as element (own, position)"
                 f" where jsonb_typeof(element.own) <> 'object' and {says_something('element.own', 'row_of.blanks')}",
             )
 

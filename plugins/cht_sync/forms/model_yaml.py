@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from cht_sync.forms.catalogue_form import CatalogueForm
+from cht_sync.forms.cells import KINDS, kind_of
 from cht_sync.forms.definition import FormField, Labels
 from cht_sync.forms.tables import REJECTED, Column, FormTable
 
@@ -39,7 +41,7 @@ def properties_of(table: FormTable, parent: str) -> dict[str, Any]:
         {"name": name, "data_type": kind, "description": _described(table, name), **_keys(table, name, parent)}
         for name, kind in table.standard.items()
     ]
-    columns = [*standard, *map(_column, table.columns)]
+    columns = [*standard, *(_column(table, column) for column in table.columns)]
     columns.append({"name": REJECTED, "data_type": "jsonb", "description": _STANDARD[REJECTED]})
     found: dict[str, Any] = {
         "name": table.name,
@@ -72,12 +74,12 @@ def _keys(table: FormTable, name: str, parent: str) -> Mapping[str, Any]:
     return {"constraints": [*key, {"type": "foreign_key", "expression": f"{parent} (uuid) on delete cascade"}]}
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _column(table: FormTable, column: Column) -> dict[str, Any]:
     found = {
         "name": column.name,
         "quote": True,
         "data_type": column.type,
-        "description": _column_text(column),
+        "description": _column_text(table.form, column),
     }
     values = [choice.value for choice in column.field.choices]
     if column.kind == "text" and column.field.type == "select1" and values and all(map(_PLAIN_VALUE.fullmatch, values)):
@@ -103,9 +105,15 @@ def _table_text(table: FormTable) -> str:
     return " ".join(texts)
 
 
-def _column_text(column: Column) -> str:
+def _column_text(form: CatalogueForm, column: Column) -> str:
     path = plain_text("/".join(column.field.path), 300)
     texts = [_label(column.field.labels), f"Field `{path}`, {_type(column.field)}."]
+    if day := form.gone.get(column.field.path):
+        texts.append(f"Not in the form since {day:%Y-%m-%d}.")
+    if column.field.path in form.undeclared:
+        texts.append("Reports hold it, no definition has it.")
+    if column.kind == "text" and kind_of(column.field.type) != "text" and not column.forced:
+        texts.append(f"Text, as some values are {KINDS[kind_of(column.field.type)].reason}.")
     if column.kind == "geopoint":
         texts.append(("Degrees north.", "Degrees east.", "Metres above the sea.", "Metres of accuracy.")[column.part])
     return " ".join(filter(None, texts))

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+# The dbt package of all models that are made from forms.
+FORMS_PACKAGE = "cht_forms"
 # Of an identifier; PostgreSQL cuts longer ones without a word that stops anything.
 MOST_BYTES = 63
 MARK_LENGTH = 8
@@ -57,7 +59,7 @@ def unique_names(
 
 
 def form_key(code: str) -> str:
-    """What the config of a model names a form by, which Jinja reads: its code, or a hash of one that is no plain word."""
+    """What the config of a model names a form by: its code, or a hash of one that Jinja might read otherwise."""
     return code if PLAIN_CODE.fullmatch(code) else hashlib.sha256(code.encode(errors="surrogatepass")).hexdigest()[:16]
 
 

@@ -10,20 +10,16 @@ from typing import Any
 
 import yaml
 
-from cht_sync.dbt.project.lineage import FORMS_PACKAGE
 from cht_sync.errors import SettingsError
 from cht_sync.forms.catalogue_form import CatalogueForm
-from cht_sync.forms.cells import literal
+from cht_sync.forms.cells import BLANKS, literal, text_of
 from cht_sync.forms.definition import Path
 from cht_sync.forms.model_sql import lists_of, position_of, row_step, select_of
 from cht_sync.forms.model_yaml import properties_of
-from cht_sync.forms.names import form_key
+from cht_sync.forms.names import FORMS_PACKAGE, form_key
 from cht_sync.forms.tables import FormChoices, FormTable, form_tables, given_names
 from cht_sync.settings.settings import REPOSITORY
 
-PACKAGE = FORMS_PACKAGE
-FOLDER = "forms"
-TAG = "forms"
 _STARTER_MACROS = REPOSITORY / "include" / "dbt" / "starter" / "macros"
 _OWN = REPOSITORY / "include" / "dbt" / "forms"
 # Those by which the starter's models keep their promises; a package of its own has them also beside other projects.
@@ -34,14 +30,30 @@ _STANDARD = """data_record.uuid,
   data_record.reported,
   data_record.contact_uuid as reported_by,
   data_record.parent_uuid as reported_by_parent,
-  {{ cht_forms.patient_of() }} as patient_id,
-  {{ cht_forms.place_of() }} as place_id,
-  {{ cht_forms.version_of('body.form_version') }} as form_version"""
+  data_record.patient_id,
+  data_record.place_id,
+  """
 _FROM = """{{ ref('data_record') }} as data_record
-inner join {{ cht_forms.raw() }} as raw
+inner join RAW as raw
   on raw._id = data_record.uuid
   and raw._deleted is not true
-cross join lateral {{ cht_forms.body_of('raw.doc') }}"""
+cross join lateral jsonb_to_record(case when jsonb_typeof(raw.doc) = 'object' then raw.doc else '{}' end) as body (
+  fields jsonb, form_version jsonb
+)"""
+_RAW_OF_DBT = "\"{{ env_var('POSTGRES_SCHEMA', 'v1') }}\".\"{{ env_var('POSTGRES_TABLE', 'couchdb') }}\""
+_NEW_OF_DBT = """{% if is_incremental() %}
+  and data_record.saved_timestamp >= (select coalesce(max(saved_timestamp), '-infinity') from {{ this }})
+  {% endif %}"""
+# A report of another form by now, or with a shorter list, is not selected again; what is newest is read twice.
+_FORGET = (
+    "{% if is_incremental() %}delete from {{ this }} as old using {{ ref('data_record') }} as data_record where"
+    " data_record.uuid = old.uuid and data_record.saved_timestamp > (select max(saved_timestamp) from {{ this }})"
+    "{% endif %}"
+)
+# The version of a form as a report names it: a text, or when it was put in place, in milliseconds.
+_VERSION = (
+    "(case when jsonb_typeof(body.form_version) = 'object' then body.form_version -> 'time' else body.form_version end)"
+)
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,7 @@ def model_files(tables: Sequence[FormTable]) -> dict[str, str]:
 
 
 def model_text(table: FormTable) -> str:
-    """The SQL of one model."""
+    """The SQL of one model of the package."""
     key = "'uuid'" if table.key == ("uuid",) else repr(list(table.key))
     config = (
         "{{\n  config(\n"
@@ -123,16 +135,43 @@ def model_text(table: FormTable) -> str:
         f"    indexes=[{', '.join(_indexes(table))}]\n"
         "  )\n}}\n\n"
     )
+    return config + _select(table, "{{ cht_forms.raw() }}", "{{ cht_forms.and_new('data_record') }}")
+
+
+def ejected_files(tables: Sequence[FormTable]) -> dict[str, str]:
+    """The models of one form as plain dbt has them, for a project of the team's own: SQL and YAML by path.
+
+    They need the model `data_record` and nothing else of any project.
+    """
+    files = {}
+    for table in tables:
+        config = (
+            "{{\n  config(\n"
+            "    materialized='incremental',\n"
+            "    incremental_strategy='delete+insert',\n"
+            "    unique_key='uuid',\n"
+            "    on_schema_change='append_new_columns',\n"
+            f"    pre_hook={json.dumps(_FORGET)},\n"
+            f"    indexes=[{', '.join(_indexes(table))}]\n"
+            "  )\n}}\n\n"
+        )
+        files[f"models/{table.name}.sql"] = config + _select(table, _RAW_OF_DBT, _NEW_OF_DBT)
+    models = [properties_of(table, '"{{ target.schema }}".data_record') for table in tables]
+    return {**files, f"models/{tables[0].name}.yml": _yaml({"version": 2, "models": models})}
+
+
+def _select(table: FormTable, raw: str, new: str) -> str:
+    """The select of a model, with the table of raw documents and the condition of an incremental run as Jinja."""
     condition = f"data_record.form = {literal(table.form.code)}"
-    source, own, standard = _FROM, "body.fields", _STANDARD
+    source, own = _FROM.replace("RAW", raw), "body.fields"
+    standard = f"{_STANDARD}{text_of(_VERSION, literal(BLANKS), False)} as form_version"
     if table.repeat:
-        source = f"{_FROM}\n{lists_of(table, own)}"
+        source = f"{source}\n{lists_of(table, own)}"
         own = f"elements_{len(table.positions)}.own"
         condition += f"\n  and jsonb_typeof({own}) = 'object' and {own} <> '{{}}'"
         numbers = [f"{position_of(table, name)} as {name}" for name in table.positions]
         standard = ",\n  ".join(["data_record.uuid", "data_record.saved_timestamp", *numbers])
-    condition += "\n  {{ cht_forms.and_new('data_record') }}"
-    return config + select_of(table, f"{source}\n{row_step(own)}", standard, condition)
+    return select_of(table, f"{source}\n{row_step(own)}", standard, f"{condition}\n  {new}")
 
 
 def _indexes(table: FormTable) -> Iterable[str]:
@@ -146,7 +185,7 @@ def _package_files(with_rejects: bool) -> dict[str, str]:
     files = {f"macros/{path.name}": path.read_text() for path in sorted((_OWN / "macros").glob("*.sql"))}
     for name in _TAKEN:
         text = (_STARTER_MACROS / f"{name}.sql").read_text()
-        files[f"macros/starter_{name}.sql"] = text.replace("cht_starter.", f"{PACKAGE}.")
+        files[f"macros/starter_{name}.sql"] = text.replace("cht_starter.", f"{FORMS_PACKAGE}.")
     files["dbt_project.yml"] = (_OWN / "dbt_project.yml").read_text()
     files["models/sources.yml"] = (_OWN / "sources.yml").read_text()
     if with_rejects:

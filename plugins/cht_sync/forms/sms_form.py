@@ -27,14 +27,7 @@ def read_sms_forms(settings: object) -> dict[str, FormDefinition]:
 
 def _form(code: str, form: Mapping[str, Any]) -> FormDefinition:
     meta, fields = _mapping(form.get("meta")), _mapping(form.get("fields"))
-    listed = sorted(
-        ((str(name), _mapping(asked)) for name, asked in fields.items()),
-        key=lambda each: (
-            (isinstance(each[1].get("position"), int) is False, each[1].get("position") or 0)
-            if isinstance(each[1].get("position"), int)
-            else (True, 0)
-        ),
-    )
+    listed = sorted(((str(name), _mapping(asked)) for name, asked in fields.items()), key=lambda each: _place(each[1]))
     labels = _labels(meta.get("label"))
     return FormDefinition(
         code=code,
@@ -43,6 +36,12 @@ def _form(code: str, form: Mapping[str, Any]) -> FormDefinition:
         fields=tuple(_field(name, asked) for name, asked in listed),
         labels=labels,
     )
+
+
+def _place(asked: Mapping[str, Any]) -> float:
+    """Where a field stands in the form; those that do not say it come last."""
+    position = asked.get("position")
+    return position if isinstance(position, int) else float("inf")
 
 
 def _field(name: str, asked: Mapping[str, Any]) -> FormField:

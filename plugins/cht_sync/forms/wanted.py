@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from contextlib import closing
 from fnmatch import fnmatchcase
 
+from cht_sync.couchdb.sources import configured_sources
+from cht_sync.errors import CouchDBError
 from cht_sync.forms.catalogue import Catalogue
+from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.form_models import FormModels
+from cht_sync.forms.read_definitions import DefinitionReader
+from cht_sync.forms.statistics import Counter
 from cht_sync.forms.tables import FormChoices
+from cht_sync.postgres.lookups import relation_exists
+from cht_sync.postgres.query import Names
+from cht_sync.postgres.session import PatientSession
+from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+# Of a deployment: what the runs of the copy have left, at once.
+DEFINITIONS_S, COUNT_S = 300.0, 6 * 3600.0
+TOLERANCE_S = 60.0
 
 
 def wanted_forms(settings: Settings) -> FormModels:
@@ -16,9 +33,65 @@ def wanted_forms(settings: Settings) -> FormModels:
 
     :raises StoreError: if Postgres does not answer.
     """
-    choices = FormChoices(tuple(settings.forms_exclude), settings.forms_types)
+    choices = choices_of(settings)
     if not settings.forms:
         return FormModels(choices=choices)
-    known = Catalogue(postgres_connection(settings), settings.raw_table).forms()
-    chosen = [each for each in known if any(fnmatchcase(each.code, glob) for glob in settings.forms)]
-    return FormModels(chosen, choices)
+    return FormModels([form for form in known_forms(settings) if has_table(form, settings)], choices)
+
+
+def prepared_forms(settings: Settings) -> FormModels:
+    """The same once all reports are counted, so that a column has a type that takes the values of all of them.
+
+    Names of tables and columns are noted, to stay as they are. A CouchDB that does not answer has the definitions that
+    were read before.
+
+    :raises StoreError: if Postgres does not answer.
+    """
+    if settings.forms and _has_catalogue(settings):
+        _bring_up_to_date(settings)
+    found = wanted_forms(settings)
+    if found.names:
+        with transaction(postgres_connection(settings), "cht_sync forms", "note the names of columns") as cursor:
+            catalogue = Catalogue(_names(settings))
+            for code, columns in found.names.items():
+                catalogue.save_columns(cursor, code, columns)
+    return found
+
+
+def known_forms(settings: Settings) -> list[CatalogueForm]:
+    """All forms of the catalogue; none where nothing was ever copied."""
+    if not _has_catalogue(settings):
+        return []
+    with transaction(postgres_connection(settings), "cht_sync forms", "read the catalogue of forms") as cursor:
+        return Catalogue(_names(settings)).read(cursor)
+
+
+def choices_of(settings: Settings) -> FormChoices:
+    """What the settings say of the columns."""
+    return FormChoices(tuple(settings.forms_exclude), settings.forms_types)
+
+
+def has_table(form: CatalogueForm, settings: Settings) -> bool:
+    """Whether the settings name a form; one that nothing is known of but its code has no table."""
+    is_known = bool(form.definition.fields or form.reports)
+    return is_known and any(fnmatchcase(form.code, glob) for glob in settings.forms)
+
+
+def _bring_up_to_date(settings: Settings) -> None:
+    names = _names(settings)
+    with closing(PatientSession(postgres_connection(settings), "cht_sync forms", tolerance=TOLERANCE_S)) as session:
+        try:
+            DefinitionReader(session, names, configured_sources(settings)).read(time.monotonic() + DEFINITIONS_S)
+        except CouchDBError as error:
+            log.warning("Definitions of forms are taken as they were read before: %s", error)
+        if not Counter(session, names).count(time.monotonic() + COUNT_S):
+            log.warning("Not all reports are counted yet: the next deployment goes on.")
+
+
+def _has_catalogue(settings: Settings) -> bool:
+    with transaction(postgres_connection(settings), "cht_sync forms", "look for the catalogue of forms") as cursor:
+        return relation_exists(cursor, settings.raw_table.schema, "form")
+
+
+def _names(settings: Settings) -> Names:
+    return Names(settings.raw_table.schema, settings.raw_table.table)

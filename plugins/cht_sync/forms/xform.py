@@ -13,6 +13,10 @@ from cht_sync.forms.definition import Choice, FormDefinition, FormField, Labels,
 
 MOST_BYTES = 5 * 1024 * 1024
 MOST_FIELDS = 20_000
+# Of a path, in bytes: an index of PostgreSQL takes no more than 2,700.
+LONGEST_PATH = 1_500
+# A longer list is one of places or people, which changes without the form.
+MOST_CHOICES = 1_000
 # Deeper than any form; libxml2 itself ends at 256.
 MOST_LEVELS = 100
 ITEXT = "jr:itext("
@@ -66,6 +70,7 @@ class _Reader:
         self._base = f"/{_name(primary)}"
         self._texts = _texts(model)
         self._lists = {each.get("id", ""): each for each in _named(model, "instance")}
+        self._items: dict[str, list[dict[str, str]]] = {}
         self._binds = {_reference(each.get("nodeset")): each for each in model.iter() if _name(each) == "bind"}
         self._controls = {
             _reference(each.get("ref") or each.get("nodeset")): each
@@ -77,11 +82,11 @@ class _Reader:
     def definition(self, code: str) -> FormDefinition:
         repeats: list[Path] = []
         fields: dict[Path, FormField] = {}
-        for path, repeat, is_repeat in self._walk(self._primary, (), None):
-            if is_repeat:
+        for path, address, repeat in self._walk(self._primary, (), self._base, None):
+            if address in self._repeats:
                 repeats += [path] if path not in repeats else []
             elif path not in fields:
-                fields[path] = self._field(path, repeat)
+                fields[path] = self._field(path, address, repeat)
             if len(fields) > MOST_FIELDS:
                 raise FormDefinitionError(f"it has more than {MOST_FIELDS} fields")
         title = _first(self._root, "title")
@@ -95,27 +100,24 @@ class _Reader:
         )
 
     def _walk(
-        self, element: etree._Element, path: Path, repeat: Path | None
-    ) -> Iterator[tuple[Path, Path | None, bool]]:
-        """Every leaf and every repeat below an element, with the repeat around it."""
-        if len(path) > MOST_LEVELS:
+        self, element: etree._Element, above: Path, address: str, repeat: Path | None
+    ) -> Iterator[tuple[Path, str, Path | None]]:
+        """Every leaf and every repeat below an element: path in reports, address in the form, and the repeat around."""
+        if len(above) > MOST_LEVELS:
             raise FormDefinitionError(f"it has groups in groups, more than {MOST_LEVELS} deep")
         for child in _elements(element):
-            below = (*path, _name(child))
-            inside = repeat
-            if self._address(below) in self._repeats:
-                yield below, repeat, True
-                inside = below
-            if next(_elements(child), None) is not None:
-                yield from self._walk(child, below, inside)
-            elif self._address(below) not in self._repeats:
-                yield below, inside, False
+            # Reports have a prefix as a part of the name.
+            path = (*above, f"{child.prefix}:{_name(child)}" if child.prefix else _name(child))
+            if len("".join(path).encode()) > LONGEST_PATH:
+                raise FormDefinitionError(f"it has a field whose path is longer than {LONGEST_PATH} bytes")
+            here = f"{address}/{_name(child)}"
+            is_repeat, is_group = here in self._repeats, next(_elements(child), None) is not None
+            if is_repeat or not is_group:
+                yield path, here, repeat
+            if is_group:
+                yield from self._walk(child, path, here, path if is_repeat else repeat)
 
-    def _address(self, path: Path) -> str:
-        return "/".join((self._base, *path))
-
-    def _field(self, path: Path, repeat: Path | None) -> FormField:
-        address = self._address(path)
+    def _field(self, path: Path, address: str, repeat: Path | None) -> FormField:
         bind, control = self._binds.get(address), self._controls.get(address)
         kind = "" if control is None else _name(control)
         declared = "" if bind is None else bind.get("type", "")
@@ -143,28 +145,34 @@ class _Reader:
                 found[_text(value)] = self._label_of(item)
         for itemset in _named(control, "itemset"):
             found |= self._from_instance(itemset)
-        return tuple(Choice(value, labels) for value, labels in found.items())
+        listed = tuple(Choice(value, labels) for value, labels in found.items())
+        return listed if len(listed) <= MOST_CHOICES else ()
 
     def _from_instance(self, itemset: etree._Element) -> dict[str, Labels]:
         """Choices that a secondary instance lists; its filter is a matter of each report, so all of them."""
         nodeset = itemset.get("nodeset", "")
         named = nodeset.partition("instance(")[2].partition(")")[0].strip().strip("'\"")
-        listed = self._lists.get(named)
-        if listed is None:
-            return {}
         value, label = next(_named(itemset, "value"), None), next(_named(itemset, "label"), None)
         value_name = "name" if value is None else value.get("ref", "name")
         label_ref = "" if label is None else label.get("ref", "")
         label_name = label_ref.removeprefix(ITEXT).removesuffix(")").strip()
         found: dict[str, Labels] = {}
-        for item in (each for each in listed.iter() if _name(each) == "item"):
-            texts = {_name(each): _text(each) for each in _elements(item)}
+        for texts in self._items_of(named):
             if not texts.get(value_name):
                 continue
             shown = texts.get(label_name, "")
             by_language = self._texts.get(shown, {}) if label_ref.startswith(ITEXT) else {"": shown} if shown else {}
             found[texts[value_name]] = by_language
         return found
+
+    def _items_of(self, named: str) -> list[dict[str, str]]:
+        """The items of a secondary instance; none of one that is too long."""
+        listed = self._lists.get(named)
+        if named not in self._items:
+            items = [] if listed is None else [each for each in listed.iter() if _name(each) == "item"]
+            kept = items if len(items) <= MOST_CHOICES else []
+            self._items[named] = [{_name(each): _text(each) for each in _elements(item)} for item in kept]
+        return self._items[named]
 
     def _label_of(self, control: etree._Element) -> Labels:
         label = next(_named(control, "label"), None)

@@ -25,11 +25,11 @@ MIGRATIONS = REPOSITORY / "include" / "sql"
 # All that the files make, beside the table of documents: no run has to read them for that.
 TABLES = {
     "_dataemon", "couchdb_built_model", "couchdb_collision", "couchdb_copy_hold", "couchdb_dbt_lock",
-    "couchdb_deployment", "couchdb_first_load", "couchdb_incident", "couchdb_listing", "couchdb_lock",
-    "couchdb_migration", "couchdb_model_result", "couchdb_model_run", "couchdb_nul", "couchdb_older_revision",
-    "couchdb_postponed_index", "couchdb_progress", "couchdb_quarantine", "couchdb_quarantine_part",
-    "couchdb_reconciliation", "couchdb_source", "couchdb_task_error", "couchdb_test_acknowledgement",
-    "couchdb_test_result", "couchdb_window",
+    "couchdb_deployment", "couchdb_first_load", "couchdb_form_progress", "couchdb_incident", "couchdb_listing",
+    "couchdb_lock", "couchdb_migration", "couchdb_model_result", "couchdb_model_run", "couchdb_nul",
+    "couchdb_older_revision", "couchdb_postponed_index", "couchdb_progress", "couchdb_quarantine",
+    "couchdb_quarantine_part", "couchdb_reconciliation", "couchdb_source", "couchdb_task_error",
+    "couchdb_test_acknowledgement", "couchdb_test_result", "couchdb_window", "form", "form_definition", "form_field",
 }  # fmt: skip
 TEXT = {"character varying", "text"}
 RAW_COLUMNS = {

@@ -97,6 +97,7 @@ def test_an_empty_database(database):
         "0044_nul.sql",
         "0050_batches.sql",
         "0060_comments.sql",
+        "0070_forms.sql",
     ]
     names = {
         "",
@@ -124,8 +125,10 @@ def test_an_empty_database(database):
         "_nul",
         "_test_acknowledgement",
         "_copy_hold",
+        "_form_progress",
     }
-    assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
+    others = {"v1._dataemon", "v1.form", "v1.form_field", "v1.form_definition"}
+    assert {*others, *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
     assert prepare() == []
 

@@ -33,7 +33,7 @@ from cht_sync.dbt.project.source import Source
 from cht_sync.dbt.project.version import GRAPH_FILE, MANIFEST_FILE
 from cht_sync.errors import SettingsError
 from cht_sync.forms.form_models import FormModels
-from cht_sync.forms.package import PACKAGE
+from cht_sync.forms.names import FORMS_PACKAGE
 from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def build(source: Source, folder: Path, settings: Settings, forms: FormModels | 
     stand_ins = _resolve_packages(dbt, source, folder)
     require_sound(source, folder)
     if forms:
-        forms.write(folder / INSTALLED / PACKAGE, model_names(source, folder))
+        forms.write(folder / INSTALLED / FORMS_PACKAGE, model_names(source, folder))
     refused = _parse(dbt, source, folder)
     if told := told_of_defaults(folder, settings):
         log.warning("%s", told)

@@ -24,7 +24,7 @@ from cht_sync.dbt.run.table_columns import note_rebuilt
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployments import Deployments, Recorded
 from cht_sync.errors import SettingsError
-from cht_sync.forms.wanted import wanted_forms
+from cht_sync.forms.wanted import prepared_forms
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
@@ -38,7 +38,7 @@ def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
     :return: the goal with its folder; None where the download is what is in use already.
     :raises SettingsError: with git's, dbt's or Postgres's own words, if the version cannot be used.
     """
-    made = _folder(settings, goal) if goal.folder else stage(settings, wish.force, wanted_forms(settings))
+    made = _folder(settings, goal) if goal.folder else stage(settings, wish.force, prepared_forms(settings))
     settle(configured_source(settings), made, settings)
     if wish.run_unit_tests or not made.validated:
         validate(configured_source(settings), made, settings, wish.run_unit_tests)

@@ -11,6 +11,7 @@ from cosmos.operators.local import DbtLocalBaseOperator
 from cosmos.operators.watcher import DbtProducerWatcherOperator
 
 from cht_sync.assets import postgres_namespace
+from cht_sync.dbt.deploy.active_version import expected_version
 from cht_sync.dbt.launch.outcome import node_results
 from cht_sync.dbt.operators.dbt_task import RunsModels
 from cht_sync.dbt.operators.model_events import NOT_REACHED, ModelEvents
@@ -73,7 +74,7 @@ class RunAllModels(RunsModels, DbtProducerWatcherOperator):
                 events,
                 lift=lift,
                 budget=settings.models_time_budget,
-                idle=lambda: idle_forms(settings, forms),
+                idle=lambda: idle_forms(settings, forms, expected_version(settings)),
             )
             try:
                 result = run.execute()

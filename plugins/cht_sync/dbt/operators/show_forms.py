@@ -13,7 +13,7 @@ from cht_sync.errors import ModelFailedError
 
 
 class ShowForms(BaseOperator):
-    """Says how the models of forms ended in the run of dbt: a task for each of some hundred would cost more than they do.
+    """Says how the models of forms ended in the run of dbt: a task for each would cost more than the models do.
 
     What failed is run first by the next run, so there is nothing to try again here.
 

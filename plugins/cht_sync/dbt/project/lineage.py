@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cht_sync.dbt.project.manifest import reachable, reversed_edges
+from cht_sync.forms.names import FORMS_PACKAGE
 
 # dbt makes these again in each run, whatever is there.
 MADE_ANEW = {"table", "view", "materialized_view", "ephemeral"}
 STARTER_PACKAGE = "cht_starter"
-# Made by `cht_pipeline_deploy` from the forms of the CHT; a project says nothing for it.
-FORMS_PACKAGE = "cht_forms"
+# Their models compare everything in place where dbt is told to build them anew: they are rebuilt all the same.
+COMPARING = {STARTER_PACKAGE, FORMS_PACKAGE}
 # Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
 WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
 
@@ -53,7 +54,7 @@ class Kept:
                 from dbt.adapters.postgres import PostgresAdapter
 
                 declared = {name: PostgresAdapter.Column.translate_type(kind) for name, kind in declared.items()}
-        stays = config.full_refresh is False and node.package_name != STARTER_PACKAGE
+        stays = config.full_refresh is False and node.package_name not in COMPARING
         in_batches = config.get("incremental_strategy") == "microbatch"
         return cls(
             node.name, (node.schema, node.alias), declared, str(config.on_schema_change or "ignore"), stays, in_batches

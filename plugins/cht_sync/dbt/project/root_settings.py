@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
-from cht_sync.dbt.project.lineage import FORMS_PACKAGE, STARTER_PACKAGE
+from cht_sync.dbt.project.lineage import STARTER_PACKAGE
 from cht_sync.dbt.project.manifest import Manifest, reachable
 from cht_sync.dbt.project.missing_packages import DBT_PACKAGES
 from cht_sync.dbt.project.packages import PROJECT_FILE, installed_packages, mapping, read_yaml, small_text
 from cht_sync.dbt.project.source import Source
+from cht_sync.forms.names import FORMS_PACKAGE
 
 WRAPPER_NAME = "cht_sync_wrapper"
 MACROS = Path("macros", "of_project.sql")

@@ -30,13 +30,13 @@ from cht_sync.dbt.operators.show_forms import ShowForms
 from cht_sync.dbt.operators.watch_model import WatchModel
 from cht_sync.dbt.project.graph import Graph
 from cht_sync.dbt.project.groups import ModelGroup, hook_models, model_groups
-from cht_sync.dbt.project.lineage import FORMS_PACKAGE
 from cht_sync.dbt.project.manifest import Node
 from cht_sync.dbt.project.version import INSTALL, Deployment, require_current
 from cht_sync.dbt.render import cosmos_defaults
 from cht_sync.dbt.render.execution_mode import models_mode
 from cht_sync.dbt.run.good_end import RUN_ALL_TASK_ID
 from cht_sync.errors import SettingsError
+from cht_sync.forms.names import FORMS_PACKAGE
 from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from typing import Any
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.dbt.deploy.active_version import expected_version
 from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.forms.names import form_key
 from cht_sync.postgres.lookups import relation_exists
@@ -23,7 +22,9 @@ MOST_DOCUMENTS = 20_000
 DATA_RECORD = "data_record"
 # What a model of reports writes again although nothing came is what has the stamp of its newest row.
 _SINCE = "select least(%(modelled_to)s::timestamp, (select max(saved_timestamp) from {data_record}))"
-_MANY = "select count(*) > %(most)s from (select from {raw} where saved_timestamp >= %(since)s limit %(most)s + 1) as arrived"
+_MANY = """
+select count(*) > %(most)s from (select from {raw} where saved_timestamp >= %(since)s limit %(most)s + 1) as arrived
+"""
 # A report that was of another form has to leave the table of that one.
 _ARRIVED = """
 select doc ->> 'form' from {raw} where saved_timestamp >= %(since)s and doc ->> 'type' = 'data_record'
@@ -33,16 +34,17 @@ where raw.saved_timestamp >= %(since)s
 """
 
 
-def idle_forms(settings: Settings, forms: Mapping[str, str]) -> set[str]:
+def idle_forms(settings: Settings, forms: Mapping[str, str], deployment: str) -> set[str]:
     """Models of forms of which no report arrived since the last good run of the models; none where that is not known.
 
     :param forms: the :func:`~cht_sync.forms.names.form_key` of the form of each model, by unique id.
+    :param deployment: the version of the project that the models run in; the first run of another one leaves out none.
     """
     if not forms:
         return set()
     runs = ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema, settings.dbt_selector)
     state = runs.state()
-    if state.modelled_to is None or state.deployment != expected_version(settings):
+    if state.modelled_to is None or state.deployment != deployment:
         return set()
     with transaction(dbt_connection(settings), "cht_sync models", "look for forms that arrived") as cursor:
         arrived = _arrived(cursor, settings, state.modelled_to)
