@@ -3,8 +3,8 @@
 A model is one select. Each step is a ``cross join lateral`` whose ``offset 0`` keeps PostgreSQL from working a step out
 again for each column that uses it:
 
-``g``  the groups, those above first        ``v``  what stands at the path of each column, as JSON
-``t``  the same as text                     ``c``  the cells
+``g``  the groups, those above first        ``x``  what stands at the path of each column, as text of whatever kind
+``t``  the same where it is a value         ``c``  the cells
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cht_sync.forms.cells import BLANKS, KINDS, cell, literal, says_something, text_of
+from cht_sync.forms.cells import BLANKS, KINDS, cell, literal, says_something, text_at
 from cht_sync.forms.definition import Path
 from cht_sync.forms.tables import REJECTED, Column, FormTable
 
@@ -81,16 +81,16 @@ class _Select:
         self._lists = {path: f"r.r{number}" for number, path in enumerate(table.children, 1)}
 
     def text(self, source: str, standard: str, condition: str) -> str:
-        values = [f"{self._at(column.path)} as v{number}" for number, column in self._columns if not column.part]
+        leaves = [(number, column) for number, column in self._columns if not column.part]
+        found = [f"{self._at(column.path, '->>')} as x{number}" for number, column in leaves]
         texts = [
-            f"{text_of(f'v.v{number}', 'row_of.blanks', column.kind != 'text')} as t{number}"
-            for number, column in self._columns
-            if not column.part
+            f"{text_at(f'x.x{number}', self._at(column.path), 'row_of.blanks', column.kind != 'text')} as t{number}"
+            for number, column in leaves
         ]
         steps = [
             *self._group_steps(),
             _step("r", [f"{self._at(path)} as {name.partition('.')[2]}" for path, name in self._lists.items()]),
-            _step("v", values),
+            _step("x", found),
             _step("t", texts),
             _step("c", [f"{self._cell(number, column)} as c{number}" for number, column in self._columns]),
             _step("size", [f"{self._bytes()} <= {MOST_BYTES} as fits"] if self._is_wide else []),
@@ -106,13 +106,14 @@ class _Select:
             for number, group in enumerate(self._table.groups, 1)
         ]
 
-    def _at(self, path: Path) -> str:
+    def _at(self, path: Path, last: str = "->") -> str:
         """What stands at a path, by the innermost group that is looked into."""
         end = next(end for end in range(len(path) - 1, -1, -1) if path[:end] in self._groups)
-        return self._groups[path[:end]] + "".join(f" -> {literal(key)}" for key in path[end:])
+        keys = "".join(f" -> {literal(key)}" for key in path[end:-1])
+        return f"({self._groups[path[:end]]}{keys} {last} {literal(path[-1])})"
 
-    def _value(self, number: int, column: Column) -> str:
-        return f"v.v{number - column.part}"
+    def _found(self, number: int, column: Column) -> str:
+        return f"x.x{number - column.part}"
 
     def _said(self, number: int, column: Column) -> str:
         return f"t.t{number - column.part}"
@@ -120,10 +121,10 @@ class _Select:
     def _cell(self, number: int, column: Column) -> str:
         if column.kind != "text[]":
             return cell(column.kind, self._said(number, column), column.part)
-        value = self._value(number, column)
+        value = self._at(column.path)
         return (
-            f"case when jsonb_typeof({value}) <> 'array' then {cell('text[]', self._said(number, column))}"
-            f" when not {value} @? {_NESTED} then (select array_agg(word order by position) from (select"
+            f"case when {self._said(number, column)} is not null then {cell('text[]', self._said(number, column))}"
+            f" when ascii({self._found(number, column)}) = 91 and jsonb_typeof({value}) = 'array' and not {value} @? {_NESTED} then (select array_agg(word order by position) from (select"
             f" nullif(btrim(one #>> '{{}}', row_of.blanks), '') as word, position from jsonb_array_elements({value})"
             " with ordinality as listed (one, position)) as words where word is not null) end"
         )
@@ -177,14 +178,16 @@ class _Select:
 
     def _of_columns(self) -> Iterator[_Reject]:
         for number, column in self._columns:
-            value, said = self._value(number, column), self._said(number, column)
-            if not column.part:
-                if composite := self._composite(column, value):
-                    reason = KINDS[column.kind].reason if column.kind == "text[]" else NO_SCALAR
-                    yield self._reject(composite, column.path, value, reason)
-                if KINDS[column.kind].check:
-                    found = f"{said} is not null and c.c{number} is null"
-                    yield self._reject(found, column.path, value, KINDS[column.kind].reason)
+            said, value = self._said(number, column), self._at(column.path)
+            # Cheap: whether there is no cell although something stands there.
+            odd = f"c.c{number} is null and {self._found(number, column)} <> ''"
+            if not column.part and (composite := self._composite(column, value)):
+                reason = KINDS[column.kind].reason if column.kind == "text[]" else NO_SCALAR
+                yield self._reject(odd, column.path, value, reason, f"{odd} and {composite}")
+            if not column.part and KINDS[column.kind].check:
+                yield self._reject(
+                    f"{said} is not null and c.c{number} is null", column.path, value, KINDS[column.kind].reason
+                )
             if self._may_go(number):
                 found = f"not size.fits and c.c{number} is not null"
                 yield self._reject(found, column.path, value, TOO_LONG)
@@ -214,8 +217,13 @@ class _Select:
                 f" where jsonb_typeof(element.own) <> 'object' and {says_something('element.own', 'row_of.blanks')}",
             )
 
-    def _reject(self, found: str, path: Path, value: str, reason: str) -> _Reject:
-        return _Reject(f"({found})", f"select {self._field(path)}, {value} #>> '{{}}', {literal(reason)} where {found}")
+    def _reject(self, found: str, path: Path, value: str, reason: str, exactly: str = "") -> _Reject:
+        """A reject of the value at a path.
+
+        :param exactly: where ``found`` only says that it may be one.
+        """
+        row = f"select {self._field(path)}, {value} #>> '{{}}', {literal(reason)} where {exactly or found}"
+        return _Reject(f"({found})", row)
 
     def _field(self, path: Path, last: str = "") -> str:
         """The path of a value as people read it: from the report on, by the positions of elements."""
