@@ -14,8 +14,16 @@ from cht_sync.forms.names import plain_name, unique_names
 
 # Of the 1,600 that PostgreSQL allows; dropped columns count too.
 MOST_COLUMNS = 1_400
-# What is left out unless it is asked for: copies of contacts, and pages that only sum up what stands elsewhere.
-LEFT_OUT = ("inputs/contact/*", "inputs/user/*", "group_review/*", "group_summary/*", "summary/*")
+# What is left out in any case: copies of contacts, what apps note of themselves, and pages that only sum up.
+LEFT_OUT = (
+    "inputs/contact/*",
+    "inputs/user/*",
+    "inputs/meta/*",
+    "meta/*",
+    "group_review/*",
+    "group_summary/*",
+    "summary/*",
+)
 STANDARD = {
     "uuid": "text",
     "saved_timestamp": "timestamp without time zone",
