@@ -83,9 +83,7 @@ def lineage_of(contact_type: str, hierarchy: Hierarchy, taken: Collection[str]) 
     """
     chains = _chains(contact_type, hierarchy)
     tallest = max(map(len, chains))
-    at_top = {
-        number: {chain[-number] for chain in chains if len(chain) >= number} for number in range(tallest, 0, -1)
-    }
+    at_top = {number: {chain[-number] for chain in chains if len(chain) >= number} for number in range(tallest, 0, -1)}
     places = Counter(name for names in at_top.values() for name in names)
     named = {
         name: number for number, names in at_top.items() for name in names if len(names) == 1 and places[name] == 1

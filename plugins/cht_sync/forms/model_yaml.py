@@ -86,8 +86,8 @@ def _level_text(level: Level) -> str:
     if not level.type:
         return f"The contact {level.number} levels above, of whichever type."
     return (
-        f"The contact of the type `{plain_text(level.type, 200)}` above, by its place in the lineage; null where that is"
-        " higher or lower than the settings have it."
+        f"The contact of the type `{plain_text(level.type, 200)}` above, by its place in the lineage; null where it"
+        " is higher or lower than the settings have it."
     )
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from cht_sync.errors import SettingsError
 from cht_sync.forms.catalogue_form import CatalogueForm
+from cht_sync.forms.contact_form import ContactForm
 from cht_sync.forms.definition import Path
 from cht_sync.forms.model_sql import select_of
 from cht_sync.forms.model_yaml import properties_of
@@ -36,6 +37,7 @@ _FORGET = (
     " followed.uuid = old.uuid and followed.saved_timestamp > (select max(saved_timestamp) from {{ this }})"
     "{% endif %}"
 )
+
 
 @dataclass(frozen=True)
 class FormsPackage:
@@ -74,6 +76,7 @@ def forms_package(
     for form in forms:
         try:
             tables = form_tables(form, choices)
+            _require_followed(form, project_models)
         except SettingsError as error:
             refused[form.code] = str(error)
             continue
@@ -93,9 +96,16 @@ def forms_package(
     return FormsPackage(files, names, refused, tuple(left))
 
 
+def _require_followed(form: CatalogueForm, project_models: Collection[str]) -> None:
+    if isinstance(form, ContactForm) and project_models and followed_model(form) not in project_models:
+        raise SettingsError(
+            f"form {form.code}: the project has no model {followed_model(form)}, whose rows it is about."
+        )
+
+
 def package_files(forms: Sequence[CatalogueForm], choices: FormChoices) -> dict[str, str]:
-    """The files of the package beside the starter."""
-    return dict(forms_package(forms, choices, (_REJECTS,)).files)
+    """The files of the package beside the starter, as far as it matters for them."""
+    return dict(forms_package(forms, choices, (_REJECTS, "contact")).files)
 
 
 def model_files(tables: Sequence[FormTable]) -> dict[str, str]:
@@ -128,19 +138,18 @@ def ejected_files(tables: Sequence[FormTable]) -> dict[str, str]:
     files = {}
     for table in tables:
         model = followed_model(table.form)
+        forget = _FORGET.replace("FOLLOWED", model)
         config = (
             "{{\n  config(\n"
             "    materialized='incremental',\n"
             "    incremental_strategy='delete+insert',\n"
             "    unique_key='uuid',\n"
             "    on_schema_change='append_new_columns',\n"
-            f"    pre_hook={json.dumps(_FORGET.replace("FOLLOWED", model))},\n"
+            f"    pre_hook={json.dumps(forget)},\n"
             f"    indexes=[{', '.join(_indexes(table))}]\n"
             "  )\n}}\n\n"
         )
-        files[f"models/{table.name}.sql"] = config + _select(
-            table, _RAW_OF_DBT, _NEW_OF_DBT.replace("FOLLOWED", model)
-        )
+        files[f"models/{table.name}.sql"] = config + _select(table, _RAW_OF_DBT, _NEW_OF_DBT.replace("FOLLOWED", model))
     models = [properties_of(table, _parent(table)) for table in tables]
     return {**files, f"models/{tables[0].name}.yml": _yaml({"version": 2, "models": models})}
 

@@ -23,7 +23,9 @@ inner join {raw} as raw
   on raw._id = {model}.uuid
   and raw._deleted is not true
 """
-_REPORT = """cross join lateral jsonb_to_record(case when jsonb_typeof(raw.doc) = 'object' then raw.doc else '{}' end) as body (
+_REPORT = """cross join lateral jsonb_to_record(
+  case when jsonb_typeof(raw.doc) = 'object' then raw.doc else '{}' end
+) as body (
   fields jsonb, form_version jsonb
 )"""
 # What is taken away is nothing that is read, and what is left is unpacked once.

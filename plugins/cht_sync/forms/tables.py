@@ -201,7 +201,8 @@ def _columns(
             path = (*each.path, f"*{title}") if title else each.path
             wanted[path] = (each, kind, part, forced)
     plain = {path: _named_path(path[start:], taken) for path in wanted}
-    known = {plain[path]: form.columns[path] for path in wanted if path in form.columns and form.columns[path] not in taken}
+    # A level that the settings have since may have the name of a field.
+    known = {plain[path]: name for path in wanted if (name := form.columns.get(path)) and name not in taken}
     names = unique_names(plain.values(), taken, known)
     for path, (asked, kind, part, forced) in wanted.items():
         yield Column(names[plain[path]], asked.path[start:], kind, asked, part, forced)

@@ -45,7 +45,7 @@ where raw.saved_timestamp >= %(since)s
 
 
 def idle_forms(settings: Settings, forms: Mapping[str, str], deployment: str) -> set[str]:
-    """Models of forms of which no report or contact arrived since the last good run of the models; none where that is not known.
+    """Models of forms of which nothing arrived since the last good run of the models; none where that is not known.
 
     :param forms: for each model by unique id, what its documents arrive as: :func:`~cht_sync.forms.rows.arrives_as`.
     :param deployment: the version of the project that the models run in; the first run of another one leaves out none.
@@ -66,7 +66,7 @@ def idle_forms(settings: Settings, forms: Mapping[str, str], deployment: str) ->
 
 
 def _arrived(cursor: Cursor, settings: Settings, modelled_to: Any) -> Collection[str] | None:
-    if not all(relation_exists(cursor, settings.dbt_schema, model) for model in (DATA_RECORD, CONTACT)):
+    if not relation_exists(cursor, settings.dbt_schema, DATA_RECORD):
         return None
     names = {
         "raw": sql.Identifier(settings.raw_table.schema, settings.raw_table.table),
@@ -82,6 +82,8 @@ def _arrived(cursor: Cursor, settings: Settings, modelled_to: Any) -> Collection
         return None
     cursor.execute(sql.SQL(_ARRIVED).format(**names), given)
     codes = [form for (form,) in cursor.fetchall() if form]
-    cursor.execute(sql.SQL(_ARRIVED_CONTACTS).format(**names), given)
-    codes += [contact_code(contact_type) for (contact_type,) in cursor.fetchall() if contact_type]
+    # Without that model there is no table of contacts.
+    if relation_exists(cursor, settings.dbt_schema, CONTACT):
+        cursor.execute(sql.SQL(_ARRIVED_CONTACTS).format(**names), given)
+        codes += [contact_code(contact_type) for (contact_type,) in cursor.fetchall() if contact_type]
     return {form_key(code) for code in codes}
