@@ -85,8 +85,12 @@ def lineage_of(contact_type: str, hierarchy: Hierarchy, taken: Collection[str]) 
     tallest = max(map(len, chains))
     at_top = {number: {chain[-number] for chain in chains if len(chain) >= number} for number in range(tallest, 0, -1)}
     places = Counter(name for names in at_top.values() for name in names)
+    # Of too many only some were looked at, so nothing is said of the others.
     named = {
-        name: number for number, names in at_top.items() for name in names if len(names) == 1 and places[name] == 1
+        name: number
+        for number, names in at_top.items()
+        for name in names
+        if len(names) == 1 and places[name] == 1 and len(chains) < MOST_CHAINS
     }
     by_place = [] if len(named) == tallest else [_place(number) for number in range(2, tallest + 1)]
     columns = unique_names([(f"{name}_uuid",) for name in named], {*taken, *(level.column for level in by_place)})
