@@ -32,7 +32,8 @@ def test_one_table_of_the_forms_that_create_and_edit():
     visit = form("a", "x")
     report, contact = made(EDIT, visit, CREATE)
     assert report is visit
-    assert isinstance(contact, ContactForm) and contact.code == "contact:clinic:create"
+    assert isinstance(contact, ContactForm)
+    assert contact.code == "contact:clinic:create"
     (table,) = form_tables(contact, FormChoices(exclude=("*/created_by",)))
     assert table.name == "contact_clinic"
     assert list(table.standard) == [
@@ -48,17 +49,19 @@ def test_one_table_of_the_forms_that_create_and_edit():
 def test_a_form_that_only_edits_and_fields_that_are_gone():
     day = date(2026, 1, 2)
     (edit,) = made(EDIT)
-    assert edit.code == EDIT.code and form_tables(edit, FormChoices())[0].name == "contact_clinic"
+    assert edit.code == EDIT.code
+    assert form_tables(edit, FormChoices())[0].name == "contact_clinic"
     create = form("contact:clinic:create", "clinic/roof", "clinic/old", gone=dict.fromkeys(
         [("clinic", "roof"), ("clinic", "old")], day), removed_at=datetime(2026, 1, 2, tzinfo=UTC))  # fmt: skip
     (both,) = made(create, EDIT)
-    assert both.gone == {("clinic", "old"): day} and both.removed_at is None
+    assert both.gone == {("clinic", "old"): day}
+    assert both.removed_at is None
 
 
 def test_names_stay_and_a_level_comes_before_a_field():
     named = form(
         "contact:clinic:create", "clinic/area_uuid", "clinic/B",
-        columns={(): "contact_clinic", ("clinic", "area_uuid"): "area_uuid", ("clinic", "B"): "b_of_old"},
+        columns={("*table",): "contact_clinic", ("clinic", "area_uuid"): "area_uuid", ("clinic", "B"): "b_of_old"},
     )  # fmt: skip
     (contact,) = made(named, hierarchy={"clinic": ("area",)})
     (table,) = form_tables(contact, FormChoices())
@@ -76,14 +79,17 @@ def test_names_stay_and_a_level_comes_before_a_field():
 )
 def test_refused_in_a_sentence(refused, models, why):
     package = forms_package(made(refused, form("a", "x")), FormChoices(), models)
-    assert why in package.refused[refused.code] and "\n" not in package.refused[refused.code]
-    assert "models/form_a.sql" in package.files and not any("contact_clinic" in path for path in package.files)
+    assert why in package.refused[refused.code]
+    assert "\n" not in package.refused[refused.code]
+    assert "models/form_a.sql" in package.files
+    assert not any("contact_clinic" in path for path in package.files)
 
 
 def test_a_model_of_the_project_is_left_alone():
     contact_type = form("contact:type:create", "type/x")
     package = forms_package(made(contact_type), FormChoices(), ("contact", "contact_type"))
-    assert package.left == ("contact:type:create",) and not package.files
+    assert package.left == ("contact:type:create",)
+    assert not package.files
 
 
 def test_hostile_types_are_text_to_everyone():
@@ -91,11 +97,14 @@ def test_hostile_types_are_text_to_everyone():
     package = forms_package(made(form(f"contact:{evil}:create", f"{evil}/x"), hierarchy={evil: (evil + "2",)}),
                             FormChoices())  # fmt: skip
     text = package.files["models/contact_it_s_evil.sql"] + package.files["models/contact_it_s_evil.yml"]
-    assert "{{ evil }}" not in text and "it's" not in package.files["models/contact_it_s_evil.sql"]
+    assert "{{ evil }}" not in text
+    assert "it's" not in package.files["models/contact_it_s_evil.sql"]
     assert "it_s_evil_2_uuid" in text or "it_s_evil_2" in text
 
 
 def test_ejected_models_need_no_macro():
     (contact,) = made(CREATE)
     text = ejected_files(form_tables(contact, FormChoices()))["models/contact_clinic.sql"]
-    assert "cht_forms" not in text and "ref('contact')" in text and "data_record" not in text
+    assert "cht_forms" not in text
+    assert "ref('contact')" in text
+    assert "data_record" not in text

@@ -30,8 +30,10 @@ def test_where_a_place_has_several_types_columns_are_of_places():
 def test_names_of_other_columns_and_odd_types():
     odd = {"a": ("parent",), "parent": ('My "Place"; {{ x }}',), 'My "Place"; {{ x }}': ("x" * 200,)}
     names, _ = columns("a", odd)
-    assert len({*names, *TAKEN}) == 3 + len(TAKEN) and all(len(name) <= 63 for name in names)
-    assert names[0].startswith("parent_uuid_") and names[1].startswith("my_place_x_")
+    assert len({*names, *TAKEN}) == 3 + len(TAKEN)
+    assert all(len(name) <= 63 for name in names)
+    assert names[0].startswith("parent_uuid_")
+    assert names[1].startswith("my_place_x_")
 
 
 def test_types_within_themselves_and_too_many_of_them():
