@@ -110,14 +110,27 @@ def put_document(sql, doc, deleted=False):
     )
 
 
+def put_contacts(sql):
+    put_contact(sql, "c1", "clinic", ("h1", "d1"), rooms="3", geolocation={"latitude": 1.5}, contact={"_id": "p1"})
+    put_contact(sql, "p1", "person", ("c1", "h1", "d1"), sex=["f"])
+    put_contact(sql, "p2", "person", ("d1",), sex="m")
+
+
+def contacts(sql, schema):
+    """Both tables of contacts, and what they could not take."""
+    levels = "health_center_uuid, district_hospital_uuid"
+    clinics = f"select uuid, {levels}, contact_uuid, rooms, geolocation__latitude::text from {schema}.contact_clinic"
+    people = f"select uuid, parent_uuid, clinic_uuid, {levels}, name, sex from {schema}.contact_person"
+    rejects = f"select field, value from {schema}.document_rejects where field ~ '^contact_[a-z]+: '"
+    return [sql(f"{query} order by 1") for query in (clinics, people, rejects)]
+
+
 def test_forms_come_change_and_go(settings, forms, sql):
     deploy = Deploy(settings)
     put(sql, "r1", "pregnancy", {"lmp_date": "2024-02-29", "danger": {"signs": "fever"}, "kids": [{"age": "3"}, {}]})
     put(sql, "r2", "pregnancy", {"lmp_date": "unknown", "extra": "x"})
     put(sql, "r3", "visit", {"note": "hello"})
-    put_contact(sql, "c1", "clinic", ("h1", "d1"), rooms="3", geolocation={"latitude": 1.5}, contact={"_id": "p1"})
-    put_contact(sql, "p1", "person", ("c1", "h1", "d1"), sex=["f"])
-    put_contact(sql, "p2", "person", ("d1",), sex="m")
+    put_contacts(sql)
     deploy()
     deploy.run_models()
     schema = settings.dbt_schema
@@ -127,13 +140,6 @@ def test_forms_come_change_and_go(settings, forms, sql):
     assert deploy(), "forms are a reason to deploy"
     models = {"form_pregnancy", "form_pregnancy__kids", "form_visit", "contact_clinic", "contact_person"}
     assert {one["model"] for one in deploy.planned} == models
-    clinics = "select uuid, health_center_uuid, district_hospital_uuid, contact_uuid, name, rooms,"
-    clinics += f" geolocation__latitude::text from {schema}.contact_clinic order by uuid"
-    assert sql(clinics) == [("c1", "h1", "d1", "p1", "c1", 3, "1.5")]
-    people = (
-        f"select uuid, parent_uuid, clinic_uuid, district_hospital_uuid, sex from {schema}.contact_person order by 1"
-    )
-    assert sql(people) == [("p1", "c1", "c1", "d1", None), ("p2", "d1", None, "d1", "m")]
     rows = sql(f"select uuid, lmp_date::text, danger__signs, rejected from {schema}.form_pregnancy order by uuid")
     assert rows == [
         ("r1", "2024-02-29", ["fever"], None),
@@ -145,8 +151,11 @@ def test_forms_come_change_and_go(settings, forms, sql):
     deploy.run_models()
     listed = f"select field, value from {schema}.document_rejects where field like 'form%%' order by field"
     assert sql(listed) == [("form_pregnancy: extra", "x"), ("form_pregnancy: lmp_date", "unknown")]
-    of_contacts = listed.replace("form%%", "contact_%%: %%")
-    assert sql(of_contacts) == [("contact_person: sex", '["f"]')]
+    assert contacts(sql, schema) == [
+        [("c1", "h1", "d1", "p1", 3, "1.5")],
+        [("p1", "c1", "c1", "h1", "d1", "p1", None), ("p2", "d1", None, None, "d1", "p2", "m")],
+        [("contact_person: sex", '["f"]')],
+    ]
 
     put(sql, "r1", "pregnancy", {"lmp_date": "2024-03-01", "kids": [{"age": "four"}]})
     put(sql, "r2", "visit", {"note": "changed its form"})
@@ -154,9 +163,12 @@ def test_forms_come_change_and_go(settings, forms, sql):
     put_contact(sql, "p2", "person", ("c9", "h9", "d9"), sex="m")
     put_contact(sql, "p1", "clinic", ("h9", "d9"), rooms="many")
     deploy.run_models()
-    assert sql(people) == [("p2", "c9", "c9", "d9", "m")]
-    assert sql(clinics)[1] == ("p1", "h9", "d9", None, "p1", None, None)
-    assert sql(of_contacts) == [("contact_clinic: rooms", "many")]
+    moved = [("p2", "c9", "c9", "h9", "d9", "p2", "m")]
+    assert contacts(sql, schema) == [
+        [("c1", "h1", "d1", "p1", 3, "1.5"), ("p1", "h9", "d9", None, None, None)],
+        moved,
+        [("contact_clinic: rooms", "many")],
+    ]
     assert sql(f"select uuid, lmp_date::text from {schema}.form_pregnancy") == [("r1", "2024-03-01")]
     assert sql(f"select uuid, position, age from {schema}.form_pregnancy__kids") == [("r1", 1, None)]
     assert sql(f"select uuid, note from {schema}.form_visit order by uuid") == [
@@ -183,7 +195,8 @@ def test_forms_come_change_and_go(settings, forms, sql):
     put_document(sql, {"_id": "p1", "type": "no contact"})
     deploy.run_models()
     assert sql(f"select count(*) from {schema}.form_pregnancy__kids") == [(0,)]
-    assert sql(listed) == sql(of_contacts) == sql(clinics) == []
+    assert sql(listed) == []
+    assert contacts(sql, schema) == [[], moved, []]
 
 
 def test_only_forms_that_arrived_are_run(settings, forms, sql):
