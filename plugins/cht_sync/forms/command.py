@@ -12,7 +12,7 @@ from cht_sync.forms.cells import kind_of
 from cht_sync.forms.contact_form import ContactForm
 from cht_sync.forms.definition import FormField
 from cht_sync.forms.package import ejected_files
-from cht_sync.forms.tables import Column, form_tables
+from cht_sync.forms.tables import Column, form_tables, table_names
 from cht_sync.forms.wanted import choices_of, has_table, known_forms
 from cht_sync.settings.settings import Settings
 
@@ -36,7 +36,7 @@ def show_form(parsed: Namespace) -> Iterator[str]:
     """The columns of the tables of one form, with what its reports have held, and the fields without a column."""
     settings = Settings()
     form = _form(settings, parsed.code)
-    tables = form_tables(form, choices_of(settings))
+    tables = form_tables(form, choices_of(settings), table_names(known_forms(settings)))
     counted = "contacts are not counted" if isinstance(form, ContactForm) else f"{form.reports:,} reports"
     yield f"{form.code}: {form.definition.title or 'no title'}; {counted}"
     yield from _notes(form)
@@ -61,7 +61,8 @@ def eject_form(parsed: Namespace) -> Iterator[str]:
     settings, folder = Settings(), Path(parsed.to)
     if not (folder / "dbt_project.yml").is_file():
         raise SettingsError(f"--to {parsed.to!r} holds no dbt_project.yml: name the folder of your dbt project.")
-    files = ejected_files(form_tables(_form(settings, parsed.code), choices_of(settings)))
+    names = table_names(known_forms(settings))
+    files = ejected_files(form_tables(_form(settings, parsed.code), choices_of(settings), names))
     there = [path for path in files if (folder / path).exists()]
     if there:
         raise SettingsError(f"{folder / there[0]} is there already: nothing was written; move it away first.")

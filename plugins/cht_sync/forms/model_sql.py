@@ -179,8 +179,17 @@ class _Select:
         return _Reject(
             f"({rest}) <> '{{}}'",
             f"select {self._field(group, 'unknown.key')}, unknown.value #>> '{{}}', {literal(NO_FIELD)} from"
-            f" jsonb_each({rest}) as unknown where {says_something('unknown.value', 'row_of.blanks')}",
+            f" jsonb_each({rest}) as unknown where {says_something('unknown.value', 'row_of.blanks')}"
+            f"{self._not_left_out(group)}",
         )
+
+    def _not_left_out(self, group: Path) -> str:
+        """The condition that a key is not left out by rule; globs without wildcards are among the known keys."""
+        if not self._table.left_out:
+            return ""
+        pattern = literal("^(" + "|".join(map(_pattern, self._table.left_out)) + ")$")
+        path = " || ".join([literal("/".join((*self._table.start, *group, ""))), "unknown.key"])
+        return f" and ({path}) !~ {pattern} and ({path} || '/') !~ {pattern}"
 
     def _of_columns(self) -> Iterator[_Reject]:
         for number, column in self._columns:
@@ -247,6 +256,23 @@ class _Select:
 def position_of(table: FormTable, position: str) -> str:
     """The SQL of a column that numbers elements, behind the joins of :func:`lists_of`."""
     return f"elements_{table.positions.index(position) + 1}.position"
+
+
+def _pattern(glob: str) -> str:
+    """A glob of :func:`fnmatch.fnmatchcase` as a regular expression of PostgreSQL."""
+    found, place = [], 0
+    while place < len(glob):
+        end = glob.find("]", place + 2) if glob[place] == "[" else -1
+        if glob[place] in "*?":
+            found.append(".*" if glob[place] == "*" else ".")
+        elif end > 0:
+            inside = glob[place + 1 : end].replace("\\", "\\\\")
+            found.append(f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]")
+            place = end
+        else:
+            found.append(glob[place] if glob[place].isalnum() or ord(glob[place]) > 127 else f"\\{glob[place]}")
+        place += 1
+    return "".join(found)
 
 
 def _step(name: str, parts: Sequence[str]) -> str:

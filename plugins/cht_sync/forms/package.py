@@ -18,7 +18,7 @@ from cht_sync.forms.model_sql import select_of
 from cht_sync.forms.model_yaml import properties_of
 from cht_sync.forms.names import FORMS_PACKAGE
 from cht_sync.forms.rows import arrives_as, followed_model, rows_of
-from cht_sync.forms.tables import FormChoices, FormTable, form_tables, given_names
+from cht_sync.forms.tables import FormChoices, FormTable, form_tables, given_names, table_names
 from cht_sync.settings.settings import REPOSITORY
 
 _STARTER_MACROS = REPOSITORY / "include" / "dbt" / "starter" / "macros"
@@ -73,9 +73,10 @@ def forms_package(
     left: list[str] = []
     files: dict[str, str] = {}
     taken = {name.lower() for name in project_models}
+    all_names = table_names(forms)
     for form in forms:
         try:
-            tables = form_tables(form, choices)
+            tables = form_tables(form, choices, all_names)
             _require_followed(form, project_models)
         except SettingsError as error:
             refused[form.code] = str(error)

@@ -36,8 +36,10 @@ STANDARD = {
     "form_version": "text",
 }
 REJECTED = "rejected"
-# The catalogue notes the name of a table under the path of its repeat and this: no path of a form holds an asterisk.
+# The catalogue notes the name of a table under the path of its repeat and this, which no field of an XForm is called.
 TABLE_NAME = "*table"
+# Tables of ours, which may be in the same schema.
+OF_CATALOGUE = frozenset({"form_field", "form_definition", "form_notice"})
 _OF_REPEATS = ("uuid", "saved_timestamp")
 
 
@@ -60,6 +62,10 @@ class FormChoices:
     def leaves_out_all(self, path: Path) -> bool:
         """Whether all that stands below a path gets no column by rule."""
         return self.leaves_out(path) or self.leaves_out((*path, ""))
+
+    def leaves_out_repeat(self, path: Path) -> bool:
+        """Whether a repeat has no table by rule, or one around it has none."""
+        return any(self.leaves_out_all(path[:end]) for end in range(1, len(path) + 1))
 
     @property
     def globs(self) -> tuple[str, ...]:
@@ -107,6 +113,7 @@ class FormTable:
     :param children: paths of the repeats right within it.
     :param known: for the object itself and each group, the keys that a definition has, whether they are columns or not;
         without those in which others write as well.
+    :param left_out: globs of what is left out by rule, with wildcards before their end.
     """
 
     form: CatalogueForm
@@ -118,6 +125,7 @@ class FormTable:
     groups: tuple[Path, ...] = ()
     children: tuple[Path, ...] = ()
     known: Mapping[Path, frozenset[str]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def start(self) -> Path:
@@ -137,20 +145,23 @@ class FormTable:
         return {name: STANDARD[name] for name in _OF_REPEATS} | dict.fromkeys(self.positions, "bigint")
 
 
-def form_tables(form: CatalogueForm, choices: FormChoices) -> tuple[FormTable, ...]:
+def form_tables(
+    form: CatalogueForm, choices: FormChoices, names: Mapping[tuple[str, ...], str] | None = None
+) -> tuple[FormTable, ...]:
     """The tables of one form, that of its reports or contacts first; a repeat that is left out by rule has none.
 
+    :param names: those of the tables of all forms, as :func:`table_names` gives them; default as if there were no other.
     :raises SettingsError: if a table would have too many columns, or a contact form does not tell what contacts hold.
     """
     require_group(form)
-    asked = [each for each in form.definition.repeats if not choices.leaves_out_all(each)]
+    asked = [each for each in form.definition.repeats if not choices.leaves_out_repeat(each)]
     repeats = sorted(dict.fromkeys(asked), key=lambda path: (len(path), path))
-    names = table_names([form])
+    names = table_names([form]) if names is None else names
     listed = [_table(form, choices, repeat, repeats, names[(form.code, *repeat)]) for repeat in ((), *repeats)]
     return tuple(listed)
 
 
-def table_names(forms: Iterable[CatalogueForm], taken: Collection[str] = ()) -> dict[tuple[str, ...], str]:
+def table_names(forms: Iterable[CatalogueForm]) -> dict[tuple[str, ...], str]:
     """The name of each table, by code and path of its repeat; names that forms have had stay."""
     known: dict[tuple[str, ...], str] = {}
     wanted: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -160,7 +171,7 @@ def table_names(forms: Iterable[CatalogueForm], taken: Collection[str] = ()) -> 
             wanted[key] = (_own_name(form), *repeat[len(form.group) :])
             if name := form.columns.get((*repeat, TABLE_NAME)):
                 known[wanted[key]] = name
-    named = unique_names(wanted.values(), taken, known)
+    named = unique_names(wanted.values(), OF_CATALOGUE, known)
     return {key: named[path] for key, path in wanted.items()}
 
 
@@ -181,7 +192,8 @@ def _table(form: CatalogueForm, choices: FormChoices, repeat: Path, repeats: Seq
         for each in ours
         if not each.note and not choices.leaves_out(each.path) and not _innermost(each.path, without)
     ]
-    table = FormTable(form, name, (), repeat, outer, positions)
+    wild = tuple(glob for glob in choices.globs if set("*?[").intersection(glob.removesuffix("/*")))
+    table = FormTable(form, name, (), repeat, outer, positions, left_out=wild)
     start = len(table.start)
     columns = tuple(_columns(form, choices, kept, start, {*table.standard, REJECTED}))
     if len(columns) + len(table.standard) + 1 > MOST_COLUMNS:
@@ -230,15 +242,20 @@ def _columns(
     for each in kept:
         kind, forced = _kind(form, choices, each)
         for part, title in enumerate(GEOPOINT if kind == "geopoint" else ("",)):
-            # No path of a form holds an asterisk.
             path = (*each.path, f"*{title}") if title else each.path
             wanted[path] = (each, kind, part, forced)
     plain = {path: _named_path(path[start:], taken) for path in wanted}
     # A level that the settings have since may have the name of a field.
-    known = {plain[path]: name for path in wanted if (name := form.columns.get(path)) and name not in taken}
+    noted = {path: form.columns.get(path) for path, (asked, *_) in wanted.items() if _may_be_noted(asked.path)}
+    known = {plain[path]: name for path, name in noted.items() if name and name not in taken}
     names = unique_names(plain.values(), taken, known)
     for path, (asked, kind, part, forced) in wanted.items():
         yield Column(names[plain[path]], asked.path[start:], kind, asked, part, forced)
+
+
+def _may_be_noted(path: Path) -> bool:
+    """Whether the catalogue notes the name of a column: not of a key that looks like one of our marks."""
+    return not any(key.startswith("*") for key in path)
 
 
 def _named_path(path: Path, taken: Collection[str]) -> Path:
@@ -262,5 +279,6 @@ def given_names(tables: Iterable[FormTable]) -> dict[Path, str]:
         names[(*table.repeat, TABLE_NAME)] = table.name
         for column in table.columns:
             title = (f"*{GEOPOINT[column.part]}",) if column.kind == "geopoint" else ()
-            names[(*column.field.path, *title)] = column.name
+            if _may_be_noted(column.field.path):
+                names[(*column.field.path, *title)] = column.name
     return names
