@@ -270,7 +270,11 @@ def _pattern(glob: str) -> str:
             found.append(f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]")
             place = end
         else:
-            found.append(glob[place] if glob[place].isalnum() or ord(glob[place]) > 127 else f"\\{glob[place]}")
+            found.append(
+                glob[place]
+                if glob[place].isalnum() or glob[place] in "_/-" or ord(glob[place]) > 127
+                else f"\\{glob[place]}"
+            )
         place += 1
     return "".join(found)
 

@@ -150,7 +150,7 @@ def form_tables(
 ) -> tuple[FormTable, ...]:
     """The tables of one form, that of its reports or contacts first; a repeat that is left out by rule has none.
 
-    :param names: those of the tables of all forms, as :func:`table_names` gives them; default as if there were no other.
+    :param names: of the tables of all forms, by :func:`table_names`; by default as if there were no other form.
     :raises SettingsError: if a table would have too many columns, or a contact form does not tell what contacts hold.
     """
     require_group(form)
