@@ -130,6 +130,11 @@ def test_each_form_has_a_table_and_the_tutorial_finds_something_in_them(demo):
         for form, count in cursor.fetchall():
             cursor.execute(f"select count(*) from v1.form_{form.lower()}")
             assert (form, *cursor.fetchone()) == (form, count)
+        for name in ("clinic", "person"):
+            cursor.execute(f"select count(*), count(district_hospital_uuid) from v1.contact_{name}")
+            made, below = cursor.fetchone()
+            cursor.execute("select count(*) from v1.contact where contact_type = %s", (name,))
+            assert (made, bool(below)) == (*cursor.fetchone(), True)
         for query in printed:
             cursor.execute(query)
             rows, names = cursor.fetchall(), [each.name for each in cursor.description]
