@@ -84,8 +84,8 @@ def postgres_server(quick_folder: Path) -> Iterator[PostgresServer | GivenPostgr
 
 
 @pytest.fixture(scope="session")
-def couchdb_server(server_folder: Path) -> Iterator[PouchDBServer | GivenCouchDB]:
+def couchdb_server(quick_folder: Path) -> Iterator[PouchDBServer | GivenCouchDB]:
     """Yield a running CouchDB-protocol server; name what you make there by `mine`."""
     urls = given("couchdb")
-    with GivenCouchDB(urls) if urls else PouchDBServer(server_folder / "couchdb") as server:
+    with GivenCouchDB(urls) if urls else PouchDBServer(quick_folder / "couchdb") as server:
         yield server

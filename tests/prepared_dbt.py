@@ -15,7 +15,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,15 @@ def prepared() -> Iterator[Prepared]:
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
         )
-    with ours:
-        yield process, ours
-    process.wait(60)
+    try:
+        with ours:
+            yield process, ours
+        # It waits for its forks, one of which a test may have left.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager
