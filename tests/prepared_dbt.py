@@ -15,7 +15,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +61,8 @@ def prepared() -> Iterator[Prepared]:
     try:
         with ours:
             yield process, ours
-        # It waits for its forks, one of which a test may have left.
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
     finally:
+        # Not asked to end: it would wait for forks that a test has left, and those end with this process.
         process.kill()
         process.wait()
 
