@@ -73,6 +73,7 @@ create table if not exists {schema}.form_definition (
     definition jsonb,
     error text,
     read_at timestamptz not null default now(),
+    tried_at timestamptz not null default now(),
     replaced_at timestamptz,
     primary key (source, document, code, digest)
 );
@@ -84,6 +85,8 @@ comment on column {schema}.form_definition.digest is
     'Of the attachment as CouchDB says it, of the definition of an SMS form, or the revision of the app settings.';
 comment on column {schema}.form_definition.definition is 'Title, fields and repeats, as they were read.';
 comment on column {schema}.form_definition.error is 'Why it cannot be read; it is tried again after an hour.';
+comment on column {schema}.form_definition.read_at is 'When it was read; where it cannot be read, since when.';
+comment on column {schema}.form_definition.tried_at is 'When it was asked for last.';
 comment on column {schema}.form_definition.replaced_at is
     'When its document was seen to say something else, or to be gone; null while it is in use.';
 

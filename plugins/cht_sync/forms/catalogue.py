@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
+from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.forms.catalogue_form import CatalogueForm
@@ -23,12 +24,13 @@ on conflict (code) do update
 set kind = excluded.kind, title = excluded.title, labels = excluded.labels, versions = excluded.versions,
     repeats = excluded.repeats, removed_at = excluded.removed_at, error = excluded.error
 """
-_PATHS = "select array(select jsonb_array_elements_text(path))"
-_FIELDS = f"""
-insert into {{schema}}.form_field as known
+_PATHS = sql.SQL("select array(select jsonb_array_elements_text(path))")
+_FIELDS = """
+insert into {schema}.form_field as known
     (code, path, position, declared, declared_type, labels, choices, repeat, hidden, note, gone_at)
-select %(code)s, ({_PATHS}), position, true, type, labels, nullif(choices, '[]'),
-    case when jsonb_typeof(repeat) = 'array' then array(select jsonb_array_elements_text(repeat)) end, hidden, note, gone
+select %(code)s, ({paths}), position, true, type, labels, nullif(choices, '[]'),
+    case when jsonb_typeof(repeat) = 'array' then array(select jsonb_array_elements_text(repeat)) end,
+    hidden, note, gone
 from jsonb_to_recordset(%(fields)s::jsonb) as field (
     path jsonb, position integer, type text, labels jsonb, choices jsonb, repeat jsonb, hidden boolean, note boolean,
     gone timestamptz
@@ -43,19 +45,19 @@ where (known.position, known.declared, known.declared_type, known.labels, known.
         excluded.repeat, excluded.hidden, excluded.note, excluded.gone_at)
 """
 # What reports had before a definition told that it holds fields itself.
-_FORGET = f"""
-delete from {{schema}}.form_field
+_FORGET = """
+delete from {schema}.form_field
 where code = %(code)s and not declared and path in (
-    select ({_PATHS}) from jsonb_array_elements(%(groups)s::jsonb) as groups (path)
+    select ({paths}) from jsonb_array_elements(%(groups)s::jsonb) as groups (path)
 )
 returning path
 """
 _NAMED = "select columns from {schema}.form where code = %s for update"
 _NAME = "update {schema}.form set columns = %s where code = %s"
-_NAME_FIELDS = f"""
-update {{schema}}.form_field f set column_name = named.name
+_NAME_FIELDS = """
+update {schema}.form_field f set column_name = named.name
 from (
-    select ({_PATHS}) as path, name from jsonb_to_recordset(%(names)s::jsonb) as named (path jsonb, name text)
+    select ({paths}) as path, name from jsonb_to_recordset(%(names)s::jsonb) as named (path jsonb, name text)
 ) as named
 where f.code = %(code)s and f.path = named.path and f.column_name is distinct from named.name
 """
@@ -77,10 +79,10 @@ on conflict (code) do update
 set reports = known.reports + excluded.reports, last_seen = greatest(known.last_seen, excluded.last_seen)
 """
 # A field that no definition has comes behind all that one has.
-_COUNT_FIELDS = f"""
-insert into {{schema}}.form_field as known
+_COUNT_FIELDS = """
+insert into {schema}.form_field as known
     (code, path, position, declared, declared_type, repeat, hidden, note, filled, failing, last_seen)
-select code, ({_PATHS}), 1000000, false, 'string',
+select code, ({paths}), 1000000, false, 'string',
     case when jsonb_typeof(repeat) = 'array' then array(select jsonb_array_elements_text(repeat)) end,
     true, false, filled, failing, newest
 from jsonb_to_recordset(%s::jsonb) as counted (
@@ -89,10 +91,10 @@ from jsonb_to_recordset(%s::jsonb) as counted (
 on conflict (code, path) do update
 set filled = known.filled + excluded.filled, last_seen = greatest(known.last_seen, excluded.last_seen), failing = (
     select nullif(jsonb_object_agg(kind, coalesce((known.failing ->> kind)::bigint, 0)
-        + coalesce((excluded.failing ->> kind)::bigint, 0)), '{{{{}}}}')
+        + coalesce((excluded.failing ->> kind)::bigint, 0)), '{{}}')
     from (
-        select jsonb_object_keys(coalesce(known.failing, '{{{{}}}}')) as kind
-        union select jsonb_object_keys(coalesce(excluded.failing, '{{{{}}}}'))
+        select jsonb_object_keys(coalesce(known.failing, '{{}}')) as kind
+        union select jsonb_object_keys(coalesce(excluded.failing, '{{}}'))
     ) as kinds
 )
 """
@@ -109,13 +111,14 @@ class Count:
     """What some reports of a form have said at a path.
 
     :param failing: by kind, how many of these values do not cast to it.
+    :param newest: ``saved_timestamp`` of the newest of these reports.
     """
 
     code: str
     path: Path
     filled: int
     failing: Mapping[str, int]
-    newest: datetime
+    newest: str
     repeat: Path | None = None
 
 
@@ -123,7 +126,7 @@ class Count:
 class Counts:
     """What a batch of documents holds; ``reports`` and their newest ``saved_timestamp`` by code."""
 
-    reports: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    reports: dict[str, tuple[int, str]] = field(default_factory=dict)
     fields: list[Count] = field(default_factory=list)
 
 
@@ -134,7 +137,7 @@ class Catalogue:
     """
 
     def __init__(self, names: Names) -> None:
-        self._names = names
+        self._names = Names(names.schema, names.table, paths=_PATHS)
         self.definitions = DefinitionTable(names)
 
     def read(self, cursor: Cursor, codes: Collection[str] | None = None) -> list[CatalogueForm]:
@@ -172,12 +175,12 @@ class Catalogue:
 
     def add(self, cursor: Cursor, counts: Counts) -> None:
         """Adds what reports were counted to hold."""
-        reports = [{"code": code, "reports": number, "newest": newest.isoformat()}
+        reports = [{"code": code, "reports": number, "newest": newest}
                    for code, (number, newest) in counts.reports.items()]  # fmt: skip
         self._names.execute(cursor, _COUNT_REPORTS, (_json(reports),))
         fields = [{
             "code": each.code, "path": each.path, "repeat": each.repeat, "filled": each.filled,
-            "failing": dict(each.failing) or None, "newest": each.newest.isoformat(),
+            "failing": dict(each.failing) or None, "newest": each.newest,
         } for each in counts.fields]  # fmt: skip
         self._names.execute(cursor, _COUNT_FIELDS, (_json(fields),))
 
@@ -237,7 +240,11 @@ class Catalogue:
 
 def _form(row: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> CatalogueForm:
     code, kind, title, labels, versions, repeats, columns, reports, removed_at, error = row
-    fields, filled, failing, gone, undeclared = [], {}, {}, {}, set()
+    fields: list[FormField] = []
+    filled: dict[Path, int] = {}
+    failing: dict[Path, dict[str, int]] = {}
+    gone: dict[Path, date] = {}
+    undeclared: set[Path] = set()
     for each in rows:
         made = _field(each)
         fields.append(made)

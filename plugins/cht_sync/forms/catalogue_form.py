@@ -15,8 +15,7 @@ class CatalogueForm:
 
     :param kind: ``report``, ``sms``, ``contact`` or ``training``.
     :param definition: of all versions together; what reports hold without a definition is a hidden field of it.
-    :param columns: names that fields have had; a repeat has the name of its table under its path, the form itself
-        under ``()``.
+    :param columns: names that fields have had, and under ``(*repeat, "*table")`` those of tables.
     :param failing: for each field the kinds to which some value of a report did not cast, with how many.
     :param gone: fields that the newest definition has no longer, with the last day on which one had them.
     :param undeclared: fields that no definition has.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Path = tuple[str, ...]
+# Characters of a code, bytes of a path: an index of PostgreSQL takes no more than 2,700 bytes of both.
+LONGEST_CODE, LONGEST_PATH = 200, 1_500
 # By language, such as ``en``; ``""`` where the form names none.
 Labels = Mapping[str, str]
 
@@ -55,3 +57,8 @@ class FormDefinition:
     fields: tuple[FormField, ...]
     repeats: tuple[Path, ...] = ()
     labels: Labels = field(default_factory=dict)
+
+
+def is_too_long(path: Path) -> bool:
+    """Whether the catalogue has no room for a path."""
+    return len("".join(path).encode()) > LONGEST_PATH

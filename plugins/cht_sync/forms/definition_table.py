@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 from psycopg2.extensions import cursor as Cursor
 
-from cht_sync.forms.definition import FormDefinition
+from cht_sync.forms.definition import LONGEST_CODE, FormDefinition
 from cht_sync.forms.xform import MOST_BYTES
 from cht_sync.postgres.query import Names
 
 APP_SETTINGS = "settings"
 PREFIX = "form:"
 # Of an index row, with what else is in it.
-LONGEST_CODE, LONGEST_ID = 200, 500
+LONGEST_ID = 500
 # The range is wider than the ids that are meant, so that it holds them by whatever rules the database sorts.
 _DOCUMENTS = """
 select source, _id, doc ->> '_rev', doc ->> 'internalId', doc -> 'title', doc -> '_attachments'
@@ -33,7 +33,7 @@ where not coalesce(_deleted, false) and source is not null and jsonb_typeof(doc)
 order by _id, source
 """
 _KNOWN = """
-select source, document, code, digest, replaced_at is null, error is not null and read_at < now() - interval '1 hour'
+select source, document, code, digest, replaced_at is null, error is not null and tried_at < now() - interval '1 hour'
 from {schema}.form_definition
 """
 _STORE = """
@@ -41,7 +41,8 @@ insert into {schema}.form_definition as known (source, document, code, digest, v
 values (%(source)s, %(document)s, %(code)s, %(digest)s, %(version)s, %(definition)s, %(error)s)
 on conflict (source, document, code, digest) do update
 set version = excluded.version, definition = excluded.definition, error = excluded.error, replaced_at = null,
-    read_at = now()
+    tried_at = now(),
+    read_at = case when known.error is null or excluded.error is null then now() else known.read_at end
 """
 _USE_AGAIN = """
 update {schema}.form_definition set replaced_at = null
@@ -141,7 +142,7 @@ class DefinitionTable:
         self, cursor: Cursor, document: FormDocument, definition: FormDefinition | None, error: str | None = None
     ) -> set[str]:
         """Notes what the XForm of a document says, or why it cannot be read; gives back the codes that it is about."""
-        self._store(cursor, document, document.code, document.digest, definition, error)
+        self._store(cursor, document, (document.code, document.digest), definition, error)
         replaced = self._replace(cursor, document.source, document.id, [(document.code, document.digest)])
         return {document.code, *replaced}
 
@@ -150,7 +151,7 @@ class DefinitionTable:
     ) -> set[str]:
         """The same for the forms of the app settings; where they cannot be read, those that they had stay."""
         now = {code: (hashlib.sha256(_encoded(form).encode()).hexdigest(), form) for code, form in forms.items()}
-        self._store(cursor, document, "", document.digest, None, error)
+        self._store(cursor, document, ("", document.digest), None, error)
         self._names.execute(cursor, _FORGET, (document.source, document.id, document.digest))
         if error is not None:
             return set()
@@ -160,7 +161,7 @@ class DefinitionTable:
         changed = {code for code, (digest, _) in now.items() if (code, digest) not in in_use}
         for code in changed:
             digest, form = now[code]
-            self._store(cursor, document, code, digest, form, None)
+            self._store(cursor, document, (code, digest), form, None)
         kept = [("", document.digest), *((code, digest) for code, (digest, _) in now.items())]
         changed |= self._replace(cursor, document.source, document.id, kept)
         return changed - {""}
@@ -183,7 +184,9 @@ class DefinitionTable:
             if document == APP_SETTINGS:
                 yield FormDocument(source, document, "", rev or "", rev or "")
                 continue
-            code = (internal or document.removeprefix(PREFIX))[:LONGEST_CODE]
+            code = internal or document.removeprefix(PREFIX)
+            if not 0 < len(code) <= LONGEST_CODE:
+                continue
             name, stub = _xform_of(attachments)
             titles = _titles(title)
             yield FormDocument(
@@ -199,9 +202,14 @@ class DefinitionTable:
             )
 
     def _store(
-        self, cursor: Cursor, document: FormDocument, code: str, digest: str,
-        definition: FormDefinition | None, error: str | None,
-    ) -> None:  # fmt: skip
+        self,
+        cursor: Cursor,
+        document: FormDocument,
+        key: tuple[str, str],
+        definition: FormDefinition | None,
+        error: str | None,
+    ) -> None:
+        code, digest = key
         values = {
             "source": document.source,
             "document": document.id,

@@ -121,12 +121,14 @@ class _Select:
     def _cell(self, number: int, column: Column) -> str:
         if column.kind != "text[]":
             return cell(column.kind, self._said(number, column), column.part)
-        value = self._at(column.path)
+        said, value = self._said(number, column), self._at(column.path)
+        is_list = f"ascii({self._found(number, column)}) = 91 and jsonb_typeof({value}) = 'array'"
+        word = "nullif(btrim(one #>> '{}', row_of.blanks), '')"
         return (
-            f"case when {self._said(number, column)} is not null then {cell('text[]', self._said(number, column))}"
-            f" when ascii({self._found(number, column)}) = 91 and jsonb_typeof({value}) = 'array' and not {value} @? {_NESTED} then (select array_agg(word order by position) from (select"
-            f" nullif(btrim(one #>> '{{}}', row_of.blanks), '') as word, position from jsonb_array_elements({value})"
-            " with ordinality as listed (one, position)) as words where word is not null) end"
+            f"case when {said} is not null then {cell('text[]', said)} when {is_list} and not {value} @? {_NESTED}"
+            f" then (select array_agg(word order by position) from (select {word} as word, position"
+            f" from jsonb_array_elements({value}) with ordinality as listed (one, position)) as words"
+            " where word is not null) end"
         )
 
     # What a wide row holds is counted, as PostgreSQL would refuse it and with it all others.

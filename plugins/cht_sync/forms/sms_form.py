@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cht_sync.forms.definition import Choice, FormDefinition, FormField, Labels
+from cht_sync.forms.definition import LONGEST_CODE, Choice, FormDefinition, FormField, Labels, is_too_long
 
 # Of an SMS form, each as the type of an XForm that casts alike.
 TYPES = {"integer": "int", "number": "decimal", "boolean": "boolean", "date": "epoch"}
@@ -22,18 +22,23 @@ def read_sms_forms(settings: object) -> dict[str, FormDefinition]:
     forms = settings.get("forms") if isinstance(settings, Mapping) else None
     if not isinstance(forms, Mapping):
         return {}
-    return {str(code): _form(str(code), form) for code, form in forms.items() if isinstance(form, Mapping)}
+    return {
+        str(code): _form(str(code), form)
+        for code, form in forms.items()
+        if isinstance(form, Mapping) and 0 < len(str(code)) <= LONGEST_CODE
+    }
 
 
 def _form(code: str, form: Mapping[str, Any]) -> FormDefinition:
     meta, fields = _mapping(form.get("meta")), _mapping(form.get("fields"))
     listed = sorted(((str(name), _mapping(asked)) for name, asked in fields.items()), key=lambda each: _place(each[1]))
+    read = [_field(name, asked) for name, asked in listed]
     labels = _labels(meta.get("label"))
     return FormDefinition(
         code=code,
         title=next(iter(labels.values()), ""),
         version=None,
-        fields=tuple(_field(name, asked) for name, asked in listed),
+        fields=tuple(each for each in read if not is_too_long(each.path)),
         labels=labels,
     )
 

@@ -5,116 +5,77 @@ It reads each report once, when it has arrived, and keeps numbers alone, never a
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 import msgspec
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
+from cht_sync.common.units import MEGABYTE
 from cht_sync.errors import StoreError
 from cht_sync.forms.catalogue import Catalogue, Count, Counts
 from cht_sync.forms.catalogue_form import CatalogueForm
-from cht_sync.forms.cells import BLANKS, KINDS, casts, kind_of, literal, text_of
-from cht_sync.forms.definition import FormDefinition, Path
-from cht_sync.forms.definition_table import LONGEST_CODE
+from cht_sync.forms.cells import BLANKS, KINDS, casts, kind_of
+from cht_sync.forms.definition import LONGEST_CODE, FormDefinition, Path, is_too_long
 from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
 
 log = logging.getLogger(__name__)
-# Documents of a batch.
-FIRST, MOST = 1_000, 5_000
-BATCH_S = 2.0
-# Of one batch, which is tried again with fewer documents.
-STATEMENT_TIMEOUT = "20s"
+# Documents of a batch, and of what is fetched of it at once.
+FIRST, MOST, AT_ONCE = 2_000, 10_000, 50
+# Characters of the fields of all reports of a batch, and of one report; of a larger one no field is counted.
+MOST_TEXT, LARGEST_REPORT = 32 * MEGABYTE, 4 * MEGABYTE
+# Values that are sent to be checked at once.
+MOST_VALUES = 20_000
+# Of one statement; what takes longer is tried again with fewer documents.
+STATEMENT_TIMEOUT = "30s"
 MOST_LEVELS = 30
-# Of an index row.
-LONGEST_PATH = 1_500
 # Keys that somebody made of ids, or codes that somebody made up, must not fill the catalogue.
-MOST_UNDECLARED, MOST_FORMS = 500, 2_000
+MOST_UNDECLARED, MOST_FORMS, MOST_NODES = 500, 2_000, 5_000
 # Every type that a field might be shown to have; all values are text.
-KINDS_TO_TRY = tuple(kind for kind in KINDS if kind != "text")
+KINDS_TO_TRY = tuple(kind for kind in KINDS if kind not in {"text", "text[]"})
+EVERY_KIND = (1 << len(KINDS_TO_TRY)) - 1
 # A time-out, and what single documents may be the reason of: odd data, or more than a limit allows.
 # Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_OF_DOCUMENTS = {"57", "22", "54"}
+_OF_DOCUMENTS = ("57014", "22", "54")
 
-_BOUND = """
-select set_config('statement_timeout', %s, true), set_config('work_mem', '64MB', true), set_config('jit', 'off', true)
-"""
+_BOUND = "select set_config('statement_timeout', %s, true), set_config('jit', 'off', true)"
 # The index on saved_timestamp serves this; documents of one stamp are those of a page.
 _PAGE = """
-from {schema}.{table}
-where saved_timestamp >= %(stamp)s::timestamp and (saved_timestamp, _id) > (%(stamp)s::timestamp, %(id)s)
-"""
-_END = f"""
-select count(*) over (), saved_timestamp::text, _id
-from (select saved_timestamp, _id {_PAGE} order by saved_timestamp, _id limit %(limit)s) as page
-order by saved_timestamp desc, _id desc limit 1
+select page.saved_timestamp::text, page._id, {said}
+from (
+    select saved_timestamp, _id, _deleted, doc from {schema}.{table}
+    where saved_timestamp >= %(stamp)s::timestamp and (saved_timestamp, _id) > (%(stamp)s::timestamp, %(id)s)
+    order by saved_timestamp, _id limit %(limit)s
+) as page
 """
 # One look at a document, which PostgreSQL may have to unpack.
-_BATCH = f"""
-create temporary table cht_sync_reports on commit drop as
-select said.form #>> '{{{{}}}}' as form, said.fields, page.saved_timestamp as stamp
-from (
-    select saved_timestamp, doc {_PAGE}
-        and (saved_timestamp, _id) <= (%(end_stamp)s::timestamp, %(end_id)s) and not coalesce(_deleted, false)
-) as page
-cross join lateral jsonb_to_record(page.doc) as said (type jsonb, form jsonb, fields jsonb)
-where said.type = '"data_record"' and jsonb_typeof(said.form) = 'string'
-    and length(said.form #>> '{{{{}}}}') between 1 and %(longest)s
-"""
-_REPORTS = "select form, count(*), max(stamp) from pg_temp.cht_sync_reports group by form"
-_SHAPE = """
-create temporary table cht_sync_shape on commit drop as
-select form, array(select jsonb_array_elements_text(path)) as path, is_field, is_value, is_repeat,
-    array(select jsonb_array_elements_text(kinds)) as kinds
-from jsonb_to_recordset(%s::jsonb) as shape (
-    form text, path jsonb, is_field boolean, is_value boolean, is_repeat boolean, kinds jsonb
-)
-"""
-# A leaf is a value, or what stands where one belongs: a list, and an object at a path that is a value in each definition.
-# Elements of a repeat have the path of the repeat.
-_COUNT = """
-with recursive walk (form, stamp, path, value, is_leaf, kinds) as (
-    select form, stamp, '{{}}'::text[], fields, false, null::text[]
-    from pg_temp.cht_sync_reports where jsonb_typeof(fields) = 'object'
-    union all
-    select walk.form, walk.stamp, step.path, step.value,
-        case jsonb_typeof(step.value)
-            when 'object' then coalesce(shape.is_value, false) or cardinality(step.path) >= {levels}
-            when 'array' then not coalesce(shape.is_repeat, false)
-            else true
-        end,
-        case when shape.path is null then {every_kind} when shape.is_field then shape.kinds end
-    from walk
+_OF_REPORTS = """
+{page}
+left join lateral (
+    select said.form #>> '{{}}' as form,
+        case when length(written.fields) <= %(largest)s then written.fields end as fields
+    from jsonb_to_record(case when not coalesce(page._deleted, false) then page.doc end)
+        as said (type jsonb, form jsonb, fields jsonb)
     cross join lateral (
-        select walk.path || inner_one.key as path, inner_one.value
-        from jsonb_each(case jsonb_typeof(walk.value) when 'object' then walk.value end) as inner_one
-        union all
-        select walk.path, element
-        from jsonb_array_elements(case jsonb_typeof(walk.value) when 'array' then walk.value end) as element
-        where jsonb_typeof(element) = 'object'
-    ) as step
-    left join pg_temp.cht_sync_shape as shape on shape.form = walk.form and shape.path = step.path
-    where not walk.is_leaf and step.value not in ('""', 'null', '[]', '{{}}')
-), said as (
-    select form, path, kinds, said, is_list, is_nested, count(*) as number, max(stamp) as newest
-    from (
-        select form, path, stamp, kinds, {text} as said, jsonb_typeof(value) = 'array' as is_list,
-            jsonb_typeof(value) = 'object' or jsonb_typeof(value) = 'array'
-                and jsonb_path_exists(value, 'strict $[*] ? (@.type() == "object" || @.type() == "array")') as is_nested
-        from walk where is_leaf and kinds is not null
-    ) as leaf
-    where said is not null or is_list or is_nested
-    group by form, path, kinds, said, is_list, is_nested
-)
-select form, path, sum(number)::bigint, max(newest), sum(number) filter (where is_list or is_nested)::bigint,
-    {failing}
-from said group by form, path
+        select case when jsonb_typeof(said.fields) = 'object' then said.fields::text end as fields offset 0
+    ) as written
+    where said.type = '"data_record"' and jsonb_typeof(said.form) = 'string'
+        and length(said.form #>> '{{}}') between 1 and %(longest)s
+) as report on true
+order by page.saved_timestamp, page._id
 """
+_CHECK = """
+select field, {failing}
+from jsonb_to_recordset(%s::jsonb) as value (field integer, kinds integer, said text, number bigint) group by field
+"""
+# Every scalar as the text that PostgreSQL has for it.
+_JSON = json.JSONDecoder(parse_float=str, parse_int=str)
 
 
 class Counter:
@@ -127,7 +88,6 @@ class Counter:
         self._session, self._names = session, names
         self._catalogue = Catalogue(names)
         self._limit = FIRST
-        self._count = _count_query()
 
     def count(self, until: float) -> bool:
         """Counts reports that nobody has counted; whether none is left.
@@ -136,122 +96,253 @@ class Counter:
         """
         is_skipped = False
         while time.monotonic() < until:
-            began = time.monotonic()
             try:
                 with self._session.transaction("count reports of forms") as cursor:
-                    looked = self._batch(cursor, is_skipped)
+                    is_over = self._batch(cursor, is_skipped)
             except StoreError as error:
-                if error.code[:2] not in _OF_DOCUMENTS:
+                if not error.code.startswith(_OF_DOCUMENTS):
                     raise
                 is_skipped = self._limit == 1
                 self._limit = max(1, self._limit // 10)
                 continue
-            if looked < self._limit:
+            if is_over:
                 return True
-            took, is_skipped = time.monotonic() - began, False
-            self._limit = min(MOST, 1 + int(self._limit * min(2.0, BATCH_S / max(took, 0.01))))
+            self._limit, is_skipped = min(MOST, self._limit * 2), False
         return False
 
-    def _batch(self, cursor: Cursor, is_skipped: bool) -> int:
-        """Counts the next documents, or passes them over; how many these are."""
+    def _batch(self, cursor: Cursor, is_skipped: bool) -> bool:
+        """Counts the next documents, or passes one over; whether there are no more."""
         cursor.execute(_BOUND, (STATEMENT_TIMEOUT,))
-        stamp, document = self._catalogue.counted_to(cursor)
-        values = {"stamp": stamp, "id": document, "limit": self._limit, "longest": LONGEST_CODE}
-        end = self._names.execute(cursor, _END, values).fetchone()
-        if end is None:
-            return 0
-        looked, end_stamp, end_id = end
+        before = self._catalogue.counted_to(cursor)
+        batch = _Batch(self._catalogue, cursor)
+        looked, size, end = 0, 0, before
+        for stamp, document, form, fields in self._documents(cursor, before, is_skipped):
+            looked, end = looked + 1, (stamp, document)
+            if form is not None:
+                size += len(fields or "")
+                batch.look(form, stamp, fields)
+            if size > MOST_TEXT:
+                break
         if is_skipped:
-            log.warning("A document takes too long or cannot be looked into: it is left out where reports are counted.")
-            self._catalogue.move(cursor, end_stamp, end_id)
-            return int(looked)
-        self._names.execute(cursor, _BATCH, values | {"end_stamp": end_stamp, "end_id": end_id})
-        cursor.execute(_REPORTS)
-        reports = self._known({form: (number, newest) for form, number, newest in cursor.fetchall()}, cursor)
-        if reports:
-            forms = {each.code: each for each in self._catalogue.read(cursor, reports)}
-            shape = [row for code in reports for row in _shape(code, forms.get(code))]
-            cursor.execute(_SHAPE, (msgspec.json.encode(shape).decode(),))
-            cursor.execute("analyze pg_temp.cht_sync_reports, pg_temp.cht_sync_shape")
-            cursor.execute(self._count)
-            fields = _counts(cursor.fetchall(), forms, reports)
-            self._catalogue.add(cursor, Counts(reports, fields))
-        self._catalogue.move(cursor, end_stamp, end_id)
-        return int(looked)
+            log.warning("A document takes too long or cannot be looked into: it is not counted among reports.")
+        self._catalogue.add(cursor, batch.counts())
+        if looked:
+            self._catalogue.move(cursor, *end)
+        return looked < self._limit and size <= MOST_TEXT
 
-    def _known(self, reports: dict[str, tuple[int, datetime]], cursor: Cursor) -> dict[str, tuple[int, datetime]]:
-        """Those of forms that the catalogue has, and of others as long as it has room."""
-        known = self._catalogue.codes(cursor) if reports else set()
-        new = sorted(reports.keys() - known)[: max(0, MOST_FORMS - len(known))]
-        return {code: reports[code] for code in reports if code in known or code in new}
+    def _documents(
+        self, cursor: Cursor, before: tuple[str, str], is_skipped: bool
+    ) -> Iterator[tuple[str, str, str | None, str | None]]:
+        """Stamp and id of the next documents, of reports their form and their fields too."""
+        values = {"stamp": before[0], "id": before[1], "limit": self._limit, "longest": LONGEST_CODE,
+                  "largest": LARGEST_REPORT}  # fmt: skip
+        said = sql.SQL("null, null" if is_skipped else "report.form, report.fields")
+        page = self._names.compose(_PAGE, said=said)
+        with closing(cursor.connection.cursor("cht_sync_reports")) as documents:
+            documents.itersize = AT_ONCE
+            self._names.execute(documents, "{page}" if is_skipped else _OF_REPORTS, values, page=page)
+            yield from documents
 
 
-def _count_query() -> sql.Composed:
-    blanks = literal(BLANKS)
-    failing = ", ".join(
-        f"sum(number) filter (where '{kind}' = any(kinds) and {_fails(kind)})::bigint" for kind in KINDS_TO_TRY
-    )
-    parts = {
-        "levels": str(MOST_LEVELS),
-        "every_kind": f"array[{', '.join(map(literal, KINDS_TO_TRY))}]",
-        "text": text_of("value", blanks, trimmed=True),
-        "failing": failing,
-    }
-    return sql.SQL(_COUNT).format(**{name: sql.SQL(text) for name, text in parts.items()})
+class _Node:
+    """A path of a form, with what the reports of a batch have said there.
 
-
-def _fails(kind: str) -> str:
-    """Whether a value does not cast. A list or an object is in no column, so it says nothing of the type of one."""
-    if kind == "text[]":
-        return "is_nested"
-    return f"not is_list and not is_nested and not coalesce({casts(kind, 'said.said')}, false)"
-
-
-def _shape(code: str, form: CatalogueForm | None) -> Iterable[dict[str, Any]]:
-    """What stands at each path of a form, and the kinds that are tried there: which no value has failed yet, and the
-    declared one.
+    :param is_field: whether a value belongs here.
+    :param is_closed: whether an object here is no group.
+    :param is_new: whether the catalogue does not know it.
+    :param kinds: the kinds that are tried, a bit for each of :data:`KINDS_TO_TRY`.
     """
-    definition = form.definition if form else FormDefinition(code, "", None, ())
-    fields = {each.path: each for each in definition.fields}
-    repeats = set(definition.repeats)
-    undeclared = form.undeclared if form else ()
-    inner = [*fields, *repeats]
-    groups = {path[:end] for path in inner for end in range(1, len(path))}
-    for path in {*fields, *repeats, *groups}:
-        field = fields.get(path)
-        failed = (form.failing.get(path) or {}) if form else {}
-        declared = kind_of(field.type) if field else ""
-        yield {
-            "form": code,
-            "path": path,
-            "is_field": field is not None,
-            "is_value": field is not None and path not in undeclared and path not in groups and path not in repeats,
-            "is_repeat": path in repeats,
-            "kinds": [kind for kind in KINDS_TO_TRY if kind == declared or kind not in failed],
-        }
+
+    __slots__ = ("below", "filled", "is_closed", "is_field", "is_new", "is_repeat", "kinds", "lists", "nested",
+                 "newest", "path", "values")  # fmt: skip
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.newest = path, ""
+        self.is_field = self.is_closed = self.is_repeat = self.is_new = False
+        self.kinds = 0
+        self.below: dict[str, _Node] = {}
+        self.values: dict[str, int] = {}
+        self.filled = self.lists = self.nested = 0
 
 
-def _counts(rows: Iterable[tuple[Any, ...]], forms: dict[str, CatalogueForm], reports: Iterable[str]) -> list[Count]:
-    kept = set(reports)
-    room = {code: MOST_UNDECLARED - len(forms[code].undeclared if code in forms else ()) for code in kept}
-    known = {code: {each.path for each in form.definition.fields} for code, form in forms.items()}
-    counts = []
-    for code, listed, filled, newest, lists, *failing in rows:
-        path: Path = tuple(listed)
-        if code not in kept:
-            continue
-        if path not in known.get(code, ()):
-            if room[code] <= 0 or len("".join(path).encode()) > LONGEST_PATH:
+class _FormNodes:
+    """The paths of one form while a batch is counted."""
+
+    def __init__(self, form: CatalogueForm) -> None:
+        self.code = form.code
+        self.reports, self.newest = 0, ""
+        self.repeats = form.definition.repeats
+        self.root = _Node(())
+        self._room = MOST_UNDECLARED - len(form.undeclared)
+        self._nodes = 0
+        for repeat in self.repeats:
+            self._known(repeat).is_repeat = True
+        for field in form.definition.fields:
+            node = self._known(field.path)
+            node.is_field, node.is_closed = True, field.path not in form.undeclared
+            failed, declared = form.failing.get(field.path, {}), kind_of(field.type)
+            tried = [kind == declared or kind not in failed for kind in KINDS_TO_TRY]
+            node.kinds = sum(1 << number for number, is_tried in enumerate(tried) if is_tried)
+        for node in self.nodes():
+            node.is_closed = node.is_closed and not node.below and not node.is_repeat
+
+    def nodes(self) -> Iterator[_Node]:
+        """All of them."""
+        left = [self.root]
+        while left:
+            node = left.pop()
+            left += node.below.values()
+            yield node
+
+    def look(self, fields: dict[str, Any]) -> None:
+        """Counts the fields of a report."""
+        self._inside(fields, self.root)
+
+    def repeat_of(self, path: Path) -> Path | None:
+        """The innermost repeat around a path."""
+        around = [each for each in self.repeats if len(each) < len(path) and path[: len(each)] == each]
+        return max(around, key=len, default=None)
+
+    def _known(self, path: Path) -> _Node:
+        node = self.root
+        for end, key in enumerate(path, 1):
+            node = node.below.setdefault(key, _Node(path[:end]))
+        return node
+
+    def _inside(self, group: dict[str, Any], above: _Node) -> None:
+        for key, value in group.items():
+            # Most of what a form could hold says nothing.
+            if not value and value is not False:
                 continue
-            room[code] -= 1
-        failed = {kind: number for kind, number in zip(KINDS_TO_TRY, failing, strict=True) if number}
-        failed |= {"text": lists} if lists else {}
-        counts.append(Count(code, path, filled, failed, newest, _repeat_of(path, forms.get(code))))
-    return counts
+            node = above.below.get(key) or self._new(above, key)
+            if node is None:
+                continue
+            if type(value) is dict:
+                if node.is_closed or (node.is_new and len(node.path) >= MOST_LEVELS):
+                    self._say_list(node, is_nested=True)
+                else:
+                    self._inside(value, node)
+            elif type(value) is list:
+                self._list(value, node)
+            elif node.is_field:
+                self._say(node, value if type(value) is str else "true" if value else "false")
+
+    def _list(self, value: list[Any], node: _Node) -> None:
+        if node.is_repeat:
+            for element in value:
+                if type(element) is dict:
+                    self._inside(element, node)
+        elif node.is_field:
+            self._say_list(node, is_nested=any(type(each) in {dict, list} for each in value))
+
+    def _say(self, node: _Node, value: str) -> None:
+        text = value.strip(BLANKS)
+        if text and self._has_room(node):
+            node.filled += 1
+            node.newest = self.newest
+            if node.kinds:
+                node.values[text] = node.values.get(text, 0) + 1
+
+    def _say_list(self, node: _Node, is_nested: bool) -> None:
+        if self._has_room(node):
+            node.filled += 1
+            node.newest = self.newest
+            node.lists += 1
+            node.nested += is_nested
+
+    def _new(self, above: _Node, key: str) -> _Node | None:
+        """The place of a key that the catalogue does not know; none where there are too many."""
+        path = (*above.path, key)
+        if self._nodes >= MOST_NODES or is_too_long(path):
+            return None
+        self._nodes += 1
+        node = above.below[key] = _Node(path)
+        node.is_field, node.is_new, node.kinds = True, True, EVERY_KIND
+        return node
+
+    def _has_room(self, node: _Node) -> bool:
+        """Whether a value may be counted: the first of a path that the catalogue does not know needs room for that."""
+        if node.is_new and not node.filled:
+            if self._room <= 0:
+                return False
+            self._room -= 1
+        return True
 
 
-def _repeat_of(path: Path, form: CatalogueForm | None) -> Path | None:
-    """The innermost repeat around a path."""
-    repeats = form.definition.repeats if form else ()
-    around = [each for each in repeats if len(each) < len(path) and path[: len(each)] == each]
-    return max(around, key=len, default=None)
+class _Batch:
+    """What some documents hold.
+
+    :param cursor: of the transaction in which they are counted.
+    """
+
+    def __init__(self, catalogue: Catalogue, cursor: Cursor) -> None:
+        self._catalogue, self._cursor = catalogue, cursor
+        self._known = catalogue.codes(cursor)
+        self._room = MOST_FORMS - len(self._known)
+        self._forms: dict[str, _FormNodes | None] = {}
+
+    def look(self, code: str, stamp: str, fields: str | None) -> None:
+        """Counts a report.
+
+        :param fields: as JSON; None where it has none, or too large ones.
+        """
+        if code not in self._forms:
+            self._forms[code] = self._nodes_of(code)
+        form = self._forms[code]
+        if form is None:
+            return
+        form.reports, form.newest = form.reports + 1, stamp
+        if fields:
+            with suppress(RecursionError):
+                form.look(_JSON.decode(fields))
+
+    def counts(self) -> Counts:
+        """What was counted, with what does not cast to which kind."""
+        forms = [each for each in self._forms.values() if each]
+        said = [(form, node) for form in forms for node in form.nodes() if node.filled]
+        failing = self._failing([node for _, node in said])
+        return Counts(
+            {form.code: (form.reports, form.newest) for form in forms},
+            [Count(form.code, node.path, node.filled, failed, node.newest, form.repeat_of(node.path))
+             for (form, node), failed in zip(said, failing, strict=True)],
+        )  # fmt: skip
+
+    def _nodes_of(self, code: str) -> _FormNodes | None:
+        """The paths of a form; None of one that the catalogue has no room for."""
+        if code not in self._known:
+            if self._room <= 0:
+                return None
+            self._room -= 1
+            return _FormNodes(CatalogueForm(code, "report", FormDefinition(code, "", None, ())))
+        (form,) = self._catalogue.read(self._cursor, [code])
+        return _FormNodes(form)
+
+    def _failing(self, nodes: Sequence[_Node]) -> list[dict[str, int]]:
+        """For each node by kind how many of its values do not cast; none of these is zero.
+
+        A list or an object is in no column of another type, so it says nothing of the type of one.
+        """
+        failing = [{kind: number for kind, number in (("text", node.lists), ("text[]", node.nested)) if number}
+                   for node in nodes]  # fmt: skip
+        values = [{"field": number, "kinds": node.kinds, "said": text, "number": count}
+                  for number, node in enumerate(nodes) for text, count in node.values.items()]  # fmt: skip
+        for start in range(0, len(values), MOST_VALUES):
+            checked = msgspec.json.encode(values[start : start + MOST_VALUES]).decode()
+            self._cursor.execute(_CHECKED, (checked,))
+            for field, *failed in self._cursor.fetchall():
+                for kind, number in zip(KINDS_TO_TRY, failed, strict=True):
+                    if number:
+                        failing[field][kind] = failing[field].get(kind, 0) + int(number)
+        return failing
+
+
+def _check() -> sql.Composed:
+    """What of some values does not cast to which kind; no check fails, whatever the text."""
+    columns = ", ".join(
+        f"sum(number) filter (where kinds & {1 << number} <> 0 and not coalesce({casts(kind, 'said')}, false))"
+        for number, kind in enumerate(KINDS_TO_TRY)
+    )
+    return sql.SQL(_CHECK).format(failing=sql.SQL(columns.replace("%", "%%")))
+
+
+_CHECKED = _check()

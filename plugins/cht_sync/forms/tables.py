@@ -14,8 +14,16 @@ from cht_sync.forms.names import plain_name, unique_names
 
 # Of the 1,600 that PostgreSQL allows; dropped columns count too.
 MOST_COLUMNS = 1_400
-# What is left out unless it is asked for: copies of contacts, and pages that only sum up what stands elsewhere.
-LEFT_OUT = ("inputs/contact/*", "inputs/user/*", "group_review/*", "group_summary/*", "summary/*")
+# What is left out in any case: copies of contacts, what apps note of themselves, and pages that only sum up.
+LEFT_OUT = (
+    "inputs/contact/*",
+    "inputs/user/*",
+    "inputs/meta/*",
+    "meta/*",
+    "group_review/*",
+    "group_summary/*",
+    "summary/*",
+)
 STANDARD = {
     "uuid": "text",
     "saved_timestamp": "timestamp without time zone",
@@ -27,6 +35,8 @@ STANDARD = {
     "form_version": "text",
 }
 REJECTED = "rejected"
+# The catalogue notes the name of a table under the path of its repeat and this: no path of a form holds an asterisk.
+TABLE_NAME = "*table"
 _OF_REPEATS = ("uuid", "saved_timestamp")
 
 
@@ -44,7 +54,23 @@ class FormChoices:
     def leaves_out(self, path: Path) -> bool:
         """Whether a path gets no column by rule."""
         text = "/".join(path)
-        return any(fnmatchcase(text, glob) for glob in (*LEFT_OUT, *self.exclude))
+        return any(fnmatchcase(text, glob) for glob in self.globs)
+
+    def leaves_out_all(self, path: Path) -> bool:
+        """Whether all that stands below a path gets no column by rule."""
+        return self.leaves_out(path) or self.leaves_out((*path, ""))
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """All that is left out."""
+        return (*LEFT_OUT, *self.exclude)
+
+    def keys_left_out(self, group: Path) -> frozenset[str]:
+        """Keys of a group that are left out whatever a definition says, as far as globs name them."""
+        plain = (glob.removesuffix("/*").split("/") for glob in self.globs)
+        return frozenset(
+            each[-1] for each in plain if tuple(each[:-1]) == group and not set("*?[").intersection("/".join(each))
+        )
 
 
 @dataclass(frozen=True)
@@ -105,14 +131,15 @@ class FormTable:
 
 
 def form_tables(form: CatalogueForm, choices: FormChoices) -> tuple[FormTable, ...]:
-    """The tables of one form, that of its reports first; a repeat without a column has none.
+    """The tables of one form, that of its reports first; a repeat that is left out by rule has none.
 
     :raises SettingsError: if a table would have too many columns.
     """
-    repeats = sorted(dict.fromkeys(form.definition.repeats), key=lambda path: (len(path), path))
+    asked = [each for each in form.definition.repeats if not choices.leaves_out_all(each)]
+    repeats = sorted(dict.fromkeys(asked), key=lambda path: (len(path), path))
     names = table_names([form])
     listed = [_table(form, choices, repeat, repeats, names[(form.code, *repeat)]) for repeat in ((), *repeats)]
-    return tuple(each for each in listed if each.columns or not each.repeat)
+    return tuple(listed)
 
 
 def table_names(forms: Iterable[CatalogueForm], taken: Collection[str] = ()) -> dict[tuple[str, ...], str]:
@@ -123,7 +150,7 @@ def table_names(forms: Iterable[CatalogueForm], taken: Collection[str] = ()) -> 
         for repeat in ((), *form.definition.repeats):
             key = (form.code, *repeat)
             wanted[key] = (_own_name(form), *repeat)
-            if name := form.columns.get(repeat):
+            if name := form.columns.get((*repeat, TABLE_NAME)):
                 known[wanted[key]] = name
     named = unique_names(wanted.values(), taken, known)
     return {key: named[path] for key, path in wanted.items()}
@@ -142,7 +169,12 @@ def _table(form: CatalogueForm, choices: FormChoices, repeat: Path, repeats: Seq
     positions = (*above, "position") if repeat else ()
     ours = [each for each in form.definition.fields if _innermost(each.path, repeats) == repeat]
     children = [each for each in repeats if each != repeat and _innermost(each, repeats) == repeat]
-    kept = [each for each in ours if not each.note and not choices.leaves_out(each.path)]
+    without = set(form.definition.repeats).difference(repeats)
+    kept = [
+        each
+        for each in ours
+        if not each.note and not choices.leaves_out(each.path) and not _innermost(each.path, without)
+    ]
     table = FormTable(form, name, (), repeat, outer, positions)
     columns = tuple(_columns(form, choices, kept, repeat, {*table.standard, REJECTED}))
     if len(columns) + len(table.standard) + 1 > MOST_COLUMNS:
@@ -160,6 +192,7 @@ def _table(form: CatalogueForm, choices: FormChoices, repeat: Path, repeats: Seq
     )
     known = {
         group: frozenset(path[len(group)] for path in inside if path[: len(group)] == group and len(path) > len(group))
+        | choices.keys_left_out((*repeat, *group))
         for group in ((), *looked)
     }
     return replace(
@@ -182,7 +215,7 @@ def _looks_into(
 ) -> bool:
     full = (*repeat, *group)
     inside = (*(each.path for each in kept), *children)
-    return any(path[: len(full)] == full for path in inside) or not choices.leaves_out((*full, ""))
+    return any(path[: len(full)] == full for path in inside) or not choices.leaves_out_all(full)
 
 
 def _columns(
@@ -220,7 +253,7 @@ def given_names(tables: Iterable[FormTable]) -> dict[Path, str]:
     """What the catalogue is to remember of the tables of one form: names of tables by repeat, of columns by path."""
     names: dict[Path, str] = {}
     for table in tables:
-        names[table.repeat] = table.name
+        names[(*table.repeat, TABLE_NAME)] = table.name
         for column in table.columns:
             title = (f"*{GEOPOINT[column.part]}",) if column.kind == "geopoint" else ()
             names[(*column.field.path, *title)] = column.name

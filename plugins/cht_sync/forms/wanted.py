@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
-from contextlib import closing
 from fnmatch import fnmatchcase
 
-from cht_sync.couchdb.sources import configured_sources
-from cht_sync.errors import CouchDBError
 from cht_sync.forms.catalogue import Catalogue
 from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.form_models import FormModels
-from cht_sync.forms.read_definitions import DefinitionReader
-from cht_sync.forms.statistics import Counter
+from cht_sync.forms.keep import keep_up_to_date
 from cht_sync.forms.tables import FormChoices
 from cht_sync.postgres.lookups import relation_exists
 from cht_sync.postgres.query import Names
-from cht_sync.postgres.session import PatientSession
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import Settings
@@ -48,7 +42,9 @@ def prepared_forms(settings: Settings) -> FormModels:
     :raises StoreError: if Postgres does not answer.
     """
     if settings.forms and _has_catalogue(settings):
-        _bring_up_to_date(settings)
+        done = keep_up_to_date(settings, DEFINITIONS_S, COUNT_S, TOLERANCE_S)
+        if not all(done.values()):
+            log.warning("Not all definitions and reports are read: the next deployment goes on.")
     found = wanted_forms(settings)
     if found.names:
         with transaction(postgres_connection(settings), "cht_sync forms", "note the names of columns") as cursor:
@@ -75,17 +71,6 @@ def has_table(form: CatalogueForm, settings: Settings) -> bool:
     """Whether the settings name a form; one that nothing is known of but its code has no table."""
     is_known = bool(form.definition.fields or form.reports)
     return is_known and any(fnmatchcase(form.code, glob) for glob in settings.forms)
-
-
-def _bring_up_to_date(settings: Settings) -> None:
-    names = _names(settings)
-    with closing(PatientSession(postgres_connection(settings), "cht_sync forms", tolerance=TOLERANCE_S)) as session:
-        try:
-            DefinitionReader(session, names, configured_sources(settings)).read(time.monotonic() + DEFINITIONS_S)
-        except CouchDBError as error:
-            log.warning("Definitions of forms are taken as they were read before: %s", error)
-        if not Counter(session, names).count(time.monotonic() + COUNT_S):
-            log.warning("Not all reports are counted yet: the next deployment goes on.")
 
 
 def _has_catalogue(settings: Settings) -> bool:

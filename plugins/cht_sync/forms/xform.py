@@ -9,12 +9,10 @@ from collections.abc import Iterator
 
 from lxml import etree
 
-from cht_sync.forms.definition import Choice, FormDefinition, FormField, Labels, Path
+from cht_sync.forms.definition import LONGEST_PATH, Choice, FormDefinition, FormField, Labels, Path, is_too_long
 
 MOST_BYTES = 5 * 1024 * 1024
 MOST_FIELDS = 20_000
-# Of a path, in bytes: an index of PostgreSQL takes no more than 2,700.
-LONGEST_PATH = 1_500
 # A longer list is one of places or people, which changes without the form.
 MOST_CHOICES = 1_000
 # Deeper than any form; libxml2 itself ends at 256.
@@ -108,7 +106,7 @@ class _Reader:
         for child in _elements(element):
             # Reports have a prefix as a part of the name.
             path = (*above, f"{child.prefix}:{_name(child)}" if child.prefix else _name(child))
-            if len("".join(path).encode()) > LONGEST_PATH:
+            if is_too_long(path):
                 raise FormDefinitionError(f"it has a field whose path is longer than {LONGEST_PATH} bytes")
             here = f"{address}/{_name(child)}"
             is_repeat, is_group = here in self._repeats, next(_elements(child), None) is not None

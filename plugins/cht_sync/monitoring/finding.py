@@ -46,6 +46,7 @@ class Kind(StrEnum):
     HELD = "held"
     MODELS = "models"
     REMOVED = "removed"
+    FORM = "form"
     MODELS_BEHIND = "models_behind"
     MODELS_LOADING = "models_loading"
     TASK = "task"
@@ -63,6 +64,7 @@ SEVERITY: dict[Kind, State] = {
     Kind.QUARANTINE: "warning", Kind.SHRUNK: "failing", Kind.HELD: "failing", Kind.MODELS: "failing",
     Kind.MODELS_BEHIND: "behind", Kind.MODELS_LOADING: "loading", Kind.REMOVED: "warning", Kind.TASK: "failing",
     Kind.DEPLOYMENT: "warning", Kind.RECONCILIATION_OVERDUE: "warning", Kind.PAUSED_DAG: "warning",
+    Kind.FORM: "warning",
 }  # fmt: skip
 
 

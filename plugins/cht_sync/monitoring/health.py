@@ -59,7 +59,9 @@ def find(facts: Facts, now: datetime, limits: Limits) -> list[Finding]:
         *(_about_dag(facts.dag, now, facts.task_errors) if facts.dag else ()),
         *_sources(facts, time),
         *_models(facts, time),
-    ]
+        *(_finding(Kind.FORM, f"{each.source} {each.code}".strip(), each.since, each, told=False)
+          for each in facts.form_errors),
+    ]  # fmt: skip
     found += _tasks(facts, time, any(each.kind is Kind.SETTINGS for each in found))
     for newest, run in _runs(facts.dag, limits):
         if run.state == "failed" and not any(_is_told(each) for each in found):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.errors import SettingsError
 from cht_sync.monitoring.airflow_state import TaskError
 from cht_sync.monitoring.ledger import add_ledger, add_numbers
 from cht_sync.monitoring.models_reader import read_lag, read_models, read_removed
@@ -15,6 +17,7 @@ from cht_sync.monitoring.state import (
     Doubt,
     Facts,
     FirstLoad,
+    FormError,
     GoneOwner,
     IsGone,
     OlderRevisions,
@@ -100,6 +103,11 @@ _TASK_ERRORS = """
 select dag_id, task_id, subject, message, tries, first_at, last_at from {schema}.couchdb_task_error
 where last_at > %(since)s order by first_at, dag_id, task_id, subject
 """
+# Of what is in use, since a form that was uploaded again or removed needs nobody.
+_FORM_ERRORS = """
+select source, code, error as text, read_at as since from {schema}.form_definition
+where error is not null and replaced_at is null order by source, code limit %(most)s
+"""
 _INCIDENTS = "select kind, count(*) as number from {schema}.couchdb_incident where resolved_at is null group by kind"
 
 
@@ -144,6 +152,7 @@ def read(
     ask = partial(_new_rows, destination, "couchdb_task_error", "message", _TASK_ERRORS, since=now - ERRORS_KEPT)
     errors = destination.ask("task_errors", ask, [])
     facts.task_errors = [TaskError(**row | {"message": of_ours(row["message"])}) for row in errors]
+    facts.form_errors = destination.ask("forms", lambda: _form_errors(destination), [])
     if incidents:
         rows = destination.ask("incidents", lambda: destination.rows(_INCIDENTS), [])
         facts.incidents = {row["kind"]: row["number"] for row in rows}
@@ -207,6 +216,17 @@ def _gone_owners(destination: Destination, is_gone: IsGone) -> list[GoneOwner]:
         for row in destination.rows(_BESIDE, most=MOST + 1)
         if is_gone(row["owner"], row["owner_looked_at"]) and not is_gone(row["source"], row["looked_at"])
     ]
+
+
+def _form_errors(destination: Destination) -> list[FormError]:
+    """Of forms that are to have tables, by the settings."""
+    try:
+        globs = destination.settings.forms
+    except SettingsError:
+        globs = []
+    rows = _new_rows(destination, "form_definition", "tried_at", _FORM_ERRORS, most=MOST) if globs else []
+    found = [FormError(**row) for row in rows]
+    return [each for each in found if not each.code or any(fnmatchcase(each.code, glob) for glob in globs)]
 
 
 def _new_rows(destination: Destination, table: str, column: str, text: str, **values: Any) -> list[dict[str, Any]]:

@@ -23,8 +23,8 @@ from cht_sync.operators.couchdb_to_postgres import CouchDBToPostgresOperator
 from cht_sync.postgres.query import Names
 from cht_sync.postgres.session import PatientSession
 from cht_sync.settings.connections import postgres_connection
-from cht_sync.store.document_store import DocumentStore
 from cht_sync.settings.settings import RawTable
+from cht_sync.store.document_store import DocumentStore
 from tests.integration.conftest import page_of
 from tests.servers import EVERYWHERE, mine
 

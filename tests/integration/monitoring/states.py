@@ -268,6 +268,15 @@ STATES = {
     "a table of a removed model that somebody has dropped": Case(
         DEPLOYED.format(held="null", removed="""'{"v1.old": "2026-03-01T00:00:00Z"}'""")
     ),
+    "a form that cannot be read": Case(
+        "insert into v1.form_definition (source, document, code, digest, error)"
+        " values ('{source}', 'form:visit', 'visit', 'x', 'it is no XML in line 1')",
+        {"form": "warning"}, state="warning",
+    ),
+    "a form that was uploaded again": Case(
+        "insert into v1.form_definition (source, document, code, digest, error, replaced_at)"
+        " values ('{source}', 'form:visit', 'visit', 'x', 'it is no XML in line 1', now())"
+    ),
     "copy held": Case("insert into v1.couchdb_copy_hold values ('v1', 'tests', now() + interval '5 minutes')"),
     "a task of cht_sync fails for long": Case(
         a_task("cht_sync", "new_documents"), {"task": "failing"}, {"task"}, "failing"

@@ -164,6 +164,7 @@ def test_a_name_decides_nothing(database, source):
         ("couchdb_reconciliation", {"proofs"}, {"proof", "reconciliation_overdue"}),
         ("couchdb_model_result", {"models"}, {"models", "guard"}),
         ("couchdb_deployment", {"removed"}, set()),
+        ("form_definition", {"forms"}, set()),
     ],
 )
 def test_what_a_stranger_locks_is_not_known_to_any_of_them(database, monkeypatch, table, parts, alerts):

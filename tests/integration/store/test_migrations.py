@@ -257,6 +257,13 @@ def test_a_table_of_another_kind_is_refused_and_nothing_is_written(database, def
     assert database.tables() == {"v1.couchdb"}
 
 
+def test_a_model_that_has_the_name_of_a_table_of_ours_is_named(database):
+    database.rows("create schema v1; create view v1.form_field as select 1 as a")
+    with pytest.raises(SettingsError, match="v1.form_field is there already .* give that table or model another name"):
+        prepare()
+    assert database.tables() == set()
+
+
 def test_a_role_without_rights_is_refused_and_nothing_is_written(database, monkeypatch):
     role = mine("weak")
     database.rows(f"create role {role} login password 'weak'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 from cosmos.dataset import construct_dataset_uri
@@ -24,8 +24,8 @@ class ModelEvents:
     :param forms: models that are made from forms, by unique id.
     """
 
-    def __init__(self, ti: Any, namespace: str | None, forms: Mapping[str, str]) -> None:
-        self._ti, self._namespace, self._forms = ti, namespace, forms
+    def __init__(self, ti: Any, namespace: str | None, forms: Collection[str] = ()) -> None:
+        self._ti, self._namespace, self._forms = ti, namespace, set(forms)
         self._kept: dict[str, tuple[str, dict[str, Any]]] = {}
         self.keep = False
         #: How each model of a form ended: all of them have one task.
@@ -54,8 +54,8 @@ class ModelEvents:
 
     def push_not_run(self, models: set[str], why: str, status: str = HELD) -> None:
         """Says to the tasks of models that these do not run: ``held`` or ``not reached``."""
-        self.forms |= dict.fromkeys(models & self._forms.keys(), (status, why))
-        for model in models - self._forms.keys():
+        self.forms |= dict.fromkeys(models & self._forms, (status, why))
+        for model in models - self._forms:
             value = {"status": status, "outlet_uris": [], "message": why}
             safe_xcom_push(task_instance=self._ti, key=get_status_xcom_key(model), value=value)
 

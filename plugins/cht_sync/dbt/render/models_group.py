@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 RETRY_TASK_ID = "retry_failed"
 REFUSE_TASK_ID = "not_ready"
 FORMS_TASK_ID = "forms"
-READ_BY_FORMS = {"data_record", "document_rejects"}
+READ_BY_FORMS = ("data_record", "document_rejects")
 POKE_INTERVAL_S = 1
 RETRY_DELAY = timedelta(seconds=10)
 
@@ -102,7 +102,7 @@ def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: Mode
         ),
         operator_args=draw.operator_args,
     )
-    draw.forms(drawn)
+    draw.forms(drawn, dbt_arguments(settings, deployment))
     return drawn
 
 
@@ -162,8 +162,6 @@ class _Draw:
         self._watched = models_mode(settings) == "watcher"
         self._task_ids = task_ids(graph)
         self._forms = {name for name, model in graph["nodes"].items() if model["package_name"] == FORMS_PACKAGE}
-        self._of_forms: dict[str, Any] = {}
-        self._before_forms: list[Any] = []
         self._limit = timedelta(minutes=settings.models_timeout)
         self._first: RunAllModels | RetryFailedModels | None = None
         batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
@@ -182,10 +180,7 @@ class _Draw:
 
         Source: ``generate_or_convert_task`` in ``cosmos/airflow/graph.py``.
         """
-        if node.unique_id not in self._chosen:
-            return None
-        if node.unique_id in self._forms:
-            self._of_forms = {**task_args, "dag": dag, "task_group": task_group}
+        if node.unique_id not in self._chosen - self._forms:
             return None
         with _without_params(dag):
             return self._task(node, task_id, task_args, {"dag": dag, "task_group": task_group})
@@ -229,32 +224,32 @@ class _Draw:
             task = RunModel(execution_timeout=self._limit, **arguments)
             self._first >> task
         task.takes_batches = self._group.takes_batches
-        if node.name in READ_BY_FORMS:
-            self._before_forms.append(task)
         return task
 
-    def forms(self, group: TaskGroup) -> None:
-        """The one task of all models that are made from forms, where there are any."""
-        if not self._of_forms:
+    def forms(self, group: TaskGroup, arguments: dict[str, Any]) -> None:
+        """The one task of all models that are made from forms, where there are any.
+
+        :param group: with the tasks of all other models; what Cosmos drew them with is a copy of this object.
+        :param arguments: of a task that runs dbt.
+        """
+        if not (chosen := self._forms & self._chosen):
             return
+        drawn = {str(name).rpartition(".")[2]: task for name, task in group.children.items()}
+        place = {"dag": group.dag, "task_group": group}
+        named = {
+            "task_id": FORMS_TASK_ID,
+            "task_display_name": f"{FORMS_TASK_ID}: a table for each form",
+            "doc_md": "The models that are made from the forms of the CHT; the log says how each ended.",
+        }
         with _without_params(group.dag):
-            if self._first is None:
-                self._first = self._first_task(self._of_forms)
-            place = {name: self._of_forms[name] for name in ("dag", "task_group")}
-            named = {
-                "task_id": FORMS_TASK_ID,
-                "task_display_name": f"{FORMS_TASK_ID}: a table for each form",
-                "doc_md": "The models that are made from the forms of the CHT; the log says how each ended.",
-            }
+            first: Any = drawn.get(RUN_ALL_TASK_ID if self._watched else RETRY_TASK_ID)
+            first = first or self._first_task({**arguments, **place})
             if self._watched:
-                shown = ShowForms(dbt_task_id=self._first.task_id, retries=0, **named, **place)
-                self._first >> shown
+                first >> ShowForms(dbt_task_id=first.task_id, retries=0, **named, **place)
                 return
-            select = self._select(*sorted(self._forms & self._chosen))
-            arguments = {**self._of_forms, "manifest_filepath": "", "select": select, "emit_datasets": False}
-            task = RunModel(execution_timeout=self._limit, retries=1, extra_context={}, **named, **arguments)
+            task = RunModel(select=self._select(*sorted(chosen)), extra_context={}, **{**arguments, **named, **place})
             task.takes_batches = False
-            [self._first, *self._before_forms] >> task
+            [first, *(drawn[name] for name in READ_BY_FORMS if name in drawn)] >> task
 
     def _select(self, *names: str) -> str:
         return " ".join(f"fqn:{'.'.join(self._models[name]['fqn'])}" for name in names)
