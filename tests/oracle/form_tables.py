@@ -49,12 +49,12 @@ def compare_form(
 ) -> Difference:
     """Compares the tables of one form.
 
-    :param names: of tables by path of the repeat and of columns by path, as the package gave them.
+    :param names: of tables by path of the repeat and ``*table``, and of columns by path, as the package gave them.
     :param documents: the living ones, as JSON.
     """
     found = Difference()
     for repeat, rows in oracle.rows(documents).items():
-        if repeat in names:
+        if (*repeat, "*table") in names:
             found.add(_compare_table(cursor, oracle, names, repeat, rows, schema))
         else:
             lost = [row.rejects for row in rows if row.rejects]
@@ -65,7 +65,7 @@ def compare_form(
 def _compare_table(
     cursor: Cursor, oracle: FormOracle, names: Mapping[Path, str], repeat: Path, rows: list[Row], schema: str
 ) -> Difference:
-    found, table = Difference(), names[repeat]
+    found, table = Difference(), names[(*repeat, "*table")]
     columns = oracle.tables[repeat]
     actual, types = _read(cursor, table, [names[path] for path in columns], schema)
     for path in columns:

@@ -20,7 +20,9 @@ BLANKS = (
     " \t\n\r\f\v\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-LEFT_OUT = ("inputs/contact/*", "inputs/user/*", "group_review/*", "group_summary/*", "summary/*")
+LEFT_OUT = (
+    "inputs/contact/*", "inputs/user/*", "inputs/meta/*", "meta/*", "group_review/*", "group_summary/*", "summary/*"
+)  # fmt: skip
 POSITION = ("*latitude", "*longitude", "*altitude", "*accuracy")
 TOO_LONG = "too long for the row"
 # How PostgreSQL names the type of a column of each kind.
@@ -117,7 +119,8 @@ class FormOracle:
             self._node(each.path).asked = each
         for path in definition.repeats:
             self._node(path).is_repeat = True
-        kept = [each for each in definition.fields if not each.note and not self._is_left_out(each.path)]
+        self._repeats_out = {path for path in definition.repeats if self._is_all_left_out(path)}
+        kept = [each for each in definition.fields if not each.note and not self._is_field_out(each.path)]
         self.kinds = {each.path: (kinds or {}).get(each.path, declared_kind(each.type)) for each in kept}
         self.tables: dict[Path, list[Path]] = {(): []}
         for node in self._root.all():
@@ -153,9 +156,21 @@ class FormOracle:
     def _is_left_out(self, path: Path) -> bool:
         return any(fnmatchcase("/".join(path), glob) for glob in self._globs)
 
+    def _is_all_left_out(self, path: Path) -> bool:
+        return self._is_left_out(path) or self._is_left_out((*path, ""))
+
+    def _is_field_out(self, path: Path) -> bool:
+        around = {path[:end] for end in range(len(path))}
+        return self._is_left_out(path) or bool(around & self._repeats_out)
+
     def _is_out(self, node: _Node) -> bool:
         """Whether all below a group or a repeat is left out by rule."""
-        return self._is_left_out((*node.path, "")) and not any(each.path in self.kinds for each in node.all())
+        around = {node.path[:end] for end in range(len(node.path) + 1)}
+        if around & self._repeats_out:
+            return True
+        return self._is_all_left_out(node.path) and not any(
+            each.path in self.kinds or (each.is_repeat and each.path not in self._repeats_out) for each in node.all()
+        )
 
     def _table_of(self, path: Path) -> Path:
         return next(path[:end] for end in range(len(path) - 1, -1, -1) if path[:end] in self.tables)
@@ -186,7 +201,7 @@ class _Report:
                 self._value(below, value, prefix + name, row)
                 continue
             path = (*node.path, name)
-            if _says(value) and not self._oracle._is_left_out(path) and not self._oracle._is_left_out((*path, "")):
+            if _says(value) and not self._oracle._is_all_left_out(path):
                 _reject(row, prefix + name, value, "no field of the form")
 
     def _value(self, node: _Node, value: Any, name: str, row: Row) -> None:

@@ -21,7 +21,7 @@ PLAIN_NAMES = (
 )  # fmt: skip
 HOSTILE_NAMES = (
     'user"; drop table raw; --', "it's", "{{ 1 / 0 }}", "{% raw %}", "{# x", "%s", "%(x)s", "\\", "\\u0041", "😀", "a b",
-    " ", "\t", "\x01", "--", "/*", "*/", "$$", "a\nb", "'", '"', "::text", "U&'\\0041'", "1", "1.2", "*latitude", "/",
+    " ", "\t", "\x01", "--", "/*", "*/", "$$", "a\nb", "'", '"', "::text", "U&'\\0041'", "1", "1.2", "*latitude", "*table", "/",
     "a/b", "*", "[x]", "null", "\u202e", "é", "e\u0301", "0", "-1", "$.x", "a,b", "{a}", "",
 )  # fmt: skip
 HOSTILE_TEXTS = (
@@ -160,6 +160,8 @@ def odd_value(draw: Random, depth: int = 0) -> Any:
         return _blanked(draw, str(fitting_value(draw, draw.choice(tuple(_FITTING)))))
     if pick < 0.7 or depth > 3:
         return draw.choice(_ODD_SCALARS)
+    if pick < 0.74:
+        return draw.choice((list, dict))()
     if pick < 0.85:
         return [odd_value(draw, depth + 1) for _ in range(draw.randint(0, 3))]
     return {draw.choice((*HOSTILE_NAMES, "a", "b")): odd_value(draw, depth + 1) for _ in range(draw.randint(0, 3))}
@@ -229,7 +231,7 @@ _ODD_TEXTS = (
 )  # fmt: skip
 _ODD_SCALARS = (
     None, True, False, 0, -1, 1.5, 10**30, 1e300, 1e-300, 1e22, -0.0, 123456789012345678, 1234567890123456789,
-    1_700_000_000_000, 253402300799999.5, 5e-324, "", " ", {}, [],
+    1_700_000_000_000, 253402300799999.5, 5e-324, "", " ",
 )  # fmt: skip
 
 
