@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,39 +76,42 @@ def _compare_table(
     for key in wanted.keys() ^ actual.keys():
         found.faults.append(f"{table} {key}: {'missing' if key in wanted else 'should not be there'}")
     for key in wanted.keys() & actual.keys():
-        row, (version, cells, rejects) = wanted[key], actual[key]
+        version, cells, rejects = actual[key]
         found.rows += 1
         found.cells += len(cells)
         found.filled += sum(one is not None for one in cells)
         found.rejects += len(rejects)
-        if not repeat and row.version != version:
-            found.faults.append(f"{table} {key}: form_version {version!r}, not {row.version!r}")
-        gone = set()
-        for path, cell in zip(columns, cells, strict=True):
-            if _same(row.cells[path], cell):
-                continue
-            if cell is None and len(columns) > WIDE and any(reason == TOO_LONG for _, reason in rejects.values()):
-                gone.add(".".join(path))
-            else:
-                found.faults.append(f"{table} {key} {path}: {cell!r}, not {row.cells[path]!r}")
-        for name in gone - {name for name, (_, reason) in rejects.items() if reason == TOO_LONG}:
-            found.faults.append(f"{table} {key} {name}: neither cell nor reject")
-        given = {name: one for name, one in rejects.items() if one[1] != TOO_LONG}
-        for name in {name for name, _, _ in row.rejects} ^ given.keys():
-            listed = [one for one in row.rejects if one[0] == name]
-            found.faults.append(f"{table} {key}: reject {name!r} {given.get(name)}, not {listed}")
-        for name, value, reason in row.rejects:
-            others = [[one[1], one[2]] for one in row.rejects if one[0] == name]
-            if name in given and given[name] not in others:
-                found.faults.append(f"{table} {key}: reject {name!r} {given[name]}, not {[value, reason]}")
+        faults = [] if repeat or wanted[key].version == version else [f"form_version {version!r}"]
+        faults += _differing_cells(wanted[key], dict(zip(columns, cells, strict=True)), rejects)
+        faults += _differing_rejects(wanted[key], rejects)
+        found.faults += [f"{table} {key}: {fault}" for fault in faults]
     return found
+
+
+def _differing_cells(row: Row, cells: Mapping[Path, Any], rejects: Mapping[str, list[str]]) -> Iterator[str]:
+    for path, cell in cells.items():
+        is_left_out = cell is None and len(cells) > WIDE and rejects.get(".".join(path), ["", ""])[1] == TOO_LONG
+        if not is_left_out and not _same(row.cells[path], cell):
+            yield f"{path}: {cell!r}, not {row.cells[path]!r}"
+
+
+def _differing_rejects(row: Row, rejects: Mapping[str, list[str]]) -> Iterator[str]:
+    wanted: dict[str, list[list[str]]] = {}
+    for name, value, reason in row.rejects:
+        wanted.setdefault(name, []).append([value, reason])
+    given = {name: one for name, one in rejects.items() if one[1] != TOO_LONG}
+    for name in wanted.keys() | given.keys():
+        if given.get(name) not in wanted.get(name, []):
+            yield f"reject {name!r}: {given.get(name)}, not {wanted.get(name)}"
 
 
 def compare_rejects(cursor: Cursor, tables: Iterable[str], schema: str) -> list[str]:
     """Compares ``document_rejects`` with what the tables have in ``rejected``."""
     faults, wanted = [], {}
     for table in tables:
-        cursor.execute(sql.SQL("select uuid, rejected::text from {} where rejected is not null").format(_named(schema, table)))
+        cursor.execute(
+            sql.SQL("select uuid, rejected::text from {} where rejected is not null").format(_named(schema, table))
+        )
         for uuid, rejected in cursor.fetchall():
             for name, one in json.loads(rejected).items():
                 # An entry of its index has room for so many bytes.
@@ -151,9 +154,14 @@ def _read(
         (relation.as_string(cursor),),
     )
     types = dict(cursor.fetchall())
-    keys = ["uuid", *(name for name in types if name.startswith(("parent_position", "position")) and name not in columns)]
+    keys = [
+        "uuid",
+        *(name for name in types if name.startswith(("parent_position", "position")) and name not in columns),
+    ]
     keys.sort(key=lambda name: (name == "position", name != "uuid", name))
-    version = sql.Identifier("form_version") if "form_version" in types and "form_version" not in columns else sql.SQL("null")
+    version = (
+        sql.Identifier("form_version") if "form_version" in types and "form_version" not in columns else sql.SQL("null")
+    )
     shown = [
         *map(sql.Identifier, keys),
         version,
@@ -163,7 +171,8 @@ def _read(
     cursor.execute(sql.SQL("select {} from {}").format(sql.SQL(", ").join(shown), relation))
     end = len(keys)
     rows = {
-        tuple(row[:end]): (row[end], list(row[end + 2 :]), json.loads(row[end + 1] or "{}")) for row in cursor.fetchall()
+        tuple(row[:end]): (row[end], list(row[end + 2 :]), json.loads(row[end + 1] or "{}"))
+        for row in cursor.fetchall()
     }
     return rows, types
 

@@ -72,7 +72,7 @@ class _Writer:
                 rows.append(f"<item><itextId>{listed}-{number}</itextId><name>{escape(choice.value)}</name></item>")
             self._instances.append(f'<instance id="{listed}"><root>{"".join(rows)}</root></instance>')
             items.append(
-                f"<itemset nodeset=\"instance('{listed}')/root/item[x=1]\"><value ref=\"name\"/>"
+                f'<itemset nodeset="instance(\'{listed}\')/root/item[x=1]"><value ref="name"/>'
                 '<label ref="jr:itext(itextId)"/></itemset>'
             )
         else:

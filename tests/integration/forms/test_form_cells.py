@@ -46,7 +46,11 @@ def connection(postgres_server):
 def rendered(text):
     """A model as dbt would run it for the first time."""
     names = {"config": lambda **given: "", "ref": "v1.{}".format, "is_incremental": lambda: False}
-    return jinja2.Environment(autoescape=False).from_string(text).render(env_var=lambda name, default: default, this="", **names)  # noqa: S701
+    return (
+        jinja2.Environment(autoescape=False)
+        .from_string(text)
+        .render(env_var=lambda name, default: default, this="", **names)
+    )
 
 
 def difference(connection, form, reports, kinds=None, exclude=()):
@@ -71,7 +75,7 @@ def difference(connection, form, reports, kinds=None, exclude=()):
         connection.rollback()
 
 
-@given(st.randoms(use_true_random=False), st.sampled_from(["f", "user\"; drop table", "{{ 1 }}", "数据", "12"]))
+@given(st.randoms(use_true_random=False), st.sampled_from(["f", 'user"; drop table', "{{ 1 }}", "数据", "12"]))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_every_value_is_in_a_cell_or_rejected(connection, draw, code):
     versions = [random_definition(draw, code, Taste(8))]

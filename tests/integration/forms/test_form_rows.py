@@ -23,7 +23,7 @@ from tests.servers import mine
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 DATABASE = mine("form_rows")
-CODES = ["plain", "user\"; drop table raw; --", "{{ 1 / 0 }}", "it's 😀", "C:a/b", "{% raw %}", "x" * 200, "order", "7"]
+CODES = ["plain", 'user"; drop table raw; --', "{{ 1 / 0 }}", "it's 😀", "C:a/b", "{% raw %}", "x" * 200, "order", "7"]
 SELECT = ("--select", "+document_rejects", "+package:cht_forms")
 
 
@@ -104,7 +104,9 @@ def test_every_cell_and_every_reject_of_many_forms(warehouse):
     for listed in versions.values():
         more = (FormField(("new",), "date"), FormField(("of_a_group", "x"), "select"), FormField(("_",)))
         known = {path for each in listed for one in each.fields for path in (one.path, one.path[:1])}
-        listed.append(replace(listed[-1], fields=(*listed[-1].fields, *(one for one in more if one.path[:1] not in known))))
+        listed.append(
+            replace(listed[-1], fields=(*listed[-1].fields, *(one for one in more if one.path[:1] not in known)))
+        )
     deploy({form.code: form.columns for form in warehouse.forms})
     warehouse.write(life.round(2))
     warehouse.run(*SELECT)

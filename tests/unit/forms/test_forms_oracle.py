@@ -140,16 +140,24 @@ def test_repeats_in_repeats():
 
 def test_what_is_left_out_by_rule():
     form = definition(
-        FormField(("inputs", "contact", "_id")), FormField(("inputs", "source")), FormField(("g", "r_x")), FormField(("g", "y"))
+        FormField(("inputs", "contact", "_id")),
+        FormField(("inputs", "source")),
+        FormField(("g", "r_x")),
+        FormField(("g", "y")),
     )
-    said = {"inputs": {"contact": {"_id": "c", "more": 1}, "user": {"a": 1}, "source": "s"}, "g": {"r_x": "1", "r_z": "2", "y": "3"}}
+    said = {
+        "inputs": {"contact": {"_id": "c", "more": 1}, "user": {"a": 1}, "source": "s"},
+        "g": {"r_x": "1", "r_z": "2", "y": "3"},
+    }
     found = row(form, said, exclude=["*/r_*"])
     assert found.cells == {("inputs", "source"): "s", ("g", "y"): "3"}
     assert found.rejects == []
 
 
 def test_a_value_of_one_version_is_a_group_or_a_list_of_another():
-    form = definition(FormField(("a",)), FormField(("a", "b")), FormField(("k",)), FormField(("k", "x")), repeats=[("k",)])
+    form = definition(
+        FormField(("a",)), FormField(("a", "b")), FormField(("k",)), FormField(("k", "x")), repeats=[("k",)]
+    )
     found = tables(form, {"a": {"b": "1"}, "k": [{"x": "2"}]})
     assert found[()][0].cells == {("a",): None, ("a", "b"): "1", ("k",): None}
     assert found["k",][0].cells == {("k", "x"): "2"}
