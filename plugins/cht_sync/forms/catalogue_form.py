@@ -33,3 +33,13 @@ class CatalogueForm:
     undeclared: frozenset[Path] = frozenset()
     removed_at: datetime | None = None
     error: str | None = None
+
+    @property
+    def group(self) -> Path:
+        """The group whose fields the rows of its table have; empty for the form itself."""
+        return ()
+
+    @property
+    def shared(self) -> frozenset[Path]:
+        """Groups in which others write as well, so that a key that no definition has is nothing to tell."""
+        return frozenset()

@@ -9,6 +9,7 @@ from pathlib import Path
 from cht_sync.errors import SettingsError
 from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.cells import kind_of
+from cht_sync.forms.contact_form import ContactForm
 from cht_sync.forms.definition import FormField
 from cht_sync.forms.package import ejected_files
 from cht_sync.forms.tables import Column, form_tables
@@ -36,7 +37,8 @@ def show_form(parsed: Namespace) -> Iterator[str]:
     settings = Settings()
     form = _form(settings, parsed.code)
     tables = form_tables(form, choices_of(settings))
-    yield f"{form.code}: {form.definition.title or 'no title'}; {form.reports:,} reports"
+    counted = "contacts are not counted" if isinstance(form, ContactForm) else f"{form.reports:,} reports"
+    yield f"{form.code}: {form.definition.title or 'no title'}; {counted}"
     yield from _notes(form)
     for table in tables:
         yield f"\n{table.name}"
@@ -73,6 +75,10 @@ def eject_form(parsed: Namespace) -> Iterator[str]:
 def _form(settings: Settings, code: str) -> CatalogueForm:
     forms = {form.code: form for form in known_forms(settings)}
     if code not in forms:
+        # That which edits contacts is a part of that which creates them.
+        of_type = code.removesuffix(":edit") + ":create"
+        if of_type in forms and isinstance(forms[of_type], ContactForm):
+            return forms[of_type]
         raise SettingsError(f"There is no form {code!r}: {', '.join(sorted(forms)) or _NO_FORM}")
     return forms[code]
 
@@ -83,7 +89,7 @@ def _table_of(form: CatalogueForm, settings: Settings) -> str:
     try:
         return form_tables(form, choices_of(settings))[0].name
     except SettingsError:
-        return "none, too many columns"
+        return "none: forms show says why"
 
 
 def _notes(form: CatalogueForm) -> Iterator[str]:

@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 
 from cht_sync.couchdb.sources import configured_sources
-from cht_sync.errors import CouchDBError, StoreError
+from cht_sync.errors import CouchDBError, SettingsError, StoreError
 from cht_sync.forms.read_definitions import DefinitionReader
 from cht_sync.forms.statistics import Counter
 from cht_sync.postgres.query import Names
@@ -30,13 +30,15 @@ def keep_up_to_date(
     """
     names = Names(settings.raw_table.schema, settings.raw_table.table)
     done = {"definitions": False, "reports": False}
-    try:
-        sources = configured_sources(settings)
-        connection = postgres_connection(settings)
-        with closing(PatientSession(connection, "cht_sync forms", tolerance=tolerance_s)) as session:
-            reader = DefinitionReader(session, names, sources)
+    connection = postgres_connection(settings)
+    with closing(PatientSession(connection, "cht_sync forms", tolerance=tolerance_s)) as session:
+        try:
+            reader = DefinitionReader(session, names, configured_sources(settings))
             done["definitions"] = reader.read(time.monotonic() + definitions_s)
+        except (CouchDBError, SettingsError, StoreError) as error:
+            log.warning("Definitions of forms stay as they are for now: %s", error)
+        try:
             done["reports"] = Counter(session, names).count(time.monotonic() + count_s)
-    except (CouchDBError, StoreError) as error:
-        log.warning("The catalogue of forms stays as it is for now: %s", error)
+        except StoreError as error:
+            log.warning("What reports hold is counted by another run: %s", error)
     return done

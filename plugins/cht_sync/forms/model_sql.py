@@ -55,7 +55,7 @@ def lists_of(table: FormTable, own: str) -> str:
 
     :param own: the object that the repeat's path starts in.
     """
-    joins, start = [], 0
+    joins, start = [], len(table.form.group)
     for level, repeat in enumerate((*table.outer, table.repeat), 1):
         value = own + "".join(f" -> {literal(key)}" for key in repeat[start:])
         joins.append(
@@ -167,16 +167,20 @@ class _Select:
 
     def _of_groups(self) -> Iterator[_Reject]:
         for group, name in self._groups.items():
-            keys = ", ".join(literal(key) for key in sorted(self._table.known[group]))
-            rest = f"case when jsonb_typeof({name}) = 'object' then {name} - array[{keys}]::text[] end"
-            yield _Reject(
-                f"({rest}) <> '{{}}'",
-                f"select {self._field(group, 'unknown.key')}, unknown.value #>> '{{}}', {literal(NO_FIELD)} from"
-                f" jsonb_each({rest}) as unknown where {says_something('unknown.value', 'row_of.blanks')}",
-            )
+            if group in self._table.known:
+                yield self._unknown(group, name)
             # A value stood there in another version.
             wrong = f"jsonb_typeof({name}) " + ("= 'array'" if group in self._leaves else "<> 'object'")
             yield self._reject(f"{wrong} and {says_something(name, 'row_of.blanks')}", group, name, NO_GROUP)
+
+    def _unknown(self, group: Path, name: str) -> _Reject:
+        keys = ", ".join(literal(key) for key in sorted(self._table.known[group]))
+        rest = f"case when jsonb_typeof({name}) = 'object' then {name} - array[{keys}]::text[] end"
+        return _Reject(
+            f"({rest}) <> '{{}}'",
+            f"select {self._field(group, 'unknown.key')}, unknown.value #>> '{{}}', {literal(NO_FIELD)} from"
+            f" jsonb_each({rest}) as unknown where {says_something('unknown.value', 'row_of.blanks')}",
+        )
 
     def _of_columns(self) -> Iterator[_Reject]:
         for number, column in self._columns:
@@ -229,7 +233,7 @@ class _Select:
 
     def _field(self, path: Path, last: str = "") -> str:
         """The path of a value as people read it: from the report on, by the positions of elements."""
-        pieces, start = [], 0
+        pieces, start = [], len(self._table.form.group)
         for repeat, position in zip((*self._table.outer, self._table.repeat), self._table.positions, strict=False):
             pieces += [literal(".".join(repeat[start:]) + "."), f"{position_of(self._table, position)}::text", "'.'"]
             start = len(repeat)

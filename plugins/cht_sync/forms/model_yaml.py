@@ -8,7 +8,9 @@ from typing import Any
 
 from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.cells import KINDS, kind_of
+from cht_sync.forms.contact_form import ContactForm
 from cht_sync.forms.definition import FormField, Labels
+from cht_sync.forms.hierarchy import Level
 from cht_sync.forms.tables import REJECTED, Column, FormTable
 
 MOST_OF_TEXT = 600
@@ -29,20 +31,30 @@ _STANDARD = {
         "What the report says and no column takes: for each field its value and why. `document_rejects` lists the same."
     ),
 }
+_OF_CONTACTS = {
+    "uuid": "The `_id` of the contact.",
+    "reported": "When the contact was made, from `reported_date`.",
+    "parent_uuid": "The contact right above.",
+    "contact_uuid": "The main contact of a place.",
+    "name": "The name.",
+    REJECTED: (
+        "Fields of the contact that no column takes: for each its value and why. `document_rejects` lists the same."
+    ),
+}
 _TYPES = {"string": "text", "select": "choices", "select1": "one choice", "epoch": "date"}
 
 
 def properties_of(table: FormTable, parent: str) -> dict[str, Any]:
     """The properties of one model, as its YAML file has them.
 
-    :param parent: relation of the model of reports, as a foreign key names it.
+    :param parent: relation of the model that its rows follow, as a foreign key names it.
     """
     standard = [
         {"name": name, "data_type": kind, "description": _described(table, name), **_keys(table, name, parent)}
         for name, kind in table.standard.items()
     ]
     columns = [*standard, *(_column(table, column) for column in table.columns)]
-    columns.append({"name": REJECTED, "data_type": "jsonb", "description": _STANDARD[REJECTED]})
+    columns.append({"name": REJECTED, "data_type": "jsonb", "description": _described(table, REJECTED)})
     found: dict[str, Any] = {
         "name": table.name,
         "description": _table_text(table),
@@ -64,7 +76,19 @@ def plain_text(text: str, most: int = MOST_OF_TEXT) -> str:
 def _described(table: FormTable, name: str) -> str:
     if name in table.positions:
         return "Number of the element, from 1." if name == "position" else "Number of an element around it, from 1."
+    if isinstance(table.form, ContactForm):
+        levels = {level.column: _level_text(level) for level in table.form.lineage.levels}
+        return levels.get(name) or _OF_CONTACTS.get(name) or _STANDARD[name]
     return _STANDARD[name]
+
+
+def _level_text(level: Level) -> str:
+    if not level.type:
+        return f"The contact {level.number} levels above, of whichever type."
+    return (
+        f"The contact of the type `{plain_text(level.type, 200)}` above, by its place in the lineage; null where it"
+        " is higher or lower than the settings have it."
+    )
 
 
 def _keys(table: FormTable, name: str, parent: str) -> Mapping[str, Any]:
@@ -95,11 +119,14 @@ def _table_text(table: FormTable) -> str:
     what = (
         f"One row for each element of `{plain_text('/'.join(table.repeat), 200)}`"
         if table.repeat
+        else "One row per contact"
+        if isinstance(form, ContactForm)
         else "One row per report"
     )
-    texts = [f"{what} of the form {title} (`{plain_text(form.code, 200)}`)."]
+    of_type = f"of the type `{plain_text(form.contact_type, 200)}`, " if isinstance(form, ContactForm) else ""
+    texts = [f"{what} {of_type}of the form {title} (`{plain_text(form.code, 200)}`)."]
     if table.repeat:
-        texts.append("`position` counts the elements of a report from 1.")
+        texts.append(f"`position` counts the elements of a {'contact' if of_type else 'report'} from 1.")
     if form.removed_at:
         texts.append(f"The form was removed on {form.removed_at:%Y-%m-%d}.")
     return " ".join(texts)

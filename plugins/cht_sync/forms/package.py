@@ -12,11 +12,12 @@ import yaml
 
 from cht_sync.errors import SettingsError
 from cht_sync.forms.catalogue_form import CatalogueForm
-from cht_sync.forms.cells import BLANKS, literal, text_of
+from cht_sync.forms.contact_form import ContactForm
 from cht_sync.forms.definition import Path
-from cht_sync.forms.model_sql import lists_of, position_of, row_step, select_of
+from cht_sync.forms.model_sql import select_of
 from cht_sync.forms.model_yaml import properties_of
-from cht_sync.forms.names import FORMS_PACKAGE, form_key
+from cht_sync.forms.names import FORMS_PACKAGE
+from cht_sync.forms.rows import arrives_as, followed_model, rows_of
 from cht_sync.forms.tables import FormChoices, FormTable, form_tables, given_names
 from cht_sync.settings.settings import REPOSITORY
 
@@ -25,34 +26,16 @@ _OWN = REPOSITORY / "include" / "dbt" / "forms"
 # Those by which the starter's models keep their promises; a package of its own has them also beside other projects.
 _TAKEN = ("document", "keys", "progress", "rules", "safe_cast", "upsert")
 _REJECTS = "document_rejects"
-_STANDARD = """data_record.uuid,
-  data_record.saved_timestamp,
-  data_record.reported,
-  data_record.contact_uuid as reported_by,
-  data_record.parent_uuid as reported_by_parent,
-  data_record.patient_id,
-  data_record.place_id,
-  """
-_FROM = """{{ ref('data_record') }} as data_record
-inner join RAW as raw
-  on raw._id = data_record.uuid
-  and raw._deleted is not true
-cross join lateral jsonb_to_record(case when jsonb_typeof(raw.doc) = 'object' then raw.doc else '{}' end) as body (
-  fields jsonb, form_version jsonb
-)"""
+_NOT_INDEXED = {"uuid", "patient_id", "place_id", "form_version", "contact_uuid", "name"}
 _RAW_OF_DBT = "\"{{ env_var('POSTGRES_SCHEMA', 'v1') }}\".\"{{ env_var('POSTGRES_TABLE', 'couchdb') }}\""
 _NEW_OF_DBT = """{% if is_incremental() %}
-  and data_record.saved_timestamp >= (select coalesce(max(saved_timestamp), '-infinity') from {{ this }})
+  and FOLLOWED.saved_timestamp >= (select coalesce(max(saved_timestamp), '-infinity') from {{ this }})
   {% endif %}"""
-# A report of another form by now, or with a shorter list, is not selected again; what is newest is read twice.
+# A document of another form by now, or with a shorter list, is not selected again; what is newest is read twice.
 _FORGET = (
-    "{% if is_incremental() %}delete from {{ this }} as old using {{ ref('data_record') }} as data_record where"
-    " data_record.uuid = old.uuid and data_record.saved_timestamp > (select max(saved_timestamp) from {{ this }})"
+    "{% if is_incremental() %}delete from {{ this }} as old using {{ ref('FOLLOWED') }} as followed where"
+    " followed.uuid = old.uuid and followed.saved_timestamp > (select max(saved_timestamp) from {{ this }})"
     "{% endif %}"
-)
-# The version of a form as a report names it: a text, or when it was put in place, in milliseconds.
-_VERSION = (
-    "(case when jsonb_typeof(body.form_version) = 'object' then body.form_version -> 'time' else body.form_version end)"
 )
 
 
@@ -93,6 +76,7 @@ def forms_package(
     for form in forms:
         try:
             tables = form_tables(form, choices)
+            _require_followed(form, project_models)
         except SettingsError as error:
             refused[form.code] = str(error)
             continue
@@ -112,72 +96,80 @@ def forms_package(
     return FormsPackage(files, names, refused, tuple(left))
 
 
+def _require_followed(form: CatalogueForm, project_models: Collection[str]) -> None:
+    if isinstance(form, ContactForm) and project_models and followed_model(form) not in project_models:
+        raise SettingsError(
+            f"form {form.code}: the project has no model {followed_model(form)}, whose rows it is about."
+        )
+
+
 def package_files(forms: Sequence[CatalogueForm], choices: FormChoices) -> dict[str, str]:
-    """The files of the package beside the starter."""
-    return dict(forms_package(forms, choices, (_REJECTS,)).files)
+    """The files of the package beside the starter, as far as it matters for them."""
+    return dict(forms_package(forms, choices, (_REJECTS, "contact")).files)
 
 
 def model_files(tables: Sequence[FormTable]) -> dict[str, str]:
     """The models of one form, each as SQL, and their properties as YAML."""
     files = {f"models/{table.name}.sql": model_text(table) for table in tables}
-    models = [properties_of(table, '"{{ target.schema }}".data_record') for table in tables]
+    models = [properties_of(table, _parent(table)) for table in tables]
     return {**files, f"models/{tables[0].name}.yml": _yaml({"version": 2, "models": models})}
 
 
 def model_text(table: FormTable) -> str:
     """The SQL of one model of the package."""
     key = "'uuid'" if table.key == ("uuid",) else repr(list(table.key))
+    model = followed_model(table.form)
     config = (
         "{{\n  config(\n"
         f"    unique_key={key},\n"
-        f"    meta={{'follows': ['data_record'], 'form': {form_key(table.form.code)!r}}},\n"
+        f"    meta={{'follows': ['{model}'], 'form': {arrives_as(table.form)!r}}},\n"
         "    full_refresh=var('drop_and_rebuild', false),\n"
         f"    indexes=[{', '.join(_indexes(table))}]\n"
         "  )\n}}\n\n"
     )
-    return config + _select(table, "{{ cht_forms.raw() }}", "{{ cht_forms.and_new('data_record') }}")
+    return config + _select(table, "{{ cht_forms.raw() }}", f"{{{{ cht_forms.and_new('{model}') }}}}")
 
 
 def ejected_files(tables: Sequence[FormTable]) -> dict[str, str]:
     """The models of one form as plain dbt has them, for a project of the team's own: SQL and YAML by path.
 
-    They need the model `data_record` and nothing else of any project.
+    They need the model `data_record`, those of contacts `contact`, and nothing else of any project.
     """
     files = {}
     for table in tables:
+        model = followed_model(table.form)
+        forget = _FORGET.replace("FOLLOWED", model)
         config = (
             "{{\n  config(\n"
             "    materialized='incremental',\n"
             "    incremental_strategy='delete+insert',\n"
             "    unique_key='uuid',\n"
             "    on_schema_change='append_new_columns',\n"
-            f"    pre_hook={json.dumps(_FORGET)},\n"
+            f"    pre_hook={json.dumps(forget)},\n"
             f"    indexes=[{', '.join(_indexes(table))}]\n"
             "  )\n}}\n\n"
         )
-        files[f"models/{table.name}.sql"] = config + _select(table, _RAW_OF_DBT, _NEW_OF_DBT)
-    models = [properties_of(table, '"{{ target.schema }}".data_record') for table in tables]
+        files[f"models/{table.name}.sql"] = config + _select(table, _RAW_OF_DBT, _NEW_OF_DBT.replace("FOLLOWED", model))
+    models = [properties_of(table, _parent(table)) for table in tables]
     return {**files, f"models/{tables[0].name}.yml": _yaml({"version": 2, "models": models})}
 
 
 def _select(table: FormTable, raw: str, new: str) -> str:
     """The select of a model, with the table of raw documents and the condition of an incremental run as Jinja."""
-    condition = f"data_record.form = {literal(table.form.code)}"
-    source, own = _FROM.replace("RAW", raw), "body.fields"
-    standard = f"{_STANDARD}{text_of(_VERSION, literal(BLANKS), False)} as form_version"
-    if table.repeat:
-        source = f"{source}\n{lists_of(table, own)}"
-        own = f"elements_{len(table.positions)}.own"
-        condition += f"\n  and jsonb_typeof({own}) = 'object' and {own} <> '{{}}'"
-        numbers = [f"{position_of(table, name)} as {name}" for name in table.positions]
-        standard = ",\n  ".join(["data_record.uuid", "data_record.saved_timestamp", *numbers])
-    return select_of(table, f"{source}\n{row_step(own)}", standard, f"{condition}\n  {new}")
+    rows = rows_of(table, raw)
+    return select_of(table, rows.source, rows.standard, f"{rows.condition}\n  {new}")
+
+
+def _parent(table: FormTable) -> str:
+    """The relation that a foreign key of a table names."""
+    return f'"{{{{ target.schema }}}}".{followed_model(table.form)}'
 
 
 def _indexes(table: FormTable) -> Iterable[str]:
-    columns = (
-        ("saved_timestamp",) if table.repeat else ("saved_timestamp", "reported", "reported_by", "reported_by_parent")
-    )
+    columns: tuple[str, ...] = ("saved_timestamp",)
+    if not table.repeat:
+        # Ids of people and places, and times; what the report is about is found by either of two names.
+        columns = tuple(name for name in table.standard if name not in _NOT_INDEXED)
     return (f"{{'columns': ['{name}']}}" for name in columns)
 
 

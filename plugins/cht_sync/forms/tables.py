@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from cht_sync.errors import SettingsError
 from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.cells import GEOPOINT, KINDS, kind_of
+from cht_sync.forms.contact_form import ContactForm, require_group
 from cht_sync.forms.definition import FormField, Path
 from cht_sync.forms.names import plain_name, unique_names
 
@@ -77,7 +78,7 @@ class FormChoices:
 class Column:
     """One column of a table.
 
-    :param path: from the row's own object: the ``fields`` of a report, an element of a repeat.
+    :param path: from the row's own object: the ``fields`` of a report, a contact, an element of a repeat.
     :param part: of a position, which of its four columns this is.
     :param forced: its kind is a wish of the settings, whatever values say.
     """
@@ -99,12 +100,13 @@ class Column:
 class FormTable:
     """A table of a form.
 
-    :param repeat: path of the repeat whose elements are its rows; empty for the reports themselves.
+    :param repeat: path of the repeat whose elements are its rows; empty for the reports or contacts themselves.
     :param outer: paths of the repeats around that one, outermost first.
     :param positions: names of the columns that number the elements, outermost first, its own last.
     :param groups: paths of the groups that it looks into, those above before those below; not the object itself.
     :param children: paths of the repeats right within it.
-    :param known: for the object itself and each group, the keys that a definition has, whether they are columns or not.
+    :param known: for the object itself and each group, the keys that a definition has, whether they are columns or not;
+        without those in which others write as well.
     """
 
     form: CatalogueForm
@@ -118,6 +120,11 @@ class FormTable:
     known: Mapping[Path, frozenset[str]] = field(default_factory=dict)
 
     @property
+    def start(self) -> Path:
+        """Where the paths of its columns start in the form."""
+        return self.repeat or self.form.group
+
+    @property
     def key(self) -> tuple[str, ...]:
         """The columns that tell its rows apart."""
         return ("uuid", *self.positions)
@@ -126,15 +133,16 @@ class FormTable:
     def standard(self) -> dict[str, str]:
         """The columns before those of the form, with their types."""
         if not self.repeat:
-            return STANDARD
+            return self.form.standard if isinstance(self.form, ContactForm) else STANDARD
         return {name: STANDARD[name] for name in _OF_REPEATS} | dict.fromkeys(self.positions, "bigint")
 
 
 def form_tables(form: CatalogueForm, choices: FormChoices) -> tuple[FormTable, ...]:
-    """The tables of one form, that of its reports first; a repeat that is left out by rule has none.
+    """The tables of one form, that of its reports or contacts first; a repeat that is left out by rule has none.
 
-    :raises SettingsError: if a table would have too many columns.
+    :raises SettingsError: if a table would have too many columns, or a contact form does not tell what contacts hold.
     """
+    require_group(form)
     asked = [each for each in form.definition.repeats if not choices.leaves_out_all(each)]
     repeats = sorted(dict.fromkeys(asked), key=lambda path: (len(path), path))
     names = table_names([form])
@@ -149,7 +157,7 @@ def table_names(forms: Iterable[CatalogueForm], taken: Collection[str] = ()) -> 
     for form in forms:
         for repeat in ((), *form.definition.repeats):
             key = (form.code, *repeat)
-            wanted[key] = (_own_name(form), *repeat)
+            wanted[key] = (_own_name(form), *repeat[len(form.group) :])
             if name := form.columns.get((*repeat, TABLE_NAME)):
                 known[wanted[key]] = name
     named = unique_names(wanted.values(), taken, known)
@@ -157,9 +165,7 @@ def table_names(forms: Iterable[CatalogueForm], taken: Collection[str] = ()) -> 
 
 
 def _own_name(form: CatalogueForm) -> str:
-    if form.kind == "contact":
-        return f"contact_{form.code.removeprefix('contact:').partition(':')[0]}"
-    return f"form_{form.code}"
+    return f"contact_{form.contact_type}" if isinstance(form, ContactForm) else f"form_{form.code}"
 
 
 def _table(form: CatalogueForm, choices: FormChoices, repeat: Path, repeats: Sequence[Path], name: str) -> FormTable:
@@ -176,30 +182,32 @@ def _table(form: CatalogueForm, choices: FormChoices, repeat: Path, repeats: Seq
         if not each.note and not choices.leaves_out(each.path) and not _innermost(each.path, without)
     ]
     table = FormTable(form, name, (), repeat, outer, positions)
-    columns = tuple(_columns(form, choices, kept, repeat, {*table.standard, REJECTED}))
+    start = len(table.start)
+    columns = tuple(_columns(form, choices, kept, start, {*table.standard, REJECTED}))
     if len(columns) + len(table.standard) + 1 > MOST_COLUMNS:
         raise SettingsError(
             f"form {form.code} has {len(columns):,} columns in the table {name}, more than {MOST_COLUMNS:,}: leave some"
             " out by CHT_FORMS_EXCLUDE.",
             "CHT_FORMS_EXCLUDE",
         )
-    inside = [each.path[len(repeat) :] for each in ours] + [each[len(repeat) :] for each in children]
+    inside = [each.path[start:] for each in ours] + [each[start:] for each in children]
     groups = dict.fromkeys(path[:end] for path in inside for end in range(1, len(path)))
     # What is left out as a whole is not looked into.
     looked = sorted(
-        (each for each in groups if _looks_into(each, kept, children, repeat, choices)),
+        (each for each in groups if _looks_into((*table.start, *each), kept, children, choices)),
         key=lambda path: (len(path), path),
     )
     known = {
         group: frozenset(path[len(group)] for path in inside if path[: len(group)] == group and len(path) > len(group))
-        | choices.keys_left_out((*repeat, *group))
+        | choices.keys_left_out((*table.start, *group))
         for group in ((), *looked)
+        if (*table.start, *group) not in form.shared
     }
     return replace(
         table,
         columns=columns,
         groups=tuple(looked),
-        children=tuple(each[len(repeat) :] for each in children),
+        children=tuple(each[start:] for each in children),
         known=known,
     )
 
@@ -210,16 +218,13 @@ def _innermost(path: Path, repeats: Iterable[Path]) -> Path:
     return max(around, key=len, default=())
 
 
-def _looks_into(
-    group: Path, kept: Iterable[FormField], children: Iterable[Path], repeat: Path, choices: FormChoices
-) -> bool:
-    full = (*repeat, *group)
+def _looks_into(full: Path, kept: Iterable[FormField], children: Iterable[Path], choices: FormChoices) -> bool:
     inside = (*(each.path for each in kept), *children)
     return any(path[: len(full)] == full for path in inside) or not choices.leaves_out_all(full)
 
 
 def _columns(
-    form: CatalogueForm, choices: FormChoices, kept: Iterable[FormField], repeat: Path, taken: Collection[str]
+    form: CatalogueForm, choices: FormChoices, kept: Iterable[FormField], start: int, taken: Collection[str]
 ) -> Iterable[Column]:
     wanted: dict[Path, tuple[FormField, str, int, bool]] = {}
     for each in kept:
@@ -228,11 +233,12 @@ def _columns(
             # No path of a form holds an asterisk.
             path = (*each.path, f"*{title}") if title else each.path
             wanted[path] = (each, kind, part, forced)
-    plain = {path: _named_path(path[len(repeat) :], taken) for path in wanted}
-    known = {plain[path]: form.columns[path] for path in wanted if path in form.columns}
+    plain = {path: _named_path(path[start:], taken) for path in wanted}
+    # A level that the settings have since may have the name of a field.
+    known = {plain[path]: name for path in wanted if (name := form.columns.get(path)) and name not in taken}
     names = unique_names(plain.values(), taken, known)
     for path, (asked, kind, part, forced) in wanted.items():
-        yield Column(names[plain[path]], asked.path[len(repeat) :], kind, asked, part, forced)
+        yield Column(names[plain[path]], asked.path[start:], kind, asked, part, forced)
 
 
 def _named_path(path: Path, taken: Collection[str]) -> Path:

@@ -7,7 +7,9 @@ from fnmatch import fnmatchcase
 
 from cht_sync.forms.catalogue import Catalogue
 from cht_sync.forms.catalogue_form import CatalogueForm
+from cht_sync.forms.contact_form import ContactForm, with_contact_forms
 from cht_sync.forms.form_models import FormModels
+from cht_sync.forms.hierarchy import read_hierarchy
 from cht_sync.forms.keep import keep_up_to_date
 from cht_sync.forms.tables import FormChoices
 from cht_sync.postgres.lookups import relation_exists
@@ -55,11 +57,12 @@ def prepared_forms(settings: Settings) -> FormModels:
 
 
 def known_forms(settings: Settings) -> list[CatalogueForm]:
-    """All forms of the catalogue; none where nothing was ever copied."""
+    """All forms of the catalogue, those of one type of contacts as one; none where nothing was ever copied."""
     if not _has_catalogue(settings):
         return []
     with transaction(postgres_connection(settings), "cht_sync forms", "read the catalogue of forms") as cursor:
-        return Catalogue(_names(settings)).read(cursor)
+        forms = Catalogue(_names(settings)).read(cursor)
+        return with_contact_forms(forms, read_hierarchy(cursor, _names(settings)))
 
 
 def choices_of(settings: Settings) -> FormChoices:
@@ -69,7 +72,7 @@ def choices_of(settings: Settings) -> FormChoices:
 
 def has_table(form: CatalogueForm, settings: Settings) -> bool:
     """Whether the settings name a form; one that nothing is known of but its code has no table."""
-    is_known = bool(form.definition.fields or form.reports)
+    is_known = bool(form.definition.fields or form.reports) or isinstance(form, ContactForm)
     return is_known and any(fnmatchcase(form.code, glob) for glob in settings.forms)
 
 

@@ -29,7 +29,7 @@ def test_definitions_and_reports_in_one_go(new_couch, keeper):
 def test_nothing_was_copied_yet(new_couch, caplog):
     new_couch()
     assert keep_up_to_date(Settings()) == NONE
-    assert "The catalogue of forms stays as it is for now" in caplog.text
+    assert "stay as they are for now" in caplog.text
 
 
 def test_servers_that_do_not_answer(new_couch, keeper, monkeypatch):

@@ -20,7 +20,7 @@
     {%- set window = cht_forms.window() -%}
     {%- if window['from'] is not none %}
     delete from {{ rejects }} as listed
-    using {{ ref(cht_forms.follows()[0]) }} as followed
+    using {{ cht_forms.beside(rejects, 'document_metadata') }} as followed
     where followed.uuid = listed.uuid
       and followed.saved_timestamp {{ cht_forms.within(window) }}
       and {{ cht_forms.is_of(this.identifier) }};

@@ -2,20 +2,20 @@
 {{
   config(
     unique_key=['uuid', 'field'],
-    meta={'follows': ['data_record'], 'kept': 'true'},
+    meta={'follows': ['document_metadata'], 'kept': 'true'},
     full_refresh=var('drop_and_rebuild', false),
     indexes=[{'columns': ['saved_timestamp']}, {'columns': ['field']}]
   )
 }}
 
 select
-  data_record.uuid,
-  data_record.saved_timestamp,
+  document_metadata.uuid,
+  document_metadata.saved_timestamp,
   null::text as doc_type,
   null::text as instance,
   null::text as dbname,
   ''::text as field,
   null::text as value,
   null::text as reason
-from {{ ref('data_record') }} as data_record
+from {{ ref('document_metadata') }} as document_metadata
 where false

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 RETRY_TASK_ID = "retry_failed"
 REFUSE_TASK_ID = "not_ready"
 FORMS_TASK_ID = "forms"
-READ_BY_FORMS = ("data_record", "document_rejects")
+READ_BY_FORMS = ("data_record", "contact", "document_metadata", "document_rejects")
 POKE_INTERVAL_S = 1
 RETRY_DELAY = timedelta(seconds=10)
 

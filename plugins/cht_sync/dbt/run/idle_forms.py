@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.forms.names import form_key
+from cht_sync.forms.rows import contact_code
 from cht_sync.postgres.lookups import relation_exists
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection, postgres_connection
@@ -19,7 +20,7 @@ from cht_sync.settings.settings import Settings
 log = logging.getLogger(__name__)
 # Of more documents it takes longer to look into each than to run all models.
 MOST_DOCUMENTS = 20_000
-DATA_RECORD = "data_record"
+DATA_RECORD, CONTACT = "data_record", "contact"
 # What a model of reports writes again although nothing came is what has the stamp of its newest row.
 _SINCE = "select least(%(modelled_to)s::timestamp, (select max(saved_timestamp) from {data_record}))"
 _MANY = """
@@ -32,12 +33,21 @@ union
 select data_record.form from {raw} as raw join {data_record} as data_record on data_record.uuid = raw._id
 where raw.saved_timestamp >= %(since)s
 """
+# The same of contacts, whose type is said as the models `contact` of the starter and of cht-pipeline take it.
+_ARRIVED_CONTACTS = """
+select told.type from {raw}
+cross join lateral (values (doc ->> 'contact_type'), (doc ->> 'type')) as told (type)
+where saved_timestamp >= %(since)s
+union
+select contact.contact_type from {raw} as raw join {contact} as contact on contact.uuid = raw._id
+where raw.saved_timestamp >= %(since)s
+"""
 
 
 def idle_forms(settings: Settings, forms: Mapping[str, str], deployment: str) -> set[str]:
-    """Models of forms of which no report arrived since the last good run of the models; none where that is not known.
+    """Models of forms of which nothing arrived since the last good run of the models; none where that is not known.
 
-    :param forms: the :func:`~cht_sync.forms.names.form_key` of the form of each model, by unique id.
+    :param forms: for each model by unique id, what its documents arrive as: :func:`~cht_sync.forms.rows.arrives_as`.
     :param deployment: the version of the project that the models run in; the first run of another one leaves out none.
     """
     if not forms:
@@ -51,7 +61,7 @@ def idle_forms(settings: Settings, forms: Mapping[str, str], deployment: str) ->
     if arrived is None:
         return set()
     idle = {model for model, form in forms.items() if form not in arrived}
-    log.info("%s of %s models of forms are left out: no report of their form arrived.", len(idle), len(forms))
+    log.info("%s of %s models of forms are left out: nothing of their form arrived.", len(idle), len(forms))
     return idle
 
 
@@ -60,7 +70,7 @@ def _arrived(cursor: Cursor, settings: Settings, modelled_to: Any) -> Collection
         return None
     names = {
         "raw": sql.Identifier(settings.raw_table.schema, settings.raw_table.table),
-        "data_record": sql.Identifier(settings.dbt_schema, DATA_RECORD),
+        **{model: sql.Identifier(settings.dbt_schema, model) for model in (DATA_RECORD, CONTACT)},
     }
     cursor.execute(sql.SQL(_SINCE).format(**names), {"modelled_to": modelled_to})
     row = cursor.fetchone()
@@ -71,4 +81,9 @@ def _arrived(cursor: Cursor, settings: Settings, modelled_to: Any) -> Collection
     if (row := cursor.fetchone()) and row[0]:
         return None
     cursor.execute(sql.SQL(_ARRIVED).format(**names), given)
-    return {form_key(form) for (form,) in cursor.fetchall() if form}
+    codes = [form for (form,) in cursor.fetchall() if form]
+    # Without that model there is no table of contacts.
+    if relation_exists(cursor, settings.dbt_schema, CONTACT):
+        cursor.execute(sql.SQL(_ARRIVED_CONTACTS).format(**names), given)
+        codes += [contact_code(contact_type) for (contact_type,) in cursor.fetchall() if contact_type]
+    return {form_key(code) for code in codes}
