@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any
+from datetime import datetime
 
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor
 from cht_sync.dbt.tables.model_runs import ModelRuns
 from cht_sync.forms.names import form_key
 from cht_sync.forms.rows import contact_code
-from cht_sync.postgres.lookups import relation_exists
+from cht_sync.postgres.lookups import relation_exists, value_of
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 # Of more documents it takes longer to look into each than to run all models.
 MOST_DOCUMENTS = 20_000
 DATA_RECORD, CONTACT = "data_record", "contact"
-# What a model of reports writes again although nothing came is what has the stamp of its newest row.
-_SINCE = "select least(%(modelled_to)s::timestamp, (select max(saved_timestamp) from {data_record}))"
+# What a model writes again although nothing came is what has the stamp of its newest row.
+_NEWEST = "select max(saved_timestamp) from {model}"
 _MANY = """
 select count(*) > %(most)s from (select from {raw} where saved_timestamp >= %(since)s limit %(most)s + 1) as arrived
 """
@@ -65,25 +65,22 @@ def idle_forms(settings: Settings, forms: Mapping[str, str], deployment: str) ->
     return idle
 
 
-def _arrived(cursor: Cursor, settings: Settings, modelled_to: Any) -> Collection[str] | None:
-    if not relation_exists(cursor, settings.dbt_schema, DATA_RECORD):
+def _arrived(cursor: Cursor, settings: Settings, modelled_to: datetime) -> Collection[str] | None:
+    """What arrived since the last good run; None where that cannot be told."""
+    raw = sql.Identifier(settings.raw_table.schema, settings.raw_table.table)
+    models = {name: sql.Identifier(settings.dbt_schema, name) for name in (DATA_RECORD, CONTACT)}
+    there = {name: model for name, model in models.items() if relation_exists(cursor, settings.dbt_schema, name)}
+    newest = [value_of(cursor, sql.SQL(_NEWEST).format(model=model)) for model in there.values()]
+    stamps = [stamp for stamp in newest if stamp]
+    # Of a run that did not end well: what it took over is in another form's table by now, and may have been in any.
+    if DATA_RECORD not in there or not stamps or max(stamps) > modelled_to:
         return None
-    names = {
-        "raw": sql.Identifier(settings.raw_table.schema, settings.raw_table.table),
-        **{model: sql.Identifier(settings.dbt_schema, model) for model in (DATA_RECORD, CONTACT)},
-    }
-    cursor.execute(sql.SQL(_SINCE).format(**names), {"modelled_to": modelled_to})
-    row = cursor.fetchone()
-    given = {"since": row[0] if row else None, "most": MOST_DOCUMENTS}
-    if given["since"] is None:
-        return None
-    cursor.execute(sql.SQL(_MANY).format(**names), given)
-    if (row := cursor.fetchone()) and row[0]:
+    names, given = {"raw": raw, **models}, {"since": min(stamps), "most": MOST_DOCUMENTS}
+    if value_of(cursor, sql.SQL(_MANY).format(**names), given):
         return None
     cursor.execute(sql.SQL(_ARRIVED).format(**names), given)
     codes = [form for (form,) in cursor.fetchall() if form]
-    # Without that model there is no table of contacts.
-    if relation_exists(cursor, settings.dbt_schema, CONTACT):
+    if CONTACT in there:
         cursor.execute(sql.SQL(_ARRIVED_CONTACTS).format(**names), given)
         codes += [contact_code(contact_type) for (contact_type,) in cursor.fetchall() if contact_type]
     return {form_key(code) for code in codes}
