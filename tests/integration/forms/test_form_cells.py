@@ -82,7 +82,9 @@ def test_every_value_is_in_a_cell_or_rejected(connection, draw, code):
     if draw.random() < 0.4:
         versions.append(other_version(draw, versions[0], Taste(8)))
     merged = merge_definitions(versions)
-    kinds = {each.path: draw.choice(list(TYPES)) for each in merged.fields if draw.random() < 0.1}
+    # A wish of the settings; a path with an asterisk would wish for others as well.
+    plain = [each.path for each in merged.fields if not set("*?[").intersection("/".join(each.path))]
+    kinds = {path: draw.choice(list(TYPES)) for path in plain if draw.random() < 0.1}
     exclude = draw.choice(((), (), ("a/*", "b/*")))
     reports = [random_report(draw, draw.choice(versions), f"r{number}") for number in range(draw.randint(1, 8))]
     form = CatalogueForm(code, "report", merged)
@@ -99,4 +101,4 @@ def test_a_row_that_is_too_long_says_what_is_left_out(connection):
         reports.append({"_id": f"w{number}", "type": "data_record", "form": "wide", "fields": {"g": said}})
     found = difference(connection, form, reports)
     assert not found.faults, str(found)
-    assert found.filled > 2_000
+    assert found.filled > 1_500

@@ -95,14 +95,13 @@ def test_every_cell_and_every_reject_of_many_forms(warehouse):
     warehouse.write(life.round(12))
     warehouse.run(*SELECT)
     assert compare().rejects > 100
-    for _ in range(2):
-        warehouse.write(life.round(4))
-        warehouse.run(*SELECT)
-        compare()
+    warehouse.write(life.round(4))
+    warehouse.run(*SELECT)
+    compare()
 
     # New fields, of which reports say something already: the rest of the form is as it was.
     for listed in versions.values():
-        more = (FormField(("new",), "date"), FormField(("of_a_group", "x"), "select"), FormField(("_",)))
+        more = (FormField(("new",), "date"), FormField(("of_a_group", "x"), "int"), FormField(("_",)))
         known = {path for each in listed for one in each.fields for path in (one.path, one.path[:1])}
         listed.append(
             replace(listed[-1], fields=(*listed[-1].fields, *(one for one in more if one.path[:1] not in known)))
