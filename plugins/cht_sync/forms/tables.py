@@ -38,6 +38,7 @@ STANDARD = {
 REJECTED = "rejected"
 # The catalogue notes the name of a table under the path of its repeat and this, which no field of an XForm is called.
 TABLE_NAME = "*table"
+_MARKS = {TABLE_NAME, *(f"*{title}" for title in GEOPOINT)}
 # Tables of ours, which may be in the same schema.
 OF_CATALOGUE = frozenset({"form_field", "form_definition", "form_notice"})
 _OF_REPEATS = ("uuid", "saved_timestamp")
@@ -254,8 +255,8 @@ def _columns(
 
 
 def _may_be_noted(path: Path) -> bool:
-    """Whether the catalogue notes the name of a column: not of a key that looks like one of our marks."""
-    return not any(key.startswith("*") for key in path)
+    """Whether the catalogue notes the name of a column: not of a key that reads as one of our marks."""
+    return not _MARKS.intersection(path)
 
 
 def _named_path(path: Path, taken: Collection[str]) -> Path:
