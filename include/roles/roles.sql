@@ -156,7 +156,7 @@ where n.nspname = :'raw_schema'
           'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision',
           'couchdb_lock', 'couchdb_dbt_lock', 'couchdb_built_model',
           'couchdb_nul', 'couchdb_test_acknowledgement', 'couchdb_copy_hold',
-          'form', 'form_field', 'form_definition', 'couchdb_form_progress'
+          'form', 'form_field', 'form_definition', 'couchdb_form_progress', 'form_notice'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'

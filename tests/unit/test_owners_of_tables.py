@@ -39,6 +39,7 @@ OWNERS = {
     "form": "forms/catalogue",
     "form_definition": "forms/definition_table",
     "form_field": "forms/catalogue",
+    "form_notice": "forms/notice_table",
 }
 # Rows are written with what decides about them: pages, who owns an _id, stubs, and a try that is undone.
 OF_DOCUMENTS = {"store/page_writer", "store/collisions", "store/tombstones", "store/silent_triggers"}

@@ -13,7 +13,7 @@ from cht_sync.forms.contact_form import ContactForm
 from cht_sync.forms.definition import FormField
 from cht_sync.forms.package import ejected_files
 from cht_sync.forms.tables import Column, form_tables, table_names
-from cht_sync.forms.wanted import choices_of, has_table, known_forms
+from cht_sync.forms.wanted import choices_of, has_table, known_forms, newest_notices
 from cht_sync.settings.settings import Settings
 
 _NO_FORM = "The catalogue holds no form yet: the DAG cht_sync reads their definitions once it has copied them."
@@ -25,10 +25,13 @@ def list_forms(_parsed: Namespace) -> Iterator[str]:
     forms = known_forms(settings)
     if not forms:
         yield _NO_FORM
+    notices = newest_notices(settings)
     rows = [("form", "reports", "fields", "table", "")]
     for form in forms:
         fields = str(len(form.definition.fields))
-        rows.append((form.code, f"{form.reports:,}", fields, _table_of(form, settings), "; ".join(_notes(form))))
+        said = notices.get(form.code, "")
+        notes = [*_notes(form), *([said.removeprefix(f"form {form.code}").lstrip(":, ")] if said else [])]
+        rows.append((form.code, f"{form.reports:,}", fields, _table_of(form, settings), "; ".join(notes)))
     yield from _aligned(rows if forms else [])
 
 

@@ -14,6 +14,8 @@ from cht_sync.forms.hierarchy import Level
 from cht_sync.forms.tables import REJECTED, Column, FormTable
 
 MOST_OF_TEXT = 600
+# By these the next deployment knows what the one before has said already.
+NO_LONGER, REMOVED = "Not in the form since", "The form was removed on"
 # dbt renders descriptions and the values of tests with Jinja, and writes the latter between quotes as they are.
 _JINJA = re.compile(r"\{(?=[{%#])|(?<=[}%#])\}")
 _PLAIN_VALUE = re.compile(r"[\w .+-]{1,100}", re.ASCII)
@@ -128,7 +130,7 @@ def _table_text(table: FormTable) -> str:
     if table.repeat:
         texts.append(f"`position` counts the elements of a {'contact' if of_type else 'report'} from 1.")
     if form.removed_at:
-        texts.append(f"The form was removed on {form.removed_at:%Y-%m-%d}.")
+        texts.append(f"{REMOVED} {form.removed_at:%Y-%m-%d}.")
     return " ".join(texts)
 
 
@@ -136,7 +138,7 @@ def _column_text(form: CatalogueForm, column: Column) -> str:
     path = plain_text("/".join(column.field.path), 300)
     texts = [_label(column.field.labels), f"Field `{path}`, {_type(column.field)}."]
     if day := form.gone.get(column.field.path):
-        texts.append(f"Not in the form since {day:%Y-%m-%d}.")
+        texts.append(f"{NO_LONGER} {day:%Y-%m-%d}.")
     if column.field.path in form.undeclared:
         texts.append("Reports hold it, no definition has it.")
     if column.kind == "text" and kind_of(column.field.type) != "text" and not column.forced:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from cht_sync.forms.catalogue import Catalogue
@@ -11,6 +12,8 @@ from cht_sync.forms.contact_form import ContactForm, with_contact_forms
 from cht_sync.forms.form_models import FormModels
 from cht_sync.forms.hierarchy import read_hierarchy
 from cht_sync.forms.keep import keep_up_to_date
+from cht_sync.forms.notice_table import NoticeTable
+from cht_sync.forms.notices import FormNotice
 from cht_sync.forms.tables import FormChoices
 from cht_sync.postgres.lookups import relation_exists
 from cht_sync.postgres.query import Names
@@ -33,6 +36,31 @@ def wanted_forms(settings: Settings) -> FormModels:
     if not settings.forms:
         return FormModels(choices=choices)
     return FormModels([form for form in known_forms(settings) if has_table(form, settings)], choices)
+
+
+def unreadable_forms(settings: Settings) -> list[CatalogueForm]:
+    """Forms that the settings name and that have no table, since nothing is known of them but an error."""
+    if not settings.forms:
+        return []
+    named = (form for form in known_forms(settings) if _is_named(form, settings))
+    return [form for form in named if form.error and not has_table(form, settings)]
+
+
+def note_changes(settings: Settings, deployment: str, notices: Sequence[FormNotice]) -> None:
+    """Remembers form notices of a deployment.
+
+    :raises StoreError: if Postgres does not answer.
+    """
+    if notices:
+        with transaction(postgres_connection(settings), "cht_sync forms", "note what changed in forms") as cursor:
+            NoticeTable(settings.raw_table.schema).add(cursor, deployment, notices)
+
+
+def newest_notices(settings: Settings) -> dict[str, str]:
+    """The newest form notice of each form that has one."""
+    schema = settings.raw_table.schema
+    with transaction(postgres_connection(settings), "cht_sync forms", "read what changed in forms") as cursor:
+        return NoticeTable(schema).newest(cursor) if relation_exists(cursor, schema, "form_notice") else {}
 
 
 def prepared_forms(settings: Settings) -> FormModels:
@@ -73,7 +101,11 @@ def choices_of(settings: Settings) -> FormChoices:
 def has_table(form: CatalogueForm, settings: Settings) -> bool:
     """Whether the settings name a form; one that nothing is known of but its code has no table."""
     is_known = bool(form.definition.fields or form.reports) or isinstance(form, ContactForm)
-    return is_known and any(fnmatchcase(form.code, glob) for glob in settings.forms)
+    return is_known and _is_named(form, settings)
+
+
+def _is_named(form: CatalogueForm, settings: Settings) -> bool:
+    return any(fnmatchcase(form.code, glob) for glob in settings.forms)
 
 
 def _has_catalogue(settings: Settings) -> bool:

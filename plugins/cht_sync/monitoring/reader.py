@@ -18,6 +18,7 @@ from cht_sync.monitoring.state import (
     Facts,
     FirstLoad,
     FormError,
+    FormNotices,
     GoneOwner,
     IsGone,
     OlderRevisions,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # An error that was not seen for so long is of a task that no longer runs.
 ERRORS_KEPT = timedelta(days=8)
+NOTICES_SHOWN = timedelta(days=7)
 _SOURCES = """
 select p.source, p.seq, p.pending, p.updated_at as looked_at, p.drained_at,
     -- An old couch2pg moves the checkpoint without telling when it came to the end.
@@ -108,6 +110,11 @@ _FORM_ERRORS = """
 select source, code, error as text, read_at as since from {schema}.form_definition
 where error is not null and replaced_at is null order by source, code limit %(most)s
 """
+# Of the same deployment are those of one transaction.
+_FORM_NOTICES = """
+select made_at, array_agg(notice order by code) as notices from {schema}.form_notice
+where made_at > %(since)s group by made_at order by made_at desc
+"""
 _INCIDENTS = "select kind, count(*) as number from {schema}.couchdb_incident where resolved_at is null group by kind"
 
 
@@ -153,6 +160,8 @@ def read(
     errors = destination.ask("task_errors", ask, [])
     facts.task_errors = [TaskError(**row | {"message": of_ours(row["message"])}) for row in errors]
     facts.form_errors = destination.ask("forms", lambda: _form_errors(destination), [])
+    ask = partial(_new_rows, destination, "form_notice", "notice", _FORM_NOTICES, since=now - NOTICES_SHOWN)
+    facts.form_notices = [FormNotices(**row) for row in destination.ask("form_notices", ask, [])]
     if incidents:
         rows = destination.ask("incidents", lambda: destination.rows(_INCIDENTS), [])
         facts.incidents = {row["kind"]: row["number"] for row in rows}

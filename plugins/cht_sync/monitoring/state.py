@@ -77,6 +77,13 @@ class FormError(BaseModel):
     since: datetime | None = None
 
 
+class FormNotices(BaseModel):
+    """What one deployment has changed in the tables of forms."""
+
+    made_at: datetime
+    notices: list[str] = Field(description="A sentence for each form, without its full stop.")
+
+
 class Destination(BaseModel):
     """The database that documents are copied to."""
 
@@ -254,6 +261,7 @@ class Facts:
     models: list[Model] = field(default_factory=list)
     removed: list[RemovedModel] = field(default_factory=list)
     form_errors: list[FormError] = field(default_factory=list)
+    form_notices: list[FormNotices] = field(default_factory=list)
     task_errors: list[TaskError] = field(default_factory=list)
     incidents: dict[str, int] = field(default_factory=dict)
     unknown: list[Unknown] = field(default_factory=list)

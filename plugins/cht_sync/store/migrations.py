@@ -30,9 +30,10 @@ TABLES = {
     "couchdb_older_revision", "couchdb_postponed_index", "couchdb_progress", "couchdb_quarantine",
     "couchdb_quarantine_part", "couchdb_reconciliation", "couchdb_source", "couchdb_task_error",
     "couchdb_test_acknowledgement", "couchdb_test_result", "couchdb_window", "form", "form_definition", "form_field",
+    "form_notice",
 }  # fmt: skip
 # Names that a model of a team's own may have, each with a column of ours.
-_PLAIN_NAMES = {"form": "repeats", "form_field": "declared_type", "form_definition": "digest"}
+_PLAIN_NAMES = {"form": "repeats", "form_field": "declared_type", "form_definition": "digest", "form_notice": "notice"}
 TEXT = {"character varying", "text"}
 RAW_COLUMNS = {
     "saved_timestamp": {"timestamp without time zone"},

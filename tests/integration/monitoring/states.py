@@ -35,6 +35,10 @@ TASK = """
 insert into v1.couchdb_task_error (dag_id, task_id, subject, message, tries, first_at, last_at) values
     ('{dag}', '{task}', '{subject}', 'It did not answer.', 2, now() - interval '{ago}', now() + interval '1 s')
 """
+NOTICE = (
+    "insert into v1.form_notice (code, deployment, notice, made_at)"
+    " values ('visit', 'x', 'form visit: 1 new field (a)', now() - interval '{ago}')"
+)
 DEPLOYED = """
 insert into v1.couchdb_deployment (models_schema, models, version, source, revision, held, removed)
     values ('v1', '', 'v', 's', 'r', {held}, {removed})
@@ -277,6 +281,12 @@ STATES = {
         "insert into v1.form_definition (source, document, code, digest, error, replaced_at)"
         " values ('{source}', 'form:visit', 'visit', 'x', 'it is no XML in line 1', now())"
     ),
+    "a deployment has changed a form": Case(NOTICE.format(ago="1 hour"), {"form_notice": "ok"}, {"forms"}),
+    "a deployment has changed a form, and nobody wants to be told": Case(
+        NOTICE.format(ago="1 hour"), {"form_notice": "ok"}, environment={"CHT_ALERT_FORMS": "false"}
+    ),
+    "a deployment has changed a form some days ago": Case(NOTICE.format(ago="3 days"), {"form_notice": "ok"}),
+    "a deployment has changed a form long ago": Case(NOTICE.format(ago="8 days")),
     "copy held": Case("insert into v1.couchdb_copy_hold values ('v1', 'tests', now() + interval '5 minutes')"),
     "a task of cht_sync fails for long": Case(
         a_task("cht_sync", "new_documents"), {"task": "failing"}, {"task"}, "failing"

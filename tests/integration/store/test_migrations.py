@@ -98,6 +98,7 @@ def test_an_empty_database(database):
         "0050_batches.sql",
         "0060_comments.sql",
         "0070_forms.sql",
+        "0071_form_notices.sql",
     ]
     names = {
         "",
@@ -127,7 +128,7 @@ def test_an_empty_database(database):
         "_copy_hold",
         "_form_progress",
     }
-    others = {"v1._dataemon", "v1.form", "v1.form_field", "v1.form_definition"}
+    others = {"v1._dataemon", "v1.form", "v1.form_field", "v1.form_definition", "v1.form_notice"}
     assert {*others, *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
     assert prepare() == []

@@ -70,7 +70,8 @@ def settings(database, store, tmp_path, monkeypatch):
 def forms(monkeypatch):
     """The forms of the catalogue, to be changed by the test."""
     listed = []
-    monkeypatch.setattr(look_module, "wanted_forms", lambda settings: FormModels(list(listed)))
+    for module in (look_module, deploy_module):
+        monkeypatch.setattr(module, "wanted_forms", lambda settings: FormModels(list(listed)))
     monkeypatch.setattr(deploy_module, "prepared_forms", lambda settings: FormModels(list(listed)))
     return listed
 
@@ -140,6 +141,13 @@ def test_forms_come_change_and_go(settings, forms, sql):
     assert deploy(), "forms are a reason to deploy"
     models = {"form_pregnancy", "form_pregnancy__kids", "form_visit", "contact_clinic", "contact_person"}
     assert {one["model"] for one in deploy.planned} == models
+    told = "select notice from v1.form_notice order by id desc limit 1"
+    assert sql("select code, notice from v1.form_notice order by code") == [
+        ("contact:clinic:create", "form contact:clinic:create: new, in contact_clinic"),
+        ("contact:person:create", "form contact:person:create: new, in contact_person"),
+        ("pregnancy", "form pregnancy: new, in form_pregnancy, form_pregnancy__kids"),
+        ("visit", "form visit: new, in form_visit"),
+    ]
     rows = sql(f"select uuid, lmp_date::text, danger__signs, rejected from {schema}.form_pregnancy order by uuid")
     assert rows == [
         ("r1", "2024-02-29", ["fever"], None),
@@ -179,10 +187,13 @@ def test_forms_come_change_and_go(settings, forms, sql):
 
     # A value that is no date, and a field more: the column is text, and has its value.
     changed = replace(PREGNANCY.definition, fields=(*PREGNANCY.definition.fields, FormField(("extra",))))
-    forms[0] = replace(PREGNANCY, definition=changed, failing={("lmp_date",): {"date": 1}})
+    forms[0] = replace(PREGNANCY, definition=changed, failing={("lmp_date",): {"date": 1}}, filled={("lmp_date",): 4})
     put(sql, "r4", "pregnancy", {"lmp_date": "unknown", "extra": "y"})
     assert deploy()
     assert [one["model"] for one in deploy.planned] == ["form_pregnancy"]
+    assert sql(told) == [
+        ("form pregnancy: 1 new field (extra), `lmp_date` is text now, as 25 % of its values are no date",)
+    ]
     deploy.run_models()
     assert sql(f"select uuid, lmp_date, extra from {schema}.form_pregnancy order by uuid") == [
         ("r1", "2024-03-01", None),
