@@ -13,6 +13,8 @@ Copies what changed in each CouchDB database to PostgreSQL, then runs the dbt mo
   that would delete rows of it are skipped; the raw copy continues. A model that loses over 20 % of its rows
   (`CHT_MODELS_MAX_DROP`) from one run to the next turns red. Trigger a run with `lift_guard` (*Allow row loss*) to run
   all, and to accept the rows as they are.
+* `forms` reads definitions of CHT forms that changed, and counts what new reports hold, for the tables of forms
+  (`CHT_FORMS`). It takes a minute at most, beside the models, and `result` does not wait for it.
 * `result` fails the run where any task failed, and names them.
 
 **To recover** there is nothing to clean up: a page and its checkpoint are committed together. Fix what the log
@@ -52,6 +54,7 @@ from cht_sync.dbt.render.models_group import models_group
 from cht_sync.dbt.run.run_options import model_params
 from cht_sync.operators.couchdb_to_postgres import DOCUMENTS, CouchDBToPostgresOperator
 from cht_sync.settings.settings import Settings
+from cht_sync.tasks.forms import keep_catalogue
 from cht_sync.tasks.sync import list_sources, models_have_work, report_result, tell_of_documents
 
 settings = Settings().usable()
@@ -135,8 +138,12 @@ with DAG(
     ).expand_kwargs(sources)
     result = report_result("models")
     if inline:
-        sync >> models_have_work() >> models_group(settings) >> result
+        gate = models_have_work()
+        sync >> gate >> models_group(settings) >> result
     else:
         sync >> tell_of_documents() >> result
     # Not from the gate: a short circuit skips whatever follows it directly.
     [sources, sync] >> result
+    if settings.forms:
+        # From the gate, for the same reason: where nothing arrived there is no report to count.
+        (gate if inline else sync) >> keep_catalogue()

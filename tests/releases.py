@@ -35,9 +35,9 @@ def release(major: str) -> Release:
 
 
 @pytest.fixture(scope="module", params=WHEELS, ids="PostgreSQL {}".format)
-def postgres_server(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[PostgresServer]:
+def postgres_server(request: pytest.FixtureRequest, quick_folder: Path) -> Iterator[PostgresServer]:
     """Yield a server of each version in turn, in place of the one that all tests share."""
-    server = PostgresServer(server_folder / f"postgres-{request.param}", settings=QUICK, release=release(request.param))
+    server = PostgresServer(quick_folder / f"postgres-{request.param}", settings=QUICK, release=release(request.param))
     try:
         yield server.start()
     finally:

@@ -17,7 +17,7 @@ from rich.table import Table
 from cht_sync.settings.settings import Settings
 from include.demo.airflow import REPOSITORY, USER, AirflowServices
 from include.demo.census import Census, census
-from include.demo.client import AirflowClient
+from include.demo.client import DONE, AirflowClient
 from include.demo.counts import Destination, Line, model_lines, source_lines
 from include.demo.errors import DemoError
 from include.demo.fill import fill
@@ -25,6 +25,7 @@ from include.demo.follow import Follower, failures
 from include.demo.servers import Servers, foreign, settings_of
 
 DAG_ID = "cht_sync"
+DEPLOY_DAG_ID = "cht_pipeline_deploy"
 DATA_TESTS_DAG_ID = "cht_data_tests"
 RUN_SECONDS = 3600.0
 OTHER_PROJECT = ("CHT_PIPELINE_BRANCH_URL", "DBT_LOCAL_PATH", "DBT_PACKAGE_TARBALL_URL")
@@ -64,6 +65,8 @@ class Demo:
                 highlight=False,
             )
             if not self._oneshot:
+                if good and servers.couchdb is not None and not self._other_project:
+                    self._make_form_tables(client)
                 # Not waited for: it tests the models and publishes what the menu shows as dbt docs.
                 client.trigger(DATA_TESTS_DAG_ID)
                 self._serve(airflow)
@@ -92,7 +95,7 @@ class Demo:
                 documents,
                 int(self._settings.get("SEED", "1")),
                 # Other projects than the starter may stop at a malformed date.
-                malformed=0.0 if any(name in self._settings for name in OTHER_PROJECT) else 0.002,
+                malformed=0.0 if self._other_project else 0.002,
             )
         if not report.already_filled:
             self._console.print(
@@ -111,6 +114,10 @@ class Demo:
         with self._step("Starting Airflow"):
             airflow.start()
         return airflow
+
+    @property
+    def _other_project(self) -> bool:
+        return any(name in self._settings for name in OTHER_PROJECT)
 
     @property
     def _pipeline(self) -> str:
@@ -163,6 +170,15 @@ class Demo:
             f" {'[green]agree[/]' if agree else '[red]do not agree[/]'} with CouchDB."
         )
         return state == "success" and agree
+
+    def _make_form_tables(self, client: AirflowClient) -> None:
+        """Deploys the models of the forms whose definitions the first run has read."""
+        with self._step(f"Making a table for each form, by the DAG {DEPLOY_DAG_ID}"):
+            run_id = client.trigger(DEPLOY_DAG_ID)
+            while client.run(DEPLOY_DAG_ID, run_id)["state"] not in DONE:
+                time.sleep(1)
+        for failure in failures(client, DEPLOY_DAG_ID, run_id):
+            self._console.print(failure, style="red", highlight=False, markup=False)
 
     def _totals(self, servers: Servers) -> dict[str, int]:
         from include.demo.couch import Couch

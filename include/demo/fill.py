@@ -10,6 +10,7 @@ from typing import Any
 
 from include.demo.couch import Couch
 from include.demo.errors import DemoError
+from include.demo.forms.published import second_version
 from include.demo.generator import DEFAULT_NOW, generate
 from include.demo.server_docs import MEDIC, SENTINEL, USERS_META
 
@@ -20,7 +21,7 @@ CHUNK = 500
 # Edits and deletes come this many documents later, as they do in life, and are not all held to the end.
 LATER = 400
 EDIT_SHARE, DELETE_SHARE = 0.03, 0.02
-KEPT_TYPES = (None, "form", "translations", "meta", "metadata", "user-settings", "district_hospital")
+KEPT_TYPES = (None, "translations", "meta", "metadata", "user-settings", "district_hospital")
 
 
 @dataclass
@@ -44,7 +45,7 @@ def fill(
     now: datetime = DEFAULT_NOW,
     malformed: float = 0.002,
 ) -> FillReport:
-    """Write a generated deployment to a server, edit about 3 % of it and delete about 2 %.
+    """Write a generated deployment to a server, edit about 3 % of it, one form among that, and delete about 2 %.
 
     What is there already from an interrupted call is left; after a complete one nothing is done.
 
@@ -178,6 +179,8 @@ def _later_revision(doc: Doc) -> Doc | None:
     # Decided by the id, so that an interrupted call and the one that resumes it agree.
     rng = random.Random(doc["_id"])
     lot = rng.random()
+    if doc.get("type") == "form":
+        return second_version(doc)
     if doc.get("type") in KEPT_TYPES or lot >= EDIT_SHARE + DELETE_SHARE:
         return None
     return edited(doc, rng) if lot < EDIT_SHARE else tombstone(doc, rng)

@@ -34,7 +34,7 @@ def make_plan(documents: int, seed: int, now: datetime = DEFAULT_NOW, malformed:
     :param malformed: share of contacts, reports, telemetry and feedback with a broken time or number, 0 to 1.
     :raises DemoError: too few documents or a share outside 0 to 1.
     """
-    fixed = sum(1 for _ in server_docs.fixed_documents()) + sum(1 for _ in server_docs.design_documents())
+    fixed = sum(1 for _ in server_docs.fixed_documents(0)) + sum(1 for _ in server_docs.design_documents())
     return Plan(documents=documents, seed=seed, now=now, malformed=malformed, fixed=fixed)
 
 
@@ -50,7 +50,7 @@ def generate(
     :raises DemoError: too few documents or a share outside 0 to 1.
     """
     plan = make_plan(documents, seed, now, malformed)
-    yield from server_docs.fixed_documents()
+    yield from server_docs.fixed_documents(plan.now_ms)
     for kind in (*PLACES, "person", "user"):
         for index in range(plan.counts[kind]):
             yield from made(plan, kind, index)

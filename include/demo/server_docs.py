@@ -5,16 +5,14 @@ from typing import Any
 
 from include.demo.activity import user_name
 from include.demo.contacts import person_name, phone
+from include.demo.forms.published import first_versions
+from include.demo.forms.sms import sms_forms
 from include.demo.names import LANGUAGES
 from include.demo.plan import DAY, Plan
 
 Doc = dict[str, Any]
 # To the last one the server brings together what the app of each user writes about itself.
 MEDIC, SENTINEL, USERS_META = "medic", "medic-sentinel", "medic-users-meta"
-FORMS = (
-    "pregnancy", "pregnancy_home_visit", "delivery", "assessment", "immunization_visit", "stock_report",
-    "contact:clinic:create", "contact:clinic:edit", "contact:person:create", "contact:person:edit",
-)  # fmt: skip
 CONTACT_TYPES: tuple[Doc, ...] = (
     {"id": "district_hospital"},
     {"id": "health_center", "parents": ["district_hospital"]},
@@ -29,8 +27,11 @@ CONTACT_TYPES: tuple[Doc, ...] = (
 )
 
 
-def fixed_documents() -> Iterator[tuple[str, Doc]]:
-    """Yield database and document of what does not depend on size or seed, without design documents."""
+def fixed_documents(now_ms: int) -> Iterator[tuple[str, Doc]]:
+    """Yield database and document of what does not depend on size or seed, without design documents.
+
+    :param now_ms: time of the newest documents.
+    """
     yield MEDIC, _settings()
     yield MEDIC, {"_id": "migration-log", "type": "meta", "migrations": ["extract-settings-doc", "create-meta-dbs"]}
     yield MEDIC, {"_id": "branding", "title": "CHT", "resources": {"logo": "logo.png", "favicon": "favicon.ico"}}
@@ -40,8 +41,8 @@ def fixed_documents() -> Iterator[tuple[str, Doc]]:
     for code, name in zip(LANGUAGES, ("English", "नेपाली (Nepali)", "Kiswahili", "Français", "አማርኛ"), strict=True):
         generic = {f"key.{n}": f"{name} {n} — «…»" for n in range(12)}
         yield MEDIC, {"_id": f"messages-{code}", "type": "translations", "code": code, "name": name, "generic": generic}
-    for form in FORMS:
-        yield MEDIC, _form(form)
+    for version in first_versions(now_ms):
+        yield MEDIC, version.document
     yield SENTINEL, {"_id": "transitions-seq", "type": "metadata", "value": "184-g1AAAACReJzLYWBgYMpgTmHgz8tPSTV0MDQy"}
 
 
@@ -124,7 +125,7 @@ def _settings() -> Doc:
         "roles": {"chw": {"name": "usertype.chw", "offline": True}, "chw_supervisor": {"name": "usertype.supervisor"}},
         "permissions": {"can_edit": ["chw"], "can_view_reports": ["chw", "chw_supervisor"]},
         "transitions": {"muting": True, "update_clinics": True, "accept_patient_reports": True},
-        "forms": {"P": {"meta": {"code": "P", "label": {"en": "Pregnancy", "ne": "गर्भावस्था"}}, "fields": {}}},
+        "forms": sms_forms(),
     }  # fmt: skip
     return {"_id": "settings", "settings": settings}
 
@@ -133,9 +134,3 @@ def _design(name: str, views: tuple[str, ...]) -> Doc:
     source = "function (doc) { if (doc.type === 'data_record') { emit([doc.reported_date], null); } }"
     # No validate_doc_update: servers run it for every write, which would make the demo slower and show nothing.
     return {"_id": f"_design/{name}", "views": {view: {"map": source} for view in views}, "language": "javascript"}
-
-
-def _form(name: str) -> Doc:
-    doc: Doc = {"_id": f"form:{name}", "type": "form", "internalId": name, "title": name.replace("_", " ").title()}
-    doc |= {"icon": "icon-form", "xmlVersion": {"time": 1_700_000_000_000, "sha256": "0f" * 32}}
-    return doc | {"context": {"person": not name.startswith("stock"), "place": name.startswith("stock")}}

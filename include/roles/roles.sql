@@ -155,7 +155,8 @@ where n.nspname = :'raw_schema'
           'couchdb_window', 'couchdb_reconciliation', 'couchdb_listing', 'couchdb_first_load', 'couchdb_incident',
           'couchdb_postponed_index', 'couchdb_source', 'couchdb_task_error', 'couchdb_older_revision',
           'couchdb_lock', 'couchdb_dbt_lock', 'couchdb_built_model',
-          'couchdb_nul', 'couchdb_test_acknowledgement', 'couchdb_copy_hold'
+          'couchdb_nul', 'couchdb_test_acknowledgement', 'couchdb_copy_hold',
+          'form', 'form_field', 'form_definition', 'couchdb_form_progress', 'form_notice'
       )
       -- What the sync has made since, and documents in a table of another name.
       or pg_get_userbyid(c.relowner) = :'sync_role'

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,9 +63,33 @@ def _parser() -> argparse.ArgumentParser:
     known.set_defaults(command=_acknowledge_test)
     dashboards = commands.add_parser("dashboards", help="import the dashboards of include/superset into Superset")
     dashboards.set_defaults(command=_dashboards)
+    forms = commands.add_parser(
+        "forms", help="list the forms of the CHT, show the columns of one, or take its models over"
+    )
+    _add_forms(forms.add_subparsers(required=True, metavar="list|show|eject"))
     starter = commands.add_parser("starter-manifest", help="write include/dbt/starter_manifest.json again")
     starter.set_defaults(command=_starter_manifest)
     return parser
+
+
+def _add_forms(commands: Any) -> None:
+    listed = commands.add_parser("list", help="a line for each form")
+    listed.set_defaults(command=_forms, name="list_forms")
+    shown = commands.add_parser("show", help="the columns of the tables of a form")
+    shown.add_argument("code", metavar="CODE")
+    shown.set_defaults(command=_forms, name="show_form")
+    ejected = commands.add_parser("eject", help="write the models of a form into a dbt project of yours")
+    ejected.add_argument("code", metavar="CODE")
+    ejected.add_argument("--to", metavar="DIR", required=True, help="the folder of the project")
+    ejected.set_defaults(command=_forms, name="eject_form")
+
+
+def _forms(parsed: argparse.Namespace) -> None:
+    _read_settings()
+    from cht_sync.forms import command
+
+    for line in getattr(command, parsed.name)(parsed):
+        print(line)
 
 
 def _pipeline(parsed: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import copying, freshness, loading, page, parsing, proof, running
+from tests.benchmarks import copying, forms, freshness, loading, page, parsing, proof, running
 from tests.benchmarks.figures import Figure
 
 PARTS = {
@@ -20,13 +20,14 @@ PARTS = {
     "loading": loading.figures,
     "page": page.figures,
     "freshness": freshness.figures,
+    "forms": forms.figures,
 }
 
 
 def main(wanted: list[str]) -> int:
     """Measures and prints a table.
 
-    :param wanted: parts to measure: copying, parsing, running, proof, loading, page, freshness; all where none is named.
+    :param wanted: parts to measure: copying, parsing, running, proof, loading, page, freshness, forms; all where none is named.
     """
     console = Console(width=130)
     found: list[Figure] = []

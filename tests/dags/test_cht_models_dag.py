@@ -39,7 +39,7 @@ def test_apart_the_models_are_in_it_alone(read):
     assert dag.get_task("models.dbt_run").execution_timeout == timedelta(minutes=300)
     assert {"threads", "batch_size", "dbt_vars"} <= set(dag.params)
     copy = read("cht_sync", CHT_MODELS="asset")
-    assert set(copy.task_ids) == {"sources", "sync", "new_documents", "result"}
+    assert set(copy.task_ids) == {"sources", "sync", "new_documents", "forms", "result"}
     assert copy.get_task("result").upstream_task_ids == {"sources", "sync", "new_documents"}
     assert "threads" not in copy.params
 

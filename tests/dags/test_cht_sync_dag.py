@@ -41,7 +41,7 @@ def model_tasks(dag):
 
 def test_its_shape(dag):
     assert {task.task_id for task in dag.tasks if not task.task_id.startswith("models.")} == {
-        "sources", "sync", "new_documents", "result",
+        "sources", "sync", "new_documents", "forms", "result",
     }  # fmt: skip
     assert model_tasks(dag) == MODELS | {"dbt_run"}
     assert (dag.max_active_runs, dag.catchup, dag.dagrun_timeout) == (1, False, timedelta(minutes=120))
@@ -66,6 +66,13 @@ def test_a_source_that_fails_stops_neither_models_nor_the_report(dag):
     assert {"sync", "sources"} <= dag.get_task("result").upstream_task_ids
     # a short circuit skips whatever follows it directly
     assert "result" not in dag.get_task("new_documents").downstream_task_ids
+
+
+def test_nothing_waits_for_the_catalogue_of_forms(dag, read):
+    forms = dag.get_task("forms")
+    assert (forms.downstream_task_ids, forms.upstream_task_ids) == (set(), {"new_documents"})
+    assert read(CHT_MODELS="asset").get_task("forms").upstream_task_ids == {"sync"}
+    assert "forms" not in read(CHT_FORMS="none").task_ids
 
 
 def test_models_follow_their_parents_and_the_gate(dag):

@@ -20,6 +20,7 @@ from include.demo.counts import Destination
 from include.demo.fill import DATABASES
 from include.demo.servers import foreign
 from include.demo.touch import touch
+from tests.documented import blocks
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 REPOSITORY = Path(__file__).parents[2]
@@ -119,6 +120,27 @@ def test_everything_arrives(demo):
     assert "the counts agree with CouchDB" in demo.text(), demo.text()
     assert missing(demo) == {}
     assert all(demo.destination().rows(["telemetry", "telemetry_devices", "feedback"]).values())
+
+
+def test_each_form_has_a_table_and_the_tutorial_finds_something_in_them(demo):
+    printed = [block.text for block in blocks(REPOSITORY / "docs" / "tutorial.md") if "v1.form_" in block.text]
+    assert len(printed) == 3
+    with closing(demo.destination().connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("select form, count(*) from v1.data_record where form is not null group by form")
+        for form, count in cursor.fetchall():
+            cursor.execute(f"select count(*) from v1.form_{form.lower()}")
+            assert (form, *cursor.fetchone()) == (form, count)
+        for name in ("clinic", "person"):
+            cursor.execute(f"select count(*), count(district_hospital_uuid) from v1.contact_{name}")
+            made, below = cursor.fetchone()
+            cursor.execute("select count(*) from v1.contact where contact_type = %s", (name,))
+            assert (made, bool(below)) == (*cursor.fetchone(), True)
+        for query in printed:
+            cursor.execute(query)
+            rows, names = cursor.fetchall(), [each.name for each in cursor.description]
+            empty = [name for name, *values in zip(names, *rows, strict=True) if not any(values)]
+            assert rows, query
+            assert not empty, query
 
 
 def test_changes_arrive_within_two_ticks(demo):

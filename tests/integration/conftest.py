@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import psycopg2
 import pytest
+from psycopg2 import sql
 
 from cht_sync.couchdb.decode import decode_page
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import RawTable
 from cht_sync.store.document_store import DocumentStore
+from include.demo.postgres import PostgresServer
 from tests.servers import mine
 
 _numbers = itertools.count(1)
@@ -57,7 +60,17 @@ def database(postgres_server, monkeypatch):
     postgres_server.create_database(name)
     database = Database(postgres_server.dsn(name), name)
     database.name_it(postgres_server, monkeypatch)
-    return database
+    yield database
+    if isinstance(postgres_server, PostgresServer):
+        drop(postgres_server, name)
+
+
+def drop(server, name):
+    """Takes a database away, so that those of all tests do not fill the memory; what refuses goes with the server."""
+    with closing(psycopg2.connect(server.dsn())) as conn, conn.cursor() as cursor, suppress(psycopg2.Error):
+        conn.autocommit = True
+        cursor.execute("set statement_timeout = '20s'")
+        cursor.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

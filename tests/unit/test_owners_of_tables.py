@@ -17,6 +17,7 @@ OWNERS = {
     "couchdb_dbt_lock": "postgres/locks",
     "couchdb_deployment": "dbt/tables/deployment_table",
     "couchdb_first_load": "store/first_load_plan",
+    "couchdb_form_progress": "forms/catalogue",
     "couchdb_incident": "monitoring/alerts/incidents",
     "couchdb_listing": "reconcile/postgres_side",
     "couchdb_lock": "postgres/locks",
@@ -35,6 +36,10 @@ OWNERS = {
     "couchdb_test_acknowledgement": "dbt/tables/acknowledgements",
     "couchdb_test_result": "dbt/tables/test_results",
     "couchdb_window": "store/run_ledger",
+    "form": "forms/catalogue",
+    "form_definition": "forms/definition_table",
+    "form_field": "forms/catalogue",
+    "form_notice": "forms/notice_table",
 }
 # Rows are written with what decides about them: pages, who owns an _id, stubs, and a try that is undone.
 OF_DOCUMENTS = {"store/page_writer", "store/collisions", "store/tombstones", "store/silent_triggers"}
@@ -42,7 +47,7 @@ OF_DOCUMENTS = {"store/page_writer", "store/collisions", "store/tombstones", "st
 OF_ALL = {"store/renaming": "{relation}", "postgres/locks": "{table}"}
 WRITE = re.compile(
     r"\b(?:insert\s+into|update|delete\s+from|truncate(?:\s+table)?|copy|merge\s+into)\s+(?:only\s+)?"
-    r"(?:\{schema\}\.)?\"?(\{[a-z]+\}|couchdb_\w+|_dataemon)"
+    r"(?:\{{1,2}schema\}{1,2}\.)?\"?(\{[a-z]+\}|couchdb_\w+|_dataemon|form\b|form_\w+)"
 )
 
 

@@ -25,6 +25,7 @@ PACKAGES = {
     "astronomer-cosmos": ">=1.15.1,<1.16",
     "dbt-core": ">=1.11,<1.12",
     "dbt-postgres": ">=1.10,<2",
+    "lxml": ">=6",
     "msgspec": ">=0.19",
     "prometheus-client": ">=0.20",
     "psycopg2-binary": ">=2.9",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 from urllib.parse import quote
@@ -91,6 +92,33 @@ class DocumentsById(CouchDBSession):
         if refused := self._by_question(database, change, sink, why):
             raise refused
         return None
+
+    def attachment(
+        self, database: str, document: tuple[str, str], name: str, most_bytes: int, seconds: float
+    ) -> bytes | bytearray:
+        """An XML attachment of a revision of a document, asked for once.
+
+        :param document: ``_id`` and revision.
+        :param seconds: in which the server has to begin to answer, and each 256 KB to come.
+        :raises RequestRefusedError: if the server refuses it.
+        :raises PageTooLargeError: if it exceeds ``most_bytes``.
+        :raises CouchDBError: if it failed otherwise.
+            Source: https://docs.couchdb.org/en/stable/api/document/attachments.html#get--db-docid-attname
+        """
+        id_, rev = document
+        address = address_of(id_)
+        if address is None:
+            raise NotHandedOutError("No address leads to a document of such an _id.")
+        request = self._of_database(
+            "GET", database, f"{address}/{quote(name, safe='')}",
+            subject=f"an attachment of database {database!r}", most_bytes=most_bytes, params={"rev": rev},
+            headers={"Accept": "*/*"},
+        )  # fmt: skip
+        connect, read = self.timeouts
+        request = replace(
+            request, timeouts=(min(connect, seconds), min(read, seconds)), patience=seconds, is_markup=True
+        )
+        return request.send()
 
     def _by_address(self, database: str, address: str, change: Change, sink: IO[bytes]) -> None:
         subject = f"a document of database {database!r}"

@@ -97,6 +97,7 @@ class Request:
     :param bound: size of the body from which on it is not read any further, by whatever way.
     :param reader: takes the body in its stead, piece by piece; it need not take all of it.
     :param patience: seconds in which 256 KB of an answer have to come, or its end; by default twice a time-out.
+    :param is_markup: whether an answer may begin as a page of HTML does, because XML is asked for.
     """
 
     session: requests.Session
@@ -110,6 +111,7 @@ class Request:
     sink: IO[bytes] | None = None
     reader: Callable[[Iterator[bytes]], bytes | bytearray] | None = None
     patience: float | None = None
+    is_markup: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def send(self) -> bytes | bytearray:
@@ -225,7 +227,7 @@ class Request:
                 raise AnswerTooLargeError(self._too_large(bound))
             if not begun and (begin := chunk[:FEW].lstrip()):
                 begun = True
-                if begin.startswith(b"<"):
+                if begin.startswith(b"<") and not self.is_markup:
                     raise NoJSONError(
                         f"{self._server} did not answer as CouchDB does, but with a page of HTML in place of"
                         f" {self.subject}, as proxies have it: look at what is between, or correct COUCHDB_HOST and"

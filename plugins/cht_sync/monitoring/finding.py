@@ -46,6 +46,8 @@ class Kind(StrEnum):
     HELD = "held"
     MODELS = "models"
     REMOVED = "removed"
+    FORM = "form"
+    FORM_NOTICE = "form_notice"
     MODELS_BEHIND = "models_behind"
     MODELS_LOADING = "models_loading"
     TASK = "task"
@@ -63,6 +65,7 @@ SEVERITY: dict[Kind, State] = {
     Kind.QUARANTINE: "warning", Kind.SHRUNK: "failing", Kind.HELD: "failing", Kind.MODELS: "failing",
     Kind.MODELS_BEHIND: "behind", Kind.MODELS_LOADING: "loading", Kind.REMOVED: "warning", Kind.TASK: "failing",
     Kind.DEPLOYMENT: "warning", Kind.RECONCILIATION_OVERDUE: "warning", Kind.PAUSED_DAG: "warning",
+    Kind.FORM: "warning", Kind.FORM_NOTICE: "ok",
 }  # fmt: skip
 
 
@@ -95,6 +98,7 @@ class Limits:
     :param due: since when a source must have been read; None for since ``failing`` ago.
     :param reconciled_since: since when a reconciliation of each source must have ended; None without a schedule.
     :param by_schedule: whether sources are read by runs alone, so that between two of them no source is late.
+    :param form_alerts: whether an alert says what a deployment changes in the tables of forms.
     :param models_dag: the DAG that runs them.
     """
 
@@ -103,6 +107,7 @@ class Limits:
     due: datetime | None = None
     reconciled_since: datetime | None = None
     by_schedule: bool = True
+    form_alerts: bool = True
     models_schema: str = "v1"
     models_dag: str = "cht_sync"
 
@@ -118,6 +123,7 @@ class Limits:
             freshness=timedelta(minutes=settings.alert_freshness_minutes),
             due=settings.read_since(now),
             reconciled_since=_reconciled_since(settings.reconcile_schedule, now),
+            form_alerts=bool(settings.alert_forms),
             by_schedule=settings.sync_mode == "schedule",
             models_schema=settings.dbt_schema,
             models_dag=settings.models_dag,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from cht_sync.common.text import moment
 from cht_sync.monitoring.airflow_state import Dag, Task, TaskError
 from cht_sync.monitoring.finding import SEVERITY, Finding, Kind, Limits
 from cht_sync.monitoring.parts import PARTS
@@ -24,14 +25,16 @@ from cht_sync.monitoring.state import Facts, Group, Model, ModelWord, Source, St
 DUE = timedelta(minutes=5)
 # Airflow's processes give a sign of life every few seconds.
 GONE = timedelta(minutes=2)
+# How long an alert may be sent of what is no problem.
+NEW = timedelta(days=1)
 # The task that fails because others do, and the one that reads the settings.
 RESULT, SOURCES = "result", "sources"
 DEPLOY_DAG = "cht_pipeline_deploy"
 
 
 def is_shown(each: Finding) -> bool:
-    """Whether it is a problem that no worse finding brings about."""
-    return each.severity != "ok" and not each.follows
+    """Whether it is a problem that no worse finding brings about, or news that the page tells."""
+    return (each.severity != "ok" or each.kind is Kind.FORM_NOTICE) and not each.follows
 
 
 def judge(facts: Facts, tasks: dict[str, Task], now: datetime, limits: Limits) -> list[Finding]:
@@ -59,7 +62,12 @@ def find(facts: Facts, now: datetime, limits: Limits) -> list[Finding]:
         *(_about_dag(facts.dag, now, facts.task_errors) if facts.dag else ()),
         *_sources(facts, time),
         *_models(facts, time),
-    ]
+        *(_finding(Kind.FORM, f"{each.source} {each.code}".strip(), each.since, each, told=False)
+          for each in facts.form_errors),
+        *(_finding(Kind.FORM_NOTICE, moment(each.made_at), each.made_at, each,
+                   told=limits.form_alerts and now - each.made_at < NEW)
+          for each in facts.form_notices),
+    ]  # fmt: skip
     found += _tasks(facts, time, any(each.kind is Kind.SETTINGS for each in found))
     for newest, run in _runs(facts.dag, limits):
         if run.state == "failed" and not any(_is_told(each) for each in found):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PartName = Literal[
     "tables", "sources", "rows", "quarantine", "collisions", "ledger", "first_load", "proofs", "models", "groups",
     "rejects", "task_errors", "doubts", "older_revisions", "incidents",
-    "removed",
+    "removed", "forms", "form_notices",
 ]  # fmt: skip
 Why = Literal["locked", "slow", "refused", "missing", "failed"]
 # SQLSTATE of a lock that is not had in time, and of a statement that took too long: it may have waited for one.
@@ -56,6 +56,8 @@ PARTS: dict[PartName, Part] = {
     "doubts": Part("Whether a source may be incomplete", ("couchdb_progress",)),
     "older_revisions": Part("Whether CouchDB shows older revisions", ("couchdb_older_revision",)),
     "removed": Part("Which models were removed", ("couchdb_deployment",)),
+    "forms": Part("Which forms cannot be read", ("form_definition",)),
+    "form_notices": Part("What changed in the tables of forms", ("form_notice",)),
     "incidents": Part("How many incidents are open", ("couchdb_incident",)),
 }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cht_sync.errors import SettingsError
 from cht_sync.monitoring.airflow_state import TaskError
 from cht_sync.monitoring.ledger import add_ledger, add_numbers
 from cht_sync.monitoring.models_reader import read_lag, read_models, read_removed
@@ -15,6 +17,8 @@ from cht_sync.monitoring.state import (
     Doubt,
     Facts,
     FirstLoad,
+    FormError,
+    FormNotices,
     GoneOwner,
     IsGone,
     OlderRevisions,
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
 # An error that was not seen for so long is of a task that no longer runs.
 ERRORS_KEPT = timedelta(days=8)
+NOTICES_SHOWN = timedelta(days=7)
 _SOURCES = """
 select p.source, p.seq, p.pending, p.updated_at as looked_at, p.drained_at,
     -- An old couch2pg moves the checkpoint without telling when it came to the end.
@@ -100,6 +105,16 @@ _TASK_ERRORS = """
 select dag_id, task_id, subject, message, tries, first_at, last_at from {schema}.couchdb_task_error
 where last_at > %(since)s order by first_at, dag_id, task_id, subject
 """
+# Of what is in use, since a form that was uploaded again or removed needs nobody.
+_FORM_ERRORS = """
+select source, code, error as text, read_at as since from {schema}.form_definition
+where error is not null and replaced_at is null order by source, code limit %(most)s
+"""
+# Of the same deployment are those of one transaction.
+_FORM_NOTICES = """
+select made_at, array_agg(notice order by code) as notices from {schema}.form_notice
+where made_at > %(since)s group by made_at order by made_at desc
+"""
 _INCIDENTS = "select kind, count(*) as number from {schema}.couchdb_incident where resolved_at is null group by kind"
 
 
@@ -144,6 +159,9 @@ def read(
     ask = partial(_new_rows, destination, "couchdb_task_error", "message", _TASK_ERRORS, since=now - ERRORS_KEPT)
     errors = destination.ask("task_errors", ask, [])
     facts.task_errors = [TaskError(**row | {"message": of_ours(row["message"])}) for row in errors]
+    facts.form_errors = destination.ask("forms", lambda: _form_errors(destination), [])
+    ask = partial(_new_rows, destination, "form_notice", "notice", _FORM_NOTICES, since=now - NOTICES_SHOWN)
+    facts.form_notices = [FormNotices(**row) for row in destination.ask("form_notices", ask, [])]
     if incidents:
         rows = destination.ask("incidents", lambda: destination.rows(_INCIDENTS), [])
         facts.incidents = {row["kind"]: row["number"] for row in rows}
@@ -207,6 +225,17 @@ def _gone_owners(destination: Destination, is_gone: IsGone) -> list[GoneOwner]:
         for row in destination.rows(_BESIDE, most=MOST + 1)
         if is_gone(row["owner"], row["owner_looked_at"]) and not is_gone(row["source"], row["looked_at"])
     ]
+
+
+def _form_errors(destination: Destination) -> list[FormError]:
+    """Of forms that are to have tables, by the settings."""
+    try:
+        globs = destination.settings.forms
+    except SettingsError:
+        globs = []
+    rows = _new_rows(destination, "form_definition", "tried_at", _FORM_ERRORS, most=MOST) if globs else []
+    found = [FormError(**row) for row in rows]
+    return [each for each in found if not each.code or any(fnmatchcase(each.code, glob) for glob in globs)]
 
 
 def _new_rows(destination: Destination, table: str, column: str, text: str, **values: Any) -> list[dict[str, Any]]:

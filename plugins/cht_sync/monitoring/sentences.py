@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cht_sync.common.text import counted
+from cht_sync.common.text import counted, listed
 from cht_sync.monitoring.finding import Kind
-from cht_sync.monitoring.state import MOST, GoneOwner, OlderRevisions, RemovedModel
+from cht_sync.monitoring.state import MOST, FormError, FormNotices, GoneOwner, OlderRevisions, RemovedModel
 
 # Those that are there whatever the settings say; others are named in the README.
 UNPAUSE = "Unpause cht_sync, and cht_pipeline_deploy, cht_reconcile and cht_data_tests, which are paused at first too."
+
+
+# Of one deployment in one text; the table form_notice has them all.
+_NOTICES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,11 @@ CATALOGUE: dict[Kind, Sentence] = {
     Kind.MODELS_LOADING: Sentence("models_loading", link="dags/{models}"),
     # Nothing fails, and only the owner of the models can say whether the table is still wanted: no alert.
     Kind.REMOVED: Sentence("removed", link="dags/cht_pipeline_deploy"),
+    # Its table stays as it was, and whoever has uploaded the form has seen what the app makes of it: no alert.
+    Kind.FORM: Sentence(
+        "form", "Upload it again, as by cht-conf. Reports are copied all the same, and the tables of the form stay.",
+    ),
+    Kind.FORM_NOTICE: Sentence("form_notice", link="dags/cht_pipeline_deploy", alert="forms"),
     Kind.TASK: Sentence("task", alert="task"),
     Kind.DEPLOYMENT: Sentence("task", alert="deployment"),
 }  # fmt: skip
@@ -151,6 +161,22 @@ def of_removed(each: RemovedModel) -> tuple[str, str]:
         "Remove it from dashboards, then trigger cht_pipeline_deploy with"
         f" drop_removed={json.dumps([each.relation])}; or put the model back, and into DBT_SELECTOR.",
     )
+
+
+def of_forms(errors: Sequence[FormError]) -> str:
+    """What is the case of forms of one source that cannot be read for one reason."""
+    first = errors[0]
+    if not first.code:
+        return f"The SMS forms in the app settings of {first.source} cannot be read: {first.text}."
+    forms, xforms = ("Form", "its XForm") if len(errors) == 1 else ("Forms", "their XForms")
+    return f"{forms} {listed([each.code for each in errors])} of {first.source}: {xforms} cannot be read: {first.text}."
+
+
+def of_form_notices(each: FormNotices) -> str:
+    """What one deployment has changed in the tables of forms."""
+    shown, more = each.notices[:_NOTICES], len(each.notices) - _NOTICES
+    text = " ".join(f"{notice[:1].upper()}{notice[1:]}." for notice in shown)
+    return f"{text} And {counted(more, 'further form', 'further forms', MOST)}." if more > 0 else text
 
 
 def same_cause(message: str, source: str) -> str:

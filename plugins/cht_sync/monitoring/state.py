@@ -68,6 +68,22 @@ class RemovedModel(BaseModel):
     since: datetime | None = None
 
 
+class FormError(BaseModel):
+    """A definition of a form that cannot be read."""
+
+    source: str
+    code: str = Field(description="Of the form; empty for those of the app settings.")
+    text: str = Field(description="Why, as the end of a sentence; never anything of the definition.")
+    since: datetime | None = None
+
+
+class FormNotices(BaseModel):
+    """What one deployment has changed in the tables of forms."""
+
+    made_at: datetime
+    notices: list[str] = Field(description="A sentence for each form, without its full stop.")
+
+
 class Destination(BaseModel):
     """The database that documents are copied to."""
 
@@ -244,6 +260,8 @@ class Facts:
     runs: list[ModelsRun] = field(default_factory=list)
     models: list[Model] = field(default_factory=list)
     removed: list[RemovedModel] = field(default_factory=list)
+    form_errors: list[FormError] = field(default_factory=list)
+    form_notices: list[FormNotices] = field(default_factory=list)
     task_errors: list[TaskError] = field(default_factory=list)
     incidents: dict[str, int] = field(default_factory=dict)
     unknown: list[Unknown] = field(default_factory=list)

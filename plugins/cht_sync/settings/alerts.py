@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cht_sync.settings.setting import Number, Schedule, Secret, Section, Text, Words
+from cht_sync.settings.setting import Flag, Number, Schedule, Secret, Section, Text, Words
 
 
 class AlertsSection(Section):
@@ -27,6 +27,10 @@ class AlertsSection(Section):
         " or for the models. The status page and metrics judge by them, too: the API server needs the same values.",
     )
     alert_freshness_minutes = Number("CHT_ALERT_FRESHNESS_MINUTES", 60, low=1, high=100_000)
+    alert_forms = Flag(
+        "CHT_ALERT_FORMS", "true",
+        about="Whether an alert says what a deployment changes in the tables of forms.",
+    )
     # fmt: on
 
     @property

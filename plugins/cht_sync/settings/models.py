@@ -9,8 +9,9 @@ from pathlib import Path
 from cht_sync.common.units import MEGABYTE
 from cht_sync.errors import SettingsError
 from cht_sync.settings.environment import Environment, expanded
-from cht_sync.settings.setting import Choice, Number, Schedule, Secret, Section, Setting, Text
+from cht_sync.settings.setting import Choice, Number, Schedule, Secret, Section, Setting, Text, Words
 
+FORM_TYPES = ("text", "bigint", "numeric", "date", "timestamptz", "time", "boolean", "text[]", "geopoint", "epoch")
 TEAM_PREFIX = "CHT_DBT_ENV_"
 # What dbt gets from elsewhere, or what decides how a program runs.
 _NOT_A_TEAMS = re.compile(
@@ -157,7 +158,48 @@ class ModelsSection(Section):
         "CHT_MODELS_EXECUTION", "auto", ("auto", "watcher", "local"),
         about="auto: one dbt process for all models (watcher), or one for each (local) under `airflow dags test`.",
     )
+    _forms = Words(
+        "CHT_FORMS", "",
+        about="Forms of the CHT that get a table of their own, made from their definitions: all, none, or codes such as"
+        " pregnancy delivery* with * for any letters. Default: all with the starter models, none beside a project of"
+        " your own.",
+    )
+    forms_exclude = Words(
+        "CHT_FORMS_EXCLUDE", "",
+        about="Fields of forms that get no column, as paths with * for any letters: */r_* */meta/*. Copies of contacts"
+        " in inputs, and pages that sum up, are left out in any case.",
+    )
+    _forms_types = Words(
+        "CHT_FORMS_TYPES", "",
+        about="Types of fields, whatever their values say, as form/path=type with text, bigint, numeric, date,"
+        " timestamptz, time, boolean, text[] or geopoint: pregnancy/lmp_date=date. A value that is none becomes null"
+        " and is listed in document_rejects.",
+    )
     # fmt: on
+
+    @property
+    def forms(self) -> list[str]:
+        """Globs of the codes of forms that get a table; none where no form does."""
+        words = self._forms
+        if not words:
+            has_own = self.dbt_local_path or self.pipeline_branch_url or self.dbt_tarball_url
+            return [] if has_own else ["*"]
+        if len(words) > 1 and {"all", "none"} & set(words):
+            raise ModelsSection._forms.refused(" ".join(words), "cannot be used: give all, none, or codes of forms.")
+        return {"all": ["*"], "none": []}.get(words[0], words)
+
+    @property
+    def forms_types(self) -> dict[str, str]:
+        """Kind of column by a glob of ``<code>/<path>``."""
+        found = {}
+        for word in self._forms_types:
+            glob, _, kind = word.rpartition("=")
+            if not glob or kind not in FORM_TYPES:
+                raise ModelsSection._forms_types.refused(
+                    word, f"cannot be used: give form/path=type, with one of {', '.join(FORM_TYPES)}."
+                )
+            found[glob] = kind
+        return found
 
     @property
     def dbt_selectors(self) -> list[str]:

@@ -15,7 +15,7 @@ from psycopg2.extensions import quote_ident
 from cht_sync.errors import SettingsError
 from cht_sync.postgres.connection import Session, connect, explained
 from cht_sync.postgres.lock_watch import LockWatch
-from cht_sync.postgres.lookups import value_of
+from cht_sync.postgres.lookups import column_exists, value_of
 from cht_sync.postgres.ownership import require_no_rules, require_ours
 from cht_sync.postgres.query import Names
 from cht_sync.settings.settings import REPOSITORY, RawTable
@@ -25,12 +25,15 @@ MIGRATIONS = REPOSITORY / "include" / "sql"
 # All that the files make, beside the table of documents: no run has to read them for that.
 TABLES = {
     "_dataemon", "couchdb_built_model", "couchdb_collision", "couchdb_copy_hold", "couchdb_dbt_lock",
-    "couchdb_deployment", "couchdb_first_load", "couchdb_incident", "couchdb_listing", "couchdb_lock",
-    "couchdb_migration", "couchdb_model_result", "couchdb_model_run", "couchdb_nul", "couchdb_older_revision",
-    "couchdb_postponed_index", "couchdb_progress", "couchdb_quarantine", "couchdb_quarantine_part",
-    "couchdb_reconciliation", "couchdb_source", "couchdb_task_error", "couchdb_test_acknowledgement",
-    "couchdb_test_result", "couchdb_window",
+    "couchdb_deployment", "couchdb_first_load", "couchdb_form_progress", "couchdb_incident", "couchdb_listing",
+    "couchdb_lock", "couchdb_migration", "couchdb_model_result", "couchdb_model_run", "couchdb_nul",
+    "couchdb_older_revision", "couchdb_postponed_index", "couchdb_progress", "couchdb_quarantine",
+    "couchdb_quarantine_part", "couchdb_reconciliation", "couchdb_source", "couchdb_task_error",
+    "couchdb_test_acknowledgement", "couchdb_test_result", "couchdb_window", "form", "form_definition", "form_field",
+    "form_notice",
 }  # fmt: skip
+# Names that a model of a team's own may have, each with a column of ours.
+_PLAIN_NAMES = {"form": "repeats", "form_field": "declared_type", "form_definition": "digest", "form_notice": "notice"}
 TEXT = {"character varying", "text"}
 RAW_COLUMNS = {
     "saved_timestamp": {"timestamp without time zone"},
@@ -82,8 +85,7 @@ class Schema:
 
     def _upgrade(self, files: list[Path]) -> list[str]:
         with self._conn, self._conn.cursor() as cursor:
-            self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
-            self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
+            self._check(cursor)
             self._create_bookkeeping(cursor)
             self._names.execute(cursor, "lock table {schema}.couchdb_migration in exclusive mode")
             return [file.name for file in files if self._apply(cursor, file)]
@@ -93,8 +95,7 @@ class Schema:
         with explained(self._connection, f"read the tables of schema {self._raw.schema!r}"):
             files = self._pending_files()
             with self._conn, self._conn.cursor() as cursor:
-                self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
-                self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
+                self._check(cursor)
         return [file.name for file in files]
 
     def _pending_files(self) -> list[Path]:
@@ -133,6 +134,17 @@ class Schema:
     def _key(self, file: Path) -> str:
         """Each table of documents in a schema has its own history, since files may name the table."""
         return f"{self._raw.table}/{file.stem}"
+
+    def _check(self, cursor: Cursor) -> None:
+        """Refuses tables of our names that are not ours."""
+        self._check_columns(cursor, self._raw.table, RAW_COLUMNS, "_id")
+        self._check_columns(cursor, "couchdb_progress", PROGRESS_COLUMNS, "source")
+        for table, column in _PLAIN_NAMES.items():
+            if self._exists(cursor, table) and not column_exists(cursor, self._raw.schema, table, column):
+                raise SettingsError(
+                    f"{self._raw.schema}.{table} is there already and is none of CHT Sync's, which keeps its catalogue"
+                    " of forms there: give that table or model another name, or set POSTGRES_SCHEMA to another schema."
+                )
 
     def _check_columns(self, cursor: Cursor, table: str, wanted: dict[str, set[str]], key: str) -> None:
         cursor.execute(

@@ -45,7 +45,7 @@ select c.relname, array(
 )
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 join pg_attribute s on s.attrelid = c.oid and s.attname = 'source' and not s.attisdropped
-where n.nspname = %s and c.relkind = 'r' and c.relname like 'couchdb\\_%%'
+where n.nspname = %s and c.relkind = 'r' and (c.relname like 'couchdb\\_%%' or c.relname = 'form_definition')
     and c.relname not in (%s, 'couchdb_collision', 'couchdb_deployment')
 order by c.relname
 """

@@ -5,10 +5,24 @@ import subprocess
 import pytest
 
 from cht_sync.settings.settings import Settings
+from tests import prepared_dbt
 from tests.integration.dbt.team import Team
 
 PROJECT = "name: little\nversion: 1.0.0\nconfig-version: 2\nprofile: cht_sync\n"
 IDENTITY = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
+
+
+@pytest.fixture(scope="session")
+def process_with_dbt():
+    with prepared_dbt.prepared() as process:
+        yield process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_dbt(process_with_dbt):
+    """Forks dbt from a process that has loaded it; a module that wants it started anew has a fixture of this name."""
+    with prepared_dbt.used(process_with_dbt):
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Filling a server, changing it and counting it."""
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,18 @@ def test_some_tombstones_keep_their_fields(server: PouchDBServer, report: FillRe
     rows = Couch(server.url, server.auth).call("GET", "medic/_changes", include_docs=True)["results"]
     sizes = {len(row["doc"]) > 3 for row in rows if row.get("deleted")}
     assert sizes == {True, False}
+
+
+def test_forms_have_a_definition_and_one_was_published_again(server: PouchDBServer, report: FillReport) -> None:
+    couch = Couch(server.url, server.auth)
+    rows = couch.call("GET", "medic/_all_docs", include_docs=True, startkey='"form:"', endkey='"form:~"')["rows"]
+    assert {row["id"] for row in rows if row["value"]["rev"].startswith("2-")} == {"form:pregnancy"}
+    for row in rows:
+        doc = couch.call("GET", f"medic/{row['id']}", attachments=True)
+        content = base64.b64decode(doc["_attachments"]["xml"]["data"])
+        assert row["doc"]["_attachments"]["xml"]["stub"]
+        assert doc["xmlVersion"]["sha256"] == hashlib.sha256(content).hexdigest()
+        assert (b"haemoglobin" in content) == (row["id"] == "form:pregnancy")
 
 
 def test_a_filled_server_is_left_alone(server: PouchDBServer, report: FillReport) -> None:

@@ -35,6 +35,10 @@ TASK = """
 insert into v1.couchdb_task_error (dag_id, task_id, subject, message, tries, first_at, last_at) values
     ('{dag}', '{task}', '{subject}', 'It did not answer.', 2, now() - interval '{ago}', now() + interval '1 s')
 """
+NOTICE = (
+    "insert into v1.form_notice (code, deployment, notice, made_at)"
+    " values ('visit', 'x', 'form visit: 1 new field (a)', now() - interval '{ago}')"
+)
 DEPLOYED = """
 insert into v1.couchdb_deployment (models_schema, models, version, source, revision, held, removed)
     values ('v1', '', 'v', 's', 'r', {held}, {removed})
@@ -268,6 +272,21 @@ STATES = {
     "a table of a removed model that somebody has dropped": Case(
         DEPLOYED.format(held="null", removed="""'{"v1.old": "2026-03-01T00:00:00Z"}'""")
     ),
+    "a form that cannot be read": Case(
+        "insert into v1.form_definition (source, document, code, digest, error)"
+        " values ('{source}', 'form:visit', 'visit', 'x', 'it is no XML in line 1')",
+        {"form": "warning"}, state="warning",
+    ),
+    "a form that was uploaded again": Case(
+        "insert into v1.form_definition (source, document, code, digest, error, replaced_at)"
+        " values ('{source}', 'form:visit', 'visit', 'x', 'it is no XML in line 1', now())"
+    ),
+    "a deployment has changed a form": Case(NOTICE.format(ago="1 hour"), {"form_notice": "ok"}, {"forms"}),
+    "a deployment has changed a form, and nobody wants to be told": Case(
+        NOTICE.format(ago="1 hour"), {"form_notice": "ok"}, environment={"CHT_ALERT_FORMS": "false"}
+    ),
+    "a deployment has changed a form some days ago": Case(NOTICE.format(ago="3 days"), {"form_notice": "ok"}),
+    "a deployment has changed a form long ago": Case(NOTICE.format(ago="8 days")),
     "copy held": Case("insert into v1.couchdb_copy_hold values ('v1', 'tests', now() + interval '5 minutes')"),
     "a task of cht_sync fails for long": Case(
         a_task("cht_sync", "new_documents"), {"task": "failing"}, {"task"}, "failing"

@@ -83,7 +83,7 @@ class Told:
         names = {kind.value: each.shown for kind, each in CATALOGUE.items()}
         assert {(names[kind], state) for kind, state in counted} == shown
         # Who is woken sees why on the page.
-        assert self.page.verdict.state != "ok" or {kind for kind, _ in self.alerts} <= {"first_load"}
+        assert self.page.verdict.state != "ok" or {kind for kind, _ in self.alerts} <= {"first_load", "forms"}
         for alert in (
             "quarantine",
             "proof",
@@ -93,11 +93,12 @@ class Told:
             "models",
             "collision",
             "older_revision",
+            "forms",
         ):
             kinds = {each.shown for each in CATALOGUE.values() if each.alert == alert}
             if self.told(alert):
                 assert kinds & {kind for kind, _ in shown}, alert
-            elif alert != "older_revision":  # which is told once it lasts
+            elif alert not in {"older_revision", "forms"}:  # told once it lasts, or as long as it is new
                 assert not kinds & {kind for kind, _ in shown}, alert
         counts = {name for name in page if page[name].copied or self.told("quarantine")}
         down = {
@@ -164,6 +165,8 @@ def test_a_name_decides_nothing(database, source):
         ("couchdb_reconciliation", {"proofs"}, {"proof", "reconciliation_overdue"}),
         ("couchdb_model_result", {"models"}, {"models", "guard"}),
         ("couchdb_deployment", {"removed"}, set()),
+        ("form_definition", {"forms"}, set()),
+        ("form_notice", {"form_notices"}, {"forms"}),
     ],
 )
 def test_what_a_stranger_locks_is_not_known_to_any_of_them(database, monkeypatch, table, parts, alerts):

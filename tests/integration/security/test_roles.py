@@ -30,6 +30,7 @@ BOOKKEEPING = [
     "couchdb_model_result",
     "couchdb_window", "couchdb_reconciliation", "couchdb_listing", "couchdb_task_error",
     "couchdb_test_acknowledgement", "couchdb_copy_hold",
+    "form", "form_field", "form_definition", "couchdb_form_progress", "form_notice",
 ]  # fmt: skip
 # Written by the role of the models, in the transaction that swaps them.
 DEPLOYMENTS = ["couchdb_deployment", "_dataemon", "couchdb_built_model"]

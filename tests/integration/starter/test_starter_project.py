@@ -127,6 +127,11 @@ def example(name: str) -> str:
     return block.split("\n", 1)[1]
 
 
+def lmp(day: str) -> dict[str, Any]:
+    """The fields of the form that the README has a model for."""
+    return {"gestational_age": {"lmp_date": day}}
+
+
 def test_a_package_of_a_team_on_top(warehouse: Warehouse, tmp_path: Path, dbt_server: Any) -> None:
     """The form model of the README works, with edits, deletes, changes of type and foreign keys."""
     package = tmp_path / "team"
@@ -139,15 +144,11 @@ def test_a_package_of_a_team_on_top(warehouse: Warehouse, tmp_path: Path, dbt_se
     project = make_project(tmp_path / "project", package)
     with closing(Warehouse(dbt_server.dsn(DATABASE), project, {})) as team:
         team.create()
-        team.save(
-            *(report(uuid, fields={"lmp_date": "2024-01-01"}) for uuid in ("kept", "deleted", "other-form", "retyped"))
-        )
+        team.save(*(report(uuid, fields=lmp("2024-01-01")) for uuid in ("kept", "deleted", "other-form", "retyped")))
         select = ("--select", "document_metadata", "data_record", "pregnancy")
         team.run(*select)
         assert team.ids("pregnancy") == {"kept", "deleted", "other-form", "retyped"}
-        team.save(
-            report("kept", fields={"lmp_date": "2024-02-02"}), report("other-form", form="visit"), person("retyped")
-        )
+        team.save(report("kept", fields=lmp("2024-02-02")), report("other-form", form="visit"), person("retyped"))
         team.delete("deleted")
         team.run(*select)
         assert team.rows("select uuid, lmp_date from pregnancy") == [("kept", "2024-02-02")]

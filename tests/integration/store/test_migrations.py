@@ -97,6 +97,8 @@ def test_an_empty_database(database):
         "0044_nul.sql",
         "0050_batches.sql",
         "0060_comments.sql",
+        "0070_forms.sql",
+        "0071_form_notices.sql",
     ]
     names = {
         "",
@@ -124,8 +126,10 @@ def test_an_empty_database(database):
         "_nul",
         "_test_acknowledgement",
         "_copy_hold",
+        "_form_progress",
     }
-    assert {"v1._dataemon", *(f"v1.couchdb{name}" for name in names)} == database.tables()
+    others = {"v1._dataemon", "v1.form", "v1.form_field", "v1.form_definition", "v1.form_notice"}
+    assert {*others, *(f"v1.couchdb{name}" for name in names)} == database.tables()
     assert {"_deleted", "saved_timestamp", "source", "couchdb_pkey"} == set(indexes(database))
     assert prepare() == []
 
@@ -252,6 +256,13 @@ def test_a_table_of_another_kind_is_refused_and_nothing_is_written(database, def
     assert lacks in str(caught.value)
     assert "POSTGRES_TABLE" in str(caught.value)
     assert database.tables() == {"v1.couchdb"}
+
+
+def test_a_model_that_has_the_name_of_a_table_of_ours_is_named(database):
+    database.rows("create schema v1; create view v1.form_field as select 1 as a")
+    with pytest.raises(SettingsError, match="v1.form_field is there already .* give that table or model another name"):
+        prepare()
+    assert database.tables() == set()
 
 
 def test_a_role_without_rights_is_refused_and_nothing_is_written(database, monkeypatch):

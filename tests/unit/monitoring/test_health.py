@@ -19,6 +19,7 @@ from cht_sync.monitoring.state import (
     Doubt,
     Facts,
     FirstLoad,
+    FormError,
     GoneOwner,
     Group,
     Model,
@@ -93,6 +94,8 @@ def some_facts(draw):
     )  # fmt: skip
     facts.groups = draw(st.lists(group, max_size=1))
     facts.removed = draw(st.lists(st.builds(RemovedModel, relation=st.just("v1.old"), since=maybe), max_size=1))
+    broken = st.builds(FormError, source=st.sampled_from(NAMES), code=st.sampled_from(["a", ""]), text=st.just("x"))
+    facts.form_errors = draw(st.lists(broken, max_size=2))
     error = st.builds(
         TaskError, dag_id=st.sampled_from(["cht_sync", "cht_reconcile", "cht_pipeline_deploy"]),
         task_id=st.sampled_from(["sync", "sources", "result", "x"]), subject=st.sampled_from([*NAMES, "m0", ""]),

@@ -73,6 +73,11 @@ def test_a_good_run_is_noted(runs):
     assert runs.noted == [(datetime(2024, 3, 1, 10), "d1")]
 
 
+def test_the_catalogue_of_forms_fails_no_run(runs):
+    report(Run(WORK, sync_0="success", models__contact="success", forms="failed"))
+    assert len(runs.noted) == 1
+
+
 def test_a_run_without_work_notes_nothing(runs):
     report(Run(None, sync_0="success", models__contact="skipped"))
     assert runs.noted == []

@@ -70,6 +70,14 @@
   {{- return((model.config.meta or {}).get('always_complete', false)) -}}
 {% endmacro %}
 
+{#- The condition on rows `old` that others have written, which the model does not take away. -#}
+{% macro and_not_kept() -%}
+{%- set kept = (model.config.meta or {}).get('kept') -%}
+{%- if kept %}
+      and not ({{ kept }})
+{%- endif -%}
+{%- endmacro %}
+
 {#- The part of `follows` that has a row in dbt_progress, as a list of SQL literals; `more` models are added to it. -#}
 {% macro followed_models(more=[]) %}
   {%- set names = [] -%}
@@ -143,6 +151,15 @@
   {%- endif -%}
 {% endmacro %}
 
+{#- Whether a model moves a row of dbt_progress: one of another kind of project has come as far as its newest row. -#}
+{% macro keeps_progress(name) %}
+  {%- set found = [] -%}
+  {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == name -%}
+    {%- do found.append(node.config.meta.get('follows')) -%}
+  {%- endfor -%}
+  {{- return(found | select | list | length > 0 or found | length == 0) -}}
+{% endmacro %}
+
 {#- Pre-hook, in the transaction of the model. The models it follows are asked how far they are before their rows are
     read: at worst a row is read twice, never not at all. -#}
 {% macro open_window() %}
@@ -162,6 +179,8 @@
       {{ cht_starter.literal(this.identifier) }},
       {%- if root %}
       null,
+      {%- elif not cht_starter.keeps_progress(cht_starter.follows()[0]) %}
+      (select max(followed.saved_timestamp) from {{ ref(cht_starter.follows()[0]) }} as followed),
       {%- else %}
       (
         select case when count(followed.modelled_until) = {{ cht_starter.follows() | length }} then min(followed.modelled_until) end

@@ -32,13 +32,15 @@
 
   {%- if follows and window['from'] is none %}
     delete from {{ target_table }} as old
-    where not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }});
+    where not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }})
+      {{- cht_starter.and_not_kept() }};
   {%- elif follows and follows[0] != 'raw' %}
     delete from {{ target_table }} as old
     using {{ ref(follows[0]) }} as followed
     where followed.{{ cht_starter.followed_id() }} = old.{{ adapter.quote(document) }}
       and followed.saved_timestamp {{ cht_starter.within(window) }}
-      and not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }});
+      and not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }})
+      {{- cht_starter.and_not_kept() }};
     {%- if not cht_starter.deletes_cascade(document) %}
     delete from {{ target_table }} as old
     using {{ cht_starter.raw() }} as raw
@@ -52,7 +54,8 @@
     {%- if always_selected %}
     delete from {{ target_table }} as old
     where {{ always_selected }}
-      and not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }});
+      and not exists (select from {{ selected }} as new where {{ cht_starter.same_key(key) }})
+      {{- cht_starter.and_not_kept() }};
     {%- endif %}
   {%- endif %}
 

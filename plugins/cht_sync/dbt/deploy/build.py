@@ -19,8 +19,10 @@ from cht_sync.dbt.project.hub import StandInHub, hub_answers, hub_url
 from cht_sync.dbt.project.manifest import storable_json
 from cht_sync.dbt.project.missing_packages import first_use
 from cht_sync.dbt.project.packages import (
+    INSTALLED,
     PACKAGE_FILES,
     PROJECT_FILE,
+    model_names,
     read_yaml,
     require_sound,
     settle_local_packages,
@@ -30,6 +32,8 @@ from cht_sync.dbt.project.root_settings import MACROS, ignored_settings, root_se
 from cht_sync.dbt.project.source import Source
 from cht_sync.dbt.project.version import GRAPH_FILE, MANIFEST_FILE
 from cht_sync.errors import SettingsError
+from cht_sync.forms.form_models import FormModels
+from cht_sync.forms.names import FORMS_PACKAGE
 from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,9 +41,10 @@ log = logging.getLogger(__name__)
 UNKNOWN_PACKAGE = re.compile(r"Package (\S+/\S+) was not found in the package index")
 
 
-def build(source: Source, folder: Path, settings: Settings) -> tuple[int, list[str]]:
+def build(source: Source, folder: Path, settings: Settings, forms: FormModels | None = None) -> tuple[int, list[str]]:
     """Completes a folder that holds a package in ``project/``.
 
+    :param forms: models of forms, which become a package beside the project.
     :return: the number of models, and the hub packages that were replaced by empty ones.
     :raises SettingsError: if dbt cannot resolve or parse it, or a model needs a package that is missing.
     """
@@ -53,6 +58,8 @@ def build(source: Source, folder: Path, settings: Settings) -> tuple[int, list[s
     dbt = DbtProgram(source, folder, settings)
     stand_ins = _resolve_packages(dbt, source, folder)
     require_sound(source, folder)
+    if forms:
+        forms.write(folder / INSTALLED / FORMS_PACKAGE, model_names(source, folder))
     refused = _parse(dbt, source, folder)
     if told := told_of_defaults(folder, settings):
         log.warning("%s", told)

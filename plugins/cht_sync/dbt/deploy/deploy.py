@@ -24,6 +24,8 @@ from cht_sync.dbt.run.table_columns import note_rebuilt
 from cht_sync.dbt.schema_lock import schema_lock
 from cht_sync.dbt.tables.deployments import Deployments, Recorded
 from cht_sync.errors import SettingsError
+from cht_sync.forms.notices import FormNotice, form_notices
+from cht_sync.forms.wanted import note_changes, prepared_forms, unreadable_forms, wanted_forms
 from cht_sync.postgres.transaction import transaction
 from cht_sync.settings.connections import dbt_connection
 from cht_sync.settings.settings import Settings
@@ -37,7 +39,7 @@ def build_version(settings: Settings, goal: Goal, wish: Wish) -> Goal | None:
     :return: the goal with its folder; None where the download is what is in use already.
     :raises SettingsError: with git's, dbt's or Postgres's own words, if the version cannot be used.
     """
-    made = _folder(settings, goal) if goal.folder else stage(settings, wish.force)
+    made = _folder(settings, goal) if goal.folder else stage(settings, wish.force, prepared_forms(settings))
     settle(configured_source(settings), made, settings)
     if wish.run_unit_tests or not made.validated:
         validate(configured_source(settings), made, settings, wish.run_unit_tests)
@@ -82,10 +84,20 @@ def plan(settings: Settings, goal: Goal, wish: Wish) -> list[dict[str, Any]]:
         rows = "not there yet" if model.rows is None else f"{model.rows:,} rows"
         log.info("%s (%s, %s) is rebuilt: %s.", model.name, model.relation, rows, model.why)
     log.info("%s models are rebuilt for %s.", len(models), made.text)
+    for notice in _notices(settings, made):
+        log.info("%s.", notice.text)
     _name_removed(settings, made, wish, [relation for part in plans for relation in part.removed])
     return [
         {"model": model.name, "relation": str(model.relation), "rows": model.rows, "why": model.why} for model in models
     ]
+
+
+def _notices(settings: Settings, made: Deployment) -> list[FormNotice]:
+    """What the version changes in the tables of forms; asked before it is recorded."""
+    manifests = Deployments(settings).manifests(settings.dbt_groups)
+    before = next((each for each in manifests.values() if each), None)
+    after = json.loads(made.manifest.read_text())
+    return form_notices(wanted_forms(settings), unreadable_forms(settings), before, after)
 
 
 def _name_removed(settings: Settings, made: Deployment, wish: Wish, gone: list[str]) -> None:
@@ -131,7 +143,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
     reports: list[dict[str, Any]] = []
     removed, frozen, manifest = RemovedModels(settings), list[str](), json.loads(made.manifest.read_text())
     chosen = _chosen(settings, made)
-    unchosen = removed.unchosen(manifest, chosen)
+    unchosen, notices = removed.unchosen(manifest, chosen), _notices(settings, made)
     for number, (groups, part) in enumerate(parts, 1):
 
         def in_swap(cursor: Cursor, groups: Sequence[str] = groups, part: RebuildPlan | None = part) -> None:
@@ -153,6 +165,7 @@ def switch(settings: Settings, goal: Goal, wish: Wish, holder: str) -> dict[str,
                 with transaction(dbt_connection(settings), "cht_sync deployment", "record the deployment") as cursor:
                     in_swap(cursor)
                 published()
+    note_changes(settings, made.version, notices)
     log.info("%s is in use.", made.text)
     if dropped := removed.asked(wish.drop_removed) if wish.drop_removed else []:
         removed.drop(dropped, holder)

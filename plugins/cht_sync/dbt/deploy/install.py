@@ -20,6 +20,7 @@ from cht_sync.dbt.project.fetch import fetch, has_more_packages, latest_version
 from cht_sync.dbt.project.source import configured_source
 from cht_sync.dbt.project.version import CURRENT, GRAPH_FILE, RECORD_FILE, VERSIONS, Deployment, find
 from cht_sync.errors import SettingsError
+from cht_sync.forms.form_models import FormModels
 from cht_sync.settings.settings import Settings
 
 KEPT_VERSIONS = 3
@@ -43,17 +44,19 @@ def fresh_graph() -> str:
         return install(Settings({"CHT_PIPELINE_DIR": folder})).graph.read_text()
 
 
-def stage(settings: Settings, force: bool = False) -> Deployment:
+def stage(settings: Settings, force: bool = False, forms: FormModels | None = None) -> Deployment:
     """Builds the project that the settings name in a folder of its own, which nothing uses until :func:`publish`.
 
     Where that version is there already it is taken, unless it was built without the dbt package hub, which answers now.
+
+    :param forms: the models of forms to build with it.
     """
     with _one_at_a_time(settings.pipeline_dir):
-        goal = latest_version(settings)
+        goal = latest_version(settings, forms.content if forms else "")
         found = find(settings, goal.version) if goal.revision else None
         if found and not force and not has_more_packages(found):
             return found
-        return _build_new(settings, goal, force)
+        return _build_new(settings, goal, force, forms)
 
 
 def publish(settings: Settings, deployment: Deployment) -> None:
@@ -87,7 +90,7 @@ def _one_at_a_time(folder: Path, wait: bool = True) -> Iterator[None]:
         yield
 
 
-def _build_new(settings: Settings, goal: Deployment, force: bool) -> Deployment:
+def _build_new(settings: Settings, goal: Deployment, force: bool, forms: FormModels | None) -> Deployment:
     source, path = configured_source(settings), goal.path
     try:
         path.mkdir()
@@ -95,7 +98,7 @@ def _build_new(settings: Settings, goal: Deployment, force: bool) -> Deployment:
         found = find(settings, made.version)
         if found and not force and not has_more_packages(found):
             return _instead(found, made)
-        models, stand_ins = build(source, path, settings)
+        models, stand_ins = build(source, path, settings, forms)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         made = replace(made, graph=path / GRAPH_FILE, installed_at=now, models=models, stand_ins=stand_ins)
         if found and not force and stand_ins:

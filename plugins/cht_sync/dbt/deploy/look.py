@@ -10,6 +10,7 @@ from cht_sync.dbt.project.fetch import has_more_packages, latest_version
 from cht_sync.dbt.project.version import Deployment, find, is_current, kept
 from cht_sync.dbt.tables.deployments import Deployments, Recorded
 from cht_sync.errors import SettingsError
+from cht_sync.forms.wanted import wanted_forms
 from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def look(settings: Settings, wish: Wish) -> Goal | None:
         RemovedModels(settings).require_known(wish.drop_removed)
     if wish.roll_back_to:
         return _roll_back(settings, recorded, wish.roll_back_to)
-    newest = latest_version(settings)
+    newest = latest_version(settings, wanted_forms(settings).content)
     if newest.content == recorded.held and not wish.force:
         log.warning(
             "%s was rolled back from: blocked from redeployment until its source changes, or by force.", _short(newest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from cosmos.dataset import construct_dataset_uri
@@ -20,17 +21,23 @@ class ModelEvents:
     longer than the models; dbt waits for it.
 
     :param namespace: start of the names of assets, or None to name none.
+    :param forms: models that are made from forms, by unique id.
     """
 
-    def __init__(self, ti: Any, namespace: str | None) -> None:
-        self._ti, self._namespace = ti, namespace
+    def __init__(self, ti: Any, namespace: str | None, forms: Collection[str] = ()) -> None:
+        self._ti, self._namespace, self._forms = ti, namespace, set(forms)
         self._kept: dict[str, tuple[str, dict[str, Any]]] = {}
         self.keep = False
+        #: How each model of a form ended: all of them have one task.
+        self.forms: dict[str, tuple[str, str]] = {}
 
     def push_result(self, result: ModelResult, node: Any) -> None:
         """Says to the task of a model how it ended; where dbt runs once more, only what failed."""
         # A model behind one that failed must be tried again with it, which Airflow does not do for skipped tasks.
         status = "failed" if result.status == "skipped" else result.status
+        if result.model in self._forms:
+            self.forms[result.model] = (status, result.message)
+            return
         key = get_status_xcom_key(result.model)
         value = {"status": status, "outlet_uris": self._uris(node), "message": result.message}
         if self.keep and status == "success":
@@ -47,7 +54,8 @@ class ModelEvents:
 
     def push_not_run(self, models: set[str], why: str, status: str = HELD) -> None:
         """Says to the tasks of models that these do not run: ``held`` or ``not reached``."""
-        for model in models:
+        self.forms |= dict.fromkeys(models & self._forms, (status, why))
+        for model in models - self._forms:
             value = {"status": status, "outlet_uris": [], "message": why}
             safe_xcom_push(task_instance=self._ti, key=get_status_xcom_key(model), value=value)
 

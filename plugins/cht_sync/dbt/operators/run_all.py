@@ -11,6 +11,7 @@ from cosmos.operators.local import DbtLocalBaseOperator
 from cosmos.operators.watcher import DbtProducerWatcherOperator
 
 from cht_sync.assets import postgres_namespace
+from cht_sync.dbt.deploy.active_version import expected_version
 from cht_sync.dbt.launch.outcome import node_results
 from cht_sync.dbt.operators.dbt_task import RunsModels
 from cht_sync.dbt.operators.model_events import NOT_REACHED, ModelEvents
@@ -18,6 +19,7 @@ from cht_sync.dbt.rebuild import api_views
 from cht_sync.dbt.run.dbt_runner import DbtRunner
 from cht_sync.dbt.run.ending import EndedError, Ending
 from cht_sync.dbt.run.good_end import MODELLED_TO, WITHIN_REACH, note_alone
+from cht_sync.dbt.run.idle_forms import idle_forms
 from cht_sync.dbt.run.model_watch import ModelWatch
 from cht_sync.dbt.run.run_models import BatchedRun
 from cht_sync.dbt.tables.model_results import FAILED
@@ -26,7 +28,7 @@ from cht_sync.errors import OutOfTimeError
 from cht_sync.settings.connections import dbt_connection, postgres_connection
 from cht_sync.settings.settings import Settings
 
-LIFT = "lift_guard"
+LIFT, FORM_RESULTS = "lift_guard", "forms"
 
 
 def is_lifted(context: Any) -> bool:
@@ -61,10 +63,19 @@ class RunAllModels(RunsModels, DbtProducerWatcherOperator):
         """Runs all models, as often as it takes."""
         settings, ti, lift = Settings(), context["ti"], is_lifted(context)
         namespace = postgres_namespace(dbt_connection(settings)) if self._should_generate_model_uris else None
-        events = ModelEvents(ti, namespace)
+        forms = dbt.lineage.forms
+        events = ModelEvents(ti, namespace, forms)
         runs = ModelRuns(postgres_connection(settings), settings.raw_table, settings.dbt_schema)
         with closing(ModelWatch(settings, dbt.lineage, dbt.compiled, lift, events.push_result)) as watch:
-            run = BatchedRun(dbt, watch, runs, events, lift=lift, budget=settings.models_time_budget)
+            run = BatchedRun(
+                dbt,
+                watch,
+                runs,
+                events,
+                lift=lift,
+                budget=settings.models_time_budget,
+                idle=lambda: idle_forms(settings, forms, expected_version(settings)),
+            )
             try:
                 result = run.execute()
             except EndedError:
@@ -73,6 +84,9 @@ class RunAllModels(RunsModels, DbtProducerWatcherOperator):
                     # Their tasks would start a dbt each, for which there is no time either.
                     events.push_not_run(run.not_reached, str(now.error), NOT_REACHED)
                 raise
+            finally:
+                if forms:
+                    safe_xcom_push(task_instance=ti, key=FORM_RESULTS, value=events.forms)
         api_views.follow(dbt_connection(settings))
         for key, stamp in ((MODELLED_TO, run.modelled_to), (WITHIN_REACH, run.within_reach)):
             if stamp:

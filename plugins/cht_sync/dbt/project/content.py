@@ -35,14 +35,17 @@ def content_hash(folder: Path, source: Source | None = None) -> str:
     return digest.hexdigest()[:40]
 
 
-def build_key(settings: Settings) -> str:
+def build_key(settings: Settings, forms: str = "") -> str:
     """A hash of what one project is built with: the variables it reads, the versions of dbt, wrapper and starter.
 
     A project may use the starter as a package, which it gets as it is in this release.
+
+    :param forms: hash of the models of forms that are built with it; empty for none.
     """
     versions = {name: version(name) for name in ("dbt-core", "dbt-postgres")}
     wrapper = {str(path): hashlib.sha256(data).hexdigest() for path, data in wrapper_files()}
-    key = json.dumps([settings.dbt_environment, versions, wrapper, content_hash(STARTER), FORM], sort_keys=True)
+    parts = [settings.dbt_environment, versions, wrapper, content_hash(STARTER), FORM, *filter(None, [forms])]
+    key = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 

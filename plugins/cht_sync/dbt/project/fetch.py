@@ -21,9 +21,10 @@ from cht_sync.dbt.project.version import VERSIONS, Deployment
 from cht_sync.settings.settings import Settings
 
 
-def latest_version(settings: Settings) -> Deployment:
+def latest_version(settings: Settings, forms: str = "") -> Deployment:
     """The version that the settings name as its source is now; its revision is empty where only a download can tell.
 
+    :param forms: hash of the models of forms that belong to it; empty for none.
     :raises SettingsError: if the source cannot be read.
     """
     source = configured_source(settings)
@@ -44,7 +45,7 @@ def latest_version(settings: Settings) -> Deployment:
         source=source.text,
         fingerprint=source.fingerprint,
         revision=revision,
-        build=build_key(settings),
+        build=build_key(settings, forms),
         dbt_version=version("dbt-core"),
         validator=validator,
     )

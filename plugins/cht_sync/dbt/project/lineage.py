@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cht_sync.dbt.project.manifest import reachable, reversed_edges
+from cht_sync.forms.names import FORMS_PACKAGE
 
 # dbt makes these again in each run, whatever is there.
 MADE_ANEW = {"table", "view", "materialized_view", "ephemeral"}
 STARTER_PACKAGE = "cht_starter"
+# Their models compare everything in place where dbt is told to build them anew: they are rebuilt all the same.
+COMPARING = {STARTER_PACKAGE, FORMS_PACKAGE}
 # Of include/dbt/wrapper: takes the place of dbt's own delete and insert.
 WRITES_OVER = "macro.cht_sync_wrapper.default__get_delete_insert_merge_sql"
 
@@ -51,7 +54,7 @@ class Kept:
                 from dbt.adapters.postgres import PostgresAdapter
 
                 declared = {name: PostgresAdapter.Column.translate_type(kind) for name, kind in declared.items()}
-        stays = config.full_refresh is False and node.package_name != STARTER_PACKAGE
+        stays = config.full_refresh is False and node.package_name not in COMPARING
         in_batches = config.get("incremental_strategy") == "microbatch"
         return cls(
             node.name, (node.schema, node.alias), declared, str(config.on_schema_change or "ignore"), stays, in_batches
@@ -67,6 +70,7 @@ class Lineage:
     :param strategies: incremental strategy of each model; ``upsert`` where the wrapper project makes one of
         ``delete+insert``, empty where there is none.
     :param paths: what ``fqn:`` selects each model by.
+    :param forms: for each model that is made from a form, what its config names the form by.
     :param tables: schema, table and ``fqn:`` path of each seed and snapshot, which ``dbt run`` leaves out.
     """
 
@@ -76,6 +80,7 @@ class Lineage:
     paths: dict[str, str]
     kept: dict[str, Kept] = field(default_factory=dict)
     tables: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Any) -> Lineage:
@@ -96,6 +101,11 @@ class Lineage:
                 for name, node in manifest.nodes.items()
                 if node.resource_type in {"seed", "snapshot"}
             },
+            forms={
+                name: str(node.config.meta.get("form"))
+                for name, node in models.items()
+                if node.package_name == FORMS_PACKAGE and node.config.meta.get("form")
+            },
         )
 
     @classmethod
@@ -105,7 +115,7 @@ class Lineage:
         relations = {name: (schema, table) for name, (schema, table) in parts["relations"].items()}
         kept = {name: Kept(**{**each, "place": tuple(each["place"])}) for name, each in parts["kept"].items()}
         tables = {name: (schema, table, path) for name, (schema, table, path) in parts["tables"].items()}
-        return cls(parents, relations, parts["strategies"], parts["paths"], kept, tables)
+        return cls(parents, relations, parts["strategies"], parts["paths"], kept, tables, parts.get("forms", {}))
 
     @property
     def models(self) -> set[str]:

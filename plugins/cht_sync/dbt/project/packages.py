@@ -21,6 +21,8 @@ PROJECT_FILE = "dbt_project.yml"
 MOST_YAML = 2**20
 # A package says them in vain: dbt looks at those of the root project alone.
 OF_ROOT_ALONE = {"target-path", "log-path", "packages-install-path"}
+# What becomes a relation of the same name, by its kind.
+RELATION_FILES = {"model": {".sql", ".py"}, "seed": {".csv"}, "snapshot": {".sql"}}
 JINJA = ("{{", "{%", "{#")
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
 PROJECT = "project"
@@ -123,6 +125,18 @@ def _folders(source: Source, project: Path) -> Iterator[tuple[str, str]]:
         if name.endswith(("-path", "-paths")):
             paths = value if isinstance(value, list) else [value]
             yield from ((name, path) for path in paths if isinstance(path, str))
+
+
+def model_names(source: Source, folder: Path) -> set[str]:
+    """Names of the models, seeds and snapshots of a version: of its project and of all packages, as files name them."""
+    names: set[str] = set()
+    for project in (folder / PROJECT, *installed_packages(folder)):
+        settings = read_yaml(source, project / PROJECT_FILE)
+        for kind, ends in RELATION_FILES.items():
+            paths = settings.get(f"{kind}-paths", settings.get(f"{kind}_paths", [f"{kind}s"]))
+            for path in paths if isinstance(paths, list) else [paths]:
+                names |= {file.stem for file in (project / str(path)).rglob("*") if file.suffix in ends}
+    return names
 
 
 def read_yaml(source: Source, path: Path) -> dict[str, Any]:

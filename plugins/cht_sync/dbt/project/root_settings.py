@@ -15,6 +15,7 @@ from cht_sync.dbt.project.manifest import Manifest, reachable
 from cht_sync.dbt.project.missing_packages import DBT_PACKAGES
 from cht_sync.dbt.project.packages import PROJECT_FILE, installed_packages, mapping, read_yaml, small_text
 from cht_sync.dbt.project.source import Source
+from cht_sync.forms.names import FORMS_PACKAGE
 
 WRAPPER_NAME = "cht_sync_wrapper"
 MACROS = Path("macros", "of_project.sql")
@@ -83,7 +84,7 @@ def root_settings(source: Source, folder: Path) -> RootSettings:
     packages = {
         str(read_yaml(source, path / PROJECT_FILE).get("name", path.name)): path for path in installed_packages(folder)
     }
-    others = {name: path for name, path in packages.items() if name not in {own, WRAPPER_NAME}}
+    others = {name: path for name, path in packages.items() if name not in {own, WRAPPER_NAME, FORMS_PACKAGE}}
     if own == STARTER_PACKAGE or not own.isidentifier():
         return RootSettings()
     found = {kind: _for_packages(source, project, kind, others) for kind in _KINDS}
@@ -103,7 +104,12 @@ def ignored_settings(project: dict[str, Any], manifest: Manifest, refused: str =
     :param refused: why dbt did not take what the wrapper said for it; empty where it did.
     """
     own = project.get("name")
-    theirs = {one["package_name"] for one in manifest["nodes"].values()} - {own, WRAPPER_NAME, *DBT_PACKAGES}
+    theirs = {one["package_name"] for one in manifest["nodes"].values()} - {
+        own,
+        WRAPPER_NAME,
+        FORMS_PACKAGE,
+        *DBT_PACKAGES,
+    }
     if refused and theirs:
         return (
             f"The packages of this project ({', '.join(sorted(theirs))}) do not get what it says for them: dbt takes"

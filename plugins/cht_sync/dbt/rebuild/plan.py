@@ -13,7 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from cht_sync.dbt.launch.resolved_selectors import with_selections
 from cht_sync.dbt.project.graph import drawable
-from cht_sync.dbt.project.lineage import STARTER_PACKAGE
+from cht_sync.dbt.project.lineage import COMPARING, STARTER_PACKAGE
 from cht_sync.dbt.project.manifest import Manifest, Node, parents_of, reachable
 from cht_sync.dbt.project.selection import selected
 from cht_sync.dbt.rebuild.constraints import missing_by_model
@@ -182,7 +182,7 @@ def _is_kept(node: Node) -> bool:
     Source: https://docs.getdbt.com/reference/resource-configs/full_refresh
     """
     config = node.get("config", {})
-    if config.get("full_refresh") is not False or node["package_name"] == STARTER_PACKAGE:
+    if config.get("full_refresh") is not False or node["package_name"] in COMPARING:
         return False
     macros = node.get("depends_on", {}).get("macros", ())
     upon_starter = any(name.startswith(f"macro.{STARTER_PACKAGE}.") for name in macros)

@@ -26,6 +26,7 @@ from cht_sync.dbt.operators.gates import RefuseOperator, go_on
 from cht_sync.dbt.operators.retry_failed import RetryFailedModels
 from cht_sync.dbt.operators.run_all import RunAllModels
 from cht_sync.dbt.operators.run_model import RunModel
+from cht_sync.dbt.operators.show_forms import ShowForms
 from cht_sync.dbt.operators.watch_model import WatchModel
 from cht_sync.dbt.project.graph import Graph
 from cht_sync.dbt.project.groups import ModelGroup, hook_models, model_groups
@@ -35,12 +36,15 @@ from cht_sync.dbt.render import cosmos_defaults
 from cht_sync.dbt.render.execution_mode import models_mode
 from cht_sync.dbt.run.good_end import RUN_ALL_TASK_ID
 from cht_sync.errors import SettingsError
+from cht_sync.forms.names import FORMS_PACKAGE
 from cht_sync.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 
 RETRY_TASK_ID = "retry_failed"
 REFUSE_TASK_ID = "not_ready"
+FORMS_TASK_ID = "forms"
+READ_BY_FORMS = ("data_record", "contact", "document_metadata", "document_rejects")
 POKE_INTERVAL_S = 1
 RETRY_DELAY = timedelta(seconds=10)
 
@@ -74,7 +78,7 @@ def models_group(settings: Settings, group_id: str = "models") -> TaskGroup:
 
 def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: ModelGroup, group_id: str) -> TaskGroup:
     draw = _Draw(graph, settings, group)
-    return DbtTaskGroup(
+    drawn = DbtTaskGroup(
         group_id=group_id,
         # With it the DAG's version changes, so that Airflow shows which deployment a run had.
         tooltip=" ".join(filter(None, (group.selector, deployment.source, deployment.revision[:12]))),
@@ -98,6 +102,8 @@ def _drawn(settings: Settings, deployment: Deployment, graph: Graph, group: Mode
         ),
         operator_args=draw.operator_args,
     )
+    draw.forms(drawn, dbt_arguments(settings, deployment))
+    return drawn
 
 
 def read_graph(deployment: Deployment) -> Graph:
@@ -155,6 +161,7 @@ class _Draw:
         self._selection = None if everything else self._select(*sorted(self._chosen))
         self._watched = models_mode(settings) == "watcher"
         self._task_ids = task_ids(graph)
+        self._forms = {name for name, model in graph["nodes"].items() if model["package_name"] == FORMS_PACKAGE}
         self._limit = timedelta(minutes=settings.models_timeout)
         self._first: RunAllModels | RetryFailedModels | None = None
         batch = {"batch_size": settings.dbt_batch_size} if settings.dbt_batch_size else None
@@ -173,7 +180,7 @@ class _Draw:
 
         Source: ``generate_or_convert_task`` in ``cosmos/airflow/graph.py``.
         """
-        if node.unique_id not in self._chosen:
+        if node.unique_id not in self._chosen - self._forms:
             return None
         with _without_params(dag):
             return self._task(node, task_id, task_args, {"dag": dag, "task_group": task_group})
@@ -218,6 +225,31 @@ class _Draw:
             self._first >> task
         task.takes_batches = self._group.takes_batches
         return task
+
+    def forms(self, group: TaskGroup, arguments: dict[str, Any]) -> None:
+        """The one task of all models that are made from forms, where there are any.
+
+        :param group: with the tasks of all other models; what Cosmos drew them with is a copy of this object.
+        :param arguments: of a task that runs dbt.
+        """
+        if not (chosen := self._forms & self._chosen):
+            return
+        drawn = {str(name).rpartition(".")[2]: task for name, task in group.children.items()}
+        place = {"dag": group.dag, "task_group": group}
+        named = {
+            "task_id": FORMS_TASK_ID,
+            "task_display_name": f"{FORMS_TASK_ID}: a table for each form",
+            "doc_md": "The models that are made from the forms of the CHT; the log says how each ended.",
+        }
+        with _without_params(group.dag):
+            first: Any = drawn.get(RUN_ALL_TASK_ID if self._watched else RETRY_TASK_ID)
+            first = first or self._first_task({**arguments, **place})
+            if self._watched:
+                first >> ShowForms(dbt_task_id=first.task_id, retries=0, **named, **place)
+                return
+            task = RunModel(select=self._select(*sorted(chosen)), extra_context={}, **{**arguments, **named, **place})
+            task.takes_batches = False
+            [first, *(drawn[name] for name in READ_BY_FORMS if name in drawn)] >> task
 
     def _select(self, *names: str) -> str:
         return " ".join(f"fqn:{'.'.join(self._models[name]['fqn'])}" for name in names)

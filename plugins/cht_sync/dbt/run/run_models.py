@@ -37,6 +37,7 @@ class BatchedRun:
     :param lift: run every model although a downstream model fails.
     :param budget: seconds after which no further batch is begun.
     :param clock: monotonic seconds.
+    :param idle: models for which nothing arrived, which are left out where all others run.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class BatchedRun:
         lift: bool = False,
         budget: float = 600,
         clock: Callable[[], float] = time.monotonic,
+        idle: Callable[[], set[str]] = set,
     ) -> None:
         self._dbt, self._watch, self._runs, self._statuses, self._lift = dbt, watch, runs, statuses, lift
-        self._clock, self._until = clock, clock() + budget
+        self._clock, self._until, self._idle = clock, clock() + budget, idle
         self._lineage = dbt.lineage
         self._all = self._lineage.chosen(dbt.select)
         self._refused: set[str] = set()
@@ -144,7 +146,7 @@ class BatchedRun:
     def _everything(self, unsafe: set[str]) -> Any:
         """Runs all models, in batches until the newest document is reached where a batch size is set."""
         self._skip(unsafe, self._watch.failing() - self._all)
-        chosen = self._all - unsafe
+        chosen = self._all - unsafe - self._idle()
         if not chosen:
             return Outcome(success=True)
         size = self._size

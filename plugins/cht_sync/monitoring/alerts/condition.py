@@ -11,7 +11,8 @@ from cht_sync.monitoring.finding import Finding, Kind
 from cht_sync.monitoring.parts import PartName, Unknown
 from cht_sync.monitoring.sentences import CATALOGUE
 
-NEWS = CATALOGUE[Kind.LOADED].alert
+# What is sent once, and is not resolved.
+NEWS = tuple(CATALOGUE[kind].alert for kind in (Kind.LOADED, Kind.FORM_NOTICE))
 # What neither begins nor ends while a part could not be read.
 _HIDDEN: dict[PartName, tuple[Kind, ...]] = {
     "sources": (Kind.MISSED, Kind.BEHIND),
@@ -23,6 +24,7 @@ _HIDDEN: dict[PartName, tuple[Kind, ...]] = {
     "collisions": (Kind.GONE_OWNER,),
     "doubts": (Kind.DOUBT,),
     "older_revisions": (Kind.OLDER_REVISION,),
+    "form_notices": (Kind.FORM_NOTICE,),
     "task_errors": (Kind.TASK,),
 }
 

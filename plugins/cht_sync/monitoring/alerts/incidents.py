@@ -38,7 +38,7 @@ where resolved_at is null and newest > notified_at and notified_at < now() - int
 _TO_TELL = """
 select id, kind, subject, text, opened_at, resolved_at, recovered, message.told
 from (
-    select *, resolved_at is not null and kind <> %(news)s as recovered from {schema}.couchdb_incident
+    select *, resolved_at is not null and kind <> all(%(news)s) as recovered from {schema}.couchdb_incident
 ) incident
 cross join lateral (
     select case when recovered then recovery_told else incident.told end
@@ -98,9 +98,9 @@ class Incidents:
         Locks(self._names.schema).wait(cursor, f"{self._names.schema} incidents")
         found = list(conditions)
         for each in found:
-            if each.kind != NEWS or not self._is_known(cursor, each):
+            if each.kind not in NEWS or not self._is_known(cursor, each):
                 self.see(cursor, each)
-        seen = [each for each in found if each.kind != NEWS]
+        seen = [each for each in found if each.kind not in NEWS]
         values = {"seen_kinds": [each.kind for each in seen], "subjects": [each.subject for each in seen]}
         self._names.execute(cursor, _RESOLVE, {"kinds": list(kinds), **values})
 
@@ -121,7 +121,7 @@ class Incidents:
         """
         self._names.execute(cursor, _TELL_AGAIN)
         kinds, before = list(patience), list(patience.values())
-        values = {"news": NEWS, "channels": list(channels), "kinds": kinds, "before": before}
+        values = {"news": list(NEWS), "channels": list(channels), "kinds": kinds, "before": before}
         found = [Incident(*row) for row in self._names.execute(cursor, _TO_TELL, values).fetchall()]
         self._names.execute(cursor, _TRIED, ([each.id for each in found],))
         return found

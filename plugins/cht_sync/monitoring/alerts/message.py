@@ -45,7 +45,7 @@ class Message:
     def about(cls, incidents: Sequence[Incident], base_url: str, models_dag: str) -> Message:
         """The message about incidents of one kind, all of which have begun or all of which are over."""
         first = incidents[0]
-        kind, good = ALERTS[first.kind], first.recovered or first.kind == NEWS
+        kind, good = ALERTS[first.kind], first.recovered or first.kind in NEWS
         title = f"CHT Sync: {'resolved: ' if first.recovered else ''}{kind.title}: {_subjects(incidents)}"[:200]
         affected = [line for each in incidents[:LISTED] for line in (_time(each), each.text.partition("\n")[0])]
         if len(incidents) > LISTED:

@@ -9,7 +9,7 @@ from typing import Any
 from cht_sync.common.text import counted, moment
 from cht_sync.monitoring.airflow_state import TaskError
 from cht_sync.monitoring.finding import Finding, Kind
-from cht_sync.monitoring.sentences import of_gone_owner, of_older_revisions
+from cht_sync.monitoring.sentences import of_form_notices, of_gone_owner, of_older_revisions
 from cht_sync.monitoring.source_state import last_reconciled
 
 
@@ -110,6 +110,11 @@ ALERTS = {
         "PostgreSQL does not answer",
         "Until it answers nothing is copied and nothing is lost: the runs continue once it is back.",
     ),
+    "forms": Alert(
+        "A deployment has changed tables of forms",
+        "Nothing, unless a dashboard uses what is named; CHT_ALERT_FORMS=false turns these messages off.",
+        "/dags/cht_pipeline_deploy",
+    ),
     "first_load": Alert("A first load is complete", "Nothing: the changes feed is followed from now on."),
 }
 
@@ -175,6 +180,7 @@ _SAID = {
     Kind.UNREAD: _not_read,
     Kind.BEHIND: _behind,
     Kind.LOADED: lambda name, load: f"{name}: {load.documents:,} documents since {moment(load.began)}, all verified.",
+    Kind.FORM_NOTICE: lambda _name, each: of_form_notices(each),
     Kind.GONE_OWNER: lambda _name, each: "\n".join(of_gone_owner(each)),
     Kind.DOUBT: lambda _name, source: source.doubt.text,
     Kind.OLDER_REVISION: lambda _name, source: of_older_revisions(source.older_revisions)[0],

@@ -16,7 +16,7 @@ Kind = Literal[
     "start", "destination", "part", "dag", "paused", "paused_dag", "scheduler", "triggerer", "due", "settings", "run",
     "source", "retrying", "behind", "unread", "loading", "gone_owner", "doubt", "older_revision", "proof",
     "reconciliation_overdue", "quarantine", "shrunk", "held", "models", "models_behind", "models_loading", "removed",
-    "task",
+    "form", "form_notice", "task",
 ]  # fmt: skip
 
 

@@ -62,9 +62,10 @@ def verdict(findings: Sequence[Finding], scene: Scene) -> Verdict:
             by_kind.setdefault(Kind.BEHIND if each.kind is Kind.MISSED else each.kind, []).append(each)
     said = [(kind, each) for kind in Kind if kind in by_kind for each in remarks(kind, by_kind[kind], scene)]
     said.sort(key=lambda one: _rank(one[1]))
-    if not said:
+    if not said or said[0][1].state == "ok":
         since = min((each.complete_at for each in scene.sources if each.complete_at), default=None)
-        return Verdict(state="ok", headline=_HEADLINES["ok"], since=since)
+        told = [remark for _, remark in said]
+        return Verdict(state="ok", headline=_HEADLINES["ok"], since=since, remarks=told)
     kind, worst = said[0]
     headline = _headline(kind, worst.state, by_kind.keys(), scene)
     since = worst.retrying_since or worst.since

@@ -10,7 +10,7 @@ from cht_sync.monitoring.finding import Finding, Kind
 from cht_sync.monitoring.health import RESULT
 from cht_sync.monitoring.parts import PARTS
 from cht_sync.monitoring.paused_dags import MEANS
-from cht_sync.monitoring.sentences import of_removed, same_cause
+from cht_sync.monitoring.sentences import of_form_notices, of_forms, of_removed, same_cause
 from cht_sync.monitoring.state import MOST, Model
 from cht_sync.monitoring.web import source_remarks
 from cht_sync.monitoring.web.answers import Remark
@@ -111,6 +111,17 @@ def _removed(findings: list[Finding], scene: Scene) -> Iterator[Remark]:
         yield remark(Kind.REMOVED, scene, text, since=each.since, todo=todo)
 
 
+def _forms(findings: list[Finding], scene: Scene) -> Iterator[Remark]:
+    for errors in grouped(findings, lambda error: (error.source, not error.code, error.text)):
+        since = min((each.since for each in errors if each.since), default=None)
+        yield remark(Kind.FORM, scene, of_forms(errors), since=since)
+
+
+def _form_notices(findings: list[Finding], scene: Scene) -> Iterator[Remark]:
+    for each in findings:
+        yield remark(Kind.FORM_NOTICE, scene, of_form_notices(each.about), since=each.since)
+
+
 def _lag(findings: list[Finding], scene: Scene) -> Iterator[Remark]:
     for each in findings:
         group, dag = each.about, scene.facts.dag
@@ -148,4 +159,5 @@ _TELLERS: dict[Kind, Callable[[list[Finding], Scene], Iterator[Remark]]] = {
     Kind.DESTINATION: _destination, Kind.PART: _parts, Kind.PAUSED_DAG: _paused_dags, Kind.SETTINGS: _settings,
     Kind.RUN: _run, Kind.SHRUNK: _models, Kind.HELD: _models, Kind.MODELS: _models, Kind.REMOVED: _removed,
     Kind.MODELS_BEHIND: _lag, Kind.MODELS_LOADING: _lag, Kind.TASK: _tasks, Kind.DEPLOYMENT: _tasks,
+    Kind.FORM: _forms, Kind.FORM_NOTICE: _form_notices,
 }  # fmt: skip

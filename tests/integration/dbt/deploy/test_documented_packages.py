@@ -9,6 +9,7 @@ import pytest
 from psycopg2.extras import Json
 
 from cht_sync.settings.settings import REPOSITORY, Settings
+from include.demo.generator import generate
 from tests.documented import PAGES, blocks
 from tests.integration.dbt.deploy.test_deploy import Deploy
 
@@ -73,7 +74,8 @@ class Team:
 
 
 def report(uuid, date="2024-01-01", **more):
-    return {"_id": uuid, "type": "data_record", "form": "pregnancy", "fields": {"lmp_date": date}, **more}
+    fields = {"gestational_age": {"lmp_date": date}}
+    return {"_id": uuid, "type": "data_record", "form": "pregnancy", "fields": fields, **more}
 
 
 @pytest.fixture
@@ -87,14 +89,19 @@ def team(database, store, tmp_path, monkeypatch, request):
 
 
 @pytest.mark.parametrize("team", PACKAGES, indirect=True, ids=lambda page: str(page.relative_to(REPOSITORY)))
-def test_what_a_page_prints_is_deployed_and_run(team):
-    team.save(report("a"), report("b", form="visit"))
+def test_what_a_page_prints_is_deployed_and_finds_what_reports_of_the_demo_hold(team):
+    team.save(*(doc for _, doc in generate(600) if doc.get("type") == "data_record"))
     assert team.do_deploy()
     team.do_deploy.run_models()
     names = [path.stem for path in (team.folder / "models").glob("*.sql")]
     assert names
     for name in names:
-        assert team.database.value(f"select count(*) from v1.{name}") > 0
+        filled = (
+            "select key, count(*) filter (where value is not null) from v1.{} as row, jsonb_each_text(to_jsonb(row))"
+        )
+        columns = dict(team.database.rows(filled.format(name) + " group by key"))
+        assert columns, f"{name} has no row"
+        assert not [column for column, values in columns.items() if not values], f"no report fills a column of {name}"
 
 
 def test_the_life_of_a_team_package(team):
@@ -120,8 +127,8 @@ def test_the_life_of_a_team_package(team):
     team.change(
         "models/pregnancy.sql",
         (
-            "raw.doc #>> '{fields,lmp_date}' as lmp_date",
-            "(raw.doc #>> '{fields,lmp_date}')::date as lmp_date, data_record.form",
+            "raw.doc #>> '{fields,gestational_age,lmp_date}' as lmp_date",
+            "(raw.doc #>> '{fields,gestational_age,lmp_date}')::date as lmp_date, data_record.form",
         ),
     )
     team.change(

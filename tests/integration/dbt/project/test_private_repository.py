@@ -12,6 +12,12 @@ from tests.integration.dbt.git_server import GitServer
 
 pytestmark = pytest.mark.integration
 
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_dbt():
+    """What is looked at is the processes and their arguments."""
+
+
 TOKEN = "ghp_very/s3cret+token"
 QUOTED = "ghp_very%2Fs3cret%2Btoken"
 FORMS = [TOKEN, QUOTED, base64.b64encode(f"{TOKEN}:".encode()).decode()]

@@ -24,6 +24,13 @@ from cht_sync.settings.settings import Settings
 from tests.integration.dbt.conftest import write_project
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_dbt():
+    """A dbt that was started anew can be killed too."""
+
+
 AT_WORK = (
     "select count(*) from pg_stat_activity where datname = current_database() and state = 'active'"
     f" and application_name = '{session_name('v1')}' and query like '%pg_sleep(300)%'"

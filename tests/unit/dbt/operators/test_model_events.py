@@ -54,3 +54,15 @@ def test_models_that_wait_are_told_why():
     ti = Ti()
     ModelEvents(ti, None).push_not_run({CONTACT}, "person fails")
     assert ti.pushed == {KEY: {"status": "held", "outlet_uris": [], "message": "person fails"}}
+
+
+def test_models_of_forms_have_one_task_and_no_xcom_each():
+    ti = Ti()
+    events = ModelEvents(ti, None, {CONTACT})
+    events.keep = True
+    events.push_result(result(), NODE)
+    assert events.forms == {CONTACT: ("success", result().message)}
+    events.push_not_run({CONTACT}, "data_record fails")
+    events.push_kept()
+    assert events.forms == {CONTACT: ("held", "data_record fails")}
+    assert not ti.pushed

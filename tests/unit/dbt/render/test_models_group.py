@@ -101,3 +101,43 @@ def test_models_of_one_name_and_ephemeral_ones(draw, tmp_path):
     assert dag.get_task("models.b__contact").task_type == "EmptyOperator"
     (path / "graph.json").write_text("{")
     assert draw(DBT_LOCAL_PATH="/p").task_ids == ["models.not_ready"]
+
+
+@pytest.fixture
+def with_forms(tmp_path):
+    """The starter as it is installed with the models of two forms."""
+    graph = json.loads(STARTER_GRAPH.read_text())
+    shape = graph["nodes"]["model.cht_starter.data_record"]
+    for name in ("form_delivery", "form_pregnancy"):
+        graph["nodes"][f"model.cht_forms.{name}"] = {
+            **shape,
+            "name": name,
+            "alias": name,
+            "package_name": "cht_forms",
+            "fqn": ["cht_forms", name],
+            "tags": ["forms"],
+            "depends_on": {"nodes": ["model.cht_starter.data_record"]},
+        }
+    path = tmp_path / "versions" / "one"
+    path.mkdir(parents=True)
+    (path / "graph.json").write_text(json.dumps(graph))
+    Deployment(path, path / "graph.json", "starter", configured_source(Settings({})).fingerprint).save()
+    (tmp_path / "current").symlink_to("versions/one")
+
+
+def test_all_models_of_forms_have_one_task(draw, with_forms):
+    dag = draw(CHT_MODELS_EXECUTION="watcher")
+    assert set(dag.task_ids) == {"models.dbt_run", "models.forms", *(f"models.{name}" for name in MODELS)}
+    assert dag.get_task("models.forms").upstream_task_ids == {"models.dbt_run"}
+    assert dag.get_task("models.dbt_run").select is None, "they are run with all others"
+
+    dag = draw(CHT_MODELS_EXECUTION="local")
+    forms = dag.get_task("models.forms")
+    assert forms.select == "fqn:cht_forms.form_delivery fqn:cht_forms.form_pregnancy"
+    assert forms.upstream_task_ids == {"models.retry_failed", "models.data_record", "models.document_rejects"}
+
+
+def test_models_of_forms_follow_the_selector(draw, with_forms):
+    dag = draw(CHT_MODELS_EXECUTION="watcher", DBT_SELECTOR="tag:forms")
+    assert set(dag.task_ids) == {"models.dbt_run", "models.forms"}
+    assert set(draw(DBT_SELECTOR="tag:base").task_ids).isdisjoint({"models.forms"})

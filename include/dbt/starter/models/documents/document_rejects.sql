@@ -5,6 +5,7 @@
       'follows': ['document_metadata'],
       'rests_on': ['contact_type'],
       'tombstone': 'reason is null',
+      'kept': "old.field ~ '^(form|contact)_[a-z0-9_]+: '",
       'always_selected': "uuid = 'settings' and left(field, 13) = 'contact_types'",
     },
     full_refresh=var('drop_and_rebuild', false),
