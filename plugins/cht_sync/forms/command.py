@@ -11,9 +11,9 @@ from cht_sync.forms.catalogue_form import CatalogueForm
 from cht_sync.forms.cells import kind_of
 from cht_sync.forms.contact_form import ContactForm
 from cht_sync.forms.definition import FormField
-from cht_sync.forms.package import ejected_files
-from cht_sync.forms.tables import Column, form_tables, table_names
-from cht_sync.forms.wanted import choices_of, has_table, known_forms, newest_notices
+from cht_sync.forms.package import FormsPackage, ejected_files
+from cht_sync.forms.tables import TABLE_NAME, Column, form_tables, table_names
+from cht_sync.forms.wanted import choices_of, known_forms, newest_notices, wanted_forms
 from cht_sync.settings.settings import Settings
 
 _NO_FORM = "The catalogue holds no form yet: the DAG cht_sync reads their definitions once it has copied them."
@@ -25,13 +25,13 @@ def list_forms(_parsed: Namespace) -> Iterator[str]:
     forms = known_forms(settings)
     if not forms:
         yield _NO_FORM
-    notices = newest_notices(settings)
+    notices, package = newest_notices(settings), wanted_forms(settings).package
     rows = [("form", "reports", "fields", "table", "")]
     for form in forms:
         fields = str(len(form.definition.fields))
-        said = notices.get(form.code, "")
-        notes = [*_notes(form), *([said.removeprefix(f"form {form.code}").lstrip(":, ")] if said else [])]
-        rows.append((form.code, f"{form.reports:,}", fields, _table_of(form, settings), "; ".join(notes)))
+        said = [package.refused.get(form.code, ""), notices.get(form.code, "")]
+        notes = [*_notes(form), *(one.removeprefix(f"form {form.code}").lstrip(":, ") for one in said if one)]
+        rows.append((form.code, f"{form.reports:,}", fields, _table_of(form, package), "; ".join(notes)))
     yield from _aligned(rows if forms else [])
 
 
@@ -87,13 +87,10 @@ def _form(settings: Settings, code: str) -> CatalogueForm:
     return forms[code]
 
 
-def _table_of(form: CatalogueForm, settings: Settings) -> str:
-    if not has_table(form, settings):
-        return "none, by CHT_FORMS"
-    try:
-        return form_tables(form, choices_of(settings))[0].name
-    except SettingsError:
-        return "none: forms show says why"
+def _table_of(form: CatalogueForm, package: FormsPackage) -> str:
+    if names := package.names.get(form.code):
+        return names[(TABLE_NAME,)]
+    return "none" if form.code in package.refused else "none, by CHT_FORMS" if form.definition.fields else "none yet"
 
 
 def _notes(form: CatalogueForm) -> Iterator[str]:

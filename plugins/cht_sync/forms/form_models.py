@@ -18,15 +18,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FormModels:
-    """Forms that get a table each, as the catalogue knows them."""
+    """Forms that get a table each, as the catalogue knows them.
+
+    :param relations: names of what is in the schema of the models.
+    """
 
     forms: Sequence[CatalogueForm] = ()
     choices: FormChoices = field(default_factory=FormChoices)
+    relations: frozenset[str] = frozenset()
 
     @cached_property
     def package(self) -> FormsPackage:
         """The package as it is beside a project that has no such models."""
-        return forms_package(self.forms, self.choices)
+        return forms_package(self.forms, self.choices, relations=self.relations)
 
     @property
     def content(self) -> str:
@@ -40,7 +44,7 @@ class FormModels:
 
     def write(self, folder: Path, project_models: Collection[str]) -> None:
         """Writes the package into a folder, save forms whose model the project has itself; nothing for no form."""
-        made = forms_package(self.forms, self.choices, project_models)
+        made = forms_package(self.forms, self.choices, project_models, self.relations)
         for reason in made.refused.values():
             log.warning("No table: %s", reason)
         if made.left:

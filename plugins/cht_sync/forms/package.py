@@ -18,7 +18,7 @@ from cht_sync.forms.model_sql import select_of
 from cht_sync.forms.model_yaml import properties_of
 from cht_sync.forms.names import FORMS_PACKAGE
 from cht_sync.forms.rows import arrives_as, followed_model, rows_of
-from cht_sync.forms.tables import FormChoices, FormTable, form_tables, given_names, table_names
+from cht_sync.forms.tables import TABLE_NAME, FormChoices, FormTable, form_tables, given_names, table_names
 from cht_sync.settings.settings import REPOSITORY
 
 _STARTER_MACROS = REPOSITORY / "include" / "dbt" / "starter" / "macros"
@@ -62,11 +62,16 @@ class FormsPackage:
 
 
 def forms_package(
-    forms: Sequence[CatalogueForm], choices: FormChoices, project_models: Collection[str] = ()
+    forms: Sequence[CatalogueForm],
+    choices: FormChoices,
+    project_models: Collection[str] = (),
+    relations: Collection[str] = (),
 ) -> FormsPackage:
     """The package of all forms.
 
     :param project_models: names of the models that the project has; a form whose model is among them is left to it.
+    :param relations: names of what is in the schema of the models; what was not noted as a table of a form is no table
+        of ours, and is not replaced.
     """
     names: dict[str, Mapping[Path, str]] = {}
     refused: dict[str, str] = {}
@@ -84,6 +89,12 @@ def forms_package(
         if tables[0].name in taken:
             left.append(form.code)
             continue
+        if foreign := [table.name for table in tables if table.name in relations and not _is_noted(form, table)]:
+            refused[form.code] = (
+                f"form {form.code}: {foreign[0]} is there already and is no table of a form: give it another name, or"
+                " leave the form out by CHT_FORMS."
+            )
+            continue
         if double := {table.name for table in tables} & taken:
             refused[form.code] = (
                 f"form {form.code}: the table {sorted(double)[0]} is there already, of another form or model."
@@ -95,6 +106,11 @@ def forms_package(
     if files:
         files |= _package_files(_REJECTS not in project_models)
     return FormsPackage(files, names, refused, tuple(left))
+
+
+def _is_noted(form: CatalogueForm, table: FormTable) -> bool:
+    """Whether a table was the form's before."""
+    return form.columns.get((*table.repeat, TABLE_NAME)) == table.name
 
 
 def _require_followed(form: CatalogueForm, project_models: Collection[str]) -> None:

@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 # Of a deployment: what the runs of the copy have left, at once.
 DEFINITIONS_S, COUNT_S = 300.0, 6 * 3600.0
 TOLERANCE_S = 60.0
+_RELATIONS = """
+select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = %s and (starts_with(c.relname::text, 'form_') or starts_with(c.relname::text, 'contact_'))
+    and c.relkind <> 'i'
+"""
 
 
 def wanted_forms(settings: Settings) -> FormModels:
@@ -35,7 +40,8 @@ def wanted_forms(settings: Settings) -> FormModels:
     choices = choices_of(settings)
     if not settings.forms:
         return FormModels(choices=choices)
-    return FormModels([form for form in known_forms(settings) if has_table(form, settings)], choices)
+    forms = [form for form in known_forms(settings) if has_table(form, settings)]
+    return FormModels(forms, choices, _relations(settings) if forms else frozenset())
 
 
 def unreadable_forms(settings: Settings) -> list[CatalogueForm]:
@@ -82,6 +88,15 @@ def prepared_forms(settings: Settings) -> FormModels:
             for code, columns in found.names.items():
                 catalogue.save_columns(cursor, code, columns)
     return found
+
+
+def _relations(settings: Settings) -> frozenset[str]:
+    """Names of what may stand where a table of a form is to be."""
+    with transaction(
+        postgres_connection(settings), "cht_sync forms", "look for tables called as those of forms"
+    ) as cursor:
+        cursor.execute(_RELATIONS, (settings.dbt_schema,))
+        return frozenset(name for (name,) in cursor.fetchall())
 
 
 def known_forms(settings: Settings) -> list[CatalogueForm]:
