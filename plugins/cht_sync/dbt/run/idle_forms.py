@@ -20,9 +20,14 @@ from cht_sync.settings.settings import Settings
 log = logging.getLogger(__name__)
 # Of more documents it takes longer to look into each than to run all models.
 MOST_DOCUMENTS = 20_000
-DATA_RECORD, CONTACT = "data_record", "contact"
-# What a model writes again although nothing came is what has the stamp of its newest row.
+DATA_RECORD, CONTACT, PROGRESS = "data_record", "contact", "dbt_progress"
+# The column by which a model says what form a row is of.
+TOLD_BY = {DATA_RECORD: "form", CONTACT: "contact_type"}
 _NEWEST = "select max(saved_timestamp) from {model}"
+# The starter's models write what is new; those of others write the rows with the newest stamp again, and with them go
+# those of the tables below.
+_KEEPS_PROGRESS = "select exists (select from {progress} where model = %s and modelled_until is not null)"
+_WRITTEN_AGAIN = "select distinct {told} from {model} where saved_timestamp >= %s"
 _MANY = """
 select count(*) > %(most)s from (select from {raw} where saved_timestamp >= %(since)s limit %(most)s + 1) as arrived
 """
@@ -67,20 +72,31 @@ def idle_forms(settings: Settings, forms: Mapping[str, str], deployment: str) ->
 
 def _arrived(cursor: Cursor, settings: Settings, modelled_to: datetime) -> Collection[str] | None:
     """What arrived since the last good run; None where that cannot be told."""
-    raw = sql.Identifier(settings.raw_table.schema, settings.raw_table.table)
-    models = {name: sql.Identifier(settings.dbt_schema, name) for name in (DATA_RECORD, CONTACT)}
-    there = {name: model for name, model in models.items() if relation_exists(cursor, settings.dbt_schema, name)}
-    newest = [value_of(cursor, sql.SQL(_NEWEST).format(model=model)) for model in there.values()]
-    stamps = [stamp for stamp in newest if stamp]
+    schema = settings.dbt_schema
+    told = {name: column for name, column in TOLD_BY.items() if relation_exists(cursor, schema, name)}
+    models = {name: sql.Identifier(schema, name) for name in TOLD_BY}
+    newest = {name: value_of(cursor, sql.SQL(_NEWEST).format(model=models[name])) for name in told}
     # Of a run that did not end well: what it took over is in another form's table by now, and may have been in any.
-    if DATA_RECORD not in there or not stamps or max(stamps) > modelled_to:
+    if DATA_RECORD not in told or any(stamp and stamp > modelled_to for stamp in newest.values()):
         return None
-    names, given = {"raw": raw, **models}, {"since": min(stamps), "most": MOST_DOCUMENTS}
+    names = {"raw": sql.Identifier(settings.raw_table.schema, settings.raw_table.table), **models}
+    given = {"since": modelled_to, "most": MOST_DOCUMENTS}
     if value_of(cursor, sql.SQL(_MANY).format(**names), given):
         return None
-    cursor.execute(sql.SQL(_ARRIVED).format(**names), given)
-    codes = [form for (form,) in cursor.fetchall() if form]
-    if CONTACT in there:
-        cursor.execute(sql.SQL(_ARRIVED_CONTACTS).format(**names), given)
-        codes += [contact_code(contact_type) for (contact_type,) in cursor.fetchall() if contact_type]
-    return {form_key(code) for code in codes}
+    found: list[str] = []
+    for name, query, code in ((DATA_RECORD, _ARRIVED, str), (CONTACT, _ARRIVED_CONTACTS, contact_code)):
+        if name in told:
+            cursor.execute(sql.SQL(query).format(**names), given)
+            found += [code(each) for (each,) in cursor.fetchall() if each]
+            if newest[name] and not _keeps_progress(cursor, schema, name):
+                again = sql.SQL(_WRITTEN_AGAIN).format(told=sql.Identifier(told[name]), model=models[name])
+                cursor.execute(again, (newest[name],))
+                found += [code(each) for (each,) in cursor.fetchall() if each]
+    return {form_key(each) for each in found}
+
+
+def _keeps_progress(cursor: Cursor, schema: str, model: str) -> bool:
+    progress = sql.Identifier(schema, PROGRESS)
+    return relation_exists(cursor, schema, PROGRESS) and bool(
+        value_of(cursor, sql.SQL(_KEEPS_PROGRESS).format(progress=progress), (model,))
+    )

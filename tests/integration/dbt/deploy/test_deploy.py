@@ -235,7 +235,7 @@ def test_what_changed_is_rebuilt_and_rolled_back(do_deploy, settings, database, 
 def quick(monkeypatch):
     """Where dbt itself does not matter: nothing is parsed, nothing has to be rebuilt."""
 
-    def build(source, folder, settings):
+    def build(source, folder, settings, forms=None):
         node = {"resource_type": "model", "name": "one", "schema": "v1", "alias": "one", "depends_on": {"nodes": []}}
         graph = {"metadata": {"project_name": "none"}, "nodes": {"model.none.one": node}, "hooks": [], "selectors": {}}
         (folder / "graph.json").write_text(json.dumps(graph))

@@ -69,7 +69,7 @@ def test_hub_packages_are_replaced_where_no_model_uses_them(project, settings, c
 def test_stand_ins_go_once_the_hub_answers(project, settings, monkeypatch):
     built = []
 
-    def quick(_, folder, __):
+    def quick(_, folder, *__):
         built.append(folder)
         (folder / "graph.json").write_text("{}")
         return 1, stand_ins
@@ -111,7 +111,7 @@ def test_a_tarball_and_how_versions_are_kept(project, settings, tmp_path, monkey
     assert installed(settings()) == made
 
     # Only the fetching differs below, so dbt need not run again.
-    def quick(_, folder, __):
+    def quick(_, folder, *__):
         (folder / "graph.json").write_text("{}")
         return 1, []
 
