@@ -38,7 +38,7 @@ select n.nspname || '.' || c.relname, c.relkind::text,
     from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm') and n.nspname !~ '^(pg_|information_schema$|people$)'
-  and c.relname !~ '^(couchdb|_dataemon$|cht_edited_)'
+  and c.relname !~ '^(couchdb|_dataemon$|cht_edited_|form$|form_(field|definition|notice)$)'
 """
 
 
