@@ -9,7 +9,7 @@ from cht_sync.settings.settings import REPOSITORY
 from tests.releases import WHEELS
 
 # What commands ask for beside their options.
-NAMES = {"rename-source": ["old", "new"]}
+NAMES = {"show": ["CODE"], "eject": ["CODE", "--to", "DIR"], "rename-source": ["old", "new"]}
 PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
@@ -65,8 +65,10 @@ def test_commands_are_there(page):
     text = page.read_text()
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.M))
     assert set(re.findall(r"(?:`|^\s*)make ([a-z-]+)", text, re.M)) <= targets
-    for command, options in re.findall(r"python -m cht_sync ([\w-]+)((?: --[\w-]+)*)", text):
+    for command, options in re.findall(r"python -m cht_sync (?!forms )([\w-]+)((?: --[\w-]+)*)", text):
         _parser().parse_args([command, *NAMES.get(command, []), *options.split()])
+    for command in re.findall(r"python -m cht_sync forms (\w+)", text):
+        _parser().parse_args(["forms", command, *NAMES.get(command, [])])
     modules = re.findall(r"python -m (include(?:\.\w+)*)", text)
     files = [REPOSITORY / module.replace(".", "/") for module in modules]
     assert [

@@ -134,7 +134,8 @@ def test_all_models_of_forms_have_one_task(draw, with_forms):
     dag = draw(CHT_MODELS_EXECUTION="local")
     forms = dag.get_task("models.forms")
     assert forms.select == "fqn:cht_forms.form_delivery fqn:cht_forms.form_pregnancy"
-    assert forms.upstream_task_ids == {"models.retry_failed", "models.data_record", "models.document_rejects"}
+    read = {"models.contact", "models.data_record", "models.document_metadata", "models.document_rejects"}
+    assert forms.upstream_task_ids == {"models.retry_failed", *read}
 
 
 def test_models_of_forms_follow_the_selector(draw, with_forms):
