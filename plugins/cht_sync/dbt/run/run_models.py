@@ -146,7 +146,8 @@ class BatchedRun:
     def _everything(self, unsafe: set[str]) -> Any:
         """Runs all models, in batches until the newest document is reached where a batch size is set."""
         self._skip(unsafe, self._watch.failing() - self._all)
-        chosen = self._all - unsafe - self._idle()
+        # Who allows row loss wants all to run, and their rows accepted.
+        chosen = self._all - unsafe - (set() if self._lift else self._idle())
         if not chosen:
             return Outcome(success=True)
         size = self._size

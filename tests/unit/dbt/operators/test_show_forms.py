@@ -35,3 +35,11 @@ def test_no_report_of_a_form_is_no_failure():
 def test_a_run_that_did_not_come_so_far_is_told():
     with pytest.raises(ModelFailedError, match=r"look at the log of models\.dbt_run"):
         show(None)
+
+
+def test_models_that_were_not_reached_have_not_failed():
+    late = {"model.cht_forms.form_b": ("not reached", "The time is over.")}
+    with pytest.raises(AirflowSkipException, match=r"1 models of forms were not reached\. The time is over\."):
+        show({"model.cht_forms.form_a": ("success", ""), **late})
+    with pytest.raises(ModelFailedError, match="form_c error"):
+        show({"model.cht_forms.form_c": ("error", ""), **late})

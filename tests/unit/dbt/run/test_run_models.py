@@ -25,6 +25,12 @@ class Lineage:
     def name(self, model):
         return model
 
+    def select(self, models):
+        return " ".join(sorted(models))
+
+    def exclude(self, models):
+        return ""
+
 
 class Watch:
     def __init__(self):
@@ -66,6 +72,20 @@ def test_what_had_ended_is_remembered_and_the_rest_is_named(run):
     assert run._watch.recorded == [{"a"}]
     assert run.not_reached == {"b", "c"}
     assert run.modelled_to is None
+
+
+@pytest.mark.parametrize(("lift", "ran"), [(False, {"a", "c"}), (True, {"a", "b", "c"})])
+def test_models_for_which_nothing_arrived_are_left_out_unless_row_loss_is_allowed(lift, ran):
+    seen = []
+
+    class All(Dbt):
+        def run(self, watch, select, **_):
+            seen.append(set(select.split()) or Lineage.models)
+            return SimpleNamespace(success=True)
+
+    runs = SimpleNamespace(state=lambda: ModelsState(NEWEST, None, None))
+    BatchedRun(All(), Watch(), runs, SimpleNamespace(keep=False), lift=lift, idle=lambda: {"b"}).execute()
+    assert seen == [ran]
 
 
 def test_a_model_that_is_cut_off_has_not_failed(monkeypatch):
