@@ -102,7 +102,6 @@ _PROGRESS = """
 insert into {schema}.couchdb_form_progress as known (documents, counted_to, counted_id) values (%s, '-infinity', '')
 on conflict (documents) do update set documents = excluded.documents returning counted_to::text, counted_id
 """
-_LOOK_AT_PROGRESS = "select counted_to::text, counted_id from {schema}.couchdb_form_progress where documents = %s"
 _MOVE = "update {schema}.couchdb_form_progress set counted_to = %s, counted_id = %s where documents = %s"
 
 

@@ -46,7 +46,7 @@ def form_notices(
     old, new = _models(before), _models(after)
     others = {node["name"] for node in _nodes(after) if node.get("package_name") != FORMS_PACKAGE}
     names = table_names(models.forms)
-    package = forms_package(models.forms, models.choices, others)
+    package = forms_package(models.forms, models.choices, others, models.relations)
     found = {form.code: plain_text(f"form {form.code}: no table, its definition cannot be read", MOST_OF_NOTICE)
              for form in unreadable}  # fmt: skip
     found |= {code: plain_text(f"form {code}: no table: {why}", MOST_OF_NOTICE)

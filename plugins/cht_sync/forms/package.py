@@ -120,11 +120,6 @@ def _require_followed(form: CatalogueForm, project_models: Collection[str]) -> N
         )
 
 
-def package_files(forms: Sequence[CatalogueForm], choices: FormChoices) -> dict[str, str]:
-    """The files of the package beside the starter, as far as it matters for them."""
-    return dict(forms_package(forms, choices, (_REJECTS, "contact")).files)
-
-
 def model_files(tables: Sequence[FormTable]) -> dict[str, str]:
     """The models of one form, each as SQL, and their properties as YAML."""
     files = {f"models/{table.name}.sql": model_text(table) for table in tables}

@@ -101,9 +101,9 @@ def _relations(settings: Settings) -> frozenset[str]:
 
 def known_forms(settings: Settings) -> list[CatalogueForm]:
     """All forms of the catalogue, those of one type of contacts as one; none where nothing was ever copied."""
-    if not _has_catalogue(settings):
-        return []
     with transaction(postgres_connection(settings), "cht_sync forms", "read the catalogue of forms") as cursor:
+        if not relation_exists(cursor, settings.raw_table.schema, "form"):
+            return []
         forms = Catalogue(_names(settings)).read(cursor)
         return with_contact_forms(forms, read_hierarchy(cursor, _names(settings)))
 

@@ -93,3 +93,9 @@ def test_a_form_of_the_project_is_its_own():
 
 def test_a_code_is_data():
     assert told(replace(FORM, code="x\ny {{ z }}"), None).popitem()[1].count("\n") == 0
+
+
+def test_a_table_that_is_none_of_ours_leaves_a_form_without_one():
+    models = FormModels([FORM], relations=frozenset({"form_pregnancy"}))
+    (notice,) = form_notices(models, (), None, manifest())
+    assert "form_pregnancy is there already and is no table of a form" in notice.text
